@@ -1,0 +1,1 @@
+"""Neural networks in pure NumPy, and the harness that trains and sweeps them."""

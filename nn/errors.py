@@ -1,0 +1,36 @@
+"""What can go wrong that is not a bug."""
+
+from __future__ import annotations
+
+
+class Mistake(Exception):
+    """The user's mistake, told in one sentence; nothing has run and nothing was written."""
+
+
+class SettingError(Mistake):
+    """A setting whose value is out of its type or range."""
+
+    def __init__(self, name: str, value: object, expected: str) -> None:
+        super().__init__(f"{name}={as_typed(value)}: {name} must be {expected}.")
+        self.name, self.value, self.expected = name, value, expected
+
+
+class Diverged(Exception):
+    """Training has produced a loss that is not a finite number."""
+
+
+def require(condition: bool, name: str, value: object, expected: str) -> None:
+    """Refuse a setting unless the condition holds."""
+    if not condition:
+        raise SettingError(name, value, expected)
+
+
+def as_typed(value: object) -> str:
+    """Write a value as it stands on a command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(as_typed(item) for item in value) + "]"
+    return str(value).removesuffix(".0")

@@ -1,0 +1,44 @@
+"""All parameters of a network in one flat vector, all gradients in its twin.
+
+Layers own named views into both. An optimizer is then a few vector operations on one array, and
+a checkpoint is one array and a table of names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nn.errors import Mistake
+from nn.types import Array, Shape
+
+
+class Parameters:
+    """The two flat vectors, and views into them by name."""
+
+    def __init__(self, shapes: Mapping[str, Shape], dtype: type[np.floating[Any]]) -> None:
+        self.shapes = dict(shapes)
+        size = sum(math.prod(shape) for shape in shapes.values())
+        try:
+            self.values: Array = np.zeros(size, dtype)
+            self.gradients: Array = np.zeros(size, dtype)
+        except (MemoryError, ValueError):
+            raise Mistake(
+                f"The network would have {size:,} parameters, more than this machine can hold; "
+                "a smaller width or depth would fit."
+            ) from None
+
+    def __len__(self) -> int:
+        return self.values.size
+
+    def views(self, flat: Array) -> dict[str, Array]:
+        """Cut a vector as long as these into its named parts, without copying."""
+        parts, start = {}, 0
+        for name, shape in self.shapes.items():
+            end = start + math.prod(shape)
+            parts[name] = flat[start:end].reshape(shape)
+            start = end
+        return parts

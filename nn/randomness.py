@@ -1,0 +1,28 @@
+"""All chance of an experiment comes from one seed, by purpose.
+
+Each purpose has a generator of its own, so that what one draws does not move another: dropout
+switched on leaves the order of the batches as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """A generator for each purpose."""
+
+    split: np.random.Generator
+    init: np.random.Generator
+    shuffle: np.random.Generator
+    dropout: np.random.Generator
+    augmentation: np.random.Generator
+
+    @classmethod
+    def from_seed(cls, seed: int) -> Randomness:
+        """Spawn the generators from the experiment's seed."""
+        children = np.random.SeedSequence(seed).spawn(5)
+        return cls(*(np.random.Generator(np.random.PCG64(child)) for child in children))

@@ -1,0 +1,146 @@
+"""The training loop: one pass over the batches an epoch, and what is measured of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nn.data.batches import Batches
+from nn.data.dataset import Samples
+from nn.metrics import accuracy, confusion_matrix
+from nn.network import Network
+from nn.types import Array, Counts, Labels
+
+EVALUATION_BATCH = 512
+"""Samples that are evaluated at once; their activations fit into a processor's cache."""
+
+
+class Loss(Protocol):
+    """The mean loss of a batch, and its derivative by the outputs."""
+
+    def value(self, outputs: Array, labels: Labels) -> float:  # noqa: D102
+        ...
+
+    def gradient(self, outputs: Array, labels: Labels) -> Array:  # noqa: D102
+        ...
+
+
+class Optimizer(Protocol):
+    """Moves parameters against their gradients."""
+
+    def start(self, parameters: Array) -> None:  # noqa: D102
+        ...
+
+    def step(self, parameters: Array, gradients: Array, lr: float) -> None:  # noqa: D102
+        ...
+
+
+class Schedule(Protocol):
+    """The share of the learning rate that holds at a step."""
+
+    def __call__(self, step: int, steps: int) -> float:  # noqa: D102
+        ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well outputs fit their labels."""
+
+    loss: float
+    confusion: Counts
+
+    @property
+    def accuracy(self) -> float:
+        """The share of samples that are classified right."""
+        return accuracy(self.confusion)
+
+    @classmethod
+    def of(cls, loss: Loss, outputs: Array, labels: Labels) -> Scores:
+        """Score the outputs of any number of samples."""
+        return cls(loss.value(outputs, labels), confusion_matrix(outputs, labels))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave."""
+
+    number: int
+    train: Scores
+    val: Scores | None
+    lr: float
+    seconds: float
+    seconds_of_validation: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether all losses are finite numbers."""
+        return all(math.isfinite(scores.loss) for scores in (self.train, self.val) if scores)
+
+    def record(self) -> dict[str, float | None]:
+        """The epoch as a line of history."""
+        return {
+            "epoch": self.number,
+            "train/loss": self.train.loss,
+            "train/accuracy": self.train.accuracy,
+            "val/loss": self.val.loss if self.val else None,
+            "val/accuracy": self.val.accuracy if self.val else None,
+            "lr": self.lr,
+            "seconds": self.seconds,
+            "seconds/validation": self.seconds_of_validation,
+            "samples_per_second": self.train.confusion.sum() / self.seconds,
+        }
+
+
+def fit(
+    network: Network,
+    loss: Loss,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    lr: float,
+    batches: Batches,
+    validation: Samples | None,
+    epochs: int,
+) -> Iterator[Epoch]:
+    """Train, and yield what each epoch gave.
+
+    The scores of the training set are those that its batches had as they were learned from: the
+    outputs are kept, and scored together at the epoch's end.
+    """
+    parameters, gradients = network.parameters.values, network.parameters.gradients
+    outputs = np.empty((len(batches.samples), *network.output_shape), parameters.dtype, order="F")
+    labels = np.empty(len(batches.samples), np.int64)
+    steps, step = epochs * len(batches), 0
+    for number in range(1, epochs + 1):
+        began, done = time.perf_counter(), 0
+        for x, truth in batches:
+            predicted = network.forward(x, training=True)
+            rows = slice(done, done + len(x))
+            outputs[rows], labels[rows] = predicted, truth
+            network.backward(loss.gradient(predicted, truth))
+            rate = lr * schedule(step, steps)
+            optimizer.step(parameters, gradients, rate)
+            step, done = step + 1, done + len(x)
+        train = Scores.of(loss, outputs, labels)
+        trained = time.perf_counter()
+        val = evaluate(network, loss, validation) if validation else None
+        ended = time.perf_counter()
+        yield Epoch(number, train, val, rate, trained - began, ended - trained)
+
+
+def evaluate(network: Network, loss: Loss, samples: Samples) -> Scores:
+    """Score a network on samples that it does not learn from."""
+    return Scores.of(loss, predict(network, samples.x), samples.labels)
+
+
+def predict(network: Network, x: Array) -> Array:
+    """Compute the outputs of any number of samples."""
+    outputs = np.empty((len(x), *network.output_shape), network.parameters.values.dtype, order="F")
+    for start in range(0, len(x), EVALUATION_BATCH):
+        rows = slice(start, start + EVALUATION_BATCH)
+        outputs[rows] = network.forward(x[rows])
+    return outputs

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nn.errors import Mistake
+from nn.layers import Dense, Flatten, ReLU
+from nn.losses import SoftmaxCrossEntropy
+from nn.models import MLP
+from nn.network import Network
+from nn.randomness import Randomness
+from tests.strategies import batch, networks, numeric_gradient, seeds
+
+
+@settings(max_examples=50, deadline=None)
+@given(networks(), st.integers(1, 5), seeds)
+def test_gradients_of_random_networks_agree_with_central_differences(network, size, seed):
+    x, labels = batch(network, size, np.random.default_rng(seed))
+    loss = SoftmaxCrossEntropy()
+    network.backward(loss.gradient(network.forward(x, training=True), labels))
+    found = network.parameters.gradients.copy()
+    values = network.parameters.values
+    expected = numeric_gradient(lambda: loss.value(network.forward(x), labels), values)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_layers_own_views_into_the_flat_vectors():
+    network = Network([Dense(3), ReLU(), Dense(2)], (4,), np.random.default_rng(0))
+    views = network.parameters.views(network.parameters.values)
+    assert list(views) == ["dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias"]
+    network.parameters.values[...] = 0
+    assert not network.layers[0].weight.any()
+    assert len(network.parameters) == 4 * 3 + 3 + 3 * 2 + 2
+
+
+@pytest.mark.parametrize(("hidden", "parameters"), [([196, 49], 164_013), ([128, 64], 109_386)])
+def test_known_architectures_have_their_known_size(hidden, parameters):
+    layers = MLP(hidden=hidden).layers(10, Randomness.from_seed(0))
+    network = Network(layers, (1, 28, 28), np.random.default_rng(0))
+    assert len(network.parameters) == parameters
+
+
+def test_the_first_weights_depend_on_the_seed_alone():
+    def digest(seed):
+        chance = Randomness.from_seed(seed)
+        return Network(MLP().layers(10, chance), (1, 8, 8), chance.init).digest()
+
+    assert digest(1) == digest(1) != digest(2)
+
+
+def test_he_weights_keep_the_second_moment_of_signals():
+    rng = np.random.default_rng(0)
+    layers = [layer for _ in range(8) for layer in (Dense(500), ReLU())]
+    network = Network(layers, (500,), rng)
+    x = rng.standard_normal((200, 500)).astype(np.float32)
+    assert 0.7 < np.mean(network.forward(x) ** 2) < 1.4
+
+
+def test_a_network_too_large_for_the_machine_is_refused():
+    with pytest.raises(Mistake, match="parameters, more than this machine can hold"):
+        Network([Flatten(), Dense(10**12), Dense(10)], (1, 28, 28), np.random.default_rng(0))
+
+
+def test_training_allocates_nothing_once_the_buffers_stand():
+    network = Network([Dense(8), ReLU(), Dense(3)], (5,), np.random.default_rng(0))
+    x, labels = batch(network, 7, np.random.default_rng(1))
+    loss = SoftmaxCrossEntropy()
+
+    def step():
+        outputs = network.forward(x, training=True)
+        network.backward(loss.gradient(outputs, labels))
+        return outputs.ctypes.data, *(len(layer._buffers) for layer in network.layers)
+
+    first = step()
+    assert all(step() == first for _ in range(100))
