@@ -1,0 +1,92 @@
+"""Objects from settings: a class by its `_target_`, its arguments checked by their annotations."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import math
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from nn.errors import Mistake, SettingError
+
+_NAMES = {
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "a text",
+    type(None): "null",
+}
+
+
+def locate(path: str, target: object) -> Any:
+    """Import the class that a component's `_target_` names."""
+    module, _, name = str(target).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        found = None
+    if not callable(found):
+        raise Mistake(f"{path}._target_={target}: there is no such class.")
+    return found
+
+
+def build(path: str, node: Any) -> Any:
+    """Make the component that stands under this path of a configuration."""
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise Mistake(f"{path}={node}: this is no component, which has a _target_ and settings.")
+    maker = locate(path, node["_target_"])
+    signature = inspect.signature(maker)
+    hints = get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
+    settings = {name: value for name, value in node.items() if name != "_target_"}
+    for name, value in settings.items():
+        if name not in signature.parameters:
+            near = nearest(name, signature.parameters)
+            hint = f"did you mean {path}.{near}?" if near else "leave it out."
+            raise Mistake(f"{path}.{name}={value}: there is no setting {path}.{name}; {hint}")
+        if name in hints and not fits(value, hints[name]):
+            raise SettingError(f"{path}.{name}", value, describe(hints[name]))
+    for name, parameter in signature.parameters.items():
+        if parameter.default is parameter.empty and name not in settings:
+            raise Mistake(f"{path}.{name} is missing: it must be {describe(hints.get(name, Any))}.")
+    try:
+        return maker(**settings)
+    except SettingError as error:
+        raise SettingError(f"{path}.{error.name}", error.value, error.expected) from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Find the name that was probably meant."""
+    known = list(known)
+    same_leaf = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return next(iter(same_leaf + close), None)
+
+
+def fits(value: object, annotation: Any) -> bool:
+    """Say whether a value from a YAML file or a command line is of the annotated type."""
+    if annotation is Any:
+        return True
+    if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
+        return any(fits(value, option) for option in get_args(annotation))
+    if get_origin(annotation) is list:
+        (item,) = get_args(annotation)
+        return isinstance(value, list) and all(fits(each, item) for each in value)
+    if annotation is float:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and math.isfinite(value)  # type: ignore[arg-type]
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, annotation)
+
+
+def describe(annotation: Any) -> str:
+    """Name a type as a person would."""
+    if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
+        return " or ".join(describe(option) for option in get_args(annotation))
+    if get_origin(annotation) is list:
+        (item,) = get_args(annotation)
+        return f"a list like [{', '.join(['1', '2'] if item is int else ['a', 'b'])}]"
+    return _NAMES.get(annotation, str(annotation))

@@ -1,0 +1,79 @@
+"""A composed configuration becomes plain values, of which each one has an effect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nn.components import locate
+from nn.config.names import options, unknown
+from nn.config.schema import CONF, GROUPS, Config
+from nn.errors import Mistake, as_typed
+
+PASSED_ON = {"depth": "model", "width": "model", "dropout": "model", "weight_decay": "optimizer"}
+"""The knobs that act only where a component refers to them, and the group that may do so."""
+
+
+def resolve(composed: DictConfig, hydra: DictConfig) -> dict[str, Any]:
+    """Turn what Hydra composed into a configuration to be run, recorded and read back.
+
+    A setting without effect is refused where someone has set it, and null where nobody has.
+    """
+    config = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    OmegaConf.set_struct(config, value=False)
+    choices = {group: hydra.runtime.choices.get(group) for group in GROUPS}
+    for group in GROUPS:
+        if group in Config.__annotations__ and not isinstance(choices[group], str):
+            one_of = ", ".join(options(group))
+            raise Mistake(f"{group}: choose one option with {group}=NAME; there is {one_of}.")
+    overrides = {override.split("=", 1)[0].lstrip("+") for override in hydra.overrides.task}
+    defaults = OmegaConf.load(CONF / "config.yaml")
+    settings = _plain(config, resolve=True)
+    for key in settings:
+        if key not in Config.__annotations__:
+            raise Mistake(unknown(key, as_typed(settings[key])))
+    for key, reason in _idle(settings, _plain(config, resolve=False), choices).items():
+        value = OmegaConf.select(config, key)
+        changed = key in PASSED_ON and value != OmegaConf.select(defaults, key)
+        if value is not None and (key in overrides or changed):
+            raise Mistake(f"{key}={as_typed(value)} has no effect {reason}; leave it out.")
+        OmegaConf.update(config, key, None)
+    return {**_plain(config, resolve=True), "choices": choices}
+
+
+def _plain(config: DictConfig, resolve: bool) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=resolve)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _idle(
+    settings: dict[str, Any], written: dict[str, Any], choices: dict[str, str | None]
+) -> dict[str, str]:
+    """Name the settings without effect, each with the reason.
+
+    The settings are given as values and as they are written, where `${depth}` shows what takes
+    its value from a knob.
+    """
+    idle = {knob: f"with {group}={choices[group]}" for knob, group in PASSED_ON.items()}
+    for group in GROUPS:
+        node = settings.get(group)
+        if not isinstance(node, dict) or "_target_" not in node:
+            continue
+        keys = {name: _key(group, name, written[group][name]) for name in node}
+        judge = getattr(locate(group, node["_target_"]), "without_effect", None)
+        silent = judge(node) if judge else {}
+        for name, key in keys.items():
+            if name in silent:
+                other = silent[name]
+                idle[key] = f"beside {keys[other]}={as_typed(node[other])}"
+            else:
+                idle.pop(key, None)
+    return idle
+
+
+def _key(group: str, name: str, written: object) -> str:
+    """Name a setting as a person sets it: by its knob, if it takes its value from one."""
+    knob = next((knob for knob in PASSED_ON if written == f"${{{knob}}}"), None)
+    return knob or f"{group}.{name}"

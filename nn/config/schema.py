@@ -1,0 +1,44 @@
+"""The types of the settings that stand at the top of every configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from nn.tracking.run_folder import new_folder
+
+
+@dataclass
+class Config:
+    """The knobs, then the groups. The values stand in conf/config.yaml."""
+
+    lr: float = MISSING
+    batch_size: int = MISSING
+    depth: Optional[int] = MISSING  # noqa: UP045  (OmegaConf reads no other form on Python 3.11)
+    width: Optional[int] = MISSING  # noqa: UP045
+    epochs: int = MISSING
+    seed: int = MISSING
+    threads: int = MISSING
+    weight_decay: Optional[float] = MISSING  # noqa: UP045
+    dropout: Optional[float] = MISSING  # noqa: UP045
+
+    dataset: Any = MISSING
+    model: Any = MISSING
+    optimizer: Any = MISSING
+    schedule: Any = MISSING
+    loss: Any = MISSING
+    tracking: Any = MISSING
+
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+GROUPS = ("dataset", "model", "optimizer", "schedule", "loss", "tracking", "experiment")
+
+
+def register() -> None:
+    """Make the schema and the resolver of conf/config.yaml known to Hydra."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("run_folder", new_folder, use_cache=True, replace=True)

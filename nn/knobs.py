@@ -1,0 +1,41 @@
+"""The knobs: the settings at the top of every configuration, with what each may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nn.components import fits
+from nn.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A type, a range, and both in words."""
+
+    kind: Any
+    allows: Callable[[Any], bool]
+    expected: str
+
+
+KNOBS = {
+    "lr": Knob(float, lambda value: value > 0, "a number above 0"),
+    "batch_size": Knob(int, lambda value: value >= 1, "a whole number, at least 1"),
+    "depth": Knob(int | None, lambda value: value >= 0, "a whole number, at least 0"),
+    "width": Knob(int | None, lambda value: value >= 1, "a whole number, at least 1"),
+    "epochs": Knob(int, lambda value: value >= 1, "a whole number, at least 1"),
+    "seed": Knob(int, lambda value: value >= 0, "a whole number, at least 0"),
+    "threads": Knob(int, lambda value: value >= 1, "a whole number, at least 1"),
+    "weight_decay": Knob(float | None, lambda value: value >= 0, "a number, at least 0"),
+    "dropout": Knob(float | None, lambda value: 0 <= value < 1, "a number, at least 0 and below 1"),
+}
+"""A knob that may be None is one that not every choice of components heeds."""
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Refuse a configuration with a knob that is missing or out of its range."""
+    for name, knob in KNOBS.items():
+        value = config.get(name)
+        if not fits(value, knob.kind) or (value is not None and not knob.allows(value)):
+            raise SettingError(name, value, knob.expected)

@@ -1,0 +1,169 @@
+"""Weights & Biases: the mirror of the run folder. No other file imports wandb.
+
+Whatever W&B does or fails to do costs one warning at most; the run goes on.
+"""
+
+from __future__ import annotations
+
+import netrc
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from nn.errors import Mistake, require
+from nn.knobs import KNOBS
+from nn.tracking.run_folder import short
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+MODES = ("auto", "online", "offline", "disabled")
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where in W&B a run belongs, and whether it is sent there at once."""
+
+    mode: str = "auto"
+    project: str | None = None
+    entity: str | None = None
+    name: str | None = None
+    group: str | None = None
+    job_type: str | None = None
+    tags: list[str] = field(default_factory=list)
+    notes: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.mode in MODES, "mode", self.mode, "one of " + ", ".join(MODES))
+
+    @property
+    def mode_here(self) -> str:
+        """What `auto` means on this machine; `online` is refused without credentials."""
+        if self.mode == "auto":
+            wanted = os.environ.get("WANDB_MODE")
+            if wanted in MODES[1:]:
+                return wanted
+            return "online" if "WANDB_SWEEP_ID" in os.environ or _credentials() else "offline"
+        if self.mode == "online" and not _credentials():
+            raise Mistake(
+                "tracking=online: there are no W&B credentials here; run wandb login, "
+                "set WANDB_API_KEY, or choose tracking=offline."
+            )
+        return self.mode
+
+
+class Mirror:
+    """One run in W&B."""
+
+    def __init__(self, tracking: Tracking, folder: Path, config: Mapping[str, Any]) -> None:
+        self.folder, self.mode = folder, tracking.mode_here
+        self._run: Run | None = None
+        if self.mode == "online":
+            self._safely(lambda: self._open(tracking, mirrored(config)), "keeps the run offline")
+            self.mode = "online" if self._run else "offline"
+        if self.mode == "offline":
+            self._safely(lambda: self._open(tracking, mirrored(config)))
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Send an epoch's line of history."""
+        present = {key: value for key, value in record.items() if value is not None}
+        self._safely(lambda: self._run and self._run.log(present, step=record["epoch"]))
+
+    def finish(self, summary: Mapping[str, Any], class_names: tuple[str, ...]) -> str | None:
+        """Send the result, end the run, and tell where it is to be found."""
+        place: str | None = self._safely(
+            lambda: self._run and self._close(self._run, summary, class_names)
+        )
+        return place
+
+    def _open(self, tracking: Tracking, config: dict[str, Any]) -> None:
+        for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
+            os.environ[variable] = str(self.folder.absolute() / "wandb")
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        wandb.util.pd_available = False  # else it imports pandas to tell a table from a data frame
+        timeout = float(os.environ.get("WANDB_INIT_TIMEOUT", "30"))
+        self._run = wandb.init(
+            mode=self.mode,  # type: ignore[arg-type]
+            dir=self.folder,
+            project=tracking.project or os.environ.get("WANDB_PROJECT", "nn-sweeps"),
+            entity=tracking.entity,
+            name=tracking.name,
+            group=tracking.group,
+            job_type=tracking.job_type,
+            tags=tracking.tags or None,
+            notes=tracking.notes,
+            config=config,
+            reinit="finish_previous",
+            settings=wandb.Settings(silent=True, console="off", init_timeout=timeout),
+        )
+        self._run.define_metric("epoch")
+        self._run.define_metric("*", step_metric="epoch")
+
+    def _close(self, run: Run, summary: Mapping[str, Any], class_names: tuple[str, ...]) -> str:
+        import wandb
+
+        confusion = summary["confusion_matrix"]
+        if confusion:
+            cells = [
+                [class_names[truth], class_names[predicted], count]
+                for truth, counts in enumerate(confusion)
+                for predicted, count in enumerate(counts)
+            ]
+            columns = ["Actual", "Predicted", "nPredictions"]
+            table = wandb.Table(columns=[*columns], data=cells)
+            chart = wandb.plot_table(
+                "wandb/confusion_matrix/v1",
+                table,
+                {column: column for column in columns},
+                {"title": "Confusion matrix"},
+            )
+            run.log({"confusion_matrix": chart})
+        run.summary.update({k: v for k, v in summary.items() if k != "confusion_matrix"})
+        if self.mode == "online":
+            place = f"W&B: {run.url}"
+        else:
+            place = f"W&B: offline; to upload the run: wandb sync {short(run.settings.sync_dir)}"
+        run.finish(exit_code=0 if summary["status"] == "finished" else 1)
+        return place
+
+    def _safely(self, call: Callable[[], Any], then: str = "is left out of the rest") -> Any:
+        try:
+            return call()
+        except Exception as error:
+            self._run = None
+            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+            print(
+                f"W&B failed and {then}; the run folder has everything: {reason}", file=sys.stderr
+            )
+
+
+def mirrored(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a configuration the form that a W&B sweep cannot damage.
+
+    A sweep sets knobs and chosen options: these stand at the top as plain values. The settings
+    of the options are nested under one key of their own.
+    """
+    groups = {group for group in config["choices"] if group in config}
+    return {
+        **{knob: config[knob] for knob in KNOBS},
+        **config["choices"],
+        "settings": {group: config[group] for group in sorted(groups)},
+    }
+
+
+def _credentials() -> bool:
+    """Find an API key where wandb looks for one, without importing it."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
+    try:
+        return netrc.netrc(path).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,54 @@
+"""Train one network, or with --multirun several; --help tells the rest."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Do what the command line asks for, and give the exit status."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through, to be told in our own words
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import DictConfig
+
+    from nn.config.check import tidy
+    from nn.config.resolve import resolve
+    from nn.config.schema import CONF, register
+    from nn.config.sentences import sentence
+    from nn.errors import Diverged
+
+    register()
+    status = 0
+
+    @hydra.main(config_path=str(CONF), config_name="config", version_base=None)
+    def train(config: DictConfig) -> None:
+        from nn.experiment import run
+
+        nonlocal status
+        job = HydraConfig.get()
+        try:
+            run(resolve(config, job), Path(job.runtime.output_dir))
+        except Diverged as error:
+            print(error, file=sys.stderr)
+            status = 0 if "WANDB_SWEEP_ID" in os.environ else 3
+
+    try:
+        sys.argv[1:] = tidy(sys.argv[1:])
+        train()
+    except Exception as error:
+        told = sentence(error)
+        if told is None:
+            raise
+        print(told, file=sys.stderr)
+        return 2
+    return status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,97 @@
+"""What tests share: a clean environment, and the real commands in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(tmp_path, monkeypatch):
+    """No account, no home folder, nothing left behind."""
+    for name in list(os.environ):
+        if name.startswith("WANDB_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "120")
+    (tmp_path / "home").mkdir()
+
+
+@dataclass
+class Run:
+    """A run folder, read back."""
+
+    path: Path
+
+    @property
+    def history(self):
+        return [json.loads(line) for line in (self.path / "history.jsonl").read_text().splitlines()]
+
+    @property
+    def summary(self):
+        return json.loads((self.path / "summary.json").read_text())
+
+    @property
+    def environment(self):
+        return json.loads((self.path / "environment.json").read_text())
+
+    @property
+    def bits(self):
+        """Everything that the same configuration and seed must give again."""
+        lines = [without_timings(line) for line in self.history]
+        return lines, without_timings(self.summary)
+
+
+def without_timings(record):
+    return {key: value for key, value in record.items() if "second" not in key}
+
+
+class Workplace:
+    """A folder in which commands run as a user runs them."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        path.mkdir()
+
+    def command(self, *words, **environment):
+        return [sys.executable, *words], {
+            "cwd": self.path,
+            "env": {**os.environ, **environment},
+            "stdin": subprocess.DEVNULL,
+            "text": True,
+        }
+
+    def start(self, *words, **environment):
+        line, settings = self.command(*words, **environment)
+        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings)
+
+    def run(self, *words, **environment):
+        line, settings = self.command(*words, **environment)
+        return subprocess.run(line, capture_output=True, timeout=120, **settings)
+
+    def train(self, *overrides, tracking="disabled", **environment):
+        """Run scripts/train.py; W&B stays out unless a test is about it."""
+        chosen = [f"tracking={tracking}"] if tracking else []
+        return self.run(str(ROOT / "scripts/train.py"), *chosen, *overrides, **environment)
+
+    @property
+    def runs(self):
+        return [Run(file.parent) for file in sorted(self.path.rglob("config.yaml"))]
+
+    @property
+    def only_run(self):
+        (run,) = [Run(file.parent) for file in self.path.rglob("config.yaml")]
+        return run
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    return Workplace(tmp_path / "work")
