@@ -46,6 +46,9 @@ def build(path: str, node: Any) -> Any:
             near = nearest(name, signature.parameters)
             hint = f"did you mean {path}.{near}?" if near else "leave it out."
             raise Mistake(f"{path}.{name}={value}: there is no setting {path}.{name}; {hint}")
+        if value == "???":
+            wanted = describe(hints.get(name, Any))
+            raise Mistake(f"{path}.{name} is missing: it must be {wanted}.")
         if name in hints and not fits(value, hints[name]):
             raise SettingError(f"{path}.{name}", value, describe(hints[name]))
     for name, parameter in signature.parameters.items():

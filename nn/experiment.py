@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,27 @@ class Experiment:
 def prepare(config: Mapping[str, Any]) -> Experiment:
     """Make everything and write nothing: whatever is wrong with a configuration shows here."""
     knobs.check(config)
-    model, loss, optimizer, schedule, tracking = (
+    augmentation, model, loss, optimizer, schedule, tracking = (
         build(group, config.get(group))
-        for group in ("model", "loss", "optimizer", "schedule", "tracking")
+        for group in ("augmentation", "model", "loss", "optimizer", "schedule", "tracking")
     )
-    tracking.mode_here  # noqa: B018
+    tracking.check()
     dataset = _load(json.dumps(config["dataset"]), config["seed"])
+    augmentation.check(dataset.shape)
     randomness = Randomness.from_seed(config["seed"])
     layers = model.layers(len(dataset.class_names), randomness)
     network = Network(layers, dataset.shape, randomness.init)
-    batches = Batches(dataset.train, config["batch_size"], randomness.shuffle)
+    augment = partial(
+        augmentation.apply,
+        background=dataset.train.scale.offset,
+        rng=randomness.augmentation,
+    )
+    batches = Batches(
+        dataset.train,
+        config["batch_size"],
+        randomness.shuffle,
+        augment if augmentation.active else None,
+    )
     return Experiment(dataset, batches, network, loss, optimizer, schedule, tracking)
 
 
@@ -69,7 +80,7 @@ def _load(source: str, seed: int) -> Dataset:
 def run(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Train, keep every number in a folder of the run's own, and give the summary."""
     experiment = prepare(config)
-    names = experiment.dataset.class_names
+    dataset = experiment.dataset
     history: list[Epoch] = []
     status, test = "crashed", None
     with (
@@ -87,7 +98,8 @@ def run(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
                     folder.append(epoch.record())
                     mirror.log(epoch.record())
                     display.epoch(epoch)
-            test = evaluate(experiment.network, experiment.loss, experiment.dataset.test)
+            if dataset.test:
+                test = evaluate(experiment.network, experiment.loss, dataset.test)
             status = "finished"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -97,9 +109,10 @@ def run(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
             raise
         finally:
             seconds = time.perf_counter() - began
-            summary = _summary(status, experiment.network, history, test, seconds)
+            summary = _summary(status, experiment, history, test, seconds)
             folder.finish(summary)
-            display.result(summary, names, path, mirror.finish(summary, names))
+            place = mirror.finish(summary, dataset.class_names)
+            display.result(summary, dataset.class_names, path, place)
     return summary
 
 
@@ -127,17 +140,21 @@ def _train(experiment: Experiment, config: Mapping[str, Any]) -> Iterator[Epoch]
 def _title(experiment: Experiment, config: Mapping[str, Any]) -> str:
     """Say what is trained on what."""
     dataset, chosen = experiment.dataset, config["choices"]
-    held_back = f"{len(dataset.val):,} to validate, " if dataset.val else ""
+    sets = [("to train on", dataset.train), ("to validate", dataset.val), ("to test", dataset.test)]
+    counts = ", ".join(f"{len(samples):,} {use}" for use, samples in sets if samples)
     return (
         f"{chosen['model']} of {len(experiment.network.parameters):,} parameters, "
         f"{chosen['optimizer']} with lr={config['lr']:g}\n"
-        f"{chosen['dataset']}: {len(dataset.train):,} samples to train on, {held_back}"
-        f"{len(dataset.test):,} to test"
+        f"{chosen['dataset']}: samples {counts}"
     )
 
 
 def _summary(
-    status: str, network: Network, history: list[Epoch], test: Scores | None, seconds: float
+    status: str,
+    experiment: Experiment,
+    history: list[Epoch],
+    test: Scores | None,
+    seconds: float,
 ) -> dict[str, Any]:
     """Sum up a run; the weights are the last epoch's, and so are the scores."""
     val = history[-1].val if history else None
@@ -150,8 +167,9 @@ def _summary(
         "val/loss": val.loss if val else None,
         "best/epoch": _best(history),
         "epochs": len(history),
-        "parameters": len(network.parameters),
-        "weights/sha256": network.digest(),
+        "parameters": len(experiment.network.parameters),
+        "weights/sha256": experiment.network.digest(),
+        "dataset/sha256": experiment.dataset.sha256,
         "seconds": seconds,
         "confusion_matrix": judged.confusion.tolist() if judged else None,
     }

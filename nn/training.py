@@ -134,13 +134,16 @@ def fit(
 
 def evaluate(network: Network, loss: Loss, samples: Samples) -> Scores:
     """Score a network on samples that it does not learn from."""
-    return Scores.of(loss, predict(network, samples.x), samples.labels)
+    return Scores.of(loss, predict(network, samples), samples.labels)
 
 
-def predict(network: Network, x: Array) -> Array:
+def predict(network: Network, samples: Samples) -> Array:
     """Compute the outputs of any number of samples."""
-    outputs = np.empty((len(x), *network.output_shape), network.parameters.values.dtype, order="F")
-    for start in range(0, len(x), EVALUATION_BATCH):
+    dtype = network.parameters.values.dtype
+    outputs = np.empty((len(samples), *network.output_shape), dtype, order="F")
+    x = np.empty((EVALUATION_BATCH, *samples.shape), dtype)
+    for start in range(0, len(samples), EVALUATION_BATCH):
         rows = slice(start, start + EVALUATION_BATCH)
-        outputs[rows] = network.forward(x[rows])
+        raw = samples.raw[rows]
+        outputs[rows] = network.forward(samples.scale.apply(raw, x[: len(raw)]))
     return outputs

@@ -21,6 +21,7 @@ def clean_environment(tmp_path, monkeypatch):
         if name.startswith("WANDB_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     (tmp_path / "home").mkdir()
 

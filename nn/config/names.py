@@ -18,6 +18,7 @@ SYNONYMS = {
     "threads": "num_threads n_threads n_jobs blas_threads",
     "weight_decay": "l2 wd decay l2_reg reg regularization lambda weightdecay",
     "dropout": "dropout_rate drop dropout_p",
+    "augmentation": "augment aug augmentations transforms transform",
     "dataset": "data datasets data_set",
     "model": "net network arch architecture",
     "optimizer": "opt optim optimiser solver",

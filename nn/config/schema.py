@@ -27,6 +27,7 @@ class Config:
     dropout: Optional[float] = MISSING  # noqa: UP045
 
     dataset: Any = MISSING
+    augmentation: Any = MISSING
     model: Any = MISSING
     optimizer: Any = MISSING
     schedule: Any = MISSING
@@ -35,7 +36,16 @@ class Config:
 
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-GROUPS = ("dataset", "model", "optimizer", "schedule", "loss", "tracking", "experiment")
+GROUPS = (
+    "dataset",
+    "augmentation",
+    "model",
+    "optimizer",
+    "schedule",
+    "loss",
+    "tracking",
+    "experiment",
+)
 
 
 def register() -> None:

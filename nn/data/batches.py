@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -14,21 +14,30 @@ from nn.types import Array, Labels
 class Batches:
     """Iterating once is one epoch; a batch is overwritten by the next."""
 
-    def __init__(self, samples: Samples, size: int, rng: np.random.Generator) -> None:
-        self.samples, self.rng = samples, rng
+    def __init__(
+        self,
+        samples: Samples,
+        size: int,
+        rng: np.random.Generator,
+        augment: Callable[[Array], Array] | None = None,
+    ) -> None:
+        self.samples, self.rng, self.augment = samples, rng, augment
         self.size = min(size, len(samples))
         self.done = 0
-        self._x = np.empty((self.size, *samples.x.shape[1:]), samples.x.dtype)
+        self._raw = np.empty((self.size, *samples.shape), samples.raw.dtype)
+        self._x = np.empty((self.size, *samples.shape), np.float32)
 
     def __len__(self) -> int:
         return math.ceil(len(self.samples) / self.size)
 
     def __iter__(self) -> Iterator[tuple[Array, Labels]]:
-        x, labels = self.samples.x, self.samples.labels
-        order = self.rng.permutation(len(labels))
+        samples = self.samples
+        order = self.rng.permutation(len(samples))
         for batch, start in enumerate(range(0, len(order), self.size)):
             self.done = batch
             rows = order[start : start + self.size]
             # "clip" spares `take` a second buffer; no row is out of range
-            yield x.take(rows, 0, self._x[: len(rows)], "clip"), labels.take(rows)
+            raw = samples.raw.take(rows, 0, self._raw[: len(rows)], "clip")
+            x = samples.scale.apply(raw, self._x[: len(rows)])
+            yield self.augment(x) if self.augment else x, samples.labels.take(rows)
         self.done = len(self)

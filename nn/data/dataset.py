@@ -3,41 +3,61 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nn.types import Array, Labels, Shape
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Inputs and their true classes."""
+class Scale:
+    """From raw values to a network's inputs: raw * factor + offset."""
 
-    x: Array
+    factor: float = 1.0
+    offset: float = 0.0
+
+    def apply(self, raw: NDArray[Any], out: Array) -> Array:
+        """Scale some samples."""
+        np.multiply(raw, out.dtype.type(self.factor), out=out)
+        if self.offset:
+            out += out.dtype.type(self.offset)
+        return out
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs and their true classes.
+
+    Inputs stay as they came and are scaled batch by batch: a fourth of the memory for bytes, and
+    faster, since less of it is read.
+    """
+
+    raw: NDArray[Any]
     labels: Labels
+    scale: Scale = Scale()
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.raw)
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of one sample."""
+        return self.raw.shape[1:]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three sets of samples without a sample in common."""
+    """Sets of samples without a sample in common; a test set without labels is left out."""
 
     train: Samples
     val: Samples | None
-    test: Samples
+    test: Samples | None
     class_names: tuple[str, ...]
+    sha256: str
 
     @property
     def shape(self) -> Shape:
-        """The shape of one sample: channels, height, width."""
-        return self.train.x.shape[1:]
-
-
-class Source(Protocol):
-    """Where a dataset comes from."""
-
-    def load(self, rng: np.random.Generator) -> Dataset:
-        """Read it, and split it by chance."""
+        """The shape of one sample: for an image channels, height, width."""
+        return self.train.shape

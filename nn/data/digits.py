@@ -8,35 +8,31 @@ from pathlib import Path
 
 import numpy as np
 
-from nn.data.dataset import Dataset, Samples
+from nn.data.source import Content, Raw, Source
 from nn.data.splits import split
 from nn.errors import Mistake, require
 
 
-@dataclass(frozen=True)
-class Digits:
-    """A share is set aside for the test, and a share of the rest for validation."""
+@dataclass(frozen=True, kw_only=True)
+class Digits(Source):
+    """One file, of which a share is set aside for the test."""
 
     test: float = 0.2
-    validation: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(0 < self.test < 1, "test", self.test, "above 0 and below 1")
-        require(0 <= self.validation < 1, "validation", self.validation, "at least 0 and below 1")
 
-    def load(self, rng: np.random.Generator) -> Dataset:
-        """Read, scale to [0, 1] and split."""
+    def read(self, rng: np.random.Generator) -> Content:
+        """Read the file, and draw the test set."""
         rows = np.loadtxt(_path(), dtype=np.uint8, delimiter=",")
-        x = rows[:, :-1].reshape(-1, 1, 8, 8) / np.float32(16)
-        labels = rows[:, -1].astype(np.int64)
-        rest, test = split(labels, self.test, rng, "dataset.test")
-        train, val = split(labels[rest], self.validation, rng, "dataset.validation")
-        sets = [Samples(x[rows], labels[rows]) for rows in (rest[train], rest[val], test)]
-        return Dataset(
-            train=sets[0],
-            val=sets[1] if self.validation else None,
-            test=sets[2],
+        images, labels = rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64)
+        train, test = split(labels, self.test, rng, f"dataset.test={self.test:g}")
+        return Content(
+            train=Raw(images[train], labels[train]),
+            test=Raw(images[test], labels[test]),
             class_names=tuple("0123456789"),
+            peak=16,
         )
 
 

@@ -17,7 +17,7 @@ def split(
 ) -> tuple[Counts, Counts]:
     """Draw a share of the samples, and give the indices of the rest and of the share, sorted.
 
-    The setting is the one that asked for this share.
+    The setting is the one that asked for this share, as a person typed it.
     """
     classes, counts = np.unique(labels, return_counts=True)
     chosen = []
@@ -25,8 +25,8 @@ def split(
         members = np.flatnonzero(labels == label)
         if share and not 0 < wanted < len(members):
             raise Mistake(
-                f"{setting}={share:g}: class {label} has too few samples ({len(members)}) "
-                "to set this share of them aside and keep some."
+                f"{setting}: class {label} has {len(members)} samples, too few to set "
+                "a share of them aside and keep some."
             )
         order = np.argsort(rng.bit_generator.random_raw(len(members)), kind="stable")
         chosen.append(members[order[:wanted]])

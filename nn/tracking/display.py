@@ -74,8 +74,8 @@ def confusion_text(confusion: Sequence[Sequence[int]], class_names: Sequence[str
     """Draw a confusion matrix: a row for each true class, a column for each predicted one."""
     numbers = [str(count) for counts in confusion for count in counts]
     name_width = max(len(name) for name in (*class_names, "true"))
-    width = 1 + max(len(word) for word in (*numbers, *(name[:8] for name in class_names)))
-    columns = "".join(f"{name[:8]:>{width}}" for name in class_names)
+    width = 1 + max(len(word) for word in (*numbers, *(name[:5] for name in class_names)))
+    columns = "".join(f"{name[:5]:>{width}}" for name in class_names)
     text = Text()
     text.append(f"{'':{name_width}}  predicted\n{'true':{name_width}} {columns}\n", style="dim")
     for truth, counts in enumerate(confusion):

@@ -55,6 +55,10 @@ class Tracking:
             )
         return self.mode
 
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is written."""
+        _ = self.mode_here
+
 
 class Mirror:
     """One run in W&B."""

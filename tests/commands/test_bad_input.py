@@ -50,7 +50,7 @@ SENTENCES = {
     "model.hidden=[64,0]": "model.hidden=[64,0]: model.hidden must be a list of positive sizes.",
     "width=1000000000000": "more than this machine can hold",
     "dataset.test=0": "dataset.test=0: dataset.test must be above 0 and below 1.",
-    "dataset.test=0.999": "dataset.test=0.999: class 0 has too few samples",
+    "dataset.test=0.999": "dataset.test=0.999: class 0 has 178 samples, too few",
     "model._target_=nn.models.Nothing": "model._target_=nn.models.Nothing: there is no such class.",
     "tracking=sometimes": "there is auto, disabled, offline, online.",
     "tracking=online": "tracking=online: there are no W&B credentials here; run wandb login",

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from nn.data.dataset import Scale
 from nn.data.digits import Digits
 from nn.data.splits import split
 from nn.errors import Mistake
@@ -26,7 +27,7 @@ def test_parts_are_disjoint_whole_and_stratified(counts, share, seed):
 
 def test_mnist_splits_into_54000_and_6000():
     labels = np.repeat(np.arange(10), MNIST_COUNTS)
-    rest, part = split(labels, 0.1, np.random.default_rng(0), "validation")
+    rest, part = split(labels, 0.1, np.random.default_rng(0), "validation=0.1")
     assert (len(rest), len(part)) == (54_000, 6_000)
 
 
@@ -37,8 +38,8 @@ def test_nothing_set_aside_leaves_everything():
 
 def test_a_class_too_small_to_split_is_named():
     labels = np.array([0] * 50 + [7] * 2)
-    with pytest.raises(Mistake, match=r"validation=0.1: class 7 has too few samples \(2\)"):
-        split(labels, 0.1, np.random.default_rng(0), "validation")
+    with pytest.raises(Mistake, match=r"validation=0\.1: class 7 has 2 samples, too few"):
+        split(labels, 0.1, np.random.default_rng(0), "validation=0.1")
 
 
 def test_a_seed_means_this_split_on_every_machine():
@@ -59,9 +60,10 @@ def test_the_digits_are_split_without_a_sample_in_common():
     sets = dataset.train, dataset.val, dataset.test
     assert [len(samples) for samples in sets] == [1294, 144, 359]
     assert dataset.shape == (1, 8, 8)
-    images = np.concatenate([samples.x for samples in sets])
+    images = np.concatenate([samples.raw for samples in sets])
     assert len(np.unique(images.reshape(1797, -1), axis=0)) == 1797
-    assert (images.min(), images.max()) == (0, 1)
+    assert (images.min(), images.max()) == (0, 16)
+    assert dataset.train.scale == Scale(1 / 16)
     for samples in sets:
         shares = np.bincount(samples.labels) / len(samples)
         assert abs(shares - 0.1).max() < 0.01

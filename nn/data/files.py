@@ -1,0 +1,47 @@
+"""Opening files whose content nobody vouches for."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from nn.errors import Mistake
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, compressed or not; what is wrong with it is told in a sentence."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise Mistake(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no plain file'}.")
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            if compressed:
+                with gzip.open(file) as content:
+                    yield cast(BinaryIO, content)
+            else:
+                yield file
+    except FileNotFoundError:
+        raise Mistake(f"{path}: there is no such file.") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise Mistake(f"{path}: the compressed data is cut off or damaged.") from None
+    except OSError as error:
+        raise Mistake(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def read_exactly(content: BinaryIO, size: int) -> bytearray:
+    """Read so many bytes if they are there, and never hold more than there are."""
+    data = bytearray()
+    while len(data) < size:
+        part = content.read(min(size - len(data), 1 << 20))
+        if not part:
+            break
+        data += part
+    return data
