@@ -59,11 +59,14 @@ class MNIST(Source):
         """Take the user's file, else the cached one, else the one from the internet."""
         if self.root is not None:
             folder = Path(self.root).expanduser()
-            if not folder.is_dir():
-                raise Mistake(f"dataset.root={self.root}: there is no such folder.")
-            for path in (folder / name, folder / f"{name}.gz"):
-                if path.exists():
-                    return self._verified(path)
+            try:
+                there = {path.name: path for path in folder.iterdir()}
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise Mistake(f"dataset.root={self.root} cannot be read: {reason}.") from None
+            for file in (name, f"{name}.gz"):
+                if file in there:
+                    return self._verified(there[file])
         cached = cache.folder(self.NAME) / f"{name}.gz"
         if cached.exists():
             try:

@@ -90,7 +90,7 @@ BAD = {
     "dataset=csv dataset.train=ragged.csv": "ragged.csv, row 2: 2 values, where row 1 has 3.",
     "dataset=csv dataset.train=x dataset.header=maybe": "dataset.header must be auto, true or",
     "dataset=idx dataset.train_images=cut.gz dataset.train_labels=cut.gz": "cut.gz: the compress",
-    "dataset=mnist dataset.root=nowhere": "dataset.root=nowhere: there is no such folder.",
+    "dataset=mnist dataset.root=nowhere": "dataset.root=nowhere cannot be read: no such file",
     "dataset=mnist dataset.homes=[http://127.0.0.1:9]": "mnist could not be downloaded: put",
     "dataset.normalize=twice": "dataset.normalize must be one of none, unit, standard.",
     "dataset.limit=0": "dataset.limit=0: dataset.limit must be at least 1.",

@@ -119,8 +119,28 @@ def test_a_file_of_the_users_that_is_not_the_published_one_is_refused(read, tmp_
 
 
 def test_a_folder_that_does_not_exist_is_refused(read):
-    with pytest.raises(Mistake, match=r"dataset\.root=/nowhere: there is no such folder"):
+    with pytest.raises(Mistake, match=r"dataset\.root=/nowhere cannot be read: no such file"):
         read(root="/nowhere")
+
+
+def test_a_folder_without_permission_is_told(tmp_path):
+    """As root nothing is forbidden, so a child process gives its rights up first."""
+    code = (
+        "import os, sys, tempfile\n"
+        "import numpy as np\n"
+        "from nn.data.mnist import MNIST\n"
+        "from nn.errors import Mistake\n"
+        "rng = np.random.default_rng(0)\n"
+        "with tempfile.TemporaryDirectory() as place:\n"
+        "    os.chmod(place, 0)\n"
+        "    if os.geteuid() == 0: os.seteuid(65534)\n"
+        "    try: MNIST(root=place).read(rng)\n"
+        "    except Mistake as told: print(told)\n"
+        "    finally:\n"
+        "        if os.getuid() == 0: os.seteuid(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "cannot be read: permission denied." in done.stdout, done.stderr
 
 
 def test_a_damaged_cache_is_downloaded_anew(read):
