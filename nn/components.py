@@ -8,9 +8,11 @@ import inspect
 import math
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from nn.errors import Mistake, SettingError
+from nn.errors import Mistake, SettingError, as_typed
+
+Kind = TypeVar("Kind")
 
 _NAMES = {
     float: "a number",
@@ -26,17 +28,18 @@ def locate(path: str, target: object) -> Any:
     module, _, name = str(target).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
+    except (ImportError, AttributeError, ValueError, TypeError):
         found = None
     if not callable(found):
         raise Mistake(f"{path}._target_={target}: there is no such class.")
     return found
 
 
-def build(path: str, node: Any) -> Any:
-    """Make the component that stands under this path of a configuration."""
+def build(path: str, config: Mapping[str, Any], kind: type[Kind]) -> Kind:
+    """Make the component that stands under this name in a configuration."""
+    node = config.get(path)
     if not isinstance(node, Mapping) or "_target_" not in node:
-        raise Mistake(f"{path}={node}: this is no component, which has a _target_ and settings.")
+        raise Mistake(f"{path}={as_typed(node)}: choose an option with {path}=NAME.")
     maker = locate(path, node["_target_"])
     signature = inspect.signature(maker)
     hints = get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
@@ -45,7 +48,8 @@ def build(path: str, node: Any) -> Any:
         if name not in signature.parameters:
             near = nearest(name, signature.parameters)
             hint = f"did you mean {path}.{near}?" if near else "leave it out."
-            raise Mistake(f"{path}.{name}={value}: there is no setting {path}.{name}; {hint}")
+            given = f"{path}.{name}={as_typed(value)}"
+            raise Mistake(f"{given}: there is no setting {path}.{name}; {hint}")
         if value == "???":
             wanted = describe(hints.get(name, Any))
             raise Mistake(f"{path}.{name} is missing: it must be {wanted}.")
@@ -55,9 +59,12 @@ def build(path: str, node: Any) -> Any:
         if parameter.default is parameter.empty and name not in settings:
             raise Mistake(f"{path}.{name} is missing: it must be {describe(hints.get(name, Any))}.")
     try:
-        return maker(**settings)
+        made = maker(**settings)
     except SettingError as error:
         raise SettingError(f"{path}.{error.name}", error.value, error.expected) from None
+    if not isinstance(made, kind):
+        raise Mistake(f"{path}._target_={node['_target_']}: this makes no {kind.__name__}.")
+    return made
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -91,5 +98,5 @@ def describe(annotation: Any) -> str:
         return " or ".join(describe(option) for option in get_args(annotation))
     if get_origin(annotation) is list:
         (item,) = get_args(annotation)
-        return f"a list like [{', '.join(['1', '2'] if item is int else ['a', 'b'])}]"
+        return f"a list like [{'a,b' if item is str else '1,2'}]"
     return _NAMES.get(annotation, str(annotation))

@@ -31,6 +31,8 @@ def as_typed(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join(as_typed(item) for item in value) + "]"
-    return str(value).removesuffix(".0")
+        return "[" + ",".join(map(str, value)) + "]"
+    return str(value)

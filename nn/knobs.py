@@ -21,14 +21,21 @@ class Knob:
 
 KNOBS = {
     "lr": Knob(float, lambda value: value > 0, "a number above 0"),
-    "batch_size": Knob(int, lambda value: value >= 1, "a whole number, at least 1"),
-    "depth": Knob(int | None, lambda value: value >= 0, "a whole number, at least 0"),
+    "batch_size": Knob(
+        int | str,
+        lambda value: value == "all" or (isinstance(value, int) and value >= 1),
+        "a whole number, at least 1, or all",
+    ),
+    "depth": Knob(int | None, lambda value: 0 <= value <= 1000, "a whole number from 0 to 1000"),
     "width": Knob(int | None, lambda value: value >= 1, "a whole number, at least 1"),
     "epochs": Knob(int, lambda value: value >= 1, "a whole number, at least 1"),
     "seed": Knob(int, lambda value: value >= 0, "a whole number, at least 0"),
-    "threads": Knob(int, lambda value: value >= 1, "a whole number, at least 1"),
+    "threads": Knob(int, lambda value: 1 <= value <= 512, "a whole number from 1 to 512"),
     "weight_decay": Knob(float | None, lambda value: value >= 0, "a number, at least 0"),
     "dropout": Knob(float | None, lambda value: 0 <= value < 1, "a number, at least 0 and below 1"),
+    "keep": Knob(str, lambda value: value in ("last", "best"), "last or best"),
+    "patience": Knob(int | None, lambda value: value >= 1, "a whole number, at least 1, or null"),
+    "draws": Knob(int | None, lambda value: value >= 1, "a whole number, at least 1, or null"),
 }
 """A knob that may be None is one that not every choice of components heeds."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from nn.layers import Layer
+from nn.layers import Chain, Layer
 from nn.parameters import Parameters
 from nn.types import Array, Shape
 
@@ -24,51 +24,62 @@ class Network:
         rng: np.random.Generator,
         dtype: type[np.floating[Any]] = np.float32,
     ) -> None:
-        self.layers = list(layers)
         self.input_shape = shape
-        names = _names(self.layers)
-        parameter_shapes = {}
-        for name, layer in zip(names, self.layers, strict=True):
-            shape = layer.connect(shape, dtype)
-            for part, part_shape in layer.parameter_shapes.items():
-                parameter_shapes[f"{name}.{part}"] = part_shape
-        self.output_shape = shape
-        lowest = next(i for i, layer in enumerate(self.layers) if layer.parameter_shapes)
-        self.layers[lowest].propagates = False
-        self._learning = self.layers[lowest:]
+        self.chain = Chain(layers)
+        self.output_shape = self.chain.connect(shape, dtype)
+        self.parameters = Parameters(self.chain.parameter_shapes, dtype)
+        self.chain.bind(
+            self.parameters.views(self.parameters.values),
+            self.parameters.views(self.parameters.gradients),
+        )
+        self.chain.initialize(rng)
+        self._learning = self._from_the_first_that_learns()
 
-        self.parameters = Parameters(parameter_shapes, dtype)
-        values = self.parameters.views(self.parameters.values)
-        gradients = self.parameters.views(self.parameters.gradients)
-        for name, layer in zip(names, self.layers, strict=True):
-            own = {part: f"{name}.{part}" for part in layer.parameter_shapes}
-            layer.bind(
-                {part: values[full] for part, full in own.items()},
-                {part: gradients[full] for part, full in own.items()},
-            )
-            layer.initialize(rng)
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in their order."""
+        return self.chain.layers
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """What training changes beside the parameters: running figures, by name."""
+        return self.chain.state
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Compute the outputs of a batch; the array belongs to the last layer."""
-        for layer in self.layers:
-            x = layer.forward(x, training)
-        return x
+        return self.chain.forward(x, training)
 
     def backward(self, dy: Array) -> None:
         """Compute all gradients from the derivative of the loss by the outputs."""
         for layer in reversed(self._learning):
             dy = layer.backward(dy)
 
+    def table(self) -> str:
+        """List the layers with their output shapes and parameter counts."""
+        rows = [("layer", "output", "parameters"), ("", _sizes(self.input_shape), "")]
+        for name, layer in zip(self.chain.names, self.layers, strict=True):
+            count = sum(math.prod(shape) for shape in layer.parameter_shapes.values())
+            rows.append((name, _sizes(layer.output_shape), f"{count:,}" if count else ""))
+        rows.append(("", "", f"{len(self.parameters):,}"))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            f"  {name:{widths[0]}}  {output:{widths[1]}}  {count:>{widths[2]}}"
+            for name, output, count in rows
+        )
+
     def digest(self) -> str:
-        """The SHA-256 of the weights."""
-        return hashlib.sha256(self.parameters.values.tobytes()).hexdigest()
+        """The SHA-256 of the weights, and of the running figures where there are any."""
+        digest = hashlib.sha256(self.parameters.values.tobytes())
+        for name in sorted(self.state):
+            digest.update(self.state[name].tobytes())
+        return digest.hexdigest()
+
+    def _from_the_first_that_learns(self) -> list[Layer]:
+        """Leave out the layers at the bottom for which no derivative is needed."""
+        first = next(i for i, layer in enumerate(self.layers) if layer.parameter_shapes)
+        self.layers[first].propagates = False
+        return self.layers[first:]
 
 
-def _names(layers: Iterable[Layer]) -> list[str]:
-    """Number the layers of each kind: dense1, relu1, dense2."""
-    seen: Counter[str] = Counter()
-    names = []
-    for layer in layers:
-        seen[layer.kind] += 1
-        names.append(f"{layer.kind}{seen[layer.kind]}")
-    return names
+def _sizes(shape: Shape) -> str:
+    return " x ".join(map(str, shape))

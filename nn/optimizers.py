@@ -1,6 +1,12 @@
-"""How a step goes from a gradient to better parameters, all on flat vectors."""
+"""How a step goes from a gradient to better parameters, all on flat vectors.
+
+From the simple to the elaborate, in the notation and with the defaults of the papers. What an
+optimizer remembers from step to step is its `state`.
+"""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -8,26 +14,185 @@ from nn.errors import require
 from nn.types import Array
 
 
-class SGD:
-    """Gradient descent, with momentum if it is above 0 (Polyak, 1964)."""
+class Optimizer(ABC):
+    """Clips the gradient, decays the weights, and leaves the step to the rule of each kind.
 
-    def __init__(self, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
-        require(0 <= momentum < 1, "momentum", momentum, "at least 0 and below 1")
-        require(0 <= weight_decay < np.inf, "weight_decay", weight_decay, "at least 0 and finite")
-        self.momentum, self.weight_decay = momentum, weight_decay
+    Weight decay is an L2 penalty, which adds to the gradient, or decoupled: it then shrinks the
+    weights beside the step (Loshchilov and Hutter, 2017, arXiv:1711.05101).
+    """
+
+    def __init__(
+        self, weight_decay: float = 0.0, decoupled: bool = False, clip: float | None = None
+    ) -> None:
+        require(0 <= weight_decay < np.inf, "weight_decay", weight_decay, "at least 0")
+        require(clip is None or clip > 0, "clip", clip, "above 0, or null")
+        self.weight_decay, self.decoupled, self.clip = weight_decay, decoupled, clip
+        self.state: dict[str, Array] = {}
+        self.steps = 0
 
     def start(self, parameters: Array) -> None:
-        """Begin with parameters of this size; what an optimizer remembers is its state."""
+        """Begin with parameters of this size."""
+        self.steps = 0
         self.work = np.zeros_like(parameters)
-        self.state = {"velocity": np.zeros_like(parameters)} if self.momentum else {}
+        self.state = {name: np.zeros_like(parameters) for name in self.remembers()}
+
+    def remembers(self) -> tuple[str, ...]:
+        """Name the vectors of the state."""
+        return ()
 
     def step(self, parameters: Array, gradients: Array, lr: float) -> None:
+        """Move the parameters; the gradients are used up."""
+        self.steps += 1
+        if self.clip is not None:
+            norm = float(np.sqrt(gradients @ gradients))
+            if norm > self.clip:
+                gradients *= self.clip / norm
+        if self.weight_decay and self.decoupled:
+            parameters *= 1 - lr * self.weight_decay
+        elif self.weight_decay:
+            np.multiply(parameters, self.weight_decay, out=self.work)
+            gradients += self.work
+        self.rule(parameters, gradients, lr)
+
+    @abstractmethod
+    def rule(self, parameters: Array, gradients: Array, lr: float) -> None:
+        """Take the step of this kind."""
+
+
+class SGD(Optimizer):
+    """Against the gradient; with momentum, against a fading sum of gradients (Polyak, 1964)."""
+
+    def __init__(
+        self,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(weight_decay, decoupled, clip)
+        require(0 <= momentum < 1, "momentum", momentum, "at least 0 and below 1")
+        self.momentum = momentum
+
+    def remembers(self) -> tuple[str, ...]:
+        """Without momentum there is nothing to remember."""
+        return ("velocity",) if self.momentum else ()
+
+    def rule(self, parameters: Array, gradients: Array, lr: float) -> None:
         """velocity = momentum * velocity + gradient; parameters -= lr * velocity."""
-        if self.weight_decay:
-            gradients += np.multiply(parameters, self.weight_decay, out=self.work)
         if self.momentum:
             velocity = self.state["velocity"]
             velocity *= self.momentum
             velocity += gradients
-            gradients = velocity
-        parameters -= np.multiply(gradients, lr, out=self.work)
+            gradients = self.direction(gradients, velocity)
+        np.multiply(gradients, lr, out=self.work)
+        parameters -= self.work
+
+    def direction(self, gradients: Array, velocity: Array) -> Array:
+        """Where to go, given both."""
+        return velocity
+
+
+class Nesterov(SGD):
+    """The gradient at the place where momentum will have led (Sutskever et al., 2013)."""
+
+    def direction(self, gradients: Array, velocity: Array) -> Array:
+        """gradient + momentum * velocity."""
+        np.multiply(velocity, self.momentum, out=self.work)
+        gradients += self.work
+        return gradients
+
+
+class Adagrad(Optimizer):
+    """Smaller steps where gradients have been large (Duchi et al., 2011)."""
+
+    def __init__(
+        self,
+        epsilon: float = 1e-10,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(weight_decay, decoupled, clip)
+        require(epsilon > 0, "epsilon", epsilon, "above 0")
+        self.epsilon = epsilon
+
+    def remembers(self) -> tuple[str, ...]:
+        """The sum of all squares so far."""
+        return ("squares",)
+
+    def rule(self, parameters: Array, gradients: Array, lr: float) -> None:
+        """squares += gradient^2; parameters -= lr * gradient / sqrt(squares)."""
+        squares, work = self.state["squares"], self.work
+        np.multiply(gradients, gradients, out=work)
+        self.gather(squares, work)
+        np.sqrt(squares, out=work)
+        work += self.epsilon
+        np.divide(gradients, work, out=work)
+        work *= lr
+        parameters -= work
+
+    def gather(self, squares: Array, new: Array) -> None:
+        """Add the newest squares."""
+        squares += new
+
+
+class RMSProp(Adagrad):
+    """Adagrad with a fading memory (Hinton, 2012)."""
+
+    def __init__(
+        self,
+        rho: float = 0.99,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(epsilon, weight_decay, decoupled, clip)
+        require(0 <= rho < 1, "rho", rho, "at least 0 and below 1")
+        self.rho = rho
+
+    def gather(self, squares: Array, new: Array) -> None:
+        """squares = rho * squares + (1 - rho) * gradient^2."""
+        squares *= self.rho
+        new *= 1 - self.rho
+        squares += new
+
+
+class Adam(Optimizer):
+    """Means of the gradient and of its square, mended for their start at 0 (arXiv:1412.6980)."""
+
+    def __init__(
+        self,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(weight_decay, decoupled, clip)
+        require(0 <= beta1 < 1, "beta1", beta1, "at least 0 and below 1")
+        require(0 <= beta2 < 1, "beta2", beta2, "at least 0 and below 1")
+        require(epsilon > 0, "epsilon", epsilon, "above 0")
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+
+    def remembers(self) -> tuple[str, ...]:
+        """The two means."""
+        return ("mean", "square")
+
+    def rule(self, parameters: Array, gradients: Array, lr: float) -> None:
+        """parameters -= lr * mean' / (sqrt(square') + epsilon), both divided by 1 - beta^steps."""
+        mean, square, work = self.state["mean"], self.state["square"], self.work
+        np.multiply(gradients, gradients, out=work)
+        work *= 1 - self.beta2
+        square *= self.beta2
+        square += work
+        gradients *= 1 - self.beta1
+        mean *= self.beta1
+        mean += gradients
+        np.sqrt(square, out=work)
+        work *= 1 / float(np.sqrt(1 - self.beta2**self.steps))
+        work += self.epsilon
+        np.divide(mean, work, out=work)
+        work *= lr / (1 - self.beta1**self.steps)
+        parameters -= work

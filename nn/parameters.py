@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from nn.errors import Mistake
 from nn.types import Array, Shape
+
+
+class TooManyParameters(Exception):
+    """A network that this machine cannot hold."""
 
 
 class Parameters:
@@ -25,10 +28,9 @@ class Parameters:
         try:
             self.values: Array = np.zeros(size, dtype)
             self.gradients: Array = np.zeros(size, dtype)
-        except (MemoryError, ValueError):
-            raise Mistake(
-                f"The network would have {size:,} parameters, more than this machine can hold; "
-                "a smaller width or depth would fit."
+        except (MemoryError, ValueError, OverflowError):
+            raise TooManyParameters(
+                f"a network of {size:,} parameters is more than this machine can hold."
             ) from None
 
     def __len__(self) -> int:

@@ -1,11 +1,165 @@
-"""How the learning rate goes over the steps of a training."""
+"""How the learning rate goes over a training: the factor by which each step takes it."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-class Constant:
-    """The learning rate stays as it was set."""
+from nn.errors import require
 
-    def __call__(self, step: int, steps: int) -> float:
-        """The part of the learning rate that holds at this step, of so many in all."""
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is: at this step, counted from 0, of so many."""
+
+    step: int
+    steps: int
+    steps_per_epoch: int
+
+    @property
+    def epochs(self) -> float:
+        """The epochs that are done, and the part of the one under way."""
+        return self.step / self.steps_per_epoch
+
+    @property
+    def share(self) -> float:
+        """0 at the first step, 1 at the last."""
+        return self.step / max(1, self.steps - 1)
+
+
+class Schedule(ABC):
+    """A factor for each step, with a straight rise over the first `warmup` epochs in front."""
+
+    def __init__(self, warmup: float = 0.0) -> None:
+        require(warmup >= 0, "warmup", warmup, "at least 0")
+        self.warmup = warmup
+
+    def __call__(self, progress: Progress) -> float:
+        """The factor at a step; it depends on nothing else, so that a training can be resumed."""
+        rising = self.warmup * progress.steps_per_epoch
+        rise = min(1.0, (progress.step + 1) / rising) if rising else 1.0
+        return rise * self.factor(progress)
+
+    @abstractmethod
+    def factor(self, progress: Progress) -> float:
+        """The factor without the warm-up."""
+
+    def observe(self, loss: float) -> None:  # noqa: B027  (most have no use for it)
+        """Take note of an epoch's validation loss."""
+
+
+class Constant(Schedule):
+    """The learning rate as it was set."""
+
+    def factor(self, progress: Progress) -> float:
+        """Always 1."""
         return 1.0
+
+
+class Step(Schedule):
+    """Times gamma each so many epochs."""
+
+    def __init__(self, every: int = 5, gamma: float = 0.5, warmup: float = 0.0) -> None:
+        super().__init__(warmup)
+        require(every >= 1, "every", every, "at least 1")
+        require(0 < gamma <= 1, "gamma", gamma, "above 0 and at most 1")
+        self.every, self.gamma = every, gamma
+
+    def factor(self, progress: Progress) -> float:
+        """gamma^floor(epochs / every)."""
+        return self.gamma ** (progress.step // (self.every * progress.steps_per_epoch))
+
+
+class Exponential(Schedule):
+    """Times gamma an epoch, evenly from step to step."""
+
+    def __init__(self, gamma: float = 0.95, warmup: float = 0.0) -> None:
+        super().__init__(warmup)
+        require(0 < gamma <= 1, "gamma", gamma, "above 0 and at most 1")
+        self.gamma = gamma
+
+    def factor(self, progress: Progress) -> float:
+        """gamma^epochs."""
+        return float(self.gamma**progress.epochs)
+
+
+class InverseTime(Schedule):
+    """1 / (1 + decay * epochs)."""
+
+    def __init__(self, decay: float = 0.1, warmup: float = 0.0) -> None:
+        super().__init__(warmup)
+        require(decay >= 0, "decay", decay, "at least 0")
+        self.decay = decay
+
+    def factor(self, progress: Progress) -> float:
+        """1 / (1 + decay * epochs)."""
+        return 1 / (1 + self.decay * progress.epochs)
+
+
+class Cosine(Schedule):
+    """Half a wave from 1 down to `final` (Loshchilov and Hutter, 2016, arXiv:1608.03983)."""
+
+    def __init__(self, final: float = 0.0, warmup: float = 0.0) -> None:
+        super().__init__(warmup)
+        require(0 <= final <= 1, "final", final, "from 0 to 1")
+        self.final = final
+
+    def factor(self, progress: Progress) -> float:
+        """From 1 to final."""
+        return _wave(1, self.final, progress.share)
+
+
+class OneCycle(Schedule):
+    """Half a wave up from 1 / `start`, then one down to almost nothing (arXiv:1708.07120)."""
+
+    def __init__(
+        self,
+        rise: float = 0.3,
+        start: float = 25.0,
+        end: float = 1e4,
+        warmup: float = 0.0,
+    ) -> None:
+        super().__init__(warmup)
+        require(0 < rise < 1, "rise", rise, "above 0 and below 1")
+        require(start >= 1, "start", start, "at least 1")
+        require(end >= 1, "end", end, "at least 1")
+        self.rise, self.start, self.end = rise, start, end
+
+    def factor(self, progress: Progress) -> float:
+        """The top is reached after the share `rise` of the steps."""
+        top = self.rise * progress.steps - 1
+        last = progress.steps - 1
+        if progress.step <= top:
+            return _wave(1 / self.start, 1, progress.step / top if top > 0 else 1)
+        share = (progress.step - top) / (last - top) if last > top else 1
+        return _wave(1, 1 / (self.start * self.end), share)
+
+
+class ReduceOnPlateau(Schedule):
+    """Times gamma when the validation loss has not fallen for more than `patience` epochs."""
+
+    def __init__(
+        self, gamma: float = 0.5, patience: int = 3, warmup: float = 0.0, least: float = 1e-3
+    ) -> None:
+        super().__init__(warmup)
+        require(0 < gamma < 1, "gamma", gamma, "above 0 and below 1")
+        require(patience >= 0, "patience", patience, "at least 0")
+        require(0 <= least <= 1, "least", least, "from 0 to 1")
+        self.gamma, self.patience, self.least = gamma, patience, least
+        self.best, self.bad, self.reductions = math.inf, 0, 0
+
+    def factor(self, progress: Progress) -> float:
+        """gamma^reductions."""
+        return max(self.least, self.gamma**self.reductions)
+
+    def observe(self, loss: float) -> None:
+        """Count the epochs without a new best."""
+        self.bad = 0 if loss < self.best else self.bad + 1
+        self.best = min(self.best, loss)
+        if self.bad > self.patience:
+            self.bad, self.reductions = 0, self.reductions + 1
+
+
+def _wave(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -6,45 +6,20 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from nn.data.batches import Batches
 from nn.data.dataset import Samples
+from nn.losses import Loss
 from nn.metrics import accuracy, confusion_matrix
 from nn.network import Network
+from nn.optimizers import Optimizer
+from nn.schedules import Progress, Schedule
 from nn.types import Array, Counts, Labels
 
 EVALUATION_BATCH = 512
 """Samples that are evaluated at once; their activations fit into a processor's cache."""
-
-
-class Loss(Protocol):
-    """The mean loss of a batch, and its derivative by the outputs."""
-
-    def value(self, outputs: Array, labels: Labels) -> float:  # noqa: D102
-        ...
-
-    def gradient(self, outputs: Array, labels: Labels) -> Array:  # noqa: D102
-        ...
-
-
-class Optimizer(Protocol):
-    """Moves parameters against their gradients."""
-
-    def start(self, parameters: Array) -> None:  # noqa: D102
-        ...
-
-    def step(self, parameters: Array, gradients: Array, lr: float) -> None:  # noqa: D102
-        ...
-
-
-class Schedule(Protocol):
-    """The share of the learning rate that holds at a step."""
-
-    def __call__(self, step: int, steps: int) -> float:  # noqa: D102
-        ...
 
 
 @dataclass(frozen=True)
@@ -81,6 +56,11 @@ class Epoch:
         """Whether all losses are finite numbers."""
         return all(math.isfinite(scores.loss) for scores in (self.train, self.val) if scores)
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Smaller is better: a higher validation accuracy; among equals, a lower loss."""
+        return (-self.val.accuracy, self.val.loss) if self.val else (0.0, 0.0)
+
     def record(self) -> dict[str, float | None]:
         """The epoch as a line of history."""
         return {
@@ -112,8 +92,8 @@ def fit(
     outputs are kept, and scored together at the epoch's end.
     """
     parameters, gradients = network.parameters.values, network.parameters.gradients
-    outputs = np.empty((len(batches.samples), *network.output_shape), parameters.dtype, order="F")
-    labels = np.empty(len(batches.samples), np.int64)
+    outputs = np.empty((batches.samples_per_epoch, *network.output_shape), parameters.dtype, "F")
+    labels = np.empty(batches.samples_per_epoch, np.int64)
     steps, step = epochs * len(batches), 0
     for number in range(1, epochs + 1):
         began, done = time.perf_counter(), 0
@@ -122,12 +102,13 @@ def fit(
             rows = slice(done, done + len(x))
             outputs[rows], labels[rows] = predicted, truth
             network.backward(loss.gradient(predicted, truth))
-            rate = lr * schedule(step, steps)
+            rate = lr * schedule(Progress(step, steps, len(batches)))
             optimizer.step(parameters, gradients, rate)
             step, done = step + 1, done + len(x)
         train = Scores.of(loss, outputs, labels)
         trained = time.perf_counter()
         val = evaluate(network, loss, validation) if validation else None
+        schedule.observe(val.loss if val else train.loss)
         ended = time.perf_counter()
         yield Epoch(number, train, val, rate, trained - began, ended - trained)
 

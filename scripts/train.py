@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 
 def main() -> int:
     """Do what the command line asks for, and give the exit status."""
+    # until a run begins there is nothing to save, and no library shall make more of a Ctrl-C
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through, to be told in our own words
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
@@ -25,7 +30,7 @@ def main() -> int:
 
     @hydra.main(config_path=str(CONF), config_name="config", version_base=None)
     def train(config: DictConfig) -> None:
-        from nn.experiment import run
+        from nn.run import run
 
         nonlocal status
         job = HydraConfig.get()

@@ -1,28 +1,84 @@
-"""Small random networks and data for the proofs, in float64."""
+"""Random networks and data for the proofs, in float64."""
 
 from __future__ import annotations
 
 import numpy as np
 from hypothesis import strategies as st
 
-from nn.layers import Dense, Flatten, ReLU
+from nn.layers import (
+    GELU,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    LayerNorm,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Sigmoid,
+    SiLU,
+    Tanh,
+)
 from nn.network import Network
 
 seeds = st.integers(0, 2**32 - 1)
+activations = st.sampled_from([ReLU, LeakyReLU, Sigmoid, Tanh, GELU, SiLU])
+normalizations = st.sampled_from([list, lambda: [BatchNorm()], lambda: [LayerNorm()]])
 
 
 @st.composite
-def networks(draw):
-    """Draw a network with up to three hidden layers, and say what it takes."""
+def dense_networks(draw):
+    """Draw an MLP with up to three hidden layers, residual where it can be."""
     shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
-    layers = [Flatten()]
-    for units in draw(st.lists(st.integers(1, 6), max_size=3)):
-        layers += [Dense(units), ReLU()]
+    layers, below = [Flatten()], None
+    for units in draw(st.lists(st.integers(2, 5), max_size=3)):
+        block = [Dense(units), *draw(normalizations)(), draw(activations)()]
+        layers += [Residual(block)] if units == below else block
+        below = units
     layers.append(Dense(draw(st.integers(2, 5)), by_column=draw(st.booleans())))
+    return _network(draw, layers, shape)
+
+
+@st.composite
+def convolutional_networks(draw):
+    """Draw a CNN with every option of convolution and pooling."""
+    side = draw(st.integers(7, 8))
+    convolution = Conv2D(
+        draw(st.integers(1, 3)),
+        kernel=draw(st.integers(1, 3)),
+        stride=draw(st.integers(1, 2)),
+        padding=draw(st.integers(0, 2)),
+    )
+    layers = [Conv2D(2, kernel=2), convolution, *draw(normalizations)(), draw(activations)()]
+    layers.append(draw(st.sampled_from([MaxPool2D, AvgPool2D]))(draw(st.integers(1, 2))))
+    layers += [Flatten(), Dense(3)]
+    return _network(draw, layers, (draw(st.integers(1, 2)), side, side + 1))
+
+
+def _network(draw, layers, shape):
     rng = np.random.default_rng(draw(seeds))
     network = Network(layers, shape, rng, np.float64)
     network.parameters.values[...] += rng.normal(0, 0.1, len(network.parameters))
     return network
+
+
+networks = dense_networks() | convolutional_networks()
+
+
+def fixed_dropout(rate):
+    """Dropout that silences the same units again and again."""
+
+    class Fixed(Dropout):
+        kind = "dropout"
+
+        def forward(self, x, training):
+            self.rng = np.random.default_rng(1)
+            return super().forward(x, training)
+
+    return Fixed(rate, np.random.default_rng(1))
 
 
 def batch(network, size, rng):

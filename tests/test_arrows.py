@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 FILES = sorted((ROOT / "nn").rglob("*.py"))
 FRAMES = ("config", "data", "tracking", "sweeps", "report")
 """Folders of nn/ that are not the numeric core, and the files that stand with them."""
-AROUND = ("components.py", "experiment.py")
+AROUND = ("components.py", "experiment.py", "run.py")
 
 
 def imports(path):

@@ -5,34 +5,87 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nn.losses import SoftmaxCrossEntropy
+from nn.errors import Mistake, SettingError
+from nn.losses import MeanSquaredError, SoftmaxCrossEntropy, softmax
 from tests.strategies import numeric_gradient, seeds
 
+KINDS = {
+    "cross-entropy": lambda classes: SoftmaxCrossEntropy(),
+    "smoothed": lambda classes: SoftmaxCrossEntropy(label_smoothing=0.1),
+    "weighted": lambda classes: SoftmaxCrossEntropy(class_weights=list(range(1, classes + 1))),
+    "both": lambda classes: SoftmaxCrossEntropy(0.3, class_weights=list(range(1, classes + 1))),
+    "squares of softmax": lambda classes: MeanSquaredError(),
+    "squares of logits": lambda classes: MeanSquaredError(of="logits"),
+}
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 6), st.integers(2, 6), seeds)
-def test_the_gradient_is_that_of_the_value(size, classes, seed):
+
+def started(loss, classes):
+    loss.start(classes, np.dtype(np.float64))
+    return loss
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=20, deadline=None)
+@given(size=st.integers(1, 6), classes=st.integers(2, 6), seed=seeds)
+def test_the_gradient_is_that_of_the_value(kind, size, classes, seed):
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(0, 3, (size, classes)), rng.integers(0, classes, size)
-    loss = SoftmaxCrossEntropy()
+    loss = started(KINDS[kind](classes), classes)
     expected = numeric_gradient(lambda: loss.value(logits, labels), logits)
     np.testing.assert_allclose(loss.gradient(logits, labels), expected, rtol=1e-5, atol=1e-8)
 
 
 def test_equal_logits_cost_the_logarithm_of_the_classes():
-    assert SoftmaxCrossEntropy().value(np.zeros((3, 10)), np.arange(3)) == pytest.approx(np.log(10))
+    loss = started(SoftmaxCrossEntropy(), 10)
+    assert loss.value(np.zeros((3, 10)), np.arange(3)) == pytest.approx(np.log(10))
 
 
-@pytest.mark.parametrize("height", [1e4, -1e4, 3e38])
-def test_huge_logits_neither_overflow_nor_meet_a_logarithm_of_zero(height):
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("height", [1e4, -1e4, 1e15])
+def test_huge_logits_neither_overflow_nor_meet_a_logarithm_of_zero(kind, height):
     logits = np.array([[height, 0, 0], [0, height, 0]], np.float32)
-    loss = SoftmaxCrossEntropy()
+    loss = KINDS[kind](3)
+    loss.start(3, logits.dtype)
     with np.errstate(over="raise", divide="raise", invalid="raise"):
         assert np.isfinite(loss.value(logits, np.array([0, 1])))
         assert np.isfinite(loss.gradient(logits, np.array([0, 1]))).all()
 
 
-def test_gradients_of_a_sample_add_up_to_nothing():
+@pytest.mark.parametrize("kind", ["cross-entropy", "smoothed", "squares of softmax"])
+def test_gradients_of_a_sample_add_up_to_nothing(kind):
     rng = np.random.default_rng(0)
-    gradient = SoftmaxCrossEntropy().gradient(rng.normal(size=(5, 4)), rng.integers(0, 4, 5))
+    loss = started(KINDS[kind](4), 4)
+    gradient = loss.gradient(rng.normal(size=(5, 4)), rng.integers(0, 4, 5))
     np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-15)
+
+
+def test_a_class_that_counts_more_pulls_more():
+    logits, labels = np.zeros((2, 2)), np.array([0, 1])
+    loss = started(SoftmaxCrossEntropy(class_weights=[1.0, 3.0]), 2)
+    gradient = loss.gradient(logits, labels)
+    assert abs(gradient[1]).sum() == pytest.approx(3 * abs(gradient[0]).sum())
+
+
+def test_weights_for_another_number_of_classes_are_refused():
+    with pytest.raises(Mistake, match=r"class_weights has 2 numbers, but there are 10 classes"):
+        SoftmaxCrossEntropy(class_weights=[1.0, 2.0]).start(10, np.dtype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (SoftmaxCrossEntropy, {"label_smoothing": 1.0}),
+        (SoftmaxCrossEntropy, {"class_weights": [1.0, -1.0]}),
+        (SoftmaxCrossEntropy, {"class_weights": []}),
+        (MeanSquaredError, {"of": "distances"}),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(kind, settings):
+    with pytest.raises(SettingError, match=next(iter(settings))):
+        kind(**settings)
+
+
+def test_softmax_gives_probabilities():
+    p = softmax(np.random.default_rng(0).normal(0, 5, (20, 7)))
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    assert (p > 0).all()

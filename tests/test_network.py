@@ -5,25 +5,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nn.errors import Mistake
 from nn.layers import Dense, Flatten, ReLU
-from nn.losses import SoftmaxCrossEntropy
+from nn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from nn.models import MLP
 from nn.network import Network
+from nn.parameters import TooManyParameters
 from nn.randomness import Randomness
 from tests.strategies import batch, networks, numeric_gradient, seeds
 
+LOSSES = [
+    SoftmaxCrossEntropy(),
+    SoftmaxCrossEntropy(label_smoothing=0.2),
+    MeanSquaredError(),
+    MeanSquaredError(of="logits"),
+]
 
-@settings(max_examples=50, deadline=None)
-@given(networks(), st.integers(1, 5), seeds)
-def test_gradients_of_random_networks_agree_with_central_differences(network, size, seed):
+
+@settings(max_examples=150, deadline=None)
+@given(networks, st.integers(2, 5), st.sampled_from(LOSSES), seeds)
+def test_gradients_of_random_networks_agree_with_central_differences(network, size, loss, seed):
     x, labels = batch(network, size, np.random.default_rng(seed))
-    loss = SoftmaxCrossEntropy()
+    loss.start(network.output_shape[0], x.dtype)
+
+    def value():
+        return loss.value(network.forward(x, training=True), labels)
+
     network.backward(loss.gradient(network.forward(x, training=True), labels))
     found = network.parameters.gradients.copy()
     values = network.parameters.values
-    expected = numeric_gradient(lambda: loss.value(network.forward(x), labels), values)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+    # a kink within reach of the step would spoil the difference: where two steps disagree, skip
+    coarse, fine = (numeric_gradient(value, values, step) for step in (2e-6, 1e-6))
+    smooth = np.isclose(coarse, fine, rtol=1e-3, atol=1e-6)
+    assert smooth.mean() > 0.9
+    np.testing.assert_allclose(found[smooth], fine[smooth], rtol=1e-3, atol=1e-6)
 
 
 def test_layers_own_views_into_the_flat_vectors():
@@ -59,7 +73,7 @@ def test_he_weights_keep_the_second_moment_of_signals():
 
 
 def test_a_network_too_large_for_the_machine_is_refused():
-    with pytest.raises(Mistake, match="parameters, more than this machine can hold"):
+    with pytest.raises(TooManyParameters, match="more than this machine can hold"):
         Network([Flatten(), Dense(10**12), Dense(10)], (1, 28, 28), np.random.default_rng(0))
 
 
@@ -67,6 +81,7 @@ def test_training_allocates_nothing_once_the_buffers_stand():
     network = Network([Dense(8), ReLU(), Dense(3)], (5,), np.random.default_rng(0))
     x, labels = batch(network, 7, np.random.default_rng(1))
     loss = SoftmaxCrossEntropy()
+    loss.start(3, x.dtype)
 
     def step():
         outputs = network.forward(x, training=True)

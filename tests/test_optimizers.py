@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 
 from nn.errors import SettingError
-from nn.optimizers import SGD
+from nn.layers import Dense, ReLU
+from nn.losses import SoftmaxCrossEntropy
+from nn.network import Network
+from nn.optimizers import SGD, Adagrad, Adam, Nesterov, RMSProp
+
+KINDS = {
+    "sgd": (SGD, {}, 0.5),
+    "momentum": (SGD, {"momentum": 0.9}, 0.1),
+    "nesterov": (Nesterov, {"momentum": 0.9}, 0.1),
+    "adagrad": (Adagrad, {}, 0.1),
+    "rmsprop": (RMSProp, {}, 0.003),
+    "adam": (Adam, {}, 0.01),
+    "adamw": (Adam, {"weight_decay": 1e-4, "decoupled": True}, 0.01),
+}
 
 
 def path_of(optimizer, start=1.0, lr=0.1, steps=3):
@@ -27,12 +40,66 @@ def test_momentum_remembers():
     assert path_of(SGD(momentum=0.9)) == pytest.approx([0.9, 0.72, 0.486])
 
 
-def test_weight_decay_adds_to_the_gradient():
+def test_nesterov_looks_ahead():
+    # velocities 1, 0.9 + 0.81; steps 0.1 * (gradient + 0.9 * velocity)
+    assert path_of(Nesterov(momentum=0.9), steps=2) == pytest.approx([0.81, 0.5751])
+
+
+def test_the_first_step_of_adam_is_the_learning_rate():
+    assert path_of(Adam(), lr=0.1, steps=1) == pytest.approx([0.9])
+
+
+def test_an_l2_penalty_adds_to_the_gradient():
     assert path_of(SGD(weight_decay=1.0), steps=1) == pytest.approx([0.8])
 
 
-@pytest.mark.parametrize("settings", [{"momentum": 1.0}, {"momentum": -0.1}, {"weight_decay": -1}])
-def test_settings_out_of_range_are_refused_by_name(settings):
+def test_decoupled_decay_shrinks_beside_the_step():
+    coupled = path_of(Adam(weight_decay=0.5), lr=0.1, steps=1)
+    decoupled = path_of(Adam(weight_decay=0.5, decoupled=True), lr=0.1, steps=1)
+    assert coupled == pytest.approx([0.9])
+    assert decoupled == pytest.approx([1 - 0.05 - 0.1])
+
+
+def test_long_gradients_are_clipped_and_short_ones_left():
+    parameters = np.zeros(2)
+    optimizer = SGD(clip=1.0)
+    optimizer.start(parameters)
+    optimizer.step(parameters, np.array([3.0, 4.0]), 1.0)
+    np.testing.assert_allclose(parameters, [-0.6, -0.8])
+    optimizer.step(parameters, np.array([0.3, 0.4]), 1.0)
+    np.testing.assert_allclose(parameters, [-0.9, -1.2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_optimizer_learns_a_hundred_samples_by_heart(kind):
+    maker, settings, lr = KINDS[kind]
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((100, 20)).astype(np.float32)
+    labels = rng.integers(0, 5, 100)
+    network = Network([Dense(64), ReLU(), Dense(5)], (20,), rng)
+    loss, optimizer = SoftmaxCrossEntropy(), maker(**settings)
+    loss.start(5, x.dtype)
+    optimizer.start(network.parameters.values)
+    for _ in range(3000):
+        network.backward(loss.gradient(network.forward(x, training=True), labels))
+        optimizer.step(network.parameters.values, network.parameters.gradients, lr)
+    assert loss.value(network.forward(x), labels) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (SGD, {"momentum": 1.0}),
+        (SGD, {"momentum": -0.1}),
+        (SGD, {"weight_decay": -1}),
+        (SGD, {"clip": 0}),
+        (RMSProp, {"rho": 1.0}),
+        (Adagrad, {"epsilon": 0}),
+        (Adam, {"beta1": 1.0}),
+        (Adam, {"beta2": -0.5}),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(kind, settings):
     (name,) = settings
     with pytest.raises(SettingError, match=name):
-        SGD(**settings)
+        kind(**settings)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from itertools import product
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -31,6 +33,7 @@ class CheckBeforeStart(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Check the one configuration."""
         try:
+            _refuse_the_other("hydra.sweep.dir", "hydra.run.dir", config)
             refuse_unusable(config.hydra.run.dir, "hydra.run.dir")
             prepare(resolve(config, config.hydra))
         except Exception as error:
@@ -39,6 +42,7 @@ class CheckBeforeStart(Callback):
     def on_multirun_start(self, config: DictConfig, **start: Any) -> None:
         """Check each combination of the values that were given."""
         try:
+            _refuse_the_other("hydra.run.dir", "hydra.sweep.dir", config)
             refuse_unusable(config.hydra.sweep.dir, "hydra.sweep.dir")
             for overrides in _combinations(list(config.hydra.overrides.task)):
                 job = compose(start["config_name"], overrides, return_hydra_config=True)
@@ -49,7 +53,9 @@ class CheckBeforeStart(Callback):
 
 def tidy(words: list[str]) -> list[str]:
     """Bring settings that stand apart together, as Hydra wants them, and refuse unknown flags."""
-    parsed, apart = get_args_parser().parse_known_args(words)
+    parser = get_args_parser()
+    parser.error = _refuse_flags  # type: ignore[method-assign]
+    parsed, apart = parser.parse_known_args(words)
     for flag in apart:
         name, _, value = flag.lstrip("-").partition("=")
         if flag.startswith("-") and meant(name) in (*KNOBS, *GROUPS):
@@ -60,6 +66,17 @@ def tidy(words: list[str]) -> list[str]:
         end = words.index(parsed.overrides[0]) + len(parsed.overrides)
         words = [*words[:end], *apart, *(word for word in words[end:] if word not in apart)]
     return words
+
+
+def _refuse_flags(message: str) -> NoReturn:
+    raise Mistake(f"{message}; --help shows what there is.")
+
+
+def _refuse_the_other(setting: str, right: str, config: DictConfig) -> None:
+    """Refuse the folder of a single run in a multirun, and the other way round."""
+    for override in config.hydra.overrides.hydra:
+        if override.startswith(f"{setting}="):
+            raise Mistake(f"{override} has no effect here; set {right}.")
 
 
 def _leave(error: Exception) -> None:
@@ -73,11 +90,17 @@ def _leave(error: Exception) -> None:
 
 
 def _combinations(overrides: list[str]) -> list[list[str]]:
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    alternatives = [
-        [f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()]
-        if each.is_sweep_override()
-        else [str(each.input_line)]
-        for each in parsed
-    ]
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    alternatives = []
+    for each in parser.parse_overrides(overrides):
+        if not each.is_sweep_override():
+            alternatives.append([str(each.input_line)])
+            continue
+        try:
+            values = list(each.sweep_string_iterator())
+        except HydraException as error:
+            raise Mistake(f"{each.input_line}: {error}.") from None
+        if not values:
+            raise Mistake(f"{each.input_line}: there is no value in it.")
+        alternatives.append([f"{each.get_key_element()}={value}" for value in values])
     return [list(combination) for combination in product(*alternatives)]

@@ -32,18 +32,24 @@ _MEANT = {synonym: name for name, synonyms in SYNONYMS.items() for synonym in sy
 
 def meant(name: str) -> str:
     """Give the name of ours for one from elsewhere."""
-    return _MEANT.get(name.replace("-", "_").lower(), name)
+    plain = name.replace("-", "_").lower()
+    return plain if plain in (*KNOBS, *GROUPS) else _MEANT.get(plain, name)
 
 
 def unknown(name: str, value: str) -> str:
     """Say that there is no such setting here, and which one was probably meant."""
+    if name in GROUPS:
+        return (
+            f"{name}={value}: choose one option by its name; there is {', '.join(options(name))}."
+        )
     known = _known()
     said = f"{name}={value}: there is no setting {name}"
+    group, _, leaf = name.rpartition(".")
     if name in known:
-        return f"{said} with the chosen option of {name.split('.')[0]}; leave it out."
-    group = name.rpartition(".")[0]
+        return f"{said} with the chosen option of {group}; leave it out."
     related = [other for other in known if other.startswith(f"{group}.")] if group else known
-    near = meant(name) if meant(name) != name else nearest(name, related or known)
+    ours = meant(leaf)
+    near = ours if ours in (*KNOBS, *GROUPS) else nearest(name, related)
     return f"{said}; did you mean {near}?" if near else f"{said}; --help shows what there is."
 
 
@@ -57,5 +63,6 @@ def _known() -> list[str]:
     for group in GROUPS[:-1]:
         for option in options(group):
             settings = OmegaConf.load(CONF / group / f"{option}.yaml")
-            names += [f"{group}.{key!s}" for key in settings if key != "defaults"]
+            own = OmegaConf.select(settings, group) or settings
+            names += [f"{group}.{key!s}" for key in own if key not in ("defaults", "_target_")]
     return names

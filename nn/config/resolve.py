@@ -33,11 +33,16 @@ def resolve(composed: DictConfig, hydra: DictConfig) -> dict[str, Any]:
     for key in settings:
         if key not in Config.__annotations__:
             raise Mistake(unknown(key, as_typed(settings[key])))
+    for knob, group in PASSED_ON.items():
+        if f"{group}.{knob}" in overrides:
+            value = as_typed(OmegaConf.select(config, f"{group}.{knob}"))
+            raise Mistake(f"{group}.{knob}={value}: this is a knob; set {knob}={value}.")
     for key, reason in _idle(settings, _plain(config, resolve=False), choices).items():
         value = OmegaConf.select(config, key)
         changed = key in PASSED_ON and value != OmegaConf.select(defaults, key)
         if value is not None and (key in overrides or changed):
-            raise Mistake(f"{key}={as_typed(value)} has no effect {reason}; leave it out.")
+            remedy = "leave it out" if key in overrides else f"a preset sets it: add {key}=null"
+            raise Mistake(f"{key}={as_typed(value)} has no effect {reason}; {remedy}.")
         OmegaConf.update(config, key, None)
     return {**_plain(config, resolve=True), "choices": choices}
 
@@ -61,19 +66,20 @@ def _idle(
         node = settings.get(group)
         if not isinstance(node, dict) or "_target_" not in node:
             continue
-        keys = {name: _key(group, name, written[group][name]) for name in node}
         judge = getattr(locate(group, node["_target_"]), "without_effect", None)
         silent = judge(node) if judge else {}
-        for name, key in keys.items():
+        for name, value in written[group].items():
+            knobs = [knob for knob in PASSED_ON if f"${{{knob}}}" in str(value)]
             if name in silent:
                 other = silent[name]
-                idle[key] = f"beside {keys[other]}={as_typed(node[other])}"
+                reason = f"beside {_key(group, other)}={as_typed(node[other])}"
+                idle |= dict.fromkeys(knobs or [f"{group}.{name}"], reason)
             else:
-                idle.pop(key, None)
+                for knob in knobs:
+                    idle.pop(knob, None)
     return idle
 
 
-def _key(group: str, name: str, written: object) -> str:
-    """Name a setting as a person sets it: by its knob, if it takes its value from one."""
-    knob = next((knob for knob in PASSED_ON if written == f"${{{knob}}}"), None)
-    return knob or f"{group}.{name}"
+def _key(group: str, name: str) -> str:
+    """Name a setting as a person sets it."""
+    return name if name in PASSED_ON else f"{group}.{name}"

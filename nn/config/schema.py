@@ -17,7 +17,7 @@ class Config:
     """The knobs, then the groups. The values stand in conf/config.yaml."""
 
     lr: float = MISSING
-    batch_size: int = MISSING
+    batch_size: Any = MISSING
     depth: Optional[int] = MISSING  # noqa: UP045  (OmegaConf reads no other form on Python 3.11)
     width: Optional[int] = MISSING  # noqa: UP045
     epochs: int = MISSING
@@ -25,6 +25,10 @@ class Config:
     threads: int = MISSING
     weight_decay: Optional[float] = MISSING  # noqa: UP045
     dropout: Optional[float] = MISSING  # noqa: UP045
+
+    keep: str = MISSING
+    patience: Optional[int] = MISSING  # noqa: UP045
+    draws: Optional[int] = MISSING  # noqa: UP045
 
     dataset: Any = MISSING
     augmentation: Any = MISSING

@@ -28,6 +28,8 @@ def sentence(error: BaseException) -> str | None:
         return _no_such_option(group, option, error.options)
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return _no_name_of_an_option()
+    if isinstance(error, ValueError) and str(error).startswith(("Only one of", "The --")):
+        return f"{_first_line(error)}."
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _refused(error)
     return None
@@ -72,7 +74,8 @@ def _refused(error: Exception) -> str:
         return str(SettingError(key, value or "''", KNOBS[key].expected))
     if "Ambiguous value" in str(error):
         return f"{override}: several values need --multirun in front; a list is {key}=[{value}]."
-    where = override or getattr(cause, "full_key", None)
+    interpolated = next((word for word in sys.argv[1:] if "${" in word), None)
+    where = override or interpolated or getattr(cause, "full_key", None)
     return f"{where}: {_first_line(cause)}." if where else f"{_first_line(cause)}."
 
 

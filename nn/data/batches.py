@@ -1,4 +1,4 @@
-"""The batches of an epoch: each sample once, in an order drawn anew each time."""
+"""The batches of an epoch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from nn.data.dataset import Samples
-from nn.types import Array, Labels
+from nn.types import Array, Counts, Labels
 
 
 class Batches:
-    """Iterating once is one epoch; a batch is overwritten by the next."""
+    """Iterating once is one epoch; a batch is overwritten by the next.
+
+    An epoch has each sample once, in an order drawn anew. With a number of `draws` it has so many
+    samples instead, drawn from all with replacement.
+    """
 
     def __init__(
         self,
@@ -20,19 +24,20 @@ class Batches:
         size: int,
         rng: np.random.Generator,
         augment: Callable[[Array], Array] | None = None,
+        draws: int | None = None,
     ) -> None:
-        self.samples, self.rng, self.augment = samples, rng, augment
-        self.size = min(size, len(samples))
+        self.samples, self.rng, self.augment, self.draws = samples, rng, augment, draws
+        self.samples_per_epoch = draws or len(samples)
+        self.size = min(size, self.samples_per_epoch)
         self.done = 0
         self._raw = np.empty((self.size, *samples.shape), samples.raw.dtype)
         self._x = np.empty((self.size, *samples.shape), np.float32)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.samples) / self.size)
+        return math.ceil(self.samples_per_epoch / self.size)
 
     def __iter__(self) -> Iterator[tuple[Array, Labels]]:
-        samples = self.samples
-        order = self.rng.permutation(len(samples))
+        samples, order = self.samples, self._order()
         for batch, start in enumerate(range(0, len(order), self.size)):
             self.done = batch
             rows = order[start : start + self.size]
@@ -41,3 +46,8 @@ class Batches:
             x = samples.scale.apply(raw, self._x[: len(rows)])
             yield self.augment(x) if self.augment else x, samples.labels.take(rows)
         self.done = len(self)
+
+    def _order(self) -> Counts:
+        if self.draws:
+            return self.rng.integers(0, len(self.samples), self.draws)
+        return self.rng.permutation(len(self.samples))

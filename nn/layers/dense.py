@@ -46,7 +46,7 @@ class Dense(Layer):
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Draw the weights; biases begin at zero."""
-        self.initializer(self.weight, self.shape[0], rng)
+        self.initializer(self.weight, rng)
         self.bias[...] = 0
 
     def forward(self, x: Array, training: bool) -> Array:

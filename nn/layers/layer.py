@@ -22,8 +22,12 @@ class Layer:
     propagates = True
     """Whether a layer below has a use for the derivative by the input."""
 
+    output_shape: Shape
+    """The shape of what becomes of a sample; a chain notes it."""
+
     def __init__(self) -> None:
         self._buffers: dict[tuple[str, int], Array] = {}
+        self.state: dict[str, Array] = {}
 
     @property
     def kind(self) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -18,9 +21,8 @@ from nn.training import Epoch
 class Display:
     """Shows a training as it goes."""
 
-    def __init__(self, title: str, epochs: int, batches: Batches) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
-        self.console.print(title)
+    def __init__(self, epochs: int, batches: Batches) -> None:
+        self.console = _Screen(highlight=False, soft_wrap=True)
         self.epochs = epochs
         self.bar = _Bar(epochs, batches, self.console) if self.console.is_terminal else None
 
@@ -33,16 +35,20 @@ class Display:
         if self.bar:
             self.bar.stop()
 
+    def title(self, title: str) -> None:
+        """Show what is about to be trained."""
+        self._say(title)
+
     def epoch(self, epoch: Epoch) -> None:
         """Show what an epoch gave."""
-        scores = f"train loss {epoch.train.loss:.4f} accuracy {epoch.train.accuracy:.4f}"
+        scores = f"train {epoch.train.loss:.4f} {epoch.train.accuracy:7.2%}"
         if epoch.val:
-            scores += f"  val loss {epoch.val.loss:.4f} accuracy {epoch.val.accuracy:.4f}"
+            scores += f"  val {epoch.val.loss:.4f} {epoch.val.accuracy:7.2%}"
         if self.bar:
             self.bar.advance_to(epoch.number, scores)
         else:
             width = len(str(self.epochs))
-            print(f"epoch {epoch.number:{width}}/{self.epochs}  {scores}", flush=True)
+            self._say(f"epoch {epoch.number:{width}}/{self.epochs}  {scores}")
 
     def result(
         self,
@@ -52,22 +58,42 @@ class Display:
         mirror: str | None,
     ) -> None:
         """Show what came of the run."""
-        say = self.console.print
-        say("" if summary["status"] == "finished" else f"\nThe run is {summary['status']}.")
+        lines: list[str | Text] = [""]
+        if summary["status"] != "finished":
+            lines = [f"\nThe run is {summary['status']}."]
         for name, key in (("Test", "test"), ("Validation", "val")):
             if summary[f"{key}/accuracy"] is not None:
                 accuracy, loss = summary[f"{key}/accuracy"], summary[f"{key}/loss"]
-                say(f"{name} accuracy [bold]{accuracy:.4f}[/bold], loss {loss:.4f}\n")
+                lines.append(f"{name} accuracy [bold]{accuracy:.4f}[/bold], loss {loss:.4f}\n")
                 break
         if summary["confusion_matrix"]:
-            say(confusion_text(summary["confusion_matrix"], class_names))
-        say(
+            lines.append(confusion_text(summary["confusion_matrix"], class_names))
+        lines.append(
             f"{summary['parameters']:,} parameters, epochs: {summary['epochs']}, "
             f"{summary['seconds']:.2f} s of training"
         )
-        say(f"Written to {short(folder)}")
+        lines.append(f"Written to {escape(short(folder))}")
         if mirror:
-            say(mirror)
+            lines.append(escape(mirror))
+        for line in lines:
+            self._say(line)
+
+    def _say(self, text: str | Text) -> None:
+        """Print; a screen that cannot be written to costs what would be shown, not the run."""
+        try:
+            self.console.print(text)
+        except OSError:
+            self.console.on_broken_pipe()
+
+
+class _Screen(Console):
+    """A console that takes it calmly when nobody reads it any more."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def confusion_text(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> Text:
@@ -93,8 +119,8 @@ class _Bar(Progress):
     def __init__(self, epochs: int, batches: Batches, console: Console) -> None:
         self.batches, self.finished_epochs = batches, 0
         super().__init__(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
+            TextColumn("{task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(12),
             TextColumn("{task.description}"),
             TimeRemainingColumn(),
             console=console,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from wandb import Run
 
 MODES = ("auto", "online", "offline", "disabled")
+ENVIRONMENT = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline"}
+"""The words of WANDB_MODE, beside disabled."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,22 @@ class Tracking:
 
     def __post_init__(self) -> None:
         require(self.mode in MODES, "mode", self.mode, "one of " + ", ".join(MODES))
+        project = self.project
+        usable = project is None or (len(project) <= 128 and not set(project) & set("/\\#?%:"))
+        require(usable, "project", project, "at most 128 characters, none of them / \\ # ? % :")
+        fitting = all(1 <= len(tag) <= 64 for tag in self.tags)
+        require(fitting, "tags", self.tags, "a list of tags of 1 to 64 characters")
 
     @property
     def mode_here(self) -> str:
         """What `auto` means on this machine; `online` is refused without credentials."""
         if self.mode == "auto":
             wanted = os.environ.get("WANDB_MODE")
-            if wanted in MODES[1:]:
-                return wanted
-            return "online" if "WANDB_SWEEP_ID" in os.environ or _credentials() else "offline"
+            if not wanted:
+                return "online" if "WANDB_SWEEP_ID" in os.environ or _credentials() else "offline"
+            if wanted not in (*ENVIRONMENT, "disabled"):
+                raise Mistake(f"WANDB_MODE={wanted}: it must be online, offline or disabled.")
+            return ENVIRONMENT.get(wanted, wanted)
         if self.mode == "online" and not _credentials():
             raise Mistake(
                 "tracking=online: there are no W&B credentials here; run wandb login, "
@@ -64,13 +73,17 @@ class Mirror:
     """One run in W&B."""
 
     def __init__(self, tracking: Tracking, folder: Path, config: Mapping[str, Any]) -> None:
-        self.folder, self.mode = folder, tracking.mode_here
+        self.tracking, self.folder, self.config = tracking, folder, mirrored(config)
+        self.mode = tracking.mode_here
         self._run: Run | None = None
+
+    def open(self) -> None:
+        """Begin the run in W&B; if it cannot be reached, in a file to be uploaded later."""
         if self.mode == "online":
-            self._safely(lambda: self._open(tracking, mirrored(config)), "keeps the run offline")
+            self._safely(self._open, "keeps the run offline")
             self.mode = "online" if self._run else "offline"
         if self.mode == "offline":
-            self._safely(lambda: self._open(tracking, mirrored(config)))
+            self._safely(self._open)
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Send an epoch's line of history."""
@@ -84,7 +97,8 @@ class Mirror:
         )
         return place
 
-    def _open(self, tracking: Tracking, config: dict[str, Any]) -> None:
+    def _open(self) -> None:
+        tracking = self.tracking
         for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
             os.environ[variable] = str(self.folder.absolute() / "wandb")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -102,7 +116,7 @@ class Mirror:
             job_type=tracking.job_type,
             tags=tracking.tags or None,
             notes=tracking.notes,
-            config=config,
+            config=self.config,
             reinit="finish_previous",
             settings=wandb.Settings(silent=True, console="off", init_timeout=timeout),
         )
@@ -166,8 +180,8 @@ def _credentials() -> bool:
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
     try:
+        host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
         return netrc.netrc(path).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, ValueError, netrc.NetrcParseError):
         return False

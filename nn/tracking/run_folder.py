@@ -31,15 +31,22 @@ def new_folder() -> str:
     return datetime.now().strftime(f"runs/%Y-%m-%d/%H-%M-%S-{secrets.token_hex(4)}")
 
 
+FILES = ("config.yaml", "environment.json", "history.jsonl", "summary.json")
+
+
 def refuse_unusable(path: str, setting: str) -> None:
-    """Refuse a folder in which a run cannot be written, before anything is."""
+    """Refuse a folder in which a run, or several, cannot be written, before anything is."""
     if not path:
         raise Mistake(f"{setting}='': name a folder.")
-    if (Path(path) / "config.yaml").exists():
-        raise Mistake(f"{setting}={path}: the folder already holds a run; name another one.")
-    existing = next(place for place in (Path(path), *Path(path).parents) if place.exists())
     try:
+        folder = Path(path)
+        used = [*(folder / name for name in FILES), *folder.glob("*/config.yaml")]
+        if any(file.exists() for file in used):
+            raise Mistake(f"{setting}={path}: the folder already holds a run; name another one.")
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
         Path(tempfile.mkdtemp(dir=existing)).rmdir()
+        if folder.is_symlink() and not folder.exists():
+            raise Mistake(f"{setting}={path}: this is a link to nowhere; name a folder.")
     except OSError as error:
         reason = f"nothing can be written there: {error.strerror}"
         raise Mistake(f"{setting}={path}: {reason}.") from None
@@ -58,7 +65,11 @@ class RunFolder:
     def __init__(self, path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]):
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        with (path / "config.yaml").open("x", encoding="utf-8") as file:
+        try:
+            file = (path / "config.yaml").open("x", encoding="utf-8")
+        except FileExistsError:
+            raise Mistake(f"{path} already holds a run; name another folder.") from None
+        with file:
             yaml.safe_dump(dict(config), file, sort_keys=False, allow_unicode=True)
         self._write_json("environment.json", environment)
         self._history = (path / "history.jsonl").open("w", encoding="utf-8")

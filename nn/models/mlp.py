@@ -1,22 +1,25 @@
-"""The architectures that a configuration can choose."""
+"""The multilayer perceptron."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from nn.errors import SettingError, require
-from nn.layers import Dense, Dropout, Flatten, Layer, ReLU
+from nn.layers import Dense, Dropout, Flatten, Layer, Residual
+from nn.models.parts import ACTIVATIONS, check_parts, fitting, normalized
 from nn.randomness import Randomness
 
 
 @dataclass(frozen=True)
 class MLP:
-    """Dense layers with ReLU between them.
+    """Dense layers, each with its normalization, activation and dropout.
 
     The hidden layers are `hidden` as it stands, or `depth` of them: the first `width` wide, each
-    further one `taper` times the one before (2, 128 and 0.5 give 128, 64).
+    further one `taper` times the one before (2, 128 and 0.5 give 128, 64). With `residual` a
+    hidden layer as wide as the one below adds to what it gets.
     """
 
     hidden: list[int] | None = None
@@ -24,6 +27,10 @@ class MLP:
     width: int | None = 128
     taper: float | None = 0.5
     dropout: float | None = 0.0
+    activation: str = "relu"
+    normalization: str = "none"
+    initializer: str = "auto"
+    residual: bool = False
 
     def __post_init__(self) -> None:
         if self.hidden is None:
@@ -31,11 +38,16 @@ class MLP:
             require(depth is not None and depth >= 0, "depth", depth, "at least 0")
             if depth:
                 require(width is not None and width >= 1, "width", width, "at least 1")
+            if depth and depth > 1:
                 require(taper is not None and 0 < taper <= 1, "taper", taper, "above 0, at most 1")
         require(min(self.units, default=1) >= 1, "hidden", self.hidden, "a list of positive sizes")
         if self.units:
             rate = self.dropout
             require(rate is not None and 0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
+        check_parts(self.activation, self.normalization, self.initializer)
+        if self.residual and all(below != above for below, above in pairwise(self.units)):
+            expected = "false, or two hidden layers must be equally wide, as with model.taper=1"
+            raise SettingError("residual", self.residual, expected)
 
     @property
     def units(self) -> list[int]:
@@ -45,8 +57,7 @@ class MLP:
         if not self.depth:
             return []
         assert self.width is not None
-        assert self.taper is not None
-        units = [round(self.width * self.taper**layer) for layer in range(self.depth)]
+        units = [round(self.width * (self.taper or 1) ** layer) for layer in range(self.depth)]
         if 0 in units:
             raise SettingError(
                 "taper",
@@ -59,11 +70,20 @@ class MLP:
     def layers(self, classes: int, randomness: Randomness) -> list[Layer]:
         """A fresh network's layers, for samples of any shape."""
         layers: list[Layer] = [Flatten()]
+        below = None
         for units in self.units:
-            layers += [Dense(units), ReLU()]
-            if self.dropout:
-                layers.append(Dropout(self.dropout, randomness.dropout))
-        return [*layers, Dense(classes, by_column=True)]
+            block = self._block(units, randomness)
+            if self.residual and units == below:
+                layers.append(Residual(block))
+            else:
+                layers += block
+            below = units
+        return [*layers, Dense(classes, fitting(self.initializer, None), by_column=True)]
+
+    def _block(self, units: int, randomness: Randomness) -> list[Layer]:
+        block: list[Layer] = [Dense(units, fitting(self.initializer, self.activation))]
+        block += [*normalized(self.normalization), ACTIVATIONS[self.activation]()]
+        return [*block, Dropout(self.dropout, randomness.dropout)] if self.dropout else block
 
     @staticmethod
     def without_effect(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -73,13 +93,4 @@ class MLP:
             return idle if settings["hidden"] else {**idle, "dropout": "hidden"}
         if settings.get("depth") == 0:
             return dict.fromkeys(("width", "taper", "dropout"), "depth")
-        return {}
-
-
-@dataclass(frozen=True)
-class Linear:
-    """One dense layer and nothing else: softmax regression."""
-
-    def layers(self, classes: int, randomness: Randomness) -> list[Layer]:
-        """A fresh network's layers, for samples of any shape."""
-        return [Flatten(), Dense(classes, by_column=True)]
+        return {"taper": "depth"} if settings.get("depth") == 1 else {}

@@ -1,0 +1,81 @@
+"""The convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nn.errors import require
+from nn.layers import AvgPool2D, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D
+from nn.models.parts import ACTIVATIONS, check_parts, fitting, normalized
+from nn.randomness import Randomness
+
+POOLS = {"max": MaxPool2D, "average": AvgPool2D}
+
+
+@dataclass(frozen=True)
+class CNN:
+    """Blocks of convolution, normalization, activation and pooling, then a dense layer.
+
+    There are `depth` blocks, of 16 channels and twice as many in each further one, or `channels`
+    as they stand. The dense layer has `width` units, before which dropout applies.
+    """
+
+    channels: list[int] | None = None
+    depth: int | None = 2
+    width: int | None = 128
+    dropout: float | None = 0.0
+    kernel: int = 3
+    pool: str = "max"
+    activation: str = "relu"
+    normalization: str = "batch"
+    initializer: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.channels is None:
+            depth = self.depth
+            require(depth is not None and depth >= 1, "depth", depth, "at least 1")
+        require(min(self.filters, default=0) >= 1, "channels", self.channels, "a list of positives")
+        require(self.width is not None and self.width >= 1, "width", self.width, "at least 1")
+        rate = self.dropout
+        require(rate is not None and 0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
+        require(self.kernel % 2 == 1, "kernel", self.kernel, "odd and at least 1")
+        require(self.pool in POOLS, "pool", self.pool, "one of " + ", ".join(POOLS))
+        check_parts(self.activation, self.normalization, self.initializer)
+
+    @property
+    def filters(self) -> list[int]:
+        """The channels of each block."""
+        if self.channels is not None:
+            return self.channels
+        return [16 * 2**block for block in range(self.depth or 0)]
+
+    def layers(self, classes: int, randomness: Randomness) -> list[Layer]:
+        """A fresh network's layers, for images of any size."""
+        assert self.width is not None
+        initializer = fitting(self.initializer, self.activation)
+
+        def activated() -> list[Layer]:
+            return [*normalized(self.normalization), ACTIVATIONS[self.activation]()]
+
+        layers: list[Layer] = []
+        for channels in self.filters:
+            padding = self.kernel // 2
+            layers += [
+                Conv2D(channels, self.kernel, padding=padding, initializer=initializer),
+                *activated(),
+                POOLS[self.pool](),
+            ]
+        layers.append(Flatten())
+        if self.dropout:
+            layers.append(Dropout(self.dropout, randomness.dropout))
+        layers += [Dense(self.width, initializer), *activated()]
+        if self.dropout:
+            layers.append(Dropout(self.dropout, randomness.dropout))
+        return [*layers, Dense(classes, fitting(self.initializer, None), by_column=True)]
+
+    @staticmethod
+    def without_effect(settings: Mapping[str, Any]) -> dict[str, str]:
+        """Name the settings that others make idle, each with the one that does."""
+        return {"depth": "channels"} if settings.get("channels") is not None else {}

@@ -1,0 +1,16 @@
+"""What a model of your own must be: settings that give layers."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from nn.layers import Layer
+from nn.randomness import Randomness
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Makes the layers of a network; the last of them has an output for each class."""
+
+    def layers(self, classes: int, randomness: Randomness) -> list[Layer]:
+        """Give the layers of a fresh network; what is drawn in training is drawn from here."""
