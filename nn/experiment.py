@@ -60,6 +60,11 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
         network = Network(model.layers(classes, randomness), dataset.shape, randomness.init)
     except TooManyParameters as error:
         raise Mistake(f"width={config['width']} depth={config['depth']}: {error}") from None
+    if network.output_shape != (classes,):
+        raise Mistake(
+            f"model: its last layer, {network.chain.names[-1]}, gives outputs of shape "
+            f"{network.output_shape}, and {classes} classes need {(classes,)}."
+        )
     loss.start(classes, network.parameters.values.dtype)
     optimizer.start(network.parameters.values)
     augment = partial(

@@ -46,7 +46,7 @@ class Optimizer(ABC):
         if self.clip is not None:
             norm = float(np.sqrt(gradients @ gradients))
             if norm > self.clip:
-                gradients *= self.clip / norm
+                gradients *= self.clip / (norm + 1e-6)  # as PyTorch does
         if self.weight_decay and self.decoupled:
             parameters *= 1 - lr * self.weight_decay
         elif self.weight_decay:

@@ -41,10 +41,10 @@ def run(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     ):
         began = time.perf_counter()
         try:
+            display.title(_title(experiment, config))
+            mirror.open()
+            began = time.perf_counter()
             with display:
-                display.title(_title(experiment, config))
-                mirror.open()
-                began = time.perf_counter()
                 for epoch in _train(experiment, config):
                     history.append(epoch)
                     folder.append(epoch.record())

@@ -19,7 +19,7 @@ class Augmentation:
     """How far images may be changed: each is changed by chance between nothing and that."""
 
     shift: float = 0.0
-    """in pixels"""
+    """by this share of the side"""
     rotation: float = 0.0
     """in degrees"""
     scale: float = 0.0
@@ -34,10 +34,9 @@ class Augmentation:
     """sides of a rectangle that is blanked, as a share of the image's"""
 
     def __post_init__(self) -> None:
-        for name in ("shift", "noise"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        require(self.noise >= 0, "noise", self.noise, "at least 0")
         require(0 <= self.rotation <= 180, "rotation", self.rotation, "from 0 to 180 degrees")
-        for name in ("scale", "shear", "erase"):
+        for name in ("shift", "scale", "shear", "erase"):
             value = getattr(self, name)
             require(0 <= value < 1, name, value, "at least 0 and below 1")
 
@@ -75,7 +74,8 @@ class Augmentation:
         turn = np.deg2rad(self.rotation) * rng.uniform(-1, 1, batch)
         slant = self.shear * rng.uniform(-1, 1, batch)
         size = 1 + self.scale * rng.uniform(-1, 1, batch)
-        down, right = self.shift * rng.uniform(-1, 1, (2, batch))
+        down = height * self.shift * rng.uniform(-1, 1, batch)
+        right = width * self.shift * rng.uniform(-1, 1, batch)
         cos, sin = np.cos(turn) / size, np.sin(turn) / size
 
         y = np.arange(height) - (height - 1) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,10 @@ class Dense(Layer):
     def connect(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
         """Refuse anything but flat samples."""
         if len(shape) != 1:
-            raise Mistake(f"A dense layer takes flat samples, not samples of shape {shape}.")
+            raise Mistake(
+                f"a dense layer takes samples of one dimension, such as ({math.prod(shape)},), "
+                f"not of shape {shape}; a flatten layer goes in front."
+            )
         super().connect(shape, dtype)
         return (self.units,)
 

@@ -1,0 +1,94 @@
+"""Every choice in every group, taken alone from the command line, trains sensibly."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import ROOT
+
+GROUPS = ("model", "optimizer", "schedule", "loss", "augmentation")
+CHOICES = [
+    f"{group}={option.stem}"
+    for group in GROUPS
+    for option in sorted((ROOT / "conf" / group).glob("*.yaml"))
+]
+OPTIONS = [
+    *(f"model.activation={name}" for name in ("leaky_relu", "tanh", "gelu", "silu")),
+    "model.activation=sigmoid lr=1",
+    *(f"model.normalization={name}" for name in ("batch", "layer")),
+    *(
+        f"model.initializer={name}"
+        for name in ("he_uniform", "xavier_normal", "lecun_uniform", "orthogonal")
+    ),
+    "model.residual=true model.taper=1 depth=4",
+    "model=cnn model.pool=average",
+    "model=cnn model.normalization=layer",
+    "loss.label_smoothing=0.1",
+    "loss.class_weights=[1,2,1,2,1,2,1,2,1,2]",
+    "loss=mse loss.of=logits",
+    "optimizer.clip=1",
+    "optimizer.decoupled=true weight_decay=0.01",
+    "schedule.warmup=2",
+    "keep=best",
+    "patience=3",
+    "draws=1000",
+    "dropout=0.2",
+    "depth=1",
+]
+
+
+@pytest.mark.parametrize("words", [*CHOICES, *OPTIONS])
+def test_a_choice_alone_learns_the_digits_in_ten_epochs(workplace, words):
+    done = workplace.train("epochs=10", *words.split())
+    assert done.returncode == 0, done.stderr
+    assert workplace.only_run.summary["test/accuracy"] >= 0.85
+
+
+@pytest.mark.parametrize("preset", [path.stem for path in (ROOT / "conf/experiment").glob("*")])
+def test_every_preset_trains(workplace, preset):
+    words = [] if preset.startswith("digits") else ["dataset=digits"]
+    done = workplace.train(f"experiment={preset}", "epochs=1", *words)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_full_batch_learns_as_one_step_an_epoch(workplace):
+    done = workplace.train("batch_size=all", "lr=0.5", "epochs=300")
+    assert done.returncode == 0, done.stderr
+    assert workplace.only_run.summary["test/accuracy"] >= 0.85
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(workplace):
+    words = ["epochs=12", "lr=0.5", "seed=3"]
+    assert workplace.train(*words, "keep=best", "hydra.run.dir=best").returncode == 0
+    best = workplace.only_run
+    epoch = best.summary["best/epoch"]
+    assert best.summary["val/accuracy"] == best.history[epoch - 1]["val/accuracy"]
+    assert workplace.train("hydra.run.dir=again", "keep=last", *words).returncode == 0
+    last = next(run for run in workplace.runs if run.path.name == "again")
+    assert last.summary["val/accuracy"] == last.history[-1]["val/accuracy"]
+    assert last.summary["best/epoch"] == epoch
+    if epoch != 12:
+        assert best.summary["weights/sha256"] != last.summary["weights/sha256"]
+
+
+def test_patience_ends_a_training_that_gets_no_better(workplace):
+    assert workplace.train("epochs=500", "patience=4").returncode == 0
+    summary = workplace.only_run.summary
+    assert summary["epochs"] == summary["best/epoch"] + 4 < 500
+    history = workplace.only_run.history
+    assert summary["val/accuracy"] == max(line["val/accuracy"] for line in history)
+
+
+def test_draws_say_how_many_samples_an_epoch_has(workplace):
+    assert workplace.train("epochs=1", "draws=100", "batch_size=30").returncode == 0
+    (line,) = workplace.only_run.history
+    assert (line["train/accuracy"] * 100) % 1 == pytest.approx(0, abs=1e-9)
+
+
+def test_the_table_of_layers_counts_parameters(workplace):
+    done = workplace.train("model=cnn", "epochs=1")
+    assert "conv2d1     16 x 8 x 8" in done.stdout
+    assert "batchnorm1  16 x 8 x 8" in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines()]
+    counts = [int(row[-1].replace(",", "")) for row in rows if row and row[0].startswith("dense")]
+    assert counts == [32 * 2 * 2 * 128 + 128, 128 * 10 + 10]

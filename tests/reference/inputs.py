@@ -1,0 +1,48 @@
+"""The numbers that both sides are given; the legacy generator's stream never changes."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+
+def numbers(name, *shape):
+    """Draw the same float64 numbers for the same name, always and everywhere."""
+    return np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
+
+
+CONVOLUTIONS = {
+    f"conv k{kernel} s{stride} p{padding}": (kernel, stride, padding)
+    for kernel in (1, 2, 3)
+    for stride in (1, 2)
+    for padding in (0, 1)
+}
+ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu")
+POOLS = ("max", "average")
+OPTIMIZERS = {
+    "sgd": {},
+    "sgd with decay": {"weight_decay": 0.1},
+    "sgd with clipping": {"clip": 0.5},
+    "momentum": {"momentum": 0.9},
+    "momentum with decay": {"momentum": 0.8, "weight_decay": 0.05},
+    "nesterov": {"momentum": 0.9},
+    "nesterov with decay": {"momentum": 0.7, "weight_decay": 0.05},
+    "adagrad": {},
+    "adagrad with decay": {"weight_decay": 0.1},
+    "rmsprop": {"rho": 0.95},
+    "rmsprop with decay": {"weight_decay": 0.1},
+    "adam": {},
+    "adam with decay": {"beta1": 0.8, "beta2": 0.98, "weight_decay": 0.1},
+    "adamw": {"weight_decay": 0.1, "decoupled": True},
+}
+SCHEDULES = ("constant", "step", "exponential", "inverse_time", "cosine", "one_cycle", "plateau")
+LOSSES = {
+    "cross-entropy": {},
+    "smoothed": {"label_smoothing": 0.2},
+    "weighted": {"class_weights": [1.0, 2.0, 0.5, 3.0]},
+    "both": {"label_smoothing": 0.1, "class_weights": [1.0, 2.0, 0.5, 3.0]},
+}
+LABELS = np.array([0, 1, 2, 3, 1, 2])
+STEPS, PER_EPOCH, LR = 50, 10, 0.05
+PLATEAU_LOSSES = (1.0, 0.9, 0.95, 0.97, 0.99, 0.8)
