@@ -73,11 +73,15 @@ class SoftmaxCrossEntropy(Loss):
 
     def gradient(self, logits: Array, labels: Labels) -> Array:
         """(total * softmax(logits) - target) / count."""
-        result = softmax(logits)
+        count = self._count(labels)
+        result, sums = _exponentials(logits)
+        sums *= count
+        result /= sums
         if self.class_weights:
             result *= self.totals[labels][:, None]
-        result -= self.targets.T.take(labels, axis=1).T
-        result /= result.dtype.type(self._count(labels))
+        targets = self.targets.T.take(labels, axis=1).T
+        targets *= 1 / count
+        result -= targets
         return result
 
     def _count(self, labels: Labels) -> float:
@@ -116,8 +120,14 @@ class MeanSquaredError(Loss):
 
 
 def softmax(logits: Array) -> Array:
-    """exp(logits) / sum(exp(logits)), taken relative to the largest logit of each sample."""
-    result: Array = np.subtract(logits, logits.max(axis=1, keepdims=True))
-    np.exp(result, out=result)
-    result /= result.sum(axis=1, keepdims=True)
+    """exp(logits) / sum(exp(logits))."""
+    result, sums = _exponentials(logits)
+    result /= sums
     return result
+
+
+def _exponentials(logits: Array) -> tuple[Array, Array]:
+    """exp(logits) and its sum for each sample, relative to the largest logit of the sample."""
+    result: Array = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    np.exp(result, out=result)
+    return result, np.add.reduce(result, axis=1, keepdims=True)

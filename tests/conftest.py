@@ -85,7 +85,9 @@ class Workplace:
 
     @property
     def runs(self):
-        return [Run(file.parent) for file in sorted(self.path.rglob("config.yaml"))]
+        """All runs in the order in which they began."""
+        files = self.path.rglob("config.yaml")
+        return [Run(file.parent) for file in sorted(files, key=lambda f: f.stat().st_mtime_ns)]
 
     @property
     def only_run(self):

@@ -19,7 +19,9 @@ class Scale:
     offset: float = 0.0
 
     def apply(self, raw: NDArray[Any], out: Array) -> Array:
-        """Scale some samples."""
+        """Scale some samples; what needs no scaling is given as it is."""
+        if raw.dtype == out.dtype and self.factor == 1 and not self.offset:
+            return raw
         np.multiply(raw, out.dtype.type(self.factor), out=out)
         if self.offset:
             out += out.dtype.type(self.offset)

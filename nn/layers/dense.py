@@ -65,7 +65,7 @@ class Dense(Layer):
         """The gradient of the bias is a sum over the batch, written as a product with ones."""
         ones = self.buffer("ones", len(dy), (), fill=1)
         np.matmul(self.x.T, dy, out=self.d_weight)
-        np.matmul(ones, dy, out=self.d_bias)
+        np.dot(ones, dy, out=self.d_bias)
         if not self.propagates:
             return dy
         dx = self.buffer("dx", len(dy), self.shape)
