@@ -8,7 +8,7 @@ import inspect
 import math
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from nn.errors import Mistake, SettingError, as_typed
 
@@ -28,9 +28,14 @@ def locate(path: str, target: object) -> Any:
     module, _, name = str(target).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name and not f"{module}.".startswith(f"{error.name}."):
+            reason = f"{module} needs {error.name}, which is not installed"
+            raise Mistake(f"{path}._target_={target}: {reason}.") from None
+        found = None
     except (ImportError, AttributeError, ValueError, TypeError):
         found = None
-    if not callable(found):
+    if not inspect.isclass(found) and not inspect.isfunction(found):
         raise Mistake(f"{path}._target_={target}: there is no such class.")
     return found
 
@@ -41,12 +46,15 @@ def build(path: str, config: Mapping[str, Any], kind: type[Kind]) -> Kind:
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise Mistake(f"{path}={as_typed(node)}: choose an option with {path}=NAME.")
     maker = locate(path, node["_target_"])
-    signature = inspect.signature(maker)
-    hints = get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
+    target = f"{path}._target_={node['_target_']}"
+    if inspect.isabstract(maker):
+        raise Mistake(f"{target}: this is only what others are made from.")
+    parameters, open_ended = _parameters(maker, target)
+    hints = _hints(maker)
     settings = {name: value for name, value in node.items() if name != "_target_"}
     for name, value in settings.items():
-        if name not in signature.parameters:
-            near = nearest(name, signature.parameters)
+        if name not in parameters and not open_ended:
+            near = nearest(name, parameters)
             hint = f"did you mean {path}.{near}?" if near else "leave it out."
             given = f"{path}.{name}={as_typed(value)}"
             raise Mistake(f"{given}: there is no setting {path}.{name}; {hint}")
@@ -55,7 +63,7 @@ def build(path: str, config: Mapping[str, Any], kind: type[Kind]) -> Kind:
             raise Mistake(f"{path}.{name} is missing: it must be {wanted}.")
         if name in hints and not fits(value, hints[name]):
             raise SettingError(f"{path}.{name}", value, describe(hints[name]))
-    for name, parameter in signature.parameters.items():
+    for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in settings:
             raise Mistake(f"{path}.{name} is missing: it must be {describe(hints.get(name, Any))}.")
     try:
@@ -63,8 +71,27 @@ def build(path: str, config: Mapping[str, Any], kind: type[Kind]) -> Kind:
     except SettingError as error:
         raise SettingError(f"{path}.{error.name}", error.value, error.expected) from None
     if not isinstance(made, kind):
-        raise Mistake(f"{path}._target_={node['_target_']}: this makes no {kind.__name__}.")
+        raise Mistake(f"{target}: this makes no {kind.__name__}.")
     return made
+
+
+def _parameters(maker: Any, target: str) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Name what a class can be given, and say whether it takes anything else as well."""
+    try:
+        parameters = inspect.signature(maker).parameters
+    except ValueError:
+        raise Mistake(f"{target}: what it takes cannot be known.") from None
+    kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    named = {name: each for name, each in parameters.items() if each.kind not in kinds}
+    return named, len(named) < len(parameters)
+
+
+def _hints(maker: Any) -> dict[str, Any]:
+    """Read the annotations; one that only a type checker can read is not checked here."""
+    try:
+        return get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
+    except NameError:
+        return {}
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -81,6 +108,8 @@ def fits(value: object, annotation: Any) -> bool:
         return True
     if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
         return any(fits(value, option) for option in get_args(annotation))
+    if get_origin(annotation) is Literal:
+        return value in get_args(annotation)
     if get_origin(annotation) is list:
         (item,) = get_args(annotation)
         return isinstance(value, list) and all(fits(each, item) for each in value)
@@ -89,7 +118,7 @@ def fits(value: object, annotation: Any) -> bool:
         return number and math.isfinite(value)  # type: ignore[arg-type]
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, annotation)
+    return not isinstance(annotation, type) or isinstance(value, annotation)
 
 
 def describe(annotation: Any) -> str:
@@ -99,4 +128,6 @@ def describe(annotation: Any) -> str:
     if get_origin(annotation) is list:
         (item,) = get_args(annotation)
         return f"a list like [{'a,b' if item is str else '1,2'}]"
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(str, get_args(annotation)))
     return _NAMES.get(annotation, str(annotation))

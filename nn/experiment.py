@@ -14,8 +14,9 @@ from nn.data.augmentation import Augmentation
 from nn.data.batches import Batches
 from nn.data.dataset import Dataset
 from nn.data.source import Source
-from nn.errors import Mistake
+from nn.errors import Mistake, as_typed
 from nn.kept import KeptWeights
+from nn.layers import BatchNorm, Layer
 from nn.losses import Loss
 from nn.models import Model
 from nn.network import Network
@@ -50,22 +51,13 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
     augmentation = build("augmentation", config, Augmentation)
     tracking = build("tracking", config, Tracking)
     tracking.check()
-    _check_validation(config)
+    _check_validation(config, schedule)
 
     dataset = _load(json.dumps(config["dataset"]), config["seed"])
     augmentation.check(dataset.shape)
     randomness = Randomness.from_seed(config["seed"])
-    classes = len(dataset.class_names)
-    try:
-        network = Network(model.layers(classes, randomness), dataset.shape, randomness.init)
-    except TooManyParameters as error:
-        raise Mistake(f"width={config['width']} depth={config['depth']}: {error}") from None
-    if network.output_shape != (classes,):
-        raise Mistake(
-            f"model: its last layer, {network.chain.names[-1]}, gives outputs of shape "
-            f"{network.output_shape}, and {classes} classes need {(classes,)}."
-        )
-    loss.start(classes, network.parameters.values.dtype)
+    network = _network(model, dataset, randomness, config)
+    loss.start(len(dataset.class_names), network.parameters.values.dtype)
     optimizer.start(network.parameters.values)
     augment = partial(
         augmentation.apply,
@@ -79,9 +71,7 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
         augment if augmentation.active else None,
         config["draws"],
     )
-    patience = config["patience"]
-    keep_best = config["keep"] == "best" or patience is not None
-    kept = KeptWeights(network, keep_best, patience)
+    kept = KeptWeights(network, config["keep"] == "best", config["patience"])
     return Experiment(dataset, batches, network, loss, optimizer, schedule, kept, tracking)
 
 
@@ -92,16 +82,40 @@ def _load(settings: str, seed: int) -> Dataset:
     return source.load(Randomness.from_seed(seed).split)
 
 
-def _check_validation(config: Mapping[str, Any]) -> None:
+def _check_validation(config: Mapping[str, Any], schedule: Schedule) -> None:
     """Refuse what needs a validation set where there is none."""
     if config["dataset"].get("validation") != 0:
         return
     for setting, asked in (
-        ("patience", config["patience"] is not None),
-        ("keep", config["keep"] == "best"),
+        (f"patience={config['patience']}", config["patience"] is not None),
+        ("keep=best", config["keep"] == "best"),
+        (f"schedule={config['choices']['schedule']}", schedule.needs_validation),
     ):
         if asked:
             raise Mistake(
-                f"{setting}={config[setting]} needs a validation set, and "
-                "dataset.validation=0 leaves none."
+                f"{setting} needs a validation set, and dataset.validation=0 leaves none."
             )
+
+
+def _network(
+    model: Model, dataset: Dataset, randomness: Randomness, config: Mapping[str, Any]
+) -> Network:
+    """Build the network, and refuse one that cannot be trained on this dataset."""
+    classes = len(dataset.class_names)
+    layers = model.layers(classes, randomness)
+    if not isinstance(layers, list) or not all(isinstance(layer, Layer) for layer in layers):
+        raise Mistake(f"model: its layers must be a list of layers, not {as_typed(layers)}.")
+    try:
+        network = Network(layers, dataset.shape, randomness.init)
+    except (TooManyParameters, MemoryError) as error:
+        sizes = [f"{key}={config[key]}" for key in ("width", "depth") if config[key] is not None]
+        named = " ".join(sizes) or "model"
+        raise Mistake(f"{named}: {str(error) or 'more than this machine can hold'}") from None
+    if network.output_shape != (classes,):
+        raise Mistake(
+            f"model: its last layer, {network.chain.names[-1]}, gives outputs of shape "
+            f"{network.output_shape}, and {classes} classes need {(classes,)}."
+        )
+    if config["batch_size"] == 1 and any(isinstance(layer, BatchNorm) for layer in layers):
+        raise Mistake("batch_size=1: batch normalization needs several samples at once.")
+    return network

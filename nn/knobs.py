@@ -35,7 +35,11 @@ KNOBS = {
     "dropout": Knob(float | None, lambda value: 0 <= value < 1, "a number, at least 0 and below 1"),
     "keep": Knob(str, lambda value: value in ("last", "best"), "last or best"),
     "patience": Knob(int | None, lambda value: value >= 1, "a whole number, at least 1, or null"),
-    "draws": Knob(int | None, lambda value: value >= 1, "a whole number, at least 1, or null"),
+    "draws": Knob(
+        int | None,
+        lambda value: 1 <= value <= 10**8,
+        "a whole number from 1 to 10^8, or null",
+    ),
 }
 """A knob that may be None is one that not every choice of components heeds."""
 

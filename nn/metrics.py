@@ -36,9 +36,9 @@ def f1(confusion: Counts) -> list[float | None]:
 
 
 def top(k: int, outputs: Array, labels: Labels) -> float:
-    """The share of samples whose true class is among the k most probable ones."""
+    """The share of samples whose true class is among the k most probable; equals do not count."""
     of_truth = np.take_along_axis(outputs, labels[:, None], axis=1)
-    return float(((outputs > of_truth).sum(axis=1) < k).mean())
+    return float(((outputs >= of_truth).sum(axis=1) <= k).mean())
 
 
 def calibration_error(probabilities: Array, labels: Labels, bins: int = 15) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.errors import Mistake
 from nn.layers import Chain, Layer
 from nn.parameters import Parameters
 from nn.types import Array, Shape
@@ -76,7 +77,10 @@ class Network:
 
     def _from_the_first_that_learns(self) -> list[Layer]:
         """Leave out the layers at the bottom for which no derivative is needed."""
-        first = next(i for i, layer in enumerate(self.layers) if layer.parameter_shapes)
+        learning = [i for i, layer in enumerate(self.layers) if layer.parameter_shapes]
+        if not learning:
+            raise Mistake("model: none of its layers has parameters to learn.")
+        first = learning[0]
         self.layers[first].propagates = False
         return self.layers[first:]
 

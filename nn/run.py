@@ -5,11 +5,9 @@ The command line, a sweep agent, an offline sweep worker and a resumed run all c
 
 from __future__ import annotations
 
-import signal
-import threading
+import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from nn import metrics
 from nn.errors import Diverged
 from nn.experiment import Experiment, prepare
+from nn.interrupts import interruptible
 from nn.tracking import environment
 from nn.tracking.display import Display
 from nn.tracking.mirror import Mirror
@@ -34,7 +33,7 @@ def run(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     mirror = Mirror(experiment.tracking, path, config)
     display = Display(config["epochs"], experiment.batches)
     with (
-        _interruptible(),
+        interruptible(),
         threadpool_limits(config["threads"], "blas"),
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
         RunFolder(path, config, environment.describe()) as folder,
@@ -50,7 +49,7 @@ def run(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
                     folder.append(epoch.record())
                     mirror.log(epoch.record())
                     display.epoch(epoch)
-            judged = _judge(experiment)
+            judged = _judge(experiment, history[-1].number, config)
             status = "finished"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -84,16 +83,20 @@ def _train(experiment: Experiment, config: Mapping[str, Any]) -> Iterator[Epoch]
             kept.see(epoch)
         yield epoch
         if not epoch.finite:
-            raise Diverged(
-                f"Training diverged in epoch {epoch.number}: the loss is no finite number any "
-                f"more. A learning rate below lr={config['lr']:g} may help."
-            )
+            raise _diverged(epoch.number, config)
         if kept.exhausted(epoch):
             break
     kept.restore()
 
 
-def _judge(experiment: Experiment) -> dict[str, Any]:
+def _diverged(epoch: int, config: Mapping[str, Any]) -> Diverged:
+    return Diverged(
+        f"Training diverged in epoch {epoch}: the loss is no finite number any more. "
+        f"A learning rate below lr={config['lr']:g} may help."
+    )
+
+
+def _judge(experiment: Experiment, epoch: int, config: Mapping[str, Any]) -> dict[str, Any]:
     """Score the kept weights on the test set, which is read here and nowhere else."""
     dataset, loss = experiment.dataset, experiment.loss
     samples = dataset.test or dataset.val
@@ -101,6 +104,8 @@ def _judge(experiment: Experiment) -> dict[str, Any]:
         return {}
     outputs = predict(experiment.network, samples)
     scores = Scores.of(loss, outputs, samples.labels)
+    if not math.isfinite(scores.loss):
+        raise _diverged(epoch, config)
     part = "test" if dataset.test else "val"
     return {
         f"{part}/accuracy": scores.accuracy,
@@ -148,16 +153,3 @@ def _title(experiment: Experiment, config: Mapping[str, Any]) -> str:
         f"{chosen['model']}, {chosen['optimizer']} with lr={config['lr']:g}:\n"
         f"{experiment.network.table()}"
     )
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt, whatever it did before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -31,6 +31,9 @@ class Progress:
 class Schedule(ABC):
     """A factor for each step, with a straight rise over the first `warmup` epochs in front."""
 
+    needs_validation = False
+    """Whether it goes by the validation loss."""
+
     def __init__(self, warmup: float = 0.0) -> None:
         require(warmup >= 0, "warmup", warmup, "at least 0")
         self.warmup = warmup
@@ -138,6 +141,8 @@ class OneCycle(Schedule):
 
 class ReduceOnPlateau(Schedule):
     """Times gamma when the validation loss has not fallen for more than `patience` epochs."""
+
+    needs_validation = True
 
     def __init__(
         self, gamma: float = 0.5, patience: int = 3, warmup: float = 0.0, least: float = 1e-3

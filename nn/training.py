@@ -108,7 +108,8 @@ def fit(
         train = Scores.of(loss, outputs, labels)
         trained = time.perf_counter()
         val = evaluate(network, loss, validation) if validation else None
-        schedule.observe(val.loss if val else train.loss)
+        if val:
+            schedule.observe(val.loss)
         ended = time.perf_counter()
         yield Epoch(number, train, val, rate, trained - began, ended - trained)
 

@@ -45,6 +45,10 @@ def test_the_true_class_counts_among_the_first_k():
     assert found == [0.25, 0.5, 0.75, 1.0]
 
 
+def test_equal_outputs_are_no_hits():
+    assert metrics.top(3, np.zeros((5, 10)), np.arange(5)) == 0
+
+
 def test_calibration_compares_confidence_with_accuracy():
     confident = np.tile([0.95, 0.05], (100, 1))
     labels = np.array([0] * 95 + [1] * 5)

@@ -20,6 +20,7 @@ from nn.config.schema import GROUPS
 from nn.config.sentences import sentence
 from nn.errors import Mistake
 from nn.experiment import prepare
+from nn.interrupts import interruptible
 from nn.knobs import KNOBS
 from nn.tracking.run_folder import refuse_unusable
 
@@ -35,7 +36,8 @@ class CheckBeforeStart(Callback):
         try:
             _refuse_the_other("hydra.sweep.dir", "hydra.run.dir", config)
             refuse_unusable(config.hydra.run.dir, "hydra.run.dir")
-            prepare(resolve(config, config.hydra))
+            with interruptible():
+                prepare(resolve(config, config.hydra))
         except Exception as error:
             _leave(error)
 
@@ -46,7 +48,8 @@ class CheckBeforeStart(Callback):
             refuse_unusable(config.hydra.sweep.dir, "hydra.sweep.dir")
             for overrides in _combinations(list(config.hydra.overrides.task)):
                 job = compose(start["config_name"], overrides, return_hydra_config=True)
-                prepare(resolve(job, job.hydra))
+                with interruptible():
+                    prepare(resolve(job, job.hydra))
         except Exception as error:
             _leave(error)
 

@@ -44,6 +44,10 @@ def resolve(composed: DictConfig, hydra: DictConfig) -> dict[str, Any]:
             remedy = "leave it out" if key in overrides else f"a preset sets it: add {key}=null"
             raise Mistake(f"{key}={as_typed(value)} has no effect {reason}; {remedy}.")
         OmegaConf.update(config, key, None)
+    if config.patience is not None:
+        if "keep" in overrides and config.keep != "best":
+            raise Mistake(f"keep={config.keep} has no effect beside patience={config.patience}.")
+        config.keep = "best"
     return {**_plain(config, resolve=True), "choices": choices}
 
 

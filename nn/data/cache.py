@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +14,12 @@ from platformdirs import user_cache_path
 
 from nn.errors import Mistake
 
+DAY = 24 * 3600
+
 
 def folder(name: str) -> Path:
-    """Give a folder of the cache, made if need be."""
-    path = user_cache_path("nn-sweeps") / name
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unusable(path, error) from None
-    return path
+    """Give the place of a folder of the cache."""
+    return user_cache_path("nn-sweeps") / name
 
 
 @contextmanager
@@ -31,19 +29,25 @@ def written_aside(target: Path) -> Iterator[Path]:
     Whatever happens on the way, and whoever else writes the same file, the target is never seen
     half-written.
     """
+    aside = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
         aside = Path(tempfile.mkdtemp(prefix=".aside-", dir=target.parent))
-    except OSError as error:
-        raise _unusable(target.parent, error) from None
-    try:
         yield aside / target.name
         os.replace(aside / target.name, target)  # noqa: PTH105
     except OSError as error:
-        if error.errno is None:  # no matter of the disk: requests' errors are OSErrors too
-            raise
         raise _unusable(target.parent, error) from None
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left."""
+    for old in folder.glob(".aside-*"):
+        if time.time() - old.stat().st_mtime > DAY:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _unusable(path: Path, error: OSError) -> Mistake:

@@ -24,6 +24,7 @@ from nn.data.source import MOST_CLASSES, Content, Raw, Source, check_labels, cou
 from nn.errors import Mistake, require
 
 ROWS_AT_ONCE = 8192
+LARGEST = float(np.finfo(np.float32).max)
 NAMES_OF_LABELS = ("label", "labels", "class", "target", "digit", "y")
 
 
@@ -34,7 +35,7 @@ class CSV(Source):
     train: str
     test: str | None = None
     header: str | bool = "auto"
-    label: str = "auto"
+    label: str | int = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,23 +45,20 @@ class CSV(Source):
     def read(self, rng: np.random.Generator) -> Content:
         """Read the files; the labels of the training set say how many classes there are."""
         table = Table.open(Path(self.train), self.header)
-        train = table.samples(table.label_column(self.label))
+        column = table.label_column(str(self.label))
+        train = table.samples(column)
         assert train.labels is not None
-        classes, test = count_classes(train.labels, self.train), None
-        table.keep()
+        classes, test, other = count_classes(train.labels, self.train), None, None
         if self.test is not None:
             other = Table.open(Path(self.test), self.header)
-            if other.width not in (table.width - 1, table.width):
-                raise Mistake(
-                    f"{self.test} has {other.width} columns; {self.train} has a label and "
-                    f"{table.width - 1} pixels."
-                )
-            labelled = other.width == table.width
-            test = other.samples(other.label_column(self.label) if labelled else None)
+            test = other.samples(other.column_like(table, column))
             if test.labels is not None:
                 check_labels(test.labels, classes, self.test)
-            other.keep()
-        return Content(train, test, tuple(map(str, range(classes))), peak=255)
+        for read in (table, other):
+            if read:
+                read.keep()
+        peak = 255 if train.images.max() > 1 else 1
+        return Content(train, test, tuple(map(str, range(classes))), peak)
 
 
 @dataclass(frozen=True)
@@ -76,20 +74,26 @@ class Table:
     def open(cls, path: Path, header: str | bool) -> Table:
         """Take the numbers from the cache, or parse them."""
         with opened(path) as content:
-            first = content.readline(1 << 24)
-        if not first.strip():
+            skipped, first = next(
+                (pair for pair in enumerate(_rows(content, path)) if any(map(str.strip, pair[1]))),
+                (0, None),
+            )
+        if first is None:
             raise Mistake(f"{path} is empty.")
-        cells = next(_rows(io.BytesIO(first), path), [])
-        with_header = {"true": True, "false": False}.get(
-            str(header).lower(), not all(map(_is_number, cells))
-        )
+        with_header = {"true": True, "false": False}.get(str(header).lower(), _is_header(first))
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         cached = cache.folder("csv") / f"{digest}-{int(with_header)}.npy"
         values = _load(cached)
         if values is None:
-            values = _parse(path, with_header)
-        return cls(path, [cell.strip() for cell in cells] if with_header else None, values, cached)
+            values = _parse(path, skipped + 1 if with_header else 0)
+        names = [cell.strip() for cell in first] if with_header else None
+        if names and len(names) != values.shape[1]:
+            raise Mistake(
+                f"{path}, row 1: the header has {len(names)} columns, the rows below "
+                f"{values.shape[1]}."
+            )
+        return cls(path, names, values, cached)
 
     @property
     def width(self) -> int:
@@ -98,7 +102,7 @@ class Table:
 
     def keep(self) -> None:
         """Put the numbers into the cache."""
-        if not self.cached.exists():
+        if not isinstance(self.values, np.memmap):
             with cache.written_aside(self.cached) as aside:
                 np.save(aside, self.values)
 
@@ -107,12 +111,35 @@ class Table:
         if label in ("first", "last"):
             return 0 if label == "first" else self.width - 1
         lower = [name.lower() for name in self.names or []]
+        if label == "auto" and not lower:
+            return 0
         if label == "auto":
-            return next((lower.index(name) for name in NAMES_OF_LABELS if name in lower), 0)
+            found = next((name for name in NAMES_OF_LABELS if name in lower), None)
+            if found is None:
+                raise Mistake(
+                    f"{self.path}: no column is named {NAMES_OF_LABELS[0]}; "
+                    "say which has the labels with dataset.label=NAME, first or last."
+                )
+            return lower.index(found)
         if label.lower() not in lower:
             known = ", ".join((self.names or [])[:3]) + ", ..." if self.names else "no header"
             raise Mistake(f"dataset.label={label}: {self.path} has no such column; it has {known}.")
         return lower.index(label.lower())
+
+    def column_like(self, other: Table, label_column: int) -> int | None:
+        """Find the labels where another table, whose pixels these must be, has its own."""
+        if self.width not in (other.width - 1, other.width):
+            raise Mistake(
+                f"{self.path} has {self.width} columns; {other.path} has a label and "
+                f"{other.width - 1} pixels."
+            )
+        if self.names is None or other.names is None:
+            return label_column if self.width == other.width else None
+        label = other.names[label_column]
+        pixels = [name for name in other.names if name != label]
+        if [name for name in self.names if name != label] != pixels:
+            raise Mistake(f"{self.path} has other columns than {other.path}, or in another order.")
+        return self.names.index(label) if label in self.names else None
 
     def samples(self, label_column: int | None) -> Raw:
         """Part labels and pixels, and make square images of pixels where they can be."""
@@ -134,10 +161,19 @@ class Table:
         return Raw(values.reshape(-1, *shape), labels)
 
     def _problem(self, label_column: int | None) -> Mistake:
-        return _problem(self.path, with_header=self.names is not None, label_column=label_column)
+        """Find the label or the pixel that cannot be one."""
+        column = -1 if label_column is None else label_column
+        return _problem(self.path, with_header=self.names is not None, label_column=column)
 
 
-def _parse(path: Path, with_header: bool) -> NDArray[Any]:
+def _is_header(cells: list[str]) -> bool:
+    """Take a row for a header if most of it is names, or one of them means labels."""
+    names = [cell for cell in cells if not _is_number(cell)]
+    labelled = any(name.strip().lower() in NAMES_OF_LABELS for name in names)
+    return labelled or 2 * len(names) > len(cells)
+
+
+def _parse(path: Path, rows_above: int) -> NDArray[Any]:
     """Read all numbers of a file; bytes stay bytes."""
     import pandas as pd
 
@@ -147,7 +183,7 @@ def _parse(path: Path, with_header: bool) -> NDArray[Any]:
             for frame in pd.read_csv(
                 content,
                 header=None,
-                skiprows=int(with_header),
+                skiprows=rows_above,
                 dtype=np.float32,
                 na_filter=False,
                 chunksize=ROWS_AT_ONCE,
@@ -155,12 +191,12 @@ def _parse(path: Path, with_header: bool) -> NDArray[Any]:
             ):
                 part = frame.to_numpy()
                 if not np.isfinite(part).all():
-                    raise _problem(path, with_header)
+                    raise _problem(path, rows_above > 0)
                 parts.append(_as_bytes(part))
         except pd.errors.EmptyDataError:
             raise Mistake(f"{path} has no rows of numbers.") from None
         except (ValueError, OverflowError, csv.Error) as error:
-            raise _problem(path, with_header, error) from None
+            raise _problem(path, rows_above > 0, error) from None
     return np.concatenate(parts)
 
 
@@ -174,12 +210,14 @@ def _as_bytes(values: NDArray[Any]) -> NDArray[Any]:
 
 def _load(cached: Path) -> NDArray[Any] | None:
     """Read an array of the cache, if it is there and whole."""
-    try:
-        values = np.load(cached, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        cached.unlink(missing_ok=True)
+    if not cached.is_file():
         return None
-    return values if values.ndim == 2 else None
+    try:
+        values = np.lib.format.open_memmap(cached, mode="r")
+        usable = values.ndim == 2 and values.size and values.dtype in (np.uint8, np.float32)
+    except Exception:  # whatever a damaged file does to the reader, it is parsed anew
+        return None
+    return values if usable else None
 
 
 def _problem(
@@ -189,14 +227,19 @@ def _problem(
     label_column: int | None = None,
 ) -> Mistake:
     """Look for the first value that cannot be used, slowly, and tell where it is."""
-    width = None
+    width, header = 0, with_header
     with opened(path) as content:
         for number, row in enumerate(_rows(content, path), 1):
-            width = width or len(row)
-            if not row or (with_header and number == 1):
+            if not any(map(str.strip, row)) and len(row) < 2:
                 continue
+            if header:
+                header = False
+                continue
+            width = width or len(row)
             if len(row) != width:
-                return Mistake(f"{path}, row {number}: {len(row)} values, where row 1 has {width}.")
+                return Mistake(
+                    f"{path}, row {number}: {len(row)} values, where the rows above have {width}."
+                )
             for column, cell in enumerate(row):
                 wrong = _wrong(cell, None if label_column is None else column == label_column)
                 if wrong:
@@ -221,7 +264,8 @@ def _wrong(cell: str, is_label: bool | None) -> str | None:
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(np.float32(cell)) and "_" not in cell
+        usual = cell.isascii() and "_" not in cell
+        return usual and abs(float(cell)) <= LARGEST
     except ValueError:
         return False
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nn.data.source import Content, Raw, Source
+from nn.data.source import Content, Raw, Source, digest_of
 from nn.data.splits import split
 from nn.errors import Mistake, require
 
@@ -33,6 +33,7 @@ class Digits(Source):
             test=Raw(images[test], labels[test]),
             class_names=tuple("0123456789"),
             peak=16,
+            sha256=digest_of(Raw(images, labels)),
         )
 
 

@@ -12,12 +12,16 @@ from nn.errors import Mistake
 
 SILENCE = 30
 """Seconds after which a server that sends nothing is given up."""
+LARGEST = 1 << 27
+"""Bytes after which a server that goes on sending is given up."""
+
+
+class Refused(Exception):
+    """A home did not give the file, for a reason that is no matter of this machine."""
 
 
 def download(homes: Iterable[str], target: Path, check: Callable[[Path], object]) -> None:
     """Fetch a file from the first home that gives one which passes the check."""
-    import requests
-
     reasons = []
     for home in homes:
         url = f"{home.rstrip('/')}/{target.name}"
@@ -26,21 +30,22 @@ def download(homes: Iterable[str], target: Path, check: Callable[[Path], object]
                 _fetch(url, aside)
                 check(aside)
             return
-        except requests.RequestException as error:
-            status = getattr(error.response, "status_code", None)
-            reasons.append(f"{url}: {f'status {status}' if status else type(error).__name__}")
-        except Mistake as error:
+        except (Refused, Mistake) as error:
             told = re.sub(r"\S*/\.aside-\S+", "the file", str(error))
             reasons.append(f"{url}: {told.rstrip('.')}")
-    raise Mistake("; ".join(reasons))
+    raise Mistake("; ".join(reasons) or "dataset.homes names none")
 
 
 def _fetch(url: str, path: Path) -> None:
     import pooch
+    import requests
 
-    pooch.HTTPDownloader(progressbar=_Progress(url), timeout=SILENCE, chunk_size=1 << 16)(
-        url, str(path), None
-    )
+    fetch = pooch.HTTPDownloader(progressbar=_Progress(url), timeout=SILENCE, chunk_size=1 << 16)
+    try:
+        fetch(url, str(path), None)
+    except (requests.RequestException, ValueError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        raise Refused(f"status {status}" if status else type(error).__name__) from None
 
 
 class _Progress:
@@ -55,6 +60,8 @@ class _Progress:
     def update(self, size: int) -> None:
         """Take note of bytes that have come."""
         self.done += size
+        if self.done > LARGEST:
+            raise Refused(f"more than {LARGEST:,} bytes")
         if self.bar:
             share = (
                 f"{min(1, self.done / self.total):4.0%}" if self.total else f"{self.done:,} bytes"

@@ -79,6 +79,11 @@ class IDX(Source):
                     f"{self.test_images} has samples of {_sizes(test.images.shape[1:])}, "
                     f"{self.train_images} of {_sizes(train.images.shape[1:])}."
                 )
+            if test.images.dtype != train.images.dtype:
+                raise Mistake(
+                    f"{self.test_images} has values of type {test.images.dtype}, "
+                    f"{self.train_images} of type {train.images.dtype}."
+                )
             if test.labels is not None:
                 check_labels(test.labels, classes, str(self.test_labels))
         elif self.test_labels is not None:

@@ -6,6 +6,7 @@ archives differ from home to home in their compression, so it is the content tha
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -58,21 +59,19 @@ class MNIST(Source):
     def _read(self, name: str) -> NDArray[Any]:
         """Take the user's file, else the cached one, else the one from the internet."""
         if self.root is not None:
-            folder = Path(self.root).expanduser()
             try:
+                folder = Path(self.root).expanduser()
                 there = {path.name: path for path in folder.iterdir()}
-            except OSError as error:
-                reason = (error.strerror or str(error)).lower()
+            except (OSError, RuntimeError) as error:
+                reason = (getattr(error, "strerror", None) or str(error)).lower().rstrip(".")
                 raise Mistake(f"dataset.root={self.root} cannot be read: {reason}.") from None
             for file in (name, f"{name}.gz"):
                 if file in there:
                     return self._verified(there[file])
         cached = cache.folder(self.NAME) / f"{name}.gz"
         if cached.exists():
-            try:
+            with contextlib.suppress(Mistake):
                 return self._verified(cached)
-            except Mistake:
-                cached.unlink(missing_ok=True)
         try:
             download(self.homes, cached, self._verified)
         except Mistake as error:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nn.data.dataset import Dataset, Samples, Scale
-from nn.data.splits import split
+from nn.data.splits import draw, split
 from nn.errors import Mistake, require
 from nn.types import Labels
 
@@ -34,12 +34,17 @@ class Raw:
 
 @dataclass(frozen=True)
 class Content:
-    """All that a source gives; `peak` is the largest value that its images could have."""
+    """All that a source gives.
+
+    `peak` is the largest value that its images could have, `sha256` that of the content where it
+    is not the images and labels as they stand here.
+    """
 
     train: Raw
     test: Raw | None
     class_names: tuple[str, ...]
     peak: float | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,7 @@ class Source(ABC):
             val=Samples(images[part], labels[part], scale) if len(part) else None,
             test=Samples(*self._limited(test, rng), scale) if test and test.labelled else None,
             class_names=content.class_names,
-            sha256=_digest(content),
+            sha256=content.sha256 or digest_of(content.train, content.test),
         )
 
     def _limited(self, raw: Raw, rng: np.random.Generator) -> tuple[NDArray[Any], Labels]:
@@ -82,8 +87,9 @@ class Source(ABC):
         assert raw.labels is not None
         if self.limit is None or self.limit >= len(raw.labels):
             return raw.images, raw.labels
-        share = self.limit / len(raw.labels)
-        _, kept = split(raw.labels, share, rng, f"dataset.limit={self.limit}")
+        kept = draw(raw.labels, self.limit / len(raw.labels), rng)
+        if len(np.unique(raw.labels[kept])) < len(np.unique(raw.labels)):
+            raise Mistake(f"dataset.limit={self.limit}: this leaves nothing of some class.")
         return raw.images[kept], raw.labels[kept]
 
     def _scale(self, learned: NDArray[Any], peak: float | None) -> Scale:
@@ -103,6 +109,8 @@ class Source(ABC):
 def count_classes(labels: Labels, where: str) -> int:
     """Say how many classes a training set has."""
     check_labels(labels, MOST_CLASSES, where)
+    if labels.max() == labels.min():
+        raise Mistake(f"{where}: all labels are {labels[0]}, so there is nothing to tell apart.")
     return int(labels.max()) + 1
 
 
@@ -116,10 +124,10 @@ def check_labels(labels: Labels, classes: int, where: str) -> None:
         )
 
 
-def _digest(content: Content) -> str:
-    """The SHA-256 of all that a source gave."""
+def digest_of(*parts: Raw | None) -> str:
+    """The SHA-256 of images and labels."""
     digest = hashlib.sha256()
-    for raw in (content.train, content.test):
+    for raw in parts:
         for array in (raw.images, raw.labels) if raw else ():
             if array is not None:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())

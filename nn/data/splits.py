@@ -19,19 +19,26 @@ def split(
 
     The setting is the one that asked for this share, as a person typed it.
     """
+    part = draw(labels, share, rng)
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        aside = int(np.sum(labels[part] == label))
+        if share and not 0 < aside < count:
+            raise Mistake(
+                f"{setting}: class {label} has {count} samples, of which {aside} would be set "
+                f"aside and {count - aside} kept; each needs at least one."
+            )
+    return np.setdiff1d(np.arange(len(labels)), part, assume_unique=True), part
+
+
+def draw(labels: Labels, share: float, rng: np.random.Generator) -> Counts:
+    """Draw a share of the samples, each class in proportion, and give their indices, sorted."""
     classes, counts = np.unique(labels, return_counts=True)
     chosen = []
     for label, wanted in zip(classes, _apportion(counts, share), strict=True):
         members = np.flatnonzero(labels == label)
-        if share and not 0 < wanted < len(members):
-            raise Mistake(
-                f"{setting}: class {label} has {len(members)} samples, too few to set "
-                "a share of them aside and keep some."
-            )
         order = np.argsort(rng.bit_generator.random_raw(len(members)), kind="stable")
         chosen.append(members[order[:wanted]])
-    part = np.sort(np.concatenate(chosen))
-    return np.setdiff1d(np.arange(len(labels)), part, assume_unique=True), part
+    return np.sort(np.concatenate(chosen))
 
 
 def _apportion(counts: Counts, share: float) -> Counts:

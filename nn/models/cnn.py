@@ -40,7 +40,9 @@ class CNN:
         require(self.width is not None and self.width >= 1, "width", self.width, "at least 1")
         rate = self.dropout
         require(rate is not None and 0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
-        require(self.kernel % 2 == 1, "kernel", self.kernel, "odd and at least 1")
+        require(
+            self.kernel >= 1 and self.kernel % 2 == 1, "kernel", self.kernel, "odd and at least 1"
+        )
         require(self.pool in POOLS, "pool", self.pool, "one of " + ", ".join(POOLS))
         check_parts(self.activation, self.normalization, self.initializer)
 

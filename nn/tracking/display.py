@@ -17,6 +17,9 @@ from nn.data.batches import Batches
 from nn.tracking.run_folder import short
 from nn.training import Epoch
 
+MOST_CLASSES = 40
+"""Beyond so many a confusion matrix says nothing to the eye."""
+
 
 class Display:
     """Shows a training as it goes."""
@@ -66,7 +69,7 @@ class Display:
                 accuracy, loss = summary[f"{key}/accuracy"], summary[f"{key}/loss"]
                 lines.append(f"{name} accuracy [bold]{accuracy:.4f}[/bold], loss {loss:.4f}\n")
                 break
-        if summary["confusion_matrix"]:
+        if summary["confusion_matrix"] and len(class_names) <= MOST_CLASSES:
             lines.append(confusion_text(summary["confusion_matrix"], class_names))
         lines.append(
             f"{summary['parameters']:,} parameters, epochs: {summary['epochs']}, "

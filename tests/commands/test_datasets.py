@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
+from tests.data.homes import home
 from tests.data.idx_files import images_and_labels, write_idx
 from tests.data.test_csv import NAMES, rows, write
 
@@ -87,14 +90,14 @@ BAD = {
     "dataset=csv dataset.train=nowhere.csv": "nowhere.csv: there is no such file.",
     "dataset=csv dataset.train=.": ". is a folder.",
     "dataset=csv dataset.train=cut.gz": "cut.gz: the compressed data is cut off or damaged.",
-    "dataset=csv dataset.train=ragged.csv": "ragged.csv, row 2: 2 values, where row 1 has 3.",
+    "dataset=csv dataset.train=ragged.csv": "ragged.csv, row 2: 2 values, where the rows",
     "dataset=csv dataset.train=x dataset.header=maybe": "dataset.header must be auto, true or",
     "dataset=idx dataset.train_images=cut.gz dataset.train_labels=cut.gz": "cut.gz: the compress",
     "dataset=mnist dataset.root=nowhere": "dataset.root=nowhere cannot be read: no such file",
     "dataset=mnist dataset.homes=[http://127.0.0.1:9]": "mnist could not be downloaded: put",
     "dataset.normalize=twice": "dataset.normalize must be one of none, unit, standard.",
     "dataset.limit=0": "dataset.limit=0: dataset.limit must be at least 1.",
-    "dataset.limit=5": "dataset.limit=5: class",
+    "dataset.limit=5": "dataset.limit=5: this leaves nothing of some class.",
     "augmentation=imaginary": "there is affine, flip, none.",
     "augmentation.shift=-1": "augmentation.shift=-1: augmentation.shift must be at least 0",
     "augmentation.flip=2": "augmentation.flip=2: augmentation.flip must be true or false.",
@@ -114,6 +117,18 @@ def test_bad_data_is_told_in_one_sentence_and_leaves_nothing(workplace, words, t
     assert len(told) == 1
     assert sorted(workplace.path.iterdir()) == before
     assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+
+
+def test_ctrl_c_during_a_download_leaves_nothing(workplace, tmp_path):
+    with home({"train-images-idx3-ubyte.gz": bytes(10**6)}, "silent") as first:
+        words = ["dataset=mnist", f"dataset.homes=[{first.url}]", "tracking=disabled"]
+        process = workplace.start(str(ROOT / "scripts/train.py"), *words)
+        assert first.half_sent.wait(30)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert list(workplace.path.iterdir()) == []
 
 
 def test_damage_to_idx_files_is_told_through_the_command(workplace, files):

@@ -150,6 +150,12 @@ def test_a_loss_that_is_no_number_stops_the_run_with_the_epoch_and_a_hint(workpl
     assert [line["train/loss"] for line in run.history] == [None]
 
 
+def test_the_last_step_may_diverge_unseen_until_the_test(workplace):
+    words = ["batch_size=all", "epochs=1", "dataset.validation=0", "lr=1e30"]
+    assert workplace.train(*words).returncode == 3
+    assert workplace.only_run.summary["status"] == "diverged"
+
+
 def test_under_an_agent_a_diverged_run_counts_as_run(workplace):
     done = workplace.train("lr=5000", WANDB_SWEEP_ID="s1", WANDB_RUN_ID="r1")
     assert done.returncode == 0

@@ -57,7 +57,7 @@ def check(dataset, count=60):
         (rows(label_last=True), [*NAMES, "Class"], {}),
         (rows(label_last=True), None, {"label": "last"}),
         (rows(label_last=True), [*NAMES, "what"], {"label": "what", "header": "true"}),
-        (rows(), [str(i) for i in range(17)], {"header": True}),
+        (rows(), [str(i) for i in range(17)], {"header": True, "label": "first"}),
     ],
     ids=["kaggle", "colab", "told", "by name", "last", "named", "a header of numbers"],
 )
@@ -112,14 +112,14 @@ def test_a_damaged_cache_is_parsed_anew(tmp_path):
     train = write(tmp_path / "train.csv", rows())
     check(load(train=train))
     (kept,) = cache.folder("csv").glob("*.npy")
-    for damaged in (kept.read_bytes()[:-100], b"", b"no array"):
+    for damaged in (kept.read_bytes()[:-100], b"", b"no array", b"PK\3\4", b"\x93NUMPY\1\0v\0{"):
         kept.write_bytes(damaged)
         check(load(train=train))
 
 
 BAD = {
-    "a ragged row": ("0,1,2,3\n1,2,3\n", "row 2: 3 values, where row 1 has 4"),
-    "a longer row": ("0,1,2,3\n1,2,3,4,5\n", "row 2: 5 values, where row 1 has 4"),
+    "a ragged row": ("0,1,2,3\n1,2,3\n", "row 2: 3 values, where the rows above have 4"),
+    "a longer row": ("0,1,2,3\n1,2,3,4,5\n", "row 2: 5 values, where the rows above have 4"),
     "text": ("0,1,2\n1,x,3\n", "row 2, column 2: 'x' is no number"),
     "a missing value": ("0,1,2\n1,,3\n", "row 2, column 2: a value is missing"),
     "text below a header": ("label,a,b\n0,1,2\n1,2,oh\n", "row 3, column 3: 'oh' is no number"),
@@ -132,8 +132,13 @@ BAD = {
     "a dark pixel": ("0,1,2\n1,2,-3\n", "row 2, column 3: the pixel -3 is not within 0 to 255"),
     "nothing": ("", "is empty"),
     "a header only": ("label,a,b\n", "has no rows of numbers"),
+    "a wide header": ("id,label,a,b\n0,1,77\n1,0,3\n", "row 1: the header has 4 columns, the rows"),
+    "a bad first row": ("1,2,3x,4,5\n0,2,3,4,5\n", "row 1, column 3: '3x' is no number"),
+    "no labels": ("p,q,r\n1,2,3\n4,5,6\n", "no column is named label; say which has the labels"),
+    "one class": ("1,2,3\n1,5,6\n", "all labels are 1, so there is nothing to tell apart"),
+    "other digits": ("0,1,2\n1,٣,3\n", "row 2, column 2: '٣' is no number"),
     "labels only": ("0\n1\n0\n1\n", "has no pixels"),
-    "too few": ("0,1,2\n1,2,3\n", "class 0 has 1 samples, too few"),
+    "too few": ("0,1,2\n1,2,3\n", "class 0 has 1 samples, of which"),
     "no text": (b"\x80\x81,1\n", "is no text in UTF-8"),
 }
 
@@ -148,7 +153,7 @@ def test_bad_files_are_told_with_row_and_column_and_not_cached(tmp_path, case):
     if case == "too few":
         return
     assert str(path) in str(told.value)
-    assert list(cache.folder("csv").iterdir()) == []
+    assert list(cache.folder("csv").glob("*")) == []
 
 
 def test_a_file_of_another_width_is_refused(tmp_path):
@@ -156,6 +161,47 @@ def test_a_file_of_another_width_is_refused(tmp_path):
     test = write(tmp_path / "test.csv", rows()[:, :9])
     with pytest.raises(Mistake, match=r"test.csv has 9 columns; .*train.csv has a label and 16"):
         load(train=train, test=test)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["label", *NAMES[::-1]], "has other columns than .* or in another order"),
+        (["id", *NAMES], "has other columns than .* or in another order"),
+        (["label", *NAMES[:-1]], "has other columns than .* or in another order"),
+    ],
+)
+def test_a_test_file_with_other_columns_is_refused(tmp_path, names, sentence):
+    train = write(tmp_path / "train.csv", rows(), ["label", *NAMES])
+    test = write(tmp_path / "test.csv", rows()[:, : len(names)], names)
+    with pytest.raises(Mistake, match=sentence):
+        load(train=train, test=test)
+    assert list(cache.folder("csv").glob("*")) == []
+
+
+def test_pixels_of_an_unlabelled_file_are_checked_too(tmp_path):
+    train = write(tmp_path / "train.csv", rows(), ["label", *NAMES])
+    pixels = rows(5, labelled=False).astype(int)
+    pixels[2, 3] = 300
+    test = write(tmp_path / "test.csv", pixels, NAMES)
+    with pytest.raises(Mistake, match=r"row 4, column 4: the pixel 300 is not within 0 to 255"):
+        load(train=train, test=test)
+
+
+def test_pixels_between_0_and_1_stay_so(tmp_path):
+    table = rows().astype(float)
+    table[:, 1:] /= 255
+    dataset = load(train=write(tmp_path / "train.csv", table))
+    x = dataset.train.scale.apply(dataset.train.raw, np.empty(dataset.train.raw.shape, "f4"))
+    assert x.max() == pytest.approx(table[:, 1:].max(), abs=1e-6)
+
+
+def test_blank_lines_are_passed_over(tmp_path):
+    path = tmp_path / "train.csv"
+    write(path, rows(), ["label", *NAMES])
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(["", lines[0], "", *lines[1:30], "", *lines[30:], "", ""]))
+    check(load(train=str(path)))
 
 
 def test_a_column_that_is_not_there_is_refused(tmp_path):
@@ -214,4 +260,4 @@ def test_a_full_cache_is_told_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(csv.np, "save", full)
     with pytest.raises(Mistake, match=r"cache folder .* cannot be written to: No space left"):
         load(train=train)
-    assert list(cache.folder("csv").iterdir()) == []
+    assert list(cache.folder("csv").glob("*")) == []

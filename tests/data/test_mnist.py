@@ -51,7 +51,7 @@ def correct(content):
 
 
 def cached():
-    return sorted(path.name for path in cache.folder("mnist").iterdir())
+    return sorted(path.name for path in cache.folder("mnist").glob("*"))
 
 
 @pytest.mark.parametrize("manner", ["well", "redirect", "slow"])

@@ -38,7 +38,7 @@ def test_nothing_set_aside_leaves_everything():
 
 def test_a_class_too_small_to_split_is_named():
     labels = np.array([0] * 50 + [7] * 2)
-    with pytest.raises(Mistake, match=r"validation=0\.1: class 7 has 2 samples, too few"):
+    with pytest.raises(Mistake, match=r"validation=0\.1: class 7 has 2 samples, of which 0"):
         split(labels, 0.1, np.random.default_rng(0), "validation=0.1")
 
 
