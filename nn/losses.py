@@ -27,8 +27,8 @@ class Loss(ABC):
         """The loss of any number of samples."""
 
     @abstractmethod
-    def gradient(self, outputs: Array, labels: Labels) -> Array:
-        """Its derivative by the outputs."""
+    def gradient(self, outputs: Array, labels: Labels, scale: float = 1.0) -> Array:
+        """Its derivative by the outputs, times a scale, which costs nothing here."""
 
     def probabilities(self, outputs: Array) -> Array:
         """What the outputs say about each class."""
@@ -71,9 +71,9 @@ class SoftmaxCrossEntropy(Loss):
         losses = self.totals[labels] * logarithms - shifted.sum(axis=1)
         return float(losses.sum(dtype=np.float64) / self._count(labels))
 
-    def gradient(self, logits: Array, labels: Labels) -> Array:
+    def gradient(self, logits: Array, labels: Labels, scale: float = 1.0) -> Array:
         """(total * softmax(logits) - target) / count."""
-        count = self._count(labels)
+        count = self._count(labels) / scale
         result, sums = _exponentials(logits)
         sums *= count
         result /= sums
@@ -103,11 +103,11 @@ class MeanSquaredError(Loss):
         distance = self.probabilities(outputs) - self.identity[labels]
         return float((distance**2).sum(dtype=np.float64) / len(labels))
 
-    def gradient(self, outputs: Array, labels: Labels) -> Array:
+    def gradient(self, outputs: Array, labels: Labels, scale: float = 1.0) -> Array:
         """d = 2 (p - target) / batch; through a softmax it becomes p * (d - sum(p * d))."""
         p = self.probabilities(outputs)
         d: Array = p - self.identity.take(labels, axis=1).T
-        d *= d.dtype.type(2 / len(labels))
+        d *= d.dtype.type(2 * scale / len(labels))
         if self.of == "logits":
             return d
         d -= (p * d).sum(axis=1, keepdims=True)

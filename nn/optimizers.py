@@ -30,6 +30,11 @@ class Optimizer(ABC):
         self.state: dict[str, Array] = {}
         self.steps = 0
 
+    @property
+    def linear(self) -> bool:
+        """Whether a step is lr times the gradient and nothing else."""
+        return False
+
     def start(self, parameters: Array) -> None:
         """Begin with parameters of this size."""
         self.steps = 0
@@ -77,6 +82,11 @@ class SGD(Optimizer):
         """Without momentum there is nothing to remember."""
         return ("velocity",) if self.momentum else ()
 
+    @property
+    def linear(self) -> bool:
+        """The plainest kind."""
+        return not (self.momentum or self.weight_decay or self.clip)
+
     def rule(self, parameters: Array, gradients: Array, lr: float) -> None:
         """velocity = momentum * velocity + gradient; parameters -= lr * velocity."""
         if self.momentum:
@@ -84,8 +94,9 @@ class SGD(Optimizer):
             velocity *= self.momentum
             velocity += gradients
             gradients = self.direction(gradients, velocity)
-        np.multiply(gradients, lr, out=self.work)
-        parameters -= self.work
+        if lr != 1:
+            gradients = np.multiply(gradients, lr, out=self.work)
+        parameters -= gradients
 
     def direction(self, gradients: Array, velocity: Array) -> Array:
         """Where to go, given both."""

@@ -101,9 +101,11 @@ def fit(
             predicted = network.forward(x, training=True)
             rows = slice(done, done + len(x))
             outputs[rows], labels[rows] = predicted, truth
-            network.backward(loss.gradient(predicted, truth))
             rate = lr * schedule(Progress(step, steps, len(batches)))
-            optimizer.step(parameters, gradients, rate)
+            # a gradient that has the learning rate in it spares a pass over all parameters
+            scale = rate if rate and optimizer.linear else 1.0
+            network.backward(loss.gradient(predicted, truth, scale))
+            optimizer.step(parameters, gradients, rate / scale)
             step, done = step + 1, done + len(x)
         train = Scores.of(loss, outputs, labels)
         trained = time.perf_counter()

@@ -62,12 +62,15 @@ class Dense(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """The gradient of the bias is a sum over the batch, written as a product with ones."""
+        """The gradient of the bias is a sum over the batch, written as a product with ones.
+
+        np.dot begins sooner than np.matmul, but cannot write by column as forward does.
+        """
         ones = self.buffer("ones", len(dy), (), fill=1)
-        np.matmul(self.x.T, dy, out=self.d_weight)
+        np.dot(self.x.T, dy, out=self.d_weight)
         np.dot(ones, dy, out=self.d_bias)
         if not self.propagates:
             return dy
         dx = self.buffer("dx", len(dy), self.shape)
-        np.matmul(dy, self.weight.T, out=dx)
+        np.dot(dy, self.weight.T, out=dx)
         return dx
