@@ -18,17 +18,17 @@ class Config:
 
     lr: float = MISSING
     batch_size: Any = MISSING
-    depth: Optional[int] = MISSING  # noqa: UP045  (OmegaConf reads no other form on Python 3.11)
-    width: Optional[int] = MISSING  # noqa: UP045
+    depth: Optional[int] = MISSING
+    width: Optional[int] = MISSING
     epochs: int = MISSING
     seed: int = MISSING
     threads: int = MISSING
-    weight_decay: Optional[float] = MISSING  # noqa: UP045
-    dropout: Optional[float] = MISSING  # noqa: UP045
+    weight_decay: Optional[float] = MISSING
+    dropout: Optional[float] = MISSING
 
     keep: str = MISSING
-    patience: Optional[int] = MISSING  # noqa: UP045
-    draws: Optional[int] = MISSING  # noqa: UP045
+    patience: Optional[int] = MISSING
+    draws: Optional[int] = MISSING
 
     dataset: Any = MISSING
     augmentation: Any = MISSING

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -35,7 +34,7 @@ def written_aside(target: Path) -> Iterator[Path]:
         _sweep(target.parent)
         aside = Path(tempfile.mkdtemp(prefix=".aside-", dir=target.parent))
         yield aside / target.name
-        os.replace(aside / target.name, target)  # noqa: PTH105
+        (aside / target.name).replace(target)
     except OSError as error:
         raise _unusable(target.parent, error) from None
     finally:
