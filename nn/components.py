@@ -114,8 +114,9 @@ def fits(value: object, annotation: Any) -> bool:
         (item,) = get_args(annotation)
         return isinstance(value, list) and all(fits(each, item) for each in value)
     if annotation is float:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return number and math.isfinite(value)  # type: ignore[arg-type]
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        return math.isfinite(value)
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return not isinstance(annotation, type) or isinstance(value, annotation)
