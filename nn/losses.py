@@ -73,15 +73,11 @@ class SoftmaxCrossEntropy(Loss):
 
     def gradient(self, logits: Array, labels: Labels, scale: float = 1.0) -> Array:
         """(total * softmax(logits) - target) / count."""
-        count = self._count(labels) / scale
-        result, sums = _exponentials(logits)
-        sums *= count
-        result /= sums
+        result = softmax(logits)
         if self.class_weights:
             result *= self.totals[labels][:, None]
-        targets = self.targets.T.take(labels, axis=1).T
-        targets *= 1 / count
-        result -= targets
+        result -= self.targets.T.take(labels, axis=1).T
+        result *= scale / self._count(labels)
         return result
 
     def _count(self, labels: Labels) -> float:
@@ -120,14 +116,8 @@ class MeanSquaredError(Loss):
 
 
 def softmax(logits: Array) -> Array:
-    """exp(logits) / sum(exp(logits))."""
-    result, sums = _exponentials(logits)
-    result /= sums
-    return result
-
-
-def _exponentials(logits: Array) -> tuple[Array, Array]:
-    """exp(logits) and its sum for each sample, relative to the largest logit of the sample."""
+    """exp(logits) / sum(exp(logits)), relative to each sample's largest logit."""
     result: Array = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
     np.exp(result, out=result)
-    return result, np.add.reduce(result, axis=1, keepdims=True)
+    result /= np.add.reduce(result, axis=1, keepdims=True)
+    return result

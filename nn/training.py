@@ -18,8 +18,8 @@ from nn.optimizers import Optimizer
 from nn.schedules import Progress, Schedule
 from nn.types import Array, Counts, Labels
 
-EVALUATION_BATCH = 512
-"""Samples that are evaluated at once; their activations fit into a processor's cache."""
+EVALUATED = 2**20
+"""Values that a layer gives at once in evaluation, of at most 512 samples; it fits a cache."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,11 @@ def predict(network: Network, samples: Samples) -> Array:
     """Compute the outputs of any number of samples."""
     dtype = network.parameters.values.dtype
     outputs = np.empty((len(samples), *network.output_shape), dtype, order="F")
-    x = np.empty((EVALUATION_BATCH, *samples.shape), dtype)
-    for start in range(0, len(samples), EVALUATION_BATCH):
-        rows = slice(start, start + EVALUATION_BATCH)
+    largest = max(math.prod(layer.output_shape) for layer in network.layers)
+    size = min(512, max(1, EVALUATED // largest))
+    x = np.empty((size, *samples.shape), dtype)
+    for start in range(0, len(samples), size):
+        rows = slice(start, start + size)
         raw = samples.raw[rows]
         outputs[rows] = network.forward(samples.scale.apply(raw, x[: len(raw)]))
     return outputs

@@ -27,7 +27,9 @@ class BatchNorm(Layer):
 
     def connect(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
         """Keep running figures for each channel."""
-        self.channels = shape[0]
+        self.channels, pixels = shape[0], len(shape) - 1
+        self.each = (slice(None), *[None] * pixels)
+        self.others = (0, *range(2, 2 + pixels))
         self.state = {
             "mean": np.zeros(self.channels, dtype),
             "variance": np.ones(self.channels, dtype),
@@ -50,46 +52,42 @@ class BatchNorm(Layer):
         self.bias[...] = 0
 
     def forward(self, x: Array, training: bool) -> Array:
-        """(batch, channels, pixels) - (channels, 1), and so on."""
-        batch = len(x)
-        x = x.reshape(batch, self.channels, -1)
-        y = self.buffer("y", batch, x.shape[1:])
+        """(batch, channels, ...) - (channels, ...), and so on."""
+        y, each = self.buffer("y", len(x), self.shape), self.each
         if training:
-            self.normal = self.buffer("normal", batch, x.shape[1:])
+            self.normal = self.buffer("normal", len(x), self.shape)
             count = x.size // self.channels
             mean = self.mean(x)
-            np.subtract(x, mean[:, None], out=self.normal)
+            np.subtract(x, mean[each], out=self.normal)
             np.multiply(self.normal, self.normal, out=y)
             variance = self.mean(y)
             self.deviation = np.sqrt(variance + self.epsilon)
-            self.normal /= self.deviation[:, None]
-            np.multiply(self.normal, self.gain[:, None], out=y)
-            y += self.bias[:, None]
+            self.normal *= (1 / self.deviation)[each]
+            np.multiply(self.normal, self.gain[each], out=y)
+            y += self.bias[each]
             unbiased = variance * (count / max(count - 1, 1))
             for name, value in (("mean", mean), ("variance", unbiased)):
                 self.state[name] += self.momentum * (value - self.state[name])
         else:
             scale = self.gain / np.sqrt(self.state["variance"] + self.epsilon)
-            np.multiply(x, scale[:, None], out=y)
-            y += (self.bias - self.state["mean"] * scale)[:, None]
-        return y.reshape(batch, *self.shape)
+            np.multiply(x, scale[each], out=y)
+            y += (self.bias - self.state["mean"] * scale)[each]
+        return y
 
     def backward(self, dy: Array) -> Array:
         """gain / deviation * (dy - mean(dy) - normal * mean(dy * normal))."""
-        batch = len(dy)
-        dy = dy.reshape(batch, self.channels, -1)
+        dx, each = self.buffer("dx", len(dy), self.shape), self.each
         count = dy.size // self.channels
-        dx = self.buffer("dx", batch, dy.shape[1:])
         np.multiply(dy, self.normal, out=dx)
         self.d_gain[...] = self.mean(dx) * count
         self.d_bias[...] = self.mean(dy) * count
-        np.multiply(self.normal, (self.d_gain / -count)[:, None], out=dx)
+        np.multiply(self.normal, (self.d_gain / -count)[each], out=dx)
         dx += dy
-        dx -= (self.d_bias / count)[:, None]
-        dx *= (self.gain / self.deviation)[:, None]
-        return dx.reshape(batch, *self.shape)
+        dx -= (self.d_bias / count)[each]
+        dx *= (self.gain / self.deviation)[each]
+        return dx
 
     def mean(self, x: Array) -> Array:
         """The mean of each channel, over batch and pixels."""
-        means: Array = x.mean(axis=2).mean(axis=0) if x.shape[2] > 1 else x[:, :, 0].mean(axis=0)
+        means: Array = x.mean(axis=self.others)
         return means

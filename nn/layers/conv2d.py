@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,16 @@ from nn.initializers import Initializer, he_normal
 from nn.layers.layer import Layer
 from nn.types import Array, Shape
 
+BLOCK = 2**19
+"""Values in the patches that are worked on at once."""
+
 
 class Conv2D(Layer):
     """y[channel] = sum over x's patches of weight[channel] * patch, + bias[channel].
 
-    The patches of an image are copied side by side, one row for each place of the kernel: then
-    forward, and both derivatives, are one matrix product an image, small enough for the cache.
+    The patches of all images are copied side by side, one row for each place of the kernel: then
+    forward, and both derivatives, are matrix products. It is done in blocks, since copies that
+    stay in the processor's cache are cheaper to make again than to fetch from memory.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class Conv2D(Layer):
         require(stride >= 1, "stride", stride, "at least 1")
         require(padding >= 0, "padding", padding, "at least 0")
         self.channels, self.kernel, self.stride, self.padding = channels, kernel, stride, padding
+        self.offsets = list(product(range(kernel), repeat=2))
         self.initializer = initializer
 
     def connect(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
@@ -62,60 +68,83 @@ class Conv2D(Layer):
         self.bias[...] = 0
 
     def forward(self, x: Array, training: bool) -> Array:
-        """(channels, patch) @ (batch, patch, places) + (channels, 1)."""
-        self.patches = self.cut(x)
-        y = self.buffer("y", len(x), (self.channels, math.prod(self.places)))
-        np.matmul(self.weight, self.patches, out=y)
-        y += self.bias[:, None]
-        return y.reshape(len(x), self.channels, *self.places)
+        """(channels, patch) @ (patch, places * batch) + (channels, 1)."""
+        self.x = self.padded(x)
+        y = self.buffer("y", len(x), (self.channels, *self.places))
+        for rows in self.blocks(len(x)):
+            np.matmul(self.weight, self.cut(self.x, rows), out=by_channel(y[:, :, rows]))
+        y += self.bias[:, None, None]
+        return y
 
     def backward(self, dy: Array) -> Array:
-        """The gradients are sums over the images of the batch."""
-        batch = len(dy)
-        dy = dy.reshape(batch, self.channels, -1)
-        products = self.buffer("products", batch, self.weight.shape)
-        np.matmul(dy, self.patches.swapaxes(1, 2), out=products)
-        products.sum(axis=0, out=self.d_weight)
-        dy.sum(axis=(0, 2), out=self.d_bias)
-        if not self.propagates:
-            return dy
-        patches = self.buffer("d_patches", batch, self.patches.shape[1:])
-        np.matmul(self.weight.T, dy, out=patches)
-        return self.put_together(patches)
-
-    def cut(self, x: Array) -> Array:
-        """Copy the patches: (batch, channels, height, width) to (batch, patch, places)."""
-        batch, (channels, height, width), edge = len(x), self.image, self.padding
-        if edge:
-            padded = self.buffer("padded", batch, (channels, height + 2 * edge, width + 2 * edge))
-            padded[:, :, edge:-edge, edge:-edge] = x
-            x = padded
-        patches = self.buffer("patches", batch, (channels, self.kernel, self.kernel, *self.places))
-        for row in range(self.kernel):
-            for column in range(self.kernel):
-                patches[:, :, row, column] = self.seen_from(x, row, column)
-        return patches.reshape(batch, -1, math.prod(self.places))
-
-    def put_together(self, patches: Array) -> Array:
-        """Add up the derivatives of all the patches that a pixel is in."""
-        batch, (channels, height, width), edge = len(patches), self.image, self.padding
-        patches = patches.reshape(batch, channels, self.kernel, self.kernel, *self.places)
-        dx = self.buffer("dx", batch, (channels, height + 2 * edge, width + 2 * edge))
+        """The gradients are sums over the places and the batch."""
+        batch, edge = len(dy), self.padding
+        sums = self.buffer("sums", self.weight.shape[1], (self.channels,))
+        dx = self.buffer("dx", batch, self.x.shape[1:])
         dx[...] = 0
-        for row in range(self.kernel):
-            for column in range(self.kernel):
-                self.seen_from(dx, row, column)[...] += patches[:, :, row, column]
-        return dx[:, :, edge : edge + height, edge : edge + width]
+        self.d_weight[...] = 0
+        for rows in self.blocks(batch):
+            derivative = by_channel(dy[:, :, rows])
+            np.matmul(self.cut(self.x, rows), derivative.T, out=sums)
+            self.d_weight += sums.T
+            if self.propagates:
+                self.put_together(derivative, dx, rows)
+        np.add.reduce(by_channel(dy), axis=1, out=self.d_bias)
+        return dx[:, :, edge : dx.shape[2] - edge, edge : dx.shape[3] - edge]
 
-    def seen_from(self, x: Array, row: int, column: int) -> Array:
-        """The pixels that one place of the kernel sees as it moves over the image."""
-        stride, (rows, columns) = self.stride, self.places
+    def padded(self, x: Array) -> Array:
+        """Copy the images into the middle of larger ones."""
+        (channels, height, width), edge = self.image, self.padding
+        larger = self.buffer("padded", len(x), (channels, height + 2 * edge, width + 2 * edge))
+        larger[:, :, edge : edge + height, edge : edge + width] = x
+        return larger
+
+    def blocks(self, batch: int) -> Iterator[slice]:
+        """Go through the places in blocks of rows, whose patches do not leave the cache."""
+        rows, columns = self.places
+        step = max(1, BLOCK // (self.weight.shape[1] * columns * batch))
+        return (slice(row, min(row + step, rows)) for row in range(0, rows, step))
+
+    def cut(self, x: Array, rows: slice) -> Array:
+        """Copy the patches at some rows of places: (patch, places * batch)."""
+        patches = self.patches("patches", len(x), rows)
+        for row, column in self.offsets:
+            patches[:, :, row, column] = self.seen_from(x, row, column, rows)
+        return by_channel(patches)
+
+    def put_together(self, derivative: Array, dx: Array, rows: slice) -> None:
+        """Add up the derivatives of all the patches that a pixel is in."""
+        patches = self.patches("d_patches", len(dx), rows)
+        np.matmul(self.weight.T, derivative, out=by_channel(patches))
+        for row, column in self.offsets:
+            self.seen_from(dx, row, column, rows)[...] += patches[:, :, row, column]
+
+    def patches(self, name: str, batch: int, rows: slice) -> Array:
+        """Give room for patches: (batch, channels, kernel, kernel, rows, columns)."""
+        shape = (self.image[0], self.kernel, self.kernel, rows.stop - rows.start, self.places[1])
+        return self.buffer(f"{name}{shape[3]}", batch, shape)
+
+    def seen_from(self, x: Array, row: int, column: int, rows: slice) -> Array:
+        """The pixels that one place of the kernel sees as it moves over some rows of an image."""
+        stride, columns = self.stride, self.places[1]
+        top = row + stride * rows.start
         return x[
             :,
             :,
-            row : row + stride * rows : stride,
+            top : top + stride * (rows.stop - rows.start) : stride,
             column : column + stride * columns : stride,
         ]
+
+
+def by_channel(images: Array) -> Array:
+    """See images as a matrix, (batch, channels, height, width) as (channels, pixels * batch).
+
+    For patches a row is one place of the kernel in one channel. Nothing is copied, since the
+    samples of a batch of images lie side by side.
+    """
+    batch, *rows, height, width = images.shape
+    pixels = images.transpose(*range(1, images.ndim), 0)
+    return pixels.reshape(math.prod(rows), height * width * batch)
 
 
 def image_shape(shape: Shape, what: str) -> Shape:

@@ -15,7 +15,7 @@ class Dropout(Layer):
     def __init__(self, rate: float, rng: np.random.Generator) -> None:
         super().__init__()
         require(0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
-        self.rate, self.rng = rate, rng
+        self.dropped, self.rng = min(round(rate * 2**16), 2**16 - 1), rng
 
     def forward(self, x: Array, training: bool) -> Array:
         """x * mask in training, x itself otherwise."""
@@ -23,9 +23,10 @@ class Dropout(Layer):
             return x
         self.mask = self.buffer("mask", len(x), self.shape)
         y = self.buffer("y", len(x), self.shape)
-        self.rng.random(dtype=self.dtype, out=self.mask)
-        np.greater_equal(self.mask, self.rate, out=self.mask, casting="unsafe")
-        self.mask *= 1 / (1 - self.rate)
+        # four chances of 16 bits from each number of 64 cost a third of as many floats
+        chances = self.rng.integers(0, 2**64, -(-x.size // 4), np.uint64).view(np.uint16)
+        kept = chances[: x.size] >= self.dropped
+        np.multiply(kept, self.dtype(1 / (1 - self.dropped / 2**16)), out=self.mask.ravel("K"))
         np.multiply(x, self.mask, out=y)
         return y
 

@@ -12,7 +12,7 @@ from nn.types import Array, Shape
 
 
 class Flatten(Layer):
-    """Gives each sample as one row, whatever its shape; nothing is copied."""
+    """Gives each sample as one row, whatever its shape."""
 
     def connect(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
         """One number for each value of a sample."""
@@ -25,4 +25,6 @@ class Flatten(Layer):
 
     def backward(self, dy: Array) -> Array:
         """(batch, values) to (batch, ...)."""
-        return dy.reshape(len(dy), *self.shape)
+        dx = self.buffer("dx", len(dy), self.shape)
+        dx[...] = dy.reshape(dx.shape)
+        return dx

@@ -67,8 +67,16 @@ class Layer:
         order: Literal["C", "F"] = "C",
         fill: float = 0,
     ) -> NDArray[Any]:
-        """Give an array that is kept from call to call, filled once."""
-        key = name, samples
-        if key not in self._buffers:
-            self._buffers[key] = np.full((samples, *shape), fill, dtype or self.dtype, order)
-        return self._buffers[key]
+        """Give an array that is kept from call to call, filled once.
+
+        The samples of a batch of images lie side by side in memory, pixel by pixel: whatever moves
+        over an image then goes in long, even strides.
+        """
+        try:
+            return self._buffers[name, samples]
+        except KeyError:
+            if len(shape) > 2:
+                array = np.moveaxis(np.full((*shape, samples), fill, dtype or self.dtype), -1, 0)
+            else:
+                array = np.full((samples, *shape), fill, dtype or self.dtype, order)
+            return self._buffers.setdefault((name, samples), array)

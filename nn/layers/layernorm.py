@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -26,9 +25,9 @@ class LayerNorm(Layer):
         return {"gain": self.shape, "bias": self.shape}
 
     def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
-        """Take the views, flat."""
-        self.gain, self.bias = values["gain"].ravel(), values["bias"].ravel()
-        self.d_gain, self.d_bias = gradients["gain"].ravel(), gradients["bias"].ravel()
+        """Take the views."""
+        self.gain, self.bias = values["gain"], values["bias"]
+        self.d_gain, self.d_bias = gradients["gain"], gradients["bias"]
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Begin with no change."""
@@ -36,30 +35,32 @@ class LayerNorm(Layer):
         self.bias[...] = 0
 
     def forward(self, x: Array, training: bool) -> Array:
-        """(batch, values) - (batch, 1), and so on."""
-        batch, values = len(x), math.prod(self.shape)
-        x = x.reshape(batch, values)
-        self.normal, y = self.buffer("normal", batch, (values,)), self.buffer("y", batch, (values,))
-        np.subtract(x, x.mean(axis=1, keepdims=True), out=self.normal)
+        """(batch, ...) - (batch, 1), and so on."""
+        self.normal = self.buffer("normal", len(x), self.shape)
+        y = self.buffer("y", len(x), self.shape)
+        np.subtract(x, self.mean(x), out=self.normal)
         np.multiply(self.normal, self.normal, out=y)
-        self.deviation = np.sqrt(y.mean(axis=1, keepdims=True) + self.epsilon)
+        self.deviation = np.sqrt(self.mean(y) + self.epsilon)
         self.normal /= self.deviation
         np.multiply(self.normal, self.gain, out=y)
         y += self.bias
-        return y.reshape(batch, *self.shape)
+        return y
 
     def backward(self, dy: Array) -> Array:
         """(d - mean(d) - normal * mean(d * normal)) / deviation, with d = gain * dy."""
-        batch, values = len(dy), math.prod(self.shape)
-        dy = dy.reshape(batch, values)
-        dx, work = self.buffer("dx", batch, (values,)), self.buffer("work", batch, (values,))
+        dx, work = (self.buffer(name, len(dy), self.shape) for name in ("dx", "work"))
         np.multiply(dy, self.normal, out=work)
         work.sum(axis=0, out=self.d_gain)
         dy.sum(axis=0, out=self.d_bias)
         np.multiply(dy, self.gain, out=dx)
         np.multiply(dx, self.normal, out=work)
-        np.multiply(self.normal, work.mean(axis=1, keepdims=True), out=work)
-        dx -= dx.mean(axis=1, keepdims=True)
+        np.multiply(self.normal, self.mean(work), out=work)
+        dx -= self.mean(dx)
         dx -= work
         dx /= self.deviation
-        return dx.reshape(batch, *self.shape)
+        return dx
+
+    def mean(self, x: Array) -> Array:
+        """The mean of each sample."""
+        means: Array = x.mean(axis=tuple(range(1, x.ndim)), keepdims=True)
+        return means
