@@ -40,6 +40,7 @@ KNOBS = {
         lambda value: 1 <= value <= 10**8,
         "a whole number from 1 to 10^8, or null",
     ),
+    "profile": Knob(bool, lambda _: True, "true or false"),
 }
 """A knob that may be None is one that not every choice of components heeds."""
 

@@ -18,6 +18,7 @@ from nn import metrics
 from nn.errors import Diverged
 from nn.experiment import Experiment, prepare
 from nn.interrupts import interruptible
+from nn.profile import Profile
 from nn.tracking import environment
 from nn.tracking.display import Display
 from nn.tracking.mirror import Mirror
@@ -29,7 +30,7 @@ def run(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Train, keep every number in a folder of the run's own, and give the summary."""
     experiment = prepare(config)
     names = experiment.dataset.class_names
-    status, history, judged = "crashed", [], {}
+    status, history, judged, profile = "crashed", [], {}, None
     mirror = Mirror(experiment.tracking, path, config)
     display = Display(config["epochs"], experiment.batches)
     with (
@@ -42,6 +43,8 @@ def run(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         try:
             display.title(_title(experiment, config))
             mirror.open()
+            if config["profile"]:
+                profile = _profile(experiment, folder, mirror, display)
             began = time.perf_counter()
             with display:
                 for epoch in _train(experiment, config):
@@ -63,6 +66,8 @@ def run(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
             folder.finish(summary)
             place = mirror.finish(summary, names)
             display.result(summary, names, path, place)
+            if profile and history:
+                display.profile(profile.table(history))
     return summary
 
 
@@ -119,6 +124,20 @@ def _judge(experiment: Experiment, epoch: int, config: Mapping[str, Any]) -> dic
         "f1": metrics.f1(scores.confusion),
         "confusion_matrix": scores.confusion.tolist(),
     }
+
+
+def _profile(
+    experiment: Experiment, folder: RunFolder, mirror: Mirror, display: Display
+) -> Profile:
+    """Put stopwatches around everything that happens in an epoch and after it."""
+    profile = Profile()
+    profile.watch(experiment.batches, "gather", "batches")
+    profile.watch_layers(experiment.network)
+    profile.watch(experiment.loss, "gradient", "loss")
+    profile.watch(experiment.optimizer, "step", "optimizer")
+    for owner, method in ((folder, "append"), (mirror, "log"), (display, "epoch")):
+        profile.watch_tracking(owner, method)
+    return profile
 
 
 def _summary(

@@ -2,17 +2,22 @@
 
 Every system stands in a process of its own. They take turns, with a pause in between, since idle
 BLAS threads disturb whoever comes next; what is told is the median of the ratios of each round,
-with the lowest and the highest. A library that is not installed is left out.
+with the lowest and the highest. A ratio is what they take over what we take. A library that is
+not installed is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -37,17 +42,19 @@ class Task:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of a sample."""
-        return {"digits": (64,), "cnn": (1, 28, 28)}.get(self.net, (784,))
+        return {"digits": (64,), "run": (64,), "cnn": (1, 28, 28)}.get(self.net, (784,))
 
     @property
     def hidden(self) -> list[int]:
         """The hidden layers of an MLP."""
-        return [512, 512, 512] if self.net == "wide" else [128, 64]
+        sizes = {"wide": [512, 512, 512], "run": [2048, 1024, 512]}
+        return sizes.get(self.net, [128, 64])
 
     @property
     def samples(self) -> int:
         """The samples of an epoch."""
-        return {"mlp": 42_000, "digits": 8_000, "wide": 8_000, "cnn": 2_048}[self.net]
+        sizes = {"mlp": 42_000, "memory": 60_000, "cnn": 2_048}
+        return sizes.get(self.net, 8_000)
 
     @property
     def evaluated(self) -> int:
@@ -66,13 +73,21 @@ TASKS = [
 QUICK = [Task("mlp", 32, "sgd"), Task("mlp", 128, "sgd"), Task("digits", 32, "sgd")]
 
 
+TRACKING = Task("run", 32, "sgd")
+MEMORY = Task("memory", 128, "sgd")
+
+
 def data(task: Task) -> tuple[Any, Any, Any, Any]:
     """Draw samples and labels, to learn from and to be judged on."""
     import numpy as np
 
     rng = np.random.default_rng(0)
-    x = rng.random((task.samples + task.evaluated, *task.shape), dtype=np.float32)
-    y = rng.integers(0, 10, len(x))
+    samples = task.samples + task.evaluated
+    if task.net == "memory":
+        x = rng.integers(0, 256, (samples, *task.shape), np.uint8)
+    else:
+        x = rng.random((samples, *task.shape), dtype=np.float32)
+    y = rng.integers(0, 10, samples)
     return x[: task.samples], y[: task.samples], x[task.samples :], y[task.samples :]
 
 
@@ -85,7 +100,7 @@ def ours(task: Task, evaluating: bool = True) -> Epoch:
 
     from nn import losses, models, optimizers, schedules, training
     from nn.data.batches import Batches
-    from nn.data.dataset import Samples
+    from nn.data.dataset import Samples, Scale
     from nn.network import Network
     from nn.randomness import Randomness
 
@@ -104,8 +119,9 @@ def ours(task: Task, evaluating: bool = True) -> Epoch:
         "adam": optimizers.Adam(),
     }[task.optimizer]
     optimizer.start(network.parameters.values)
-    batches = Batches(Samples(x, y), task.batch, chance.shuffle)
-    judged = Samples(test_x, test_y) if evaluating else None
+    scale = Scale(1 / 255) if x.dtype == np.uint8 else Scale()
+    batches = Batches(Samples(x, y, scale), task.batch, chance.shuffle)
+    judged = Samples(test_x, test_y, scale) if evaluating else None
     endless = training.fit(
         network,
         loss,
@@ -159,6 +175,8 @@ def torch_eager(task: Task, loader: bool = False) -> Epoch:
 
     torch.set_num_threads(1)
     x, y, test_x, test_y = map(torch.from_numpy, data(task))
+    if task.net == "memory":
+        x, test_x = x.float().div_(255), test_x.float().div_(255)
     if task.net == "cnn":
         network = nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
@@ -269,6 +287,59 @@ def jax(task: Task) -> Epoch:
     return epoch
 
 
+def configured(task: Task, folder: str) -> dict[str, Any]:
+    """Compose the configuration of a run on digits."""
+    from hydra import compose, initialize_config_dir
+
+    from nn.config.resolve import resolve
+    from nn.config.schema import CONF, register
+
+    register()
+    words = [f"model.hidden={task.hidden}", f"batch_size={task.batch}", "tracking=offline"]
+    with initialize_config_dir(str(CONF), version_base=None):
+        composed = compose("config", [*words, f"hydra.run.dir={folder}"], return_hydra_config=True)
+    return resolve(composed, composed.hydra)
+
+
+def whole_run(task: Task) -> Epoch:
+    """Twenty epochs as a user runs them: the run folder, an offline W&B run, and the screen."""
+    from nn.run import run
+
+    folder = tempfile.TemporaryDirectory()
+    config = configured(task, folder.name)
+
+    def epochs() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            run(config, Path(tempfile.mkdtemp(dir=folder.name)) / "run")
+
+    return epochs
+
+
+def training_of_a_run(task: Task) -> Epoch:
+    """The same training, and nothing but the training."""
+    from nn.experiment import prepare
+    from nn.training import evaluate, fit
+
+    config = configured(task, ".")
+
+    def epochs() -> None:
+        e = prepare(config)
+        for _ in fit(
+            e.network,
+            e.loss,
+            e.optimizer,
+            e.schedule,
+            config["lr"],
+            e.batches,
+            e.dataset.val,
+            config["epochs"],
+        ):
+            pass
+        evaluate(e.network, e.loss, e.dataset.test)
+
+    return epochs
+
+
 SYSTEMS: dict[str, Callable[[Task], Epoch]] = {
     "ours": ours,
     "ours, training only": ours_training_only,
@@ -277,6 +348,8 @@ SYSTEMS: dict[str, Callable[[Task], Epoch]] = {
     "PyTorch with DataLoader": torch_loader,
     "scikit-learn": sklearn,
     "JAX": jax,
+    "whole run": whole_run,
+    "no tracking": training_of_a_run,
 }
 NEEDS = {
     "PyTorch": "torch",
@@ -287,13 +360,19 @@ NEEDS = {
 
 
 def systems_for(task: Task) -> list[str]:
-    """List who can do a task and is installed."""
+    """List who can do a task and is installed; the first is what the others are held against."""
+    if task == TRACKING:
+        return ["whole run", "no tracking"]
+    if task == MEMORY:
+        return ["ours", "PyTorch"] if find_spec("torch") else ["ours"]
     able = {
         "ours, training only": task.net == "mlp" and task.optimizer == "sgd",
         "matrix products": task.net == "mlp" and task.optimizer == "sgd",
         "PyTorch with DataLoader": task.net == "mlp" and task.batch in (32, 128),
         "scikit-learn": task.net != "cnn",
         "JAX": task.net != "cnn" and task.optimizer == "sgd",
+        "whole run": False,
+        "no tracking": False,
     }
     return [
         name
@@ -317,14 +396,21 @@ class Worker:
 
     def epoch(self) -> float:
         """Train an epoch, and tell the seconds that it took."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("epoch\n")
-        self.process.stdin.flush()
-        return self._answer()
+        return self._ask("epoch")
+
+    def memory(self) -> float:
+        """Tell the most memory that the process ever held, in MB."""
+        return self._ask("memory")
 
     def end(self) -> None:
         """Let the process end."""
         self.process.communicate()
+
+    def _ask(self, question: str) -> float:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{question}\n")
+        self.process.stdin.flush()
+        return self._answer()
 
     def _answer(self) -> float:
         assert self.process.stdout is not None
@@ -345,10 +431,14 @@ def work(system: str, task: Task) -> None:
         epoch = SYSTEMS[system](task)
         epoch()
         print(0.0, file=answers, flush=True)
-        for _ in sys.stdin:
+        for question in sys.stdin:
             began = time.perf_counter()
-            epoch()
-            print(time.perf_counter() - began, file=answers, flush=True)
+            if question.strip() == "memory":
+                answer = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            else:
+                epoch()
+                answer = time.perf_counter() - began
+            print(answer, file=answers, flush=True)
 
 
 def compare(task: Task, rounds: int) -> Iterator[dict[str, Any]]:
@@ -362,18 +452,75 @@ def compare(task: Task, rounds: int) -> Iterator[dict[str, Any]]:
             seconds[system].append(workers[system].epoch())
     for worker in workers.values():
         worker.end()
-    for system in list(workers)[1:]:
-        if system == "ours, training only":
-            continue
-        mine = seconds["ours, training only" if system == "matrix products" else "ours"]
-        ratios = [theirs / own for theirs, own in zip(seconds[system], mine, strict=True)]
-        yield {
-            **asdict(task),
-            "against": system,
-            "ratio": statistics.median(ratios),
-            "low": min(ratios),
-            "high": max(ratios),
-        }
+    first, *others = workers
+    for system in others:
+        if system != "ours, training only":
+            mine = "ours, training only" if system == "matrix products" else first
+            yield row(task, system, seconds[system], seconds[mine])
+
+
+def compare_memory() -> Iterator[dict[str, Any]]:
+    """Hold the peak memory of whole processes against each other."""
+    peaks = {}
+    for system in systems_for(MEMORY):
+        worker = Worker(system, MEMORY)
+        worker.epoch()
+        peaks[system] = worker.memory()
+        worker.end()
+    for system in list(peaks)[1:]:
+        against = f"{system}, memory: {peaks[system]:.0f} MB to {peaks['ours']:.0f}"
+        yield row(MEMORY, against, [peaks[system]], [peaks["ours"]])
+
+
+def compare_start(rounds: int) -> Iterator[dict[str, Any]]:
+    """Time from the start of a process to its first training step, or to an open W&B run."""
+    seconds: dict[str, list[float]] = {OUR_START: [], BARE_START: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(rounds):
+            for script, times in seconds.items():
+                time.sleep(PAUSE)
+                began = time.perf_counter()
+                subprocess.run(
+                    [sys.executable, "-c", script], cwd=folder, check=True, capture_output=True
+                )
+                times.append(time.perf_counter() - began)
+    yield row(Task("start", 32, "sgd"), "bare script", seconds[BARE_START], seconds[OUR_START])
+
+
+OUR_START = f"""
+import os, runpy, sys
+from nn.optimizers import SGD
+SGD.step = lambda *_: os._exit(0)
+sys.argv = ["train.py", "tracking=offline"]
+runpy.run_path({str(Path(__file__).with_name("train.py"))!r}, run_name="__main__")
+"""
+BARE_START = """
+import os, numpy, hydra, wandb
+wandb.init(mode="offline")
+os._exit(0)
+"""
+
+
+def row(task: Task, against: str, theirs: list[float], ours: list[float]) -> dict[str, Any]:
+    """Sum up the ratios of all rounds."""
+    ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
+    return {
+        **asdict(task),
+        "against": against,
+        "ratio": statistics.median(ratios),
+        "low": min(ratios),
+        "high": max(ratios),
+    }
+
+
+def measure(quick: bool, rounds: int) -> Iterator[dict[str, Any]]:
+    """Make all comparisons."""
+    for task in QUICK if quick else TASKS:
+        yield from compare(task, rounds)
+    yield from compare_start(rounds)
+    if not quick:
+        yield from compare_memory()
+        yield from compare(TRACKING, rounds)
 
 
 def main() -> None:
@@ -390,14 +537,14 @@ def main() -> None:
         return
     results = []
     print(f"{'net':7}{'batch':>6} {'optimizer':10}{'against':25}{'ratio':>6}   lowest highest")
-    for task in QUICK if words.quick else TASKS:
-        for row in compare(task, words.rounds):
-            results.append(row)
-            print(
-                f"{row['net']:7}{row['batch']:6} {row['optimizer']:10}{row['against']:25}"
-                f"{row['ratio']:6.2f}   {row['low']:6.2f} {row['high']:6.2f}",
-                flush=True,
-            )
+    for result in measure(words.quick, words.rounds):
+        results.append(result)
+        print(
+            f"{result['net']:7}{result['batch']:6} {result['optimizer']:10}"
+            f"{result['against']:25}{result['ratio']:6.2f}   "
+            f"{result['low']:6.2f} {result['high']:6.2f}",
+            flush=True,
+        )
     if words.json:
         Path(words.json).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 

@@ -29,6 +29,7 @@ class Config:
     keep: str = MISSING
     patience: Optional[int] = MISSING
     draws: Optional[int] = MISSING
+    profile: bool = MISSING
 
     dataset: Any = MISSING
     augmentation: Any = MISSING
@@ -49,6 +50,7 @@ GROUPS = (
     "loss",
     "tracking",
     "experiment",
+    "debug",
 )
 
 

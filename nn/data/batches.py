@@ -37,15 +37,20 @@ class Batches:
         return math.ceil(self.samples_per_epoch / self.size)
 
     def __iter__(self) -> Iterator[tuple[Array, Labels]]:
-        samples, order = self.samples, self._order()
+        order = self._order()
         for batch, start in enumerate(range(0, len(order), self.size)):
             self.done = batch
             rows = order[start : start + self.size]
-            # "clip" spares `take` a second buffer; no row is out of range
-            raw = samples.raw.take(rows, 0, self._raw[: len(rows)], "clip")
-            x = samples.scale.apply(raw, self._x[: len(rows)])
-            yield self.augment(x) if self.augment else x, samples.labels.take(rows)
+            yield self.gather(rows)
         self.done = len(self)
+
+    def gather(self, rows: Counts) -> tuple[Array, Labels]:
+        """Put some samples together, scaled and augmented."""
+        samples = self.samples
+        # "clip" spares `take` a second buffer; no row is out of range
+        raw = samples.raw.take(rows, 0, self._raw[: len(rows)], "clip")
+        x = samples.scale.apply(raw, self._x[: len(rows)])
+        return self.augment(x) if self.augment else x, samples.labels.take(rows)
 
     def _order(self) -> Counts:
         if self.draws:

@@ -81,6 +81,10 @@ class Display:
         for line in lines:
             self._say(line)
 
+    def profile(self, table: str) -> None:
+        """Show where the time went."""
+        self._say(f"\nWhere the time of the epochs went:\n{table}")
+
     def _say(self, text: str | Text) -> None:
         """Print; a screen that cannot be written to costs what would be shown, not the run."""
         try:

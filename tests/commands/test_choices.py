@@ -92,3 +92,30 @@ def test_the_table_of_layers_counts_parameters(workplace):
     rows = [line.split() for line in done.stdout.splitlines()]
     counts = [int(row[-1].replace(",", "")) for row in rows if row and row[0].startswith("dense")]
     assert counts == [32 * 2 * 2 * 128 + 128, 128 * 10 + 10]
+
+
+def test_debug_fast_goes_through_everything_in_two_epochs(workplace):
+    done = workplace.train("debug=fast", tracking=None)
+    assert done.returncode == 0, done.stderr
+    assert workplace.only_run.summary["epochs"] == 2
+    assert not (workplace.only_run.path / "wandb").exists()
+
+
+def test_debug_overfit_learns_a_hundred_samples_by_heart(workplace):
+    done = workplace.train("debug=overfit", "experiment=digits_best", tracking=None)
+    assert done.returncode == 0, done.stderr
+    assert workplace.only_run.history[-1]["train/accuracy"] == 1
+
+
+def test_debug_profile_tells_the_time_of_every_layer(workplace):
+    workplace.train("epochs=3", "hydra.run.dir=plain")
+    done = workplace.train("epochs=3", "debug=profile", "hydra.run.dir=profiled")
+    assert done.returncode == 0, done.stderr
+    table = done.stdout.partition("Where the time of the epochs went:\n")[2].splitlines()
+    parts = {line[:22].strip() for line in table}
+    layers = ("flatten1", "dense1", "relu1", "dense2", "relu2", "dense3")
+    assert {f"{layer} forward" for layer in layers} <= parts
+    assert {"dense1 backward", "batches", "loss", "optimizer", "evaluation", "tracking"} <= parts
+    assert sum(float(line.split()[-1].rstrip("%")) for line in table) == pytest.approx(100, abs=2)
+    plain, profiled = workplace.runs
+    assert plain.summary["weights/sha256"] == profiled.summary["weights/sha256"]
