@@ -19,6 +19,10 @@ class Diverged(Exception):
     """Training has produced a loss that is not a finite number."""
 
 
+class NotSaved(Exception):
+    """A result that could not be written."""
+
+
 def require(condition: bool, name: str, value: object, expected: str) -> None:
     """Refuse a setting unless the condition holds."""
     if not condition:

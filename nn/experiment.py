@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 from nn import knobs
@@ -24,6 +25,8 @@ from nn.optimizers import Optimizer
 from nn.parameters import TooManyParameters
 from nn.randomness import Randomness
 from nn.schedules import Schedule
+from nn.state import fit_into
+from nn.tracking.checkpoint import kept_weights
 from nn.tracking.mirror import Tracking
 
 
@@ -38,6 +41,7 @@ class Experiment:
     optimizer: Optimizer
     schedule: Schedule
     kept: KeptWeights
+    randomness: Randomness
     tracking: Tracking
 
 
@@ -57,6 +61,8 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
     augmentation.check(dataset.shape)
     randomness = Randomness.from_seed(config["seed"])
     network = _network(model, dataset, randomness, config)
+    if config["init_from"] is not None:
+        _begin_from(Path(config["init_from"]), network)
     loss.start(len(dataset.class_names), network.parameters.values.dtype)
     optimizer.start(network.parameters.values)
     augment = partial(
@@ -72,7 +78,9 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
         config["draws"],
     )
     kept = KeptWeights(network, config["keep"] == "best", config["patience"])
-    return Experiment(dataset, batches, network, loss, optimizer, schedule, kept, tracking)
+    return Experiment(
+        dataset, batches, network, loss, optimizer, schedule, kept, randomness, tracking
+    )
 
 
 @lru_cache(maxsize=1)
@@ -80,6 +88,14 @@ def _load(settings: str, seed: int) -> Dataset:
     """Load a dataset once for all the runs of a process that share it."""
     source = build("dataset", {"dataset": json.loads(settings)}, Source)
     return source.load(Randomness.from_seed(seed).split)
+
+
+def _begin_from(run: Path, network: Network) -> None:
+    """Take the weights that another run kept."""
+    try:
+        fit_into(kept_weights(run), network.arrays)
+    except Mistake as mistake:
+        raise Mistake(f"init_from={run}: {mistake}") from None
 
 
 def _check_validation(config: Mapping[str, Any], schedule: Schedule) -> None:

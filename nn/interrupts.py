@@ -1,4 +1,4 @@
-"""When Ctrl-C may strike."""
+"""When a signal may strike: Ctrl-C, the end of a job, a terminal that goes away."""
 
 from __future__ import annotations
 
@@ -6,16 +6,59 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has asked for the end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Interrupts:
+    """Raises `Stopped` when a signal comes, but not while it is held off."""
+
+    def __init__(self) -> None:
+        self._held, self._waiting = 0, 0
+
+    def strike(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal."""
+        self._waiting = number
+        if not self._held:
+            self._raise()
+
+    @contextmanager
+    def held_off(self) -> Iterator[None]:
+        """Let what must not be torn end first."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            if self._waiting and not self._held:
+                self._raise()
+
+    def _raise(self) -> None:
+        number, self._waiting = self._waiting, 0
+        raise Stopped(number)
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt, whatever it did before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def interruptible() -> Iterator[Interrupts]:
+    """Turn signals into `Stopped`, all but those that the process was started to ignore."""
+    interrupts, before = Interrupts(), {}
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, interrupts.strike)
     try:
-        yield
+        yield interrupts
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from nn.network import Network
@@ -17,7 +20,9 @@ class KeptWeights:
         self.keep_best, self.patience = keep_best, patience
         self.best: Epoch | None = None
         self.epoch: Epoch | None = None
-        self._weights = [array.copy() for array in self._arrays()]
+        self.arrays: dict[str, Array] = {}
+        if keep_best:
+            self.arrays = {name: array.copy() for name, array in network.arrays.items()}
 
     def see(self, epoch: Epoch) -> None:
         """Take note of an epoch, and of its weights if they are the ones to keep."""
@@ -26,21 +31,32 @@ class KeptWeights:
             self.best = epoch
         if improved or not self.keep_best:
             self.epoch = epoch
-        if improved and self.keep_best:
-            for kept, array in zip(self._weights, self._arrays(), strict=True):
-                np.copyto(kept, array)
+        if improved:
+            for name, kept in self.arrays.items():
+                np.copyto(kept, self.network.arrays[name])
 
-    def exhausted(self, epoch: Epoch) -> bool:
+    def exhausted(self, epoch: int) -> bool:
         """Whether there was no better epoch for longer than patience allows."""
         if self.patience is None or self.best is None:
             return False
-        return epoch.number - self.best.number >= self.patience
+        return epoch - self.best.number >= self.patience
 
     def restore(self) -> None:
         """Put the kept weights into the network."""
-        if self.keep_best and self.best:
-            for kept, array in zip(self._weights, self._arrays(), strict=True):
-                np.copyto(array, kept)
+        if self.best:
+            for name, kept in self.arrays.items():
+                np.copyto(self.network.arrays[name], kept)
 
-    def _arrays(self) -> list[Array]:
-        return [self.network.parameters.values, *self.network.state.values()]
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known of the epochs, as plain values."""
+        return {
+            "best": self.best and self.best.plain(),
+            "epoch": self.epoch and self.epoch.plain(),
+        }
+
+    def put_back(self, facts: Mapping[str, Any]) -> None:
+        """Know of the epochs what was known then."""
+        self.best, self.epoch = (
+            facts[name] and Epoch.from_plain(facts[name]) for name in ("best", "epoch")
+        )

@@ -40,6 +40,8 @@ KNOBS = {
         lambda value: 1 <= value <= 10**8,
         "a whole number from 1 to 10^8, or null",
     ),
+    "checkpoint": Knob(float | None, lambda value: value >= 0, "a number, at least 0, or null"),
+    "init_from": Knob(str | None, lambda value: value, "the folder of a run, or null"),
     "profile": Knob(bool, lambda _: True, "true or false"),
 }
 """A knob that may be None is one that not every choice of components heeds."""

@@ -34,6 +34,8 @@ class Network:
             self.parameters.views(self.parameters.gradients),
         )
         self.chain.initialize(rng)
+        self.arrays = {**self.parameters.views(self.parameters.values), **self.state}
+        """Everything that training changes, by name: parameters and running figures."""
         self._learning = self._from_the_first_that_learns()
 
     @property

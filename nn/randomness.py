@@ -6,7 +6,9 @@ switched on leaves the order of the batches as it was.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,3 +28,13 @@ class Randomness:
         """Spawn the generators from the experiment's seed."""
         children = np.random.SeedSequence(seed).spawn(5)
         return cls(*(np.random.Generator(np.random.PCG64(child)) for child in children))
+
+    @property
+    def states(self) -> dict[str, Any]:
+        """Where each generator stands, as plain values."""
+        return {name: generator.bit_generator.state for name, generator in vars(self).items()}
+
+    def put_back(self, states: Mapping[str, Any]) -> None:
+        """Let each generator go on from where it stood."""
+        for name, generator in vars(self).items():
+            generator.bit_generator.state = states[name]

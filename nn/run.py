@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nn import metrics
-from nn.errors import Diverged
+from nn.errors import Diverged, NotSaved
 from nn.experiment import Experiment, prepare
-from nn.interrupts import interruptible
+from nn.interrupts import Interrupts, Stopped, interruptible
 from nn.profile import Profile
+from nn.state import State
 from nn.tracking import environment
 from nn.tracking.display import Display
 from nn.tracking.mirror import Mirror
@@ -26,72 +27,144 @@ from nn.tracking.run_folder import RunFolder
 from nn.training import Epoch, Scores, fit, predict
 
 
-def run(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def run(config: Mapping[str, Any], path: Path, resumed: bool = False) -> dict[str, Any]:
     """Train, keep every number in a folder of the run's own, and give the summary."""
     experiment = prepare(config)
-    names = experiment.dataset.class_names
-    status, history, judged, profile = "crashed", [], {}, None
-    mirror = Mirror(experiment.tracking, path, config)
-    display = Display(config["epochs"], experiment.batches)
     with (
-        interruptible(),
+        interruptible() as interrupts,
         threadpool_limits(config["threads"], "blas"),
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
-        RunFolder(path, config, environment.describe()) as folder,
+        RunFolder.again(path, config)
+        if resumed
+        else RunFolder.new(path, config, environment.describe()) as folder,
     ):
-        began = time.perf_counter()
+        return Run(experiment, config, folder, interrupts).go(resumed)
+
+
+class Run:
+    """A run under way."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        config: Mapping[str, Any],
+        folder: RunFolder,
+        interrupts: Interrupts,
+    ) -> None:
+        self.experiment, self.config = experiment, config
+        self.folder, self.interrupts = folder, interrupts
+        self.state = State(
+            experiment.network,
+            experiment.optimizer,
+            experiment.schedule,
+            experiment.kept,
+            experiment.randomness,
+        )
+        self.mirror = Mirror(experiment.tracking, folder, config)
+        self.display = Display(config["epochs"], experiment.batches)
+        self.history: list[Epoch] = []
+        self.profile = self._stopwatches() if config["profile"] else None
+        self.began = time.perf_counter()
+
+    def go(self, resumed: bool) -> dict[str, Any]:
+        """Train to the end, or to whatever ends it, and write what came of it."""
+        status, judged = "crashed", {}
+        self.display.title(_title(self.experiment, self.config))
+        if resumed:
+            self.folder.restore(self.state, self.experiment.dataset.sha256)
         try:
-            display.title(_title(experiment, config))
-            mirror.open()
-            if config["profile"]:
-                profile = _profile(experiment, folder, mirror, display)
-            began = time.perf_counter()
-            with display:
-                for epoch in _train(experiment, config):
-                    history.append(epoch)
-                    folder.append(epoch.record())
-                    mirror.log(epoch.record())
-                    display.epoch(epoch)
-            judged = _judge(experiment, history[-1].number, config)
+            self.mirror.open(resumed)
+            self.began = time.perf_counter() - self.state.seconds
+            with self.display:
+                self._train()
+            self.experiment.kept.restore()
+            judged = _judge(self.experiment, self.state.epoch, self.config)
             status = "finished"
-        except KeyboardInterrupt:
+        except Stopped:
             status = "interrupted"
             raise
         except Diverged:
             status = "diverged"
             raise
         finally:
-            seconds = time.perf_counter() - began
-            summary = _summary(status, experiment, history, seconds) | judged
-            folder.finish(summary)
-            place = mirror.finish(summary, names)
-            display.result(summary, names, path, place)
-            if profile and history:
-                display.profile(profile.table(history))
-    return summary
+            summary = self._end(status, judged)
+        return summary
 
+    def _train(self) -> None:
+        """Go through the epochs until all are done, or patience is at its end."""
+        experiment, kept = self.experiment, self.experiment.kept
+        if kept.exhausted(self.state.epoch):
+            return
+        for epoch in fit(
+            experiment.network,
+            experiment.loss,
+            experiment.optimizer,
+            experiment.schedule,
+            self.config["lr"],
+            experiment.batches,
+            experiment.dataset.val,
+            self.config["epochs"],
+            self.state.epoch,
+        ):
+            self.history.append(epoch)
+            with self.interrupts.held_off():
+                self.folder.append(epoch.record())
+                if epoch.finite:
+                    kept.see(epoch)
+                    self.state.keep(epoch.number, self.elapsed, self.folder.history.facts)
+            if self.folder.due:
+                self.folder.save(self.state, experiment.dataset.sha256)
+            self.mirror.log(epoch.record())
+            self.display.epoch(epoch)
+            if not epoch.finite:
+                raise _diverged(epoch.number, self.config)
+            if kept.exhausted(epoch.number):
+                return
 
-def _train(experiment: Experiment, config: Mapping[str, Any]) -> Iterator[Epoch]:
-    """Yield epochs until all are done, patience is at its end, or the loss is no number."""
-    kept = experiment.kept
-    for epoch in fit(
-        experiment.network,
-        experiment.loss,
-        experiment.optimizer,
-        experiment.schedule,
-        config["lr"],
-        experiment.batches,
-        experiment.dataset.val,
-        config["epochs"],
-    ):
-        if epoch.finite:
-            kept.see(epoch)
-        yield epoch
-        if not epoch.finite:
-            raise _diverged(epoch.number, config)
-        if kept.exhausted(epoch):
-            break
-    kept.restore()
+    def _end(self, status: str, judged: Mapping[str, Any]) -> dict[str, Any]:
+        """Write state and result; a run that did not finish is as its last epoch left it."""
+        experiment, lost = self.experiment, None
+        names = experiment.dataset.class_names
+        with self.interrupts.held_off():
+            if status != "finished":
+                self.state.put_back()
+                experiment.kept.restore()
+            epochs = self.history[-1].number if self.history else self.state.epoch
+            summary = {**_summary(status, experiment, epochs, self.elapsed), **judged}
+            self.folder.save(self.state, experiment.dataset.sha256)
+            try:
+                self.folder.finish(summary)
+            except NotSaved as error:
+                lost = error
+        place = self.mirror.finish(summary, names)
+        self.display.result(summary, names, self.folder.path, place)
+        if self.profile and self.history:
+            self.display.profile(self.profile.table(self.history))
+        if lost:
+            raise lost
+        return summary
+
+    @property
+    def elapsed(self) -> float:
+        """The seconds of training, those before a resumption too."""
+        return time.perf_counter() - self.began
+
+    def _stopwatches(self) -> Profile:
+        """Put stopwatches around everything that happens in an epoch and after it."""
+        profile, experiment = Profile(), self.experiment
+        profile.watch(experiment.batches, "gather", "batches")
+        profile.watch_layers(experiment.network)
+        profile.watch(experiment.loss, "gradient", "loss")
+        profile.watch(experiment.optimizer, "step", "optimizer")
+        for owner, method in (
+            (self.folder, "append"),
+            (self.folder, "save"),
+            (self.state, "keep"),
+            (self.mirror, "log"),
+            (self.display, "epoch"),
+        ):
+            profile.watch_tracking(owner, method)
+        return profile
 
 
 def _diverged(epoch: int, config: Mapping[str, Any]) -> Diverged:
@@ -126,23 +199,7 @@ def _judge(experiment: Experiment, epoch: int, config: Mapping[str, Any]) -> dic
     }
 
 
-def _profile(
-    experiment: Experiment, folder: RunFolder, mirror: Mirror, display: Display
-) -> Profile:
-    """Put stopwatches around everything that happens in an epoch and after it."""
-    profile = Profile()
-    profile.watch(experiment.batches, "gather", "batches")
-    profile.watch_layers(experiment.network)
-    profile.watch(experiment.loss, "gradient", "loss")
-    profile.watch(experiment.optimizer, "step", "optimizer")
-    for owner, method in ((folder, "append"), (mirror, "log"), (display, "epoch")):
-        profile.watch_tracking(owner, method)
-    return profile
-
-
-def _summary(
-    status: str, experiment: Experiment, history: list[Epoch], seconds: float
-) -> dict[str, Any]:
+def _summary(status: str, experiment: Experiment, epochs: int, seconds: float) -> dict[str, Any]:
     """Sum up a run as far as it got; what the test set says is not known yet."""
     kept = experiment.kept
     val = kept.epoch.val if kept.epoch else None
@@ -153,7 +210,7 @@ def _summary(
         "val/accuracy": val.accuracy if val else None,
         "val/loss": val.loss if val else None,
         "best/epoch": kept.best.number if kept.best else None,
-        "epochs": len(history),
+        "epochs": epochs,
         "parameters": len(experiment.network.parameters),
         "weights/sha256": experiment.network.digest(),
         "dataset/sha256": experiment.dataset.sha256,

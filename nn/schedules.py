@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 from nn.errors import require
 
@@ -37,9 +38,11 @@ class Schedule(ABC):
     def __init__(self, warmup: float = 0.0) -> None:
         require(warmup >= 0, "warmup", warmup, "at least 0")
         self.warmup = warmup
+        self.state: dict[str, Any] = {}
+        """What it remembers from epoch to epoch, in plain values."""
 
     def __call__(self, progress: Progress) -> float:
-        """The factor at a step; it depends on nothing else, so that a training can be resumed."""
+        """The factor at a step, which depends on this and on the state alone."""
         rising = self.warmup * progress.steps_per_epoch
         rise = min(1.0, (progress.step + 1) / rising) if rising else 1.0
         return rise * self.factor(progress)
@@ -152,18 +155,21 @@ class ReduceOnPlateau(Schedule):
         require(patience >= 0, "patience", patience, "at least 0")
         require(0 <= least <= 1, "least", least, "from 0 to 1")
         self.gamma, self.patience, self.least = gamma, patience, least
-        self.best, self.bad, self.reductions = math.inf, 0, 0
+        self.state = {"best": None, "bad": 0, "reductions": 0}
 
     def factor(self, progress: Progress) -> float:
         """gamma^reductions."""
-        return max(self.least, self.gamma**self.reductions)
+        return max(self.least, float(self.gamma ** self.state["reductions"]))
 
     def observe(self, loss: float) -> None:
         """Count the epochs without a new best."""
-        self.bad = 0 if loss < self.best else self.bad + 1
-        self.best = min(self.best, loss)
-        if self.bad > self.patience:
-            self.bad, self.reductions = 0, self.reductions + 1
+        state = self.state
+        if state["best"] is None or loss < state["best"]:
+            state["best"], state["bad"] = loss, 0
+        else:
+            state["bad"] += 1
+        if state["bad"] > self.patience:
+            state["bad"], state["reductions"] = 0, state["reductions"] + 1
 
 
 def _wave(start: float, end: float, share: float) -> float:

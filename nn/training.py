@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,15 @@ class Scores:
         return accuracy(self.confusion)
 
     @classmethod
+    def from_plain(cls, plain: Mapping[str, Any] | None) -> Scores | None:
+        """Take what `plain` gave."""
+        return cls(plain["loss"], np.array(plain["confusion"])) if plain else None
+
+    def plain(self) -> dict[str, Any]:
+        """Give both as plain values."""
+        return {"loss": self.loss, "confusion": self.confusion.tolist()}
+
+    @classmethod
     def of(cls, loss: Loss, outputs: Array, labels: Labels) -> Scores:
         """Score the outputs of any number of samples."""
         return cls(loss.value(outputs, labels), confusion_matrix(outputs, labels))
@@ -55,6 +65,18 @@ class Epoch:
     def finite(self) -> bool:
         """Whether all losses are finite numbers."""
         return all(math.isfinite(scores.loss) for scores in (self.train, self.val) if scores)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Epoch:
+        """Take what `plain` gave."""
+        return cls(
+            **{**plain, **{part: Scores.from_plain(plain[part]) for part in ("train", "val")}}
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Give all of it as plain values."""
+        scores = {"train": self.train.plain(), "val": self.val and self.val.plain()}
+        return {**vars(self), **scores}
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -85,8 +107,9 @@ def fit(
     batches: Batches,
     validation: Samples | None,
     epochs: int,
+    done: int = 0,
 ) -> Iterator[Epoch]:
-    """Train, and yield what each epoch gave.
+    """Train, and yield what each epoch gave; of the epochs, so many are done already.
 
     The scores of the training set are those that its batches had as they were learned from: the
     outputs are kept, and scored together at the epoch's end.
@@ -94,19 +117,19 @@ def fit(
     parameters, gradients = network.parameters.values, network.parameters.gradients
     outputs = np.empty((batches.samples_per_epoch, *network.output_shape), parameters.dtype, "F")
     labels = np.empty(batches.samples_per_epoch, np.int64)
-    steps, step = epochs * len(batches), 0
-    for number in range(1, epochs + 1):
-        began, done = time.perf_counter(), 0
+    steps, step = epochs * len(batches), done * len(batches)
+    for number in range(done + 1, epochs + 1):
+        began, seen = time.perf_counter(), 0
         for x, truth in batches:
             predicted = network.forward(x, training=True)
-            rows = slice(done, done + len(x))
+            rows = slice(seen, seen + len(x))
             outputs[rows], labels[rows] = predicted, truth
             rate = lr * schedule(Progress(step, steps, len(batches)))
             # a gradient that has the learning rate in it spares a pass over all parameters
             scale = rate if rate and optimizer.linear else 1.0
             network.backward(loss.gradient(predicted, truth, scale))
             optimizer.step(parameters, gradients, rate / scale)
-            step, done = step + 1, done + len(x)
+            step, seen = step + 1, seen + len(x)
         train = Scores.of(loss, outputs, labels)
         trained = time.perf_counter()
         val = evaluate(network, loss, validation) if validation else None

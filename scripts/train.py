@@ -11,7 +11,8 @@ from pathlib import Path
 def main() -> int:
     """Do what the command line asks for, and give the exit status."""
     # until a run begins there is nothing to save, and no library shall make more of a Ctrl-C
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through, to be told in our own words
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")
@@ -19,11 +20,12 @@ def main() -> int:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
 
+    from nn.config.again import asked, go
     from nn.config.check import tidy
     from nn.config.resolve import resolve
     from nn.config.schema import CONF, register
     from nn.config.sentences import sentence
-    from nn.errors import Diverged
+    from nn.errors import Diverged, NotSaved
 
     register()
     status = 0
@@ -37,12 +39,19 @@ def main() -> int:
         try:
             run(resolve(config, job), Path(job.runtime.output_dir))
         except Diverged as error:
-            print(error, file=sys.stderr)
-            status = 0 if "WANDB_SWEEP_ID" in os.environ else 3
+            status = diverged(error)
 
     try:
+        words = asked(sys.argv[1:])
+        if words:
+            return go(words)
         sys.argv[1:] = tidy(sys.argv[1:])
         train()
+    except Diverged as error:
+        return diverged(error)
+    except NotSaved as error:
+        print(error, file=sys.stderr)
+        return 1
     except Exception as error:
         told = sentence(error)
         if told is None:
@@ -52,8 +61,19 @@ def main() -> int:
     return status
 
 
+def diverged(error: Exception) -> int:
+    """Say so, and give the status: an agent would take anything but 0 for a crash."""
+    print(error, file=sys.stderr)
+    return 0 if "WANDB_SWEEP_ID" in os.environ else 3
+
+
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        number = getattr(interrupt, "number", signal.SIGINT)
+        if number == signal.SIGINT:
+            sys.exit(130)
+        sys.stdout.flush()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

@@ -14,6 +14,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="the long proofs, for half an hour")
+
+
+def pytest_generate_tests(metafunc):
+    """A test that asks for a `draw` runs a few times, and many times in a soak."""
+    if "draw" in metafunc.fixturenames:
+        few, many = metafunc.function.draws
+        metafunc.parametrize("draw", range(many if metafunc.config.option.soak else few))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path, monkeypatch):
     """No account, no home folder, nothing left behind."""
@@ -53,6 +64,11 @@ class Run:
 
 def without_timings(record):
     return {key: value for key, value in record.items() if "second" not in key}
+
+
+def only_in_a_soak(request):
+    if not request.config.option.soak:
+        pytest.skip("takes minutes: runs with --soak")
 
 
 class Workplace:

@@ -29,6 +29,8 @@ class Config:
     keep: str = MISSING
     patience: Optional[int] = MISSING
     draws: Optional[int] = MISSING
+    checkpoint: Optional[float] = MISSING
+    init_from: Optional[str] = MISSING
     profile: bool = MISSING
 
     dataset: Any = MISSING

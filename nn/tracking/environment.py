@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import shlex
 import subprocess
 import sys
@@ -20,6 +21,7 @@ PACKAGES = ("numpy", "wandb", "hydra-core", "omegaconf", "scikit-learn")
 def describe() -> dict[str, Any]:
     """Record what this process runs on."""
     return {
+        "run_id": os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "git": _git(),
         "python": platform.python_version(),

@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from nn.errors import Mistake, require
 from nn.knobs import KNOBS
-from nn.tracking.run_folder import short
+from nn.tracking.run_folder import RunFolder, short
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 MODES = ("auto", "online", "offline", "disabled")
 ENVIRONMENT = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline"}
 """The words of WANDB_MODE, beside disabled."""
+
+
+MOMENT = 1.0
+"""Seconds that W&B may take to be told of an end by a signal."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +77,21 @@ class Tracking:
 class Mirror:
     """One run in W&B."""
 
-    def __init__(self, tracking: Tracking, folder: Path, config: Mapping[str, Any]) -> None:
-        self.tracking, self.folder, self.config = tracking, folder, mirrored(config)
+    def __init__(self, tracking: Tracking, folder: RunFolder, config: Mapping[str, Any]) -> None:
+        self.tracking, self.config = tracking, mirrored(config)
+        self.folder, self.id = folder.path, folder.run_id
         self.mode = tracking.mode_here
         self._run: Run | None = None
 
-    def open(self) -> None:
+    def open(self, resumed: bool) -> None:
         """Begin the run in W&B; if it cannot be reached, in a file to be uploaded later."""
+        self.resumed = resumed
         if self.mode == "online":
             self._safely(self._open, "keeps the run offline")
-            self.mode = "online" if self._run else "offline"
+            if self._run:
+                return
+            self._safely(_forget)
+            self.mode = "offline"
         if self.mode == "offline":
             self._safely(self._open)
 
@@ -117,6 +127,8 @@ class Mirror:
             tags=tracking.tags or None,
             notes=tracking.notes,
             config=self.config,
+            id=self.id,
+            resume="allow" if self.resumed else None,
             reinit="finish_previous",
             settings=wandb.Settings(silent=True, console="off", init_timeout=timeout),
         )
@@ -147,7 +159,9 @@ class Mirror:
             place = f"W&B: {run.url}"
         else:
             place = f"W&B: offline; to upload the run: wandb sync {short(run.settings.sync_dir)}"
-        run.finish(exit_code=0 if summary["status"] == "finished" else 1)
+        ended = Thread(target=run.finish, args=(int(summary["status"] != "finished"),), daemon=True)
+        ended.start()
+        ended.join(MOMENT if summary["status"] == "interrupted" else None)
         return place
 
     def _safely(self, call: Callable[[], Any], then: str = "is left out of the rest") -> Any:
@@ -159,6 +173,13 @@ class Mirror:
             print(
                 f"W&B failed and {then}; the run folder has everything: {reason}", file=sys.stderr
             )
+
+
+def _forget() -> None:
+    """Let go of an attempt that failed, which still holds the run's name."""
+    import wandb
+
+    wandb.teardown()
 
 
 def mirrored(config: Mapping[str, Any]) -> dict[str, Any]:

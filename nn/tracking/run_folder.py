@@ -3,6 +3,7 @@
 config.yaml        the resolved configuration, written first
 environment.json   the machine, the versions and the code
 history.jsonl      a line for each epoch, written as it happens
+checkpoints/       the state at the end of an epoch: last, the one before, and the best
 summary.json       the result, written last
 """
 
@@ -11,16 +12,29 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import secrets
+import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
+from nn.errors import Mistake, NotSaved
+from nn.state import Moment, State, UnlikeThis
+from nn.tracking import checkpoint
+from nn.tracking.files import lock, read_plain, write_whole
+from nn.tracking.history import History, first_lines
+from nn.tracking.plain import to_json, to_yaml
 
-from nn.errors import Mistake
+FILES = ("config.yaml", "environment.json", "history.jsonl", "summary.json")
+CHECKPOINTS = ("last", "previous")
+LONGEST_HISTORY = 2**30
+PATIENCE = 10
+"""Seconds from one warning of a disk that fails to the next."""
 
 
 def new_folder() -> str:
@@ -29,9 +43,6 @@ def new_folder() -> str:
     if sweep and run:
         return f"runs/{sweep}/{run}"
     return datetime.now().strftime(f"runs/%Y-%m-%d/%H-%M-%S-{secrets.token_hex(4)}")
-
-
-FILES = ("config.yaml", "environment.json", "history.jsonl", "summary.json")
 
 
 def refuse_unusable(path: str, setting: str) -> None:
@@ -60,49 +71,203 @@ def short(path: str | Path) -> str:
 
 
 class RunFolder:
-    """A run's folder, open for writing."""
+    """A run's folder, in which this process alone is writing."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]):
-        self.path = path
-        path.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, config: Mapping[str, Any], again: bool = False) -> None:
+        self.path, self.config, self._begun = path, config, b""
+        self._saved, self._warned = time.monotonic(), -math.inf
+        self._lock = lock(path / ".lock")
         try:
-            file = (path / "config.yaml").open("x", encoding="utf-8")
-        except FileExistsError:
-            raise Mistake(f"{path} already holds a run; name another folder.") from None
-        with file:
-            yaml.safe_dump(dict(config), file, sort_keys=False, allow_unicode=True)
-        self._write_json("environment.json", environment)
-        self._history = (path / "history.jsonl").open("w", encoding="utf-8")
+            if again:
+                with suppress(FileNotFoundError):
+                    self._begun = read_plain(path, "history.jsonl", LONGEST_HISTORY)
+            self.history = History(path / "history.jsonl")
+        except BaseException:
+            os.close(self._lock)
+            raise
 
-    def __enter__(self) -> Self:
-        return self
+    @classmethod
+    @contextmanager
+    def new(
+        cls, path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]
+    ) -> Iterator[Self]:
+        """Begin a run; where it cannot begin, nothing of it is left."""
+        with _told(path), _undone(path), ExitStack() as stack:
+            path.mkdir(parents=True, exist_ok=True)
+            if (path / "config.yaml").exists():
+                raise FileExistsError
+            folder = stack.enter_context(closing(cls(path, config)))
+            folder.history.cut_back(b"")
+            (path / "checkpoints").mkdir(exist_ok=True)
+            write_whole(path / "environment.json", _lines(environment))
+            write_whole(path / "config.yaml", to_yaml(config).encode())
+            begun = stack.pop_all()
+        with begun:
+            yield folder
 
-    def __exit__(self, *_: object) -> None:
-        self._history.close()
+    @classmethod
+    @contextmanager
+    def again(cls, path: Path, config: Mapping[str, Any]) -> Iterator[Self]:
+        """Take up a run that has begun."""
+        with _told(path):
+            folder = cls(path, config, again=True)
+        with closing(folder):
+            with _told(path):
+                (path / "checkpoints").mkdir(exist_ok=True)
+                (path / "summary.json").unlink(missing_ok=True)
+                write_whole(path / "config.yaml", to_yaml(config).encode())
+            yield folder
+
+    @property
+    def run_id(self) -> str:
+        """The name of this run in W&B, which stays the same when it is taken up again."""
+        try:
+            environment = json.loads(read_plain(self.path, "environment.json", 2**20))
+            found = re.fullmatch(r"[\w-]{1,64}", environment["run_id"])
+        except (OSError, Mistake, ValueError, KeyError, TypeError):
+            found = None
+        return found[0] if found else secrets.token_hex(4)
+
+    def close(self) -> None:
+        """Let others write here again."""
+        self.history.close()
+        os.close(self._lock)
+
+    def restore(self, state: State, dataset: str) -> int:
+        """Put a training back to its newest whole checkpoint, and give the epochs that are done."""
+        if self._begun and not self._begun.endswith(b"\n"):
+            self._say("The last line of history.jsonl was torn, and is dropped.")
+        done, begun = 0, b""
+        for name in CHECKPOINTS:
+            moment, lines = self._read(name)
+            if moment:
+                self._check(name, moment, dataset)
+                try:
+                    state.put_back(moment)
+                except UnlikeThis as error:
+                    raise Mistake(f"{self.path}: the {name} checkpoint: {error}") from None
+                done, begun = moment.facts["epoch"], lines
+                break
+        with _told(self.path):
+            self.history.cut_back(begun)
+        where = f"goes on after epoch {done}" if done else "starts over: there is no checkpoint"
+        self._say(f"The run {where}.")
+        return done
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a line to the history, at once."""
-        self._history.write(_json(record) + "\n")
-        self._history.flush()
+        """Add a line to the history; one that cannot be written now is written later."""
+        try:
+            self.history.append(record)
+        except OSError as error:
+            self._warn("history.jsonl", error)
+
+    @property
+    def due(self) -> bool:
+        """Whether the last checkpoint is old enough for another."""
+        every = self.config["checkpoint"]
+        return every is not None and time.monotonic() - self._saved >= every
+
+    def save(self, state: State, dataset: str) -> None:
+        """Write a checkpoint, and keep the one before."""
+        self._saved = time.monotonic()
+        folder, about = self.path / "checkpoints", {"dataset": dataset, "config": self.config}
+        last, previous = (folder / f"{name}.safetensors" for name in CHECKPOINTS)
+        if not state.epoch:
+            return
+        try:
+            self.history.sync()
+            if state.best:
+                best = Moment(state.best.arrays, state.best.facts | about)
+                checkpoint.save(folder / "best.safetensors", best)
+            moment = Moment(state.moment.arrays, state.moment.facts | about)
+            checkpoint.save(last, moment, previous)
+        except OSError as error:
+            self._warn("A checkpoint", error)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write what came of the run."""
-        self._write_json("summary.json", summary)
+        try:
+            self.history.sync()
+            write_whole(self.path / "summary.json", _lines(summary))
+        except OSError as error:
+            raise NotSaved(
+                f"The result could not be written to {self.path}: {error.strerror}; when that is "
+                f"mended, python scripts/train.py resume={short(self.path)} brings it back."
+            ) from None
 
-    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        lines = (f"  {_json(key)}: {_json(value)}" for key, value in content.items())
-        text = "{\n" + ",\n".join(lines) + "\n}\n"
-        (self.path / name).write_text(text, encoding="utf-8")
+    def _read(self, name: str) -> tuple[Moment | None, bytes]:
+        """Read a checkpoint if it is there, whole, and goes with the history."""
+        try:
+            moment = checkpoint.load(self.path / "checkpoints" / f"{name}.safetensors")
+            lines = first_lines(self._begun, moment.facts["history"])
+        except FileNotFoundError:
+            return None, b""
+        except (checkpoint.Damaged, KeyError, TypeError):
+            self._say(f"The {name} checkpoint is damaged, and is left out.")
+            return None, b""
+        if lines is None:
+            self._say(
+                f"history.jsonl is not what it was at the {name} checkpoint, which is left out."
+            )
+            return None, b""
+        return moment, lines
+
+    def _check(self, name: str, moment: Moment, dataset: str) -> None:
+        """Refuse a checkpoint that another configuration or dataset has led to."""
+        if moment.facts.get("dataset") != dataset:
+            raise Mistake(f"{self.path}: the dataset is not the one that this run began with.")
+        theirs = moment.facts.get("config")
+        for key, value in json.loads(to_json(self.config)).items():
+            if key in ("epochs", "tracking", "choices"):
+                continue
+            if not isinstance(theirs, dict) or theirs.get(key) != value:
+                raise Mistake(
+                    f"{self.path}: {key} in config.yaml is not what it is in the {name} checkpoint."
+                )
+
+    def _warn(self, what: str, error: OSError) -> None:
+        """Say what cannot be written, again and again until it is mended."""
+        if time.monotonic() - self._warned >= PATIENCE:
+            self._warned = time.monotonic()
+            reason = error.strerror or error
+            self._say(f"{what} cannot be written to {self.path}: {reason}; the training goes on.")
+
+    @staticmethod
+    def _say(sentence: str) -> None:
+        with suppress(OSError):
+            print(sentence, file=sys.stderr)
 
 
-def _json(content: Any) -> str:
-    return json.dumps(_finite(content), allow_nan=False)
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell an error of the system as the mistake that it is before a run has begun."""
+    try:
+        yield
+    except FileExistsError:
+        raise Mistake(f"{path} already holds a run; name another folder.") from None
+    except OSError as error:
+        raise Mistake(f"{path}: nothing can be written there: {error.strerror}.") from None
 
 
-def _finite(content: Any) -> Any:
-    """Put null in the place of what is not a finite number, for which JSON has no word."""
-    if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, float) and not math.isfinite(content):
-        return None
-    return content
+@contextmanager
+def _undone(path: Path) -> Iterator[None]:
+    """Remove what was begun in a folder where a run cannot begin; other files stay."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError:
+        for name in (".lock", *FILES):
+            with suppress(OSError):
+                (path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (path / "checkpoints").rmdir()
+        with suppress(OSError):
+            path.rmdir()
+        raise
+
+
+def _lines(content: Mapping[str, Any]) -> bytes:
+    """Write JSON with a line for each key."""
+    lines = (f"  {to_json(key)}: {to_json(value)}" for key, value in content.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

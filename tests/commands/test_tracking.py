@@ -77,6 +77,8 @@ def test_all_of_wandbs_folders_stay_inside_the_run(tracked, workplace, tmp_path)
     assert [path.name for path in workplace.path.iterdir()] == ["runs"]
     assert list((tmp_path / "home").rglob("*wandb*")) == []
     assert {path.name for path in run.path.iterdir()} == {
+        ".lock",
+        "checkpoints",
         "config.yaml",
         "environment.json",
         "history.jsonl",

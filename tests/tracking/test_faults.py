@@ -1,0 +1,142 @@
+"""A disk that fails at any moment costs at most a checkpoint, never a run or its truth."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from nn.config.again import asked, go
+from nn.config.resolve import resolve
+from nn.config.schema import CONF, register
+from nn.errors import Mistake, NotSaved
+from nn.run import run
+from tests.conftest import Run
+
+OPERATIONS = ("open", "pwrite", "fsync", "replace", "ftruncate", "mkdir", "read")
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+
+
+@pytest.fixture(scope="module")
+def config():
+    register()
+    words = ["tracking=disabled", "model.hidden=[4]", "epochs=3", "checkpoint=0", "keep=best"]
+    with initialize_config_dir(str(CONF), version_base=None):
+        composed = compose("config", [*words, "batch_size=256"], return_hydra_config=True)
+    return resolve(composed, composed.hydra)
+
+
+@pytest.fixture(scope="module")
+def unbroken(config, tmp_path_factory):
+    path = tmp_path_factory.mktemp("unbroken") / "run"
+    run(config, path)
+    return path
+
+
+class Disk:
+    """Fails at one operation on the run's files, or from then on."""
+
+    def __init__(self, monkeypatch, folder, moment, error, lasting):
+        self.folder, self.moment, self.error, self.lasting = folder, moment, error, lasting
+        self.count, self.failed, self.ours = 0, "", set()
+        for name in OPERATIONS:
+            monkeypatch.setattr(os, name, self.failing(name, getattr(os, name)))
+
+    def failing(self, name, original):
+        def operation(where, *arguments, **named):
+            descriptor = isinstance(where, int)
+            if not (where in self.ours if descriptor else str(where).startswith(str(self.folder))):
+                return original(where, *arguments, **named)
+            self.count += 1
+            if self.count == self.moment or (self.lasting and self.count > self.moment):
+                self.failed = f"{name} {where}"
+                raise OSError(self.error, os.strerror(self.error))
+            result = original(where, *arguments, **named)
+            if name == "open":
+                self.ours.add(result)
+            return result
+
+        return operation
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+def test_a_fault_at_every_operation_costs_no_run(
+    config, unbroken, tmp_path, monkeypatch, capsys, error, lasting
+):
+    moment = 0
+    while True:
+        moment += 1
+        folder = tmp_path / f"{moment}"
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, folder, moment, error, lasting)
+            refused = saved = False
+            try:
+                run(config, folder)
+                saved = True
+            except Mistake as mistake:
+                refused = True
+                assert os.strerror(error) in str(mistake)
+            except NotSaved as lost:
+                assert os.strerror(error) in str(lost)
+        told = capsys.readouterr().err
+        if not disk.failed:
+            break
+        if refused:
+            assert not (folder / "config.yaml").exists()
+            assert not (folder / "summary.json").exists()
+            continue
+        if saved:
+            assert Run(folder).bits == Run(unbroken).bits
+            # a name in W&B that cannot be read is given anew
+            assert (
+                "cannot be written" in told
+                or "environment.json" in disk.failed
+                or "read" in disk.failed
+            )
+        elif (folder / "summary.json").exists():
+            assert Run(folder).bits == Run(unbroken).bits
+        (folder / "summary.json").unlink(missing_ok=True)
+        assert go(asked([f"resume={folder}"])) == 0
+        assert Run(folder).bits == Run(unbroken).bits
+        capsys.readouterr()
+    assert moment > 40
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+def test_a_fault_at_every_operation_of_a_resumption_leaves_it_to_be_resumed(
+    config, unbroken, tmp_path, monkeypatch, capsys, error
+):
+    moment = 0
+    while True:
+        moment += 1
+        folder = tmp_path / f"{moment}"
+        shutil.copytree(unbroken, folder)
+        (folder / "summary.json").unlink()
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, folder, moment, error, lasting=False)
+            try:
+                go(asked([f"resume={folder}"]))
+            except Mistake as mistake:
+                assert os.strerror(error) in str(mistake)
+            except NotSaved as lost:
+                assert os.strerror(error) in str(lost)
+        if not disk.failed:
+            break
+        (folder / "summary.json").unlink(missing_ok=True)
+        assert go(asked([f"resume={folder}"])) == 0
+        assert Run(folder).bits == Run(unbroken).bits
+        capsys.readouterr()
+    assert moment > 20
+
+
+def test_the_warning_comes_again_until_the_disk_is_mended(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("nn.tracking.run_folder.PATIENCE", 0)
+    with monkeypatch.context() as patch:
+        Disk(patch, tmp_path / "run", 30, errno.ENOSPC, lasting=True)
+        with pytest.raises(NotSaved, match="resume="):
+            run({**config, "epochs": 20}, tmp_path / "run")
+    assert capsys.readouterr().err.count("No space left on device; the training goes on.") > 10
