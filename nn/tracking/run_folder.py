@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from nn.errors import Mistake, NotSaved
 from nn.state import Moment, State, UnlikeThis
@@ -151,7 +151,7 @@ class RunFolder:
         with _told(self.path):
             self.history.cut_back(begun)
         where = f"goes on after epoch {done}" if done else "starts over: there is no checkpoint"
-        self._say(f"The run {where}.")
+        self._say(f"The run {where}.", sys.stdout)
         return done
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -233,9 +233,9 @@ class RunFolder:
             self._say(f"{what} cannot be written to {self.path}: {reason}; the training goes on.")
 
     @staticmethod
-    def _say(sentence: str) -> None:
+    def _say(sentence: str, stream: TextIO | None = None) -> None:
         with suppress(OSError):
-            print(sentence, file=sys.stderr)
+            print(sentence, file=stream or sys.stderr)
 
 
 @contextmanager

@@ -11,19 +11,19 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
-MAIN, TESTS, *OTHERS = COMMANDS
+(MAIN,), (TESTS,), *OTHERS = (block.splitlines() for block in BLOCKS)
 CONSOLE = re.findall(r"^\$ (.*)\n(.*)$", README, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", [MAIN.split("&& ")[1], *OTHERS])
-def test_a_command_of_the_readme_works(workplace, command):
+@pytest.mark.parametrize("commands", [[MAIN.split("&& ")[1]], *OTHERS], ids=lambda c: c[0][-30:])
+def test_the_commands_of_the_readme_work(workplace, commands):
     (workplace.path / "scripts").symlink_to(ROOT / "scripts")
-    python, *words = shlex.split(command)
-    assert python == "python"
-    done = workplace.run(*words)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    for command in commands:
+        python, *words = shlex.split(command)
+        assert python == "python"
+        done = workplace.run(*words)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
 
 
 @pytest.mark.parametrize(("command", "answer"), CONSOLE)

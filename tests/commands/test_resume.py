@@ -119,12 +119,8 @@ def test_a_signal_saves_the_state_within_two_seconds_and_the_run_goes_on(
 
     done = workplace.run(TRAIN, "resume=stopped", "tracking=disabled")
     assert done.returncode == 0, done.stderr
-    assert f"goes on after epoch {run_epochs(done.stderr)}" in done.stderr
+    assert "The run goes on after epoch " in done.stdout
     assert run.bits == expected.bits
-
-
-def run_epochs(text):
-    return int(text.partition("after epoch ")[2].partition(".")[0])
 
 
 def test_a_process_that_was_started_to_outlive_its_terminal_does(workplace):
@@ -167,7 +163,7 @@ def test_a_run_without_a_checkpoint_starts_over(workplace, unbroken):
     (run.path / "summary.json").unlink()
     done = workplace.run(TRAIN, "resume=bare")
     assert done.returncode == 0, done.stderr
-    assert "starts over" in done.stderr
+    assert "starts over" in done.stdout
     assert run.bits == expected.bits
 
 
