@@ -19,6 +19,10 @@ class Diverged(Exception):
     """Training has produced a loss that is not a finite number."""
 
 
+class Pruned(Exception):
+    """A sweep has no more use for this training."""
+
+
 class NotSaved(Exception):
     """A result that could not be written."""
 

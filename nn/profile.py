@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 from nn.network import Network
@@ -17,6 +16,7 @@ class Profile:
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
         self.tracking: Counter[str] = Counter()
+        self.training = self.evaluation = 0.0
 
     def watch(self, owner: Any, method: str, part: str) -> None:
         """Put a stopwatch around a method of one object."""
@@ -32,13 +32,17 @@ class Profile:
         """Put one around what happens with an epoch once it has ended."""
         self._watch(owner, method, "tracking", self.tracking)
 
-    def table(self, history: Iterable[Epoch]) -> str:
+    def see(self, epoch: Epoch) -> None:
+        """Add an epoch to what the parts are held against."""
+        self.training += epoch.seconds
+        self.evaluation += epoch.seconds_of_validation
+
+    def table(self) -> str:
         """Tell each part's share of the time that the epochs took."""
-        training = sum(epoch.seconds for epoch in history)
         seconds = {
             **self.seconds,
-            "the loop itself": training - self.seconds.total(),
-            "evaluation": sum(epoch.seconds_of_validation for epoch in history),
+            "the loop itself": self.training - self.seconds.total(),
+            "evaluation": self.evaluation,
             "tracking": self.tracking.total(),
         }
         total, width = sum(seconds.values()), max(map(len, seconds))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nn import metrics
-from nn.errors import Diverged, NotSaved
+from nn.errors import Diverged, NotSaved, Pruned
 from nn.experiment import Experiment, prepare
 from nn.interrupts import Interrupts, Stopped, interruptible
 from nn.profile import Profile
@@ -24,11 +24,19 @@ from nn.tracking import environment
 from nn.tracking.display import Display
 from nn.tracking.mirror import Mirror
 from nn.tracking.run_folder import RunFolder
-from nn.training import Epoch, Scores, fit, predict
+from nn.training import Scores, fit, predict
 
 
-def run(config: Mapping[str, Any], path: Path, resumed: bool = False) -> dict[str, Any]:
-    """Train, keep every number in a folder of the run's own, and give the summary."""
+def run(
+    config: Mapping[str, Any],
+    path: Path,
+    resumed: bool = False,
+    watch: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Train, keep every number in a folder of the run's own, and give the summary.
+
+    Whoever watches is told of each epoch, and ends the training by raising `Pruned`.
+    """
     experiment = prepare(config)
     with (
         interruptible() as interrupts,
@@ -38,7 +46,7 @@ def run(config: Mapping[str, Any], path: Path, resumed: bool = False) -> dict[st
         if resumed
         else RunFolder.new(path, config, environment.describe()) as folder,
     ):
-        return Run(experiment, config, folder, interrupts).go(resumed)
+        return Run(experiment, config, folder, interrupts, watch).go(resumed)
 
 
 class Run:
@@ -50,9 +58,10 @@ class Run:
         config: Mapping[str, Any],
         folder: RunFolder,
         interrupts: Interrupts,
+        watch: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self.experiment, self.config = experiment, config
-        self.folder, self.interrupts = folder, interrupts
+        self.folder, self.interrupts, self.watch = folder, interrupts, watch
         self.state = State(
             experiment.network,
             experiment.optimizer,
@@ -62,7 +71,7 @@ class Run:
         )
         self.mirror = Mirror(experiment.tracking, folder, config)
         self.display = Display(config["epochs"], experiment.batches)
-        self.history: list[Epoch] = []
+        self.epochs = 0
         self.profile = self._stopwatches() if config["profile"] else None
         self.began = time.perf_counter()
 
@@ -86,6 +95,9 @@ class Run:
         except Diverged:
             status = "diverged"
             raise
+        except Pruned:
+            status = "pruned"
+            raise
         finally:
             summary = self._end(status, judged)
         return summary
@@ -106,7 +118,7 @@ class Run:
             self.config["epochs"],
             self.state.epoch,
         ):
-            self.history.append(epoch)
+            self.epochs = epoch.number
             with self.interrupts.held_off():
                 self.folder.append(epoch.record())
                 if epoch.finite:
@@ -116,8 +128,11 @@ class Run:
                 self.folder.save(self.state, experiment.dataset.sha256)
             self.mirror.log(epoch.record())
             self.display.epoch(epoch)
+            if self.profile:
+                self.profile.see(epoch)
             if not epoch.finite:
                 raise _diverged(epoch.number, self.config)
+            self.watch(epoch.record())
             if kept.exhausted(epoch.number):
                 return
 
@@ -129,7 +144,7 @@ class Run:
             if status != "finished":
                 self.state.put_back()
                 experiment.kept.restore()
-            epochs = self.history[-1].number if self.history else self.state.epoch
+            epochs = self.epochs or self.state.epoch
             summary = {**_summary(status, experiment, epochs, self.elapsed), **judged}
             self.folder.save(self.state, experiment.dataset.sha256)
             try:
@@ -138,8 +153,8 @@ class Run:
                 lost = error
         place = self.mirror.finish(summary, names)
         self.display.result(summary, names, self.folder.path, place)
-        if self.profile and self.history:
-            self.display.profile(self.profile.table(self.history))
+        if self.profile and self.epochs:
+            self.display.profile(self.profile.table())
         if lost:
             raise lost
         return summary

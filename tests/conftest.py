@@ -66,6 +66,16 @@ def without_timings(record):
     return {key: value for key, value in record.items() if "second" not in key}
 
 
+def draws(few, many):
+    """Say how often a test with a `draw` runs: outside of a soak, and in one."""
+
+    def mark(test):
+        test.draws = few, many
+        return test
+
+    return mark
+
+
 def only_in_a_soak(request):
     if not request.config.option.soak:
         pytest.skip("takes minutes: runs with --soak")

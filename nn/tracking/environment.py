@@ -8,6 +8,7 @@ import secrets
 import shlex
 import subprocess
 import sys
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def describe() -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=1)
 def _git() -> dict[str, Any]:
     """Name the commit of this code, and say whether it was changed since."""
     root = Path(__file__).resolve().parents[2]

@@ -159,7 +159,8 @@ class Mirror:
             place = f"W&B: {run.url}"
         else:
             place = f"W&B: offline; to upload the run: wandb sync {short(run.settings.sync_dir)}"
-        ended = Thread(target=run.finish, args=(int(summary["status"] != "finished"),), daemon=True)
+        code = 0 if summary["status"] in ("finished", "pruned") else 1
+        ended = Thread(target=run.finish, args=(code,), daemon=True)
         ended.start()
         ended.join(MOMENT if summary["status"] == "interrupted" else None)
         return place

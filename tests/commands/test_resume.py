@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from itertools import pairwise
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Run, only_in_a_soak
+from tests.conftest import ROOT, Run, draws, only_in_a_soak
 
 TRAIN = str(ROOT / "scripts/train.py")
 SCENARIOS = [
@@ -56,14 +57,6 @@ def kill_after(process, history, lines, delay):
     time.sleep(delay)
     process.kill()
     process.communicate()
-
-
-def draws(few, many):
-    def mark(test):
-        test.draws = few, many
-        return test
-
-    return mark
 
 
 @draws(10, 100)
@@ -340,10 +333,9 @@ def test_a_link_in_place_of_a_checkpoint_is_refused(workplace):
 
 def test_ten_thousand_epochs_leave_memory_handles_and_time_flat(workplace, request):
     only_in_a_soak(request)
-    process = workplace.start(
-        TRAIN, "tracking=offline", "epochs=10000", "model.hidden=[8]", "batch_size=all",
-        "checkpoint=0", "hydra.run.dir=soak",
-    )  # fmt: skip
+    words = ["tracking=offline", "epochs=10000", "model.hidden=[8]", "batch_size=all"]
+    line, settings = workplace.command(TRAIN, *words, "checkpoint=0", "hydra.run.dir=soak")
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, **settings)
     history, seen = workplace.path / "soak/history.jsonl", []
     while process.poll() is None:
         lines = history.read_bytes().count(b"\n") if history.exists() else 0
@@ -352,7 +344,6 @@ def test_ten_thousand_epochs_leave_memory_handles_and_time_flat(workplace, reque
             memory = int(proc.joinpath("statm").read_text().split()[1]) * 4
             seen.append((lines, time.monotonic(), memory, len(list(proc.joinpath("fd").iterdir()))))
         time.sleep(0.02)
-    process.communicate()
     assert process.returncode == 0
     (_, _, first, handles), (_, _, last, at_the_end) = seen[1], seen[-1]
     assert last < first * 1.1

@@ -20,6 +20,7 @@ from nn.state import Moment, State
 from nn.tracking import checkpoint
 from nn.tracking.history import History
 from nn.tracking.run_folder import RunFolder
+from tests.conftest import draws
 from tests.tracking.epochs import epoch
 
 CONFIG = {"checkpoint": 0, "lr": 0.1, "epochs": 9}
@@ -120,14 +121,6 @@ def test_every_length_of_a_cut_off_history_gives_the_newest_state_that_it_bears_
         assert check(path, moments, history) == expected
         said = capsys.readouterr().err
         assert ("was torn" in said) == (not history[:length].endswith(b"\n") and length > 0)
-
-
-def draws(few, many):
-    def mark(test):
-        test.draws = few, many
-        return test
-
-    return mark
 
 
 @draws(40, 1000)

@@ -1,0 +1,332 @@
+"""What a parameter of a sweep may be, as W&B means it.
+
+Each distribution gives the value at a share between 0 and 1 of its probability: a number drawn
+evenly from there makes a value drawn from it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from itertools import accumulate
+from statistics import NormalDist
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Number = int | float
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+
+
+class Distribution(BaseModel, ABC):
+    """What values a parameter takes, and how often."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    discrete: ClassVar[bool] = False
+    """Whether there are so few values that they can be listed."""
+
+    @abstractmethod
+    def at(self, share: float) -> Any:
+        """The value below which this share lies."""
+
+    def unrounded(self, share: float) -> float:
+        """The value there before it is rounded, where it is."""
+        return float(self.at(share))
+
+    def near(self, value: Any) -> Any:
+        """The value that stands for one that is not rounded yet."""
+        return value
+
+    def values_in_order(self) -> list[Any]:
+        """List the values of a discrete distribution."""
+        raise NotImplementedError
+
+    @property
+    def grid(self) -> list[Any]:
+        """The values that a grid goes through."""
+        return self.values_in_order()
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The values to try before a sweep starts: all, or the outermost."""
+        return tuple(self.values_in_order()) if self.discrete else (self.at(0.0), self.at(1.0))
+
+
+class Constant(Distribution):
+    """Always the same."""
+
+    value: Any
+    discrete: ClassVar[bool] = True
+
+    def at(self, share: float) -> Any:
+        """The value."""
+        return self.value
+
+    def values_in_order(self) -> list[Any]:
+        """The one."""
+        return [self.value]
+
+
+class Categorical(Distribution):
+    """One of several values, each as often as the others."""
+
+    values: Annotated[list[Any], Field(min_length=1)]
+    discrete: ClassVar[bool] = True
+
+    def at(self, share: float) -> Any:
+        """Equal parts."""
+        return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
+
+    def values_in_order(self) -> list[Any]:
+        """As they are written."""
+        return self.values
+
+
+class CategoricalWithProbabilities(Distribution):
+    """One of several values, each as often as its probability says."""
+
+    values: Annotated[list[Any], Field(min_length=1)]
+    probabilities: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+    discrete: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        """A probability for each value."""
+        if len(self.probabilities) != len(self.values):
+            raise ValueError("there must be as many probabilities as values")
+        if abs(sum(self.probabilities) - 1) > 1e-6:
+            raise ValueError("the probabilities must add up to 1")
+        return self
+
+    def at(self, share: float) -> Any:
+        """Parts as large as the probabilities."""
+        place = bisect_right(list(accumulate(self.probabilities)), share)
+        possible = [i for i, chance in enumerate(self.probabilities) if chance > 0]
+        return self.values[min(place, possible[-1])]
+
+    def values_in_order(self) -> list[Any]:
+        """As they are written, but for those that never come."""
+        pairs = zip(self.values, self.probabilities, strict=True)
+        return [value for value, chance in pairs if chance > 0]
+
+
+class _Range(Distribution):
+    """From min to max."""
+
+    min: Any
+    max: Any
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        """In order."""
+        if not self.min < self.max:
+            raise ValueError(f"min is {self.min:g} and max {self.max:g}; min must be below max")
+        return self
+
+
+class IntUniform(_Range):
+    """Whole numbers from min to max, both of them too."""
+
+    min: Whole
+    max: Whole
+    discrete: ClassVar[bool] = True
+
+    def at(self, share: float) -> int:
+        """Equal parts."""
+        return min(self.min + int(share * (self.max - self.min + 1)), self.max)
+
+    def values_in_order(self) -> list[Any]:
+        """From the smallest to the largest."""
+        return list(range(self.min, self.max + 1))
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The two outermost."""
+        return self.min, self.max
+
+
+class Uniform(_Range):
+    """Real numbers from min to max."""
+
+    min: Finite
+    max: Finite
+
+    def at(self, share: float) -> float:
+        """On the straight line between them."""
+        return min(max(self.min + share * (self.max - self.min), self.min), self.max)
+
+
+class LogUniform(_Range):
+    """exp(x), with x uniform from min to max."""
+
+    min: Finite
+    max: Finite
+
+    def at(self, share: float) -> float:
+        """Even in the exponent."""
+        return math.exp(self.min + share * (self.max - self.min))
+
+
+class LogUniformValues(_Range):
+    """Real numbers from min to max whose logarithm is uniform."""
+
+    min: Positive
+    max: Positive
+
+    def at(self, share: float) -> float:
+        """Even in the logarithm."""
+        low, high = math.log(self.min), math.log(self.max)
+        return min(max(math.exp(low + share * (high - low)), self.min), self.max)
+
+
+class InvLogUniform(_Range):
+    """1 / exp(x), with x uniform from min to max."""
+
+    min: Finite
+    max: Finite
+
+    def at(self, share: float) -> float:
+        """From the smallest, 1 / exp(max), upwards."""
+        return math.exp(-(self.max - share * (self.max - self.min)))
+
+
+class InvLogUniformValues(LogUniformValues):
+    """Real numbers from min to max, the logarithm of whose inverse is uniform."""
+
+
+class Normal(Distribution):
+    """Around mu, with the standard deviation sigma."""
+
+    mu: Finite = 0.0
+    sigma: Positive = 1.0
+
+    def at(self, share: float) -> float:
+        """The ends lie where one of a billion does."""
+        return NormalDist(self.mu, self.sigma).inv_cdf(min(max(share, 1e-9), 1 - 1e-9))
+
+
+class LogNormal(Normal):
+    """exp(x), with x normal."""
+
+    def at(self, share: float) -> float:
+        """exp of the normal distribution's."""
+        return math.exp(super().at(share))
+
+
+class Beta(Distribution):
+    """From 0 to 1, in the shape that a and b give."""
+
+    a: Positive = 1.0
+    b: Positive = 1.0
+
+    def at(self, share: float) -> float:
+        """By scipy."""
+        from scipy.stats import beta
+
+        return float(beta.ppf(share, self.a, self.b))
+
+
+class _Quantized(Distribution):
+    """Rounded to multiples of q, which are whole numbers if q is one."""
+
+    q: Whole | Finite = 1.0
+
+    @field_validator("q")
+    @classmethod
+    def check_q(cls, q: Number) -> Number:
+        """Above 0."""
+        if q <= 0:
+            raise ValueError("q must be above 0")
+        return q
+
+    def at(self, share: float) -> Number:
+        """The value that is rounded."""
+        return self.near(self.unrounded(share))
+
+    def unrounded(self, share: float) -> float:
+        """What the distribution gives that is rounded here."""
+        return float(super().at(share))  # type: ignore[safe-super]
+
+    def near(self, value: Any) -> Number:
+        """The nearest multiple; of two equally near ones the even."""
+        multiple: Number = round(value / self.q) * self.q
+        return multiple
+
+
+class QUniform(_Quantized, Uniform):
+    """Uniform, rounded."""
+
+    discrete: ClassVar[bool] = True
+
+    def values_in_order(self) -> list[Any]:
+        """All multiples from the one nearest to min to the one nearest to max."""
+        first, last = round(self.min / self.q), round(self.max / self.q)
+        return [multiple * self.q for multiple in range(first, last + 1)]
+
+    @property
+    def grid(self) -> list[Any]:
+        """From min in steps of q, without max."""
+        steps = math.ceil((self.max - self.min) / self.q)
+        return [self.min + step * self.q for step in range(steps)]
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The two outermost."""
+        return self.at(0.0), self.at(1.0)
+
+
+class QLogUniform(_Quantized, LogUniform):
+    """Log-uniform, rounded."""
+
+
+class QLogUniformValues(_Quantized, LogUniformValues):
+    """Log-uniform between values, rounded."""
+
+
+class QNormal(_Quantized, Normal):
+    """Normal, rounded."""
+
+
+class QLogNormal(_Quantized, LogNormal):
+    """Log-normal, rounded."""
+
+
+class QBeta(_Quantized, Beta):
+    """Beta, rounded."""
+
+
+KINDS: dict[str, type[Distribution]] = {
+    "constant": Constant,
+    "categorical": Categorical,
+    "categorical_w_probabilities": CategoricalWithProbabilities,
+    "int_uniform": IntUniform,
+    "uniform": Uniform,
+    "q_uniform": QUniform,
+    "log_uniform": LogUniform,
+    "log_uniform_values": LogUniformValues,
+    "q_log_uniform": QLogUniform,
+    "q_log_uniform_values": QLogUniformValues,
+    "inv_log_uniform": InvLogUniform,
+    "inv_log_uniform_values": InvLogUniformValues,
+    "normal": Normal,
+    "q_normal": QNormal,
+    "log_normal": LogNormal,
+    "q_log_normal": QLogNormal,
+    "beta": Beta,
+    "q_beta": QBeta,
+}
+
+
+def implied(given: dict[str, Any]) -> str | None:
+    """Name the distribution that W&B takes where none is named."""
+    if "value" in given:
+        return "constant"
+    if "values" in given:
+        return "categorical_w_probabilities" if "probabilities" in given else "categorical"
+    if "min" in given and "max" in given:
+        whole = all(type(given[end]) is int for end in ("min", "max"))
+        return "int_uniform" if whole else "uniform"
+    return None

@@ -1,0 +1,214 @@
+"""The engine of a sweep: gives trials to workers, and takes note of what comes of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
+
+from nn.errors import Mistake
+from nn.sweeps import hyperband
+from nn.sweeps.space import words
+from nn.sweeps.trials import Trials, metric_values
+from nn.sweeps.worker import Order, Report, work
+
+TRIES = 2
+"""How often a trial may take its process down with it."""
+
+
+@dataclass
+class Running:
+    """A trial under way."""
+
+    number: int
+    epoch: int = 0
+    value: float | None = None
+    began: float = field(default_factory=time.monotonic)
+
+
+class Screen(Protocol):
+    """Where a sweep is shown."""
+
+    def show(self, engine: Engine) -> None:
+        """Show what runs."""
+
+    def ended(self, engine: Engine, trial: Running, report: Report, value: float | None) -> None:
+        """Show how a trial has ended."""
+
+
+class Engine:
+    """Workers and the trials that they run."""
+
+    def __init__(
+        self,
+        trials: Trials,
+        workers: int,
+        count: int | None,
+        fixed: tuple[Sequence[str], Sequence[str]],
+        screen: Screen,
+    ) -> None:
+        self.trials, self.count, self.fixed, self.screen = trials, count, fixed, screen
+        self.sweep = trials.sweep
+        self.again = deque(trials.unfinished)
+        self.deaths: Counter[int] = Counter()
+        self.values: defaultdict[int, list[float]] = defaultdict(list)
+        self.best: tuple[float, int] | None = None
+        self.took: list[float] = []
+        self.began = time.monotonic()
+        self.reached = False
+        self.failed: list[str | None] = []
+        for trial in trials.all:
+            self._remember(trial.number)
+            self._compare(trial.number, trial.user_attrs.get("objective"))
+        self.workers = [_Worker() for _ in range(workers)]
+
+    @property
+    def running(self) -> list[Running]:
+        """The trials under way."""
+        return [worker.trial for worker in self.workers if worker.trial]
+
+    @property
+    def total(self) -> int | None:
+        """How many trials there will be, if that is known."""
+        limits = [limit for limit in (self.count, self.trials.limit) if limit is not None]
+        return min(limits, default=None)
+
+    def go(self) -> None:
+        """Run trials until there is nothing more to begin."""
+        while True:
+            for place, worker in enumerate(self.workers):
+                if not worker.process.is_alive():
+                    self.workers[place] = self._replaced(worker)
+                elif worker.trial is None:
+                    self._order(worker)
+            if not self.running:
+                return
+            self.screen.show(self)
+            by_line = {worker.line: worker for worker in self.workers}
+            sentinels = [worker.process.sentinel for worker in self.workers]
+            for ready in wait([*by_line, *sentinels], timeout=0.25):
+                if isinstance(ready, Connection):
+                    self._listen(by_line[ready])
+
+    def stop(self) -> None:
+        """End all workers; what they run is saved, to be taken up again."""
+        for worker in self.workers:
+            worker.line.close()
+            if worker.trial and worker.process.is_alive():
+                worker.process.terminate()
+        until = time.monotonic() + 10
+        for worker in self.workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+    def _order(self, worker: _Worker) -> None:
+        """Give a worker the next trial, if there is one."""
+        if self.again:
+            number = self.again.popleft()
+        elif self.reached or self.trials.exhausted(self.count):
+            return
+        else:
+            number = self.trials.begin()
+        self._remember(number)
+        before, after = self.fixed
+        order = Order(
+            number,
+            (*before, *words(self.trials.point(number)), *after),
+            self.trials.path(number),
+            judged=self.sweep.early_terminate is not None,
+        )
+        worker.trial = Running(number)
+        worker.send(order)
+
+    def _listen(self, worker: _Worker) -> None:
+        """Take what a worker says; one that has died says no more."""
+        try:
+            report: Report = worker.line.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            return
+        trial = worker.trial
+        assert trial is not None
+        if report.record is not None:
+            self._epoch(worker, trial, report.record)
+            return
+        worker.trial = None
+        self._ended(trial, report)
+
+    def _epoch(self, worker: _Worker, trial: Running, record: Any) -> None:
+        metric, rule = self.sweep.metric, self.sweep.early_terminate
+        trial.epoch = record["epoch"]
+        value = record.get(metric.name) if metric else None
+        if value is not None:
+            trial.value = value
+            self.values[trial.number].append(value)
+        if rule and metric:
+            others = [each for number, each in self.values.items() if number != trial.number]
+            own = self.values[trial.number]
+            worker.send(hyperband.stops(rule, metric, own, others))
+
+    def _ended(self, trial: Running, report: Report) -> None:
+        assert report.status is not None
+        value = self.trials.end(trial.number, report.status, report.reason)
+        self.took.append(time.monotonic() - trial.began)
+        self._compare(trial.number, value)
+        self.screen.ended(self, trial, report, value)
+        if report.status == "failed":
+            self.failed.append(report.reason)
+            if len(self.failed) == len(self.took) == 3:
+                raise Mistake(f"The first three trials have all failed: {report.reason}")
+
+    def _replaced(self, worker: _Worker) -> _Worker:
+        """Put a new worker in the place of a dead one, and see to the trial that it had."""
+        worker.line.close()
+        trial, key = worker.trial, -1 if worker.trial is None else worker.trial.number
+        self.deaths[key] += 1
+        if trial is None and self.deaths[key] > 2 * len(self.workers):
+            raise Mistake("The workers die before they run a trial; is there enough memory?")
+        if trial and self.deaths[key] < TRIES:
+            self.again.appendleft(trial.number)
+        elif trial:
+            status = worker.process.exitcode
+            reason = f"its process died {TRIES} times, at last with status {status}"
+            self._ended(trial, Report(trial.number, status="failed", reason=reason))
+        return _Worker()
+
+    def _remember(self, number: int) -> None:
+        """Know the values of a trial that ran before."""
+        if self.sweep.early_terminate and self.sweep.metric:
+            values = metric_values(self.sweep.metric, self.trials.path(number))
+            self.values[number] = values
+
+    def _compare(self, number: int, value: float | None) -> None:
+        metric = self.sweep.metric
+        if metric is None or value is None:
+            return
+        if self.best is None or metric.better(value, self.best[0]):
+            self.best = value, number
+        self.reached = self.reached or metric.reached(value)
+
+
+class _Worker:
+    """A process, and the line to it."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.line, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=work, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.trial: Running | None = None
+
+    def send(self, message: Any) -> None:
+        """Say something; a worker that has died does not hear it."""
+        try:
+            self.line.send(message)
+        except OSError:
+            self.process.join()

@@ -1,0 +1,226 @@
+"""A sweep file as W&B takes it, read and checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from nn.components import nearest
+from nn.errors import Mistake, as_typed
+from nn.sweeps.distributions import KINDS, Categorical, Constant, Distribution, IntUniform, implied
+from nn.sweeps.distributions import QUniform as Steps
+
+LARGEST = 2**20
+"""Bytes that a sweep file may have."""
+
+
+class Metric(BaseModel):
+    """What the sweep is to make small or large."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    goal: Literal["minimize", "maximize"] = "minimize"
+    target: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 where small is good, -1 where large is."""
+        return 1 if self.goal == "minimize" else -1
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether one value is better than another."""
+        return self.sign * value < self.sign * than
+
+    def reached(self, value: float) -> bool:
+        """Whether a value is as good as the target."""
+        return self.target is not None and not self.better(self.target, value)
+
+
+class Hyperband(BaseModel):
+    """When a trial that lags behind is ended early."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    type: Literal["hyperband"]
+    min_iter: Annotated[int, Field(strict=True, ge=1)] | None = None
+    max_iter: Annotated[int, Field(strict=True, ge=1)] | None = None
+    s: Annotated[int, Field(strict=True, ge=1)] | None = None
+    eta: Annotated[float, Field(strict=True, gt=1)] = 3.0
+    strict: bool = False
+
+    @model_validator(mode="after")
+    def check(self) -> Hyperband:
+        """One of the two begins the count."""
+        if (self.min_iter is None) == (self.max_iter is None):
+            raise ValueError("hyperband needs min_iter or max_iter, one of them")
+        if self.max_iter is not None and self.s is None:
+            raise ValueError("hyperband with max_iter needs s, the number of brackets")
+        return self
+
+
+class Sweep(BaseModel):
+    """A sweep."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    method: Literal["grid", "random", "bayes"]
+    parameters: dict[str, Distribution]
+    metric: Metric | None = None
+    early_terminate: Hyperband | None = None
+    run_cap: Annotated[int, Field(strict=True, ge=1)] | None = None
+    program: str | None = None
+    command: list[str] | None = None
+    name: str | None = None
+    description: str | None = None
+    project: str | None = None
+    entity: str | None = None
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def read(cls, given: Any) -> dict[str, Distribution]:
+        """Read each parameter as the distribution that it names or implies."""
+        if not isinstance(given, Mapping) or not given:
+            raise ValueError("there must be at least one parameter")
+        return {name: _distribution(name, each) for name, each in _dotted(given).items()}
+
+    @model_validator(mode="after")
+    def check(self) -> Sweep:
+        """What goes together."""
+        if self.method == "bayes" and self.metric is None:
+            raise ValueError("method: bayes needs a metric to go by")
+        if self.early_terminate and self.metric is None:
+            raise ValueError("early_terminate needs a metric to go by")
+        for name, each in self.parameters.items():
+            if self.method == "grid" and not isinstance(
+                each, Constant | Categorical | IntUniform | Steps
+            ):
+                raise ValueError(
+                    f"parameters.{name}: a grid cannot go through all of a continuous range; "
+                    "list its values"
+                )
+        return self
+
+    @property
+    def fixed_words(self) -> tuple[list[str], list[str]]:
+        """The overrides in `command`, before and after the parameters."""
+        before: list[str] = []
+        after: list[str] = []
+        side = before
+        for word in self.command or []:
+            if word.startswith("${args"):
+                side = after
+            elif "=" in word and not word.startswith("-"):
+                side.append(word)
+            elif not word.startswith("${") and word != self.program and "python" not in word:
+                raise Mistake(
+                    f"command: {word} is neither a macro of W&B's nor a setting KEY=VALUE."
+                )
+        return before, after
+
+
+def read(path: Path) -> Sweep:
+    """Read a sweep file; what is wrong with it is told in a sentence."""
+    return parse(raw(path), path)
+
+
+def raw(path: Path) -> dict[str, Any]:
+    """Read the YAML."""
+    try:
+        if path.stat().st_size > LARGEST or not path.is_file():
+            raise Mistake(f"{path} is no sweep file.")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Mistake(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise Mistake(f"{path} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise Mistake(f"{path}{line}: this is no YAML.") from None
+    if not isinstance(content, dict):
+        raise Mistake(f"{path}: a sweep file has method and parameters.")
+    return content
+
+
+def parse(content: Mapping[str, Any], path: Path) -> Sweep:
+    """Make a sweep of what a file says."""
+    try:
+        return Sweep(**{str(key): value for key, value in content.items()})
+    except ValidationError as error:
+        raise Mistake(f"{path}: {_sentence(error)}.") from None
+
+
+def nested(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
+    """Name the parameters that stand in nested blocks, by block, in dotted form."""
+    blocks: dict[str, list[str]] = {}
+    for name, each in parameters.items():
+        if isinstance(each, Mapping) and isinstance(each.get("parameters"), Mapping):
+            inner = each["parameters"]
+            blocks[f"{prefix}{name}"] = list(_dotted(inner, f"{prefix}{name}."))
+    return blocks
+
+
+def _dotted(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Read nested blocks of parameters as dotted names."""
+    flat: dict[str, Any] = {}
+    for name, each in parameters.items():
+        if isinstance(each, Mapping) and isinstance(each.get("parameters"), Mapping):
+            flat |= _dotted(each["parameters"], f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = each
+    return flat
+
+
+def _distribution(name: str, given: Any) -> Distribution:
+    if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
+        raise ValueError(f"parameters.{name}: this is no name of a setting")
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            f"parameters.{name}: write {name}: {{value: {as_typed(given)}}}, or values: [...]"
+        )
+    kind = given.get("distribution") or implied(dict(given))
+    if kind is None:
+        raise ValueError(f"parameters.{name}: give it value, values, or min and max")
+    if kind not in KINDS:
+        near = nearest(str(kind), KINDS)
+        hint = f"did you mean {near}" if near else "there is " + ", ".join(KINDS)
+        raise ValueError(
+            f"parameters.{name}.distribution: {kind}: there is no such distribution; {hint}"
+        )
+    settings = {key: value for key, value in given.items() if key != "distribution"}
+    try:
+        return KINDS[kind](**settings)
+    except ValidationError as error:
+        raise ValueError(f"parameters.{name}{_sentence(error, KINDS[kind])}") from None
+
+
+def _sentence(error: ValidationError, model: type[BaseModel] = Sweep) -> str:
+    """Tell the first thing that is wrong."""
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    keys = [str(part) for part in first["loc"]]
+    where, given = ".".join(keys), first.get("input")
+    inside = f".{where}" if model is not Sweep else where
+    expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if first["type"] == "value_error":
+        return expected if model is Sweep else f"{inside.rstrip('.')}: {expected}"
+    if first["type"] == "missing":
+        return f"{inside} is missing"
+    if first["type"] == "extra_forbidden":
+        near = nearest(keys[-1], model.model_fields)
+        hint = f"did you mean {near}" if near else "there is " + ", ".join(model.model_fields)
+        return f"{inside}: there is no such key; {hint}"
+    if isinstance(given, str) and _is_number(given):
+        number = f"{float(given):.1e}" if "e" in given.lower() else given
+        return f"{inside}: {given} is read as a text; write {number}"
+    return f"{inside}: {as_typed(given)} must be {expected}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

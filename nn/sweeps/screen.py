@@ -1,0 +1,125 @@
+"""What a person sees of a sweep: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from nn.errors import as_typed
+from nn.sweeps.engine import Engine, Running
+from nn.sweeps.space import Point, words
+from nn.sweeps.trials import Trials
+from nn.sweeps.worker import Report
+from nn.tracking.run_folder import short
+
+UNLIMITED = 1000
+"""Columns of what is no terminal."""
+SHOWN = 10
+"""Trials in the table at the end."""
+
+
+class SweepScreen:
+    """Shows a sweep as it goes."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console.width = UNLIMITED
+        self.live = Live(console=self.console, transient=True, auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def show(self, engine: Engine) -> None:
+        """Show the trials that run, the best so far, and the time that is left."""
+        if not self.live.is_started:
+            return
+        table = Table(box=None, pad_edge=False)
+        for title in ("trial", "epoch", "now", "parameters"):
+            table.add_column(title, style="dim" if title == "parameters" else "")
+        for trial in engine.running:
+            now = "" if trial.value is None else f"{trial.value:.4g}"
+            point = _spelled(engine.trials.point(trial.number))
+            table.add_row(str(trial.number), str(trial.epoch), now, point)
+        self.live.update(Group(table, Text(_standing(engine))), refresh=True)
+
+    def ended(self, engine: Engine, trial: Running, report: Report, value: float | None) -> None:
+        """Show a line for a trial that has ended."""
+        seconds = time.monotonic() - trial.began
+        scored = "" if value is None or engine.sweep.metric is None else (
+            f"  {engine.sweep.metric.name} {value:.4g}"
+        )  # fmt: skip
+        reason = f"  {report.reason}" if report.reason else ""
+        point = _spelled(engine.trials.point(trial.number))
+        told = f"trial {trial.number:4} {report.status:9}{scored}  {point}  {seconds:.1f} s{reason}"
+        self.console.print(Text(told))
+
+    def result(self, trials: Trials, fixed: tuple[Sequence[str], Sequence[str]]) -> None:
+        """Show the ranking, what mattered, and how the best trial is repeated."""
+        ranked, metric = trials.ranked(), trials.sweep.metric
+        if not ranked or metric is None:
+            self.console.print(f"{len(trials.all)} trials in {short(trials.folder)}")
+            return
+        table = Table(box=None, pad_edge=False, title_justify="left")
+        for title in ("rank", metric.name, "trial", "state", *trials.space.parameters):
+            table.add_column(title, justify="left" if title == "state" else "right")
+        for rank, each in enumerate(ranked[:SHOWN], 1):
+            point = trials.space.from_optuna(each.params)
+            value, status = each.user_attrs["objective"], each.user_attrs["status"]
+            cells = (_short(point[name]) for name in trials.space.parameters)
+            table.add_row(str(rank), f"{value:.5g}", str(each.number), status, *cells)
+        self.console.print()
+        self.console.print(table)
+        importance = trials.importance()
+        if importance:
+            shares = ", ".join(f"{name} {share:.0%}" for name, share in importance.items())
+            self.console.print(f"\nWhat mattered: {shares}")
+        before, after = fixed
+        best = [*before, *words(trials.point(ranked[0].number)), *after]
+        self.console.print(f"\n{len(trials.all)} trials in {short(trials.folder)}")
+        self.console.print("The best again, to the same bits:")
+        self.console.print(Text(f"  {shlex.join(['python', 'scripts/train.py', *best])}"))
+
+
+def say(sentence: str) -> None:
+    """Tell something beside the results."""
+    print(sentence, file=sys.stderr)
+
+
+def _standing(engine: Engine) -> str:
+    done, total = len(engine.took), engine.total
+    parts = [f"{len(engine.trials.all) - len(engine.running)} of {total or 'open'} done"]
+    if engine.best:
+        parts.append(f"best {engine.best[0]:.5g} by trial {engine.best[1]}")
+    if done and total:
+        left = total - len(engine.trials.all) + len(engine.running) / 2
+        rate = (time.monotonic() - engine.began) / done
+        parts.append(f"about {_duration(left * rate)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _spelled(point: Point) -> str:
+    return " ".join(f"{name}={_short(value)}" for name, value in point.items())
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else as_typed(value)

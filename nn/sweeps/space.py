@@ -1,0 +1,110 @@
+"""The space that a sweep searches, point by point as W&B means it, and as Optuna knows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from nn.errors import as_typed
+from nn.sweeps.distributions import (
+    Distribution,
+    IntUniform,
+    InvLogUniform,
+    LogNormal,
+    LogUniform,
+    LogUniformValues,
+)
+
+Point = dict[str, Any]
+LISTED = 10**6
+"""A space of more points than this is not gone through."""
+
+
+class Space:
+    """All parameters of a sweep; a point of it is a value for each."""
+
+    def __init__(self, parameters: Mapping[str, Distribution]) -> None:
+        self.parameters = dict(sorted(parameters.items()))
+        self.optuna = {name: _for_optuna(each) for name, each in self.parameters.items()}
+
+    @property
+    def size(self) -> float:
+        """How many points there are."""
+        if not all(each.discrete for each in self.parameters.values()):
+            return math.inf
+        return math.prod(len(each.values_in_order()) for each in self.parameters.values())
+
+    def grid(self) -> list[Point]:
+        """All points, in W&B's order."""
+        values = (each.grid for each in self.parameters.values())
+        return [dict(zip(self.parameters, point, strict=True)) for point in product(*values)]
+
+    def draw(self, rng: np.random.Generator, tried: Iterable[Point]) -> Point:
+        """Draw a point that has not been tried, as long as there is one."""
+        known = {_key(point) for point in tried}
+        for _ in range(100):
+            point = {name: each.at(rng.random()) for name, each in self.parameters.items()}
+            if _key(point) not in known:
+                return point
+        if self.size <= LISTED:
+            values = (each.values_in_order() for each in self.parameters.values())
+            points = (dict(zip(self.parameters, each, strict=True)) for each in product(*values))
+            left = [each for each in points if _key(each) not in known]
+            if left:
+                return left[int(rng.integers(len(left)))]
+        return point
+
+    def known_to_optuna(self, point: Point) -> dict[str, Any]:
+        """Write a point as Optuna keeps it: what is no number as the text of a command line."""
+        return {
+            name: as_typed(point[name])
+            if isinstance(each, CategoricalDistribution)
+            else point[name]
+            for name, each in self.optuna.items()
+        }
+
+    def from_optuna(self, known: Mapping[str, Any]) -> Point:
+        """Read a point that Optuna has kept or proposed."""
+        point = {}
+        for name, each in self.parameters.items():
+            value = known[name]
+            if isinstance(self.optuna[name], CategoricalDistribution):
+                texts = {as_typed(listed): listed for listed in each.values_in_order()}
+                value = texts[value]
+            point[name] = each.near(value)
+        return point
+
+
+def words(point: Point) -> list[str]:
+    """Write a point as overrides."""
+    return [f"{name}={_quoted(value)}" for name, value in point.items()]
+
+
+def _quoted(value: Any) -> str:
+    if isinstance(value, str) and not all(sign.isalnum() or sign in "_-./" for sign in value):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return repr(value) if isinstance(value, float) else as_typed(value)
+
+
+def _key(point: Point) -> tuple[str, ...]:
+    return tuple(as_typed(value) for value in point.values())
+
+
+def _for_optuna(each: Distribution) -> BaseDistribution:
+    if isinstance(each, IntUniform):
+        return IntDistribution(each.min, each.max)
+    if each.discrete:
+        return CategoricalDistribution([as_typed(value) for value in each.values_in_order()])
+    logarithmic = isinstance(each, LogUniform | LogUniformValues | InvLogUniform | LogNormal)
+    low, high = each.unrounded(0.0), each.unrounded(1.0)
+    return FloatDistribution(low, high, log=logarithmic)

@@ -1,0 +1,91 @@
+"""Run a W&B sweep file on every core, without a server; --help tells the rest."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Do what the command line asks for, and give the exit status."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    words = parsed()
+    from nn.errors import Mistake
+    from nn.sweeps.run import Wanted, check, run
+
+    name = words.name or words.file.stem
+    folder = words.output or Path("runs/sweeps") / name
+    try:
+        if words.check:
+            return check(words.file, words.overrides)
+        run(
+            Wanted(
+                words.file,
+                words.count,
+                words.workers,
+                words.seed,
+                name,
+                folder,
+                words.resume,
+                tuple(words.overrides),
+            )
+        )
+    except Mistake as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    return 0
+
+
+def parsed() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="a sweep file, such as sweeps/random.yaml")
+    parser.add_argument("overrides", nargs="*", help="settings for all trials, such as epochs=5")
+    parser.add_argument("--count", type=at_least(1), help="trials in all (the file's run_cap)")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser.add_argument(
+        "--workers", type=at_least(1), default=cores, help="processes (one for each core)"
+    )
+    parser.add_argument("--seed", type=at_least(0), help="of the search (0)")
+    parser.add_argument("--name", type=name, help="of the sweep (the file's)")
+    parser.add_argument("--output", type=Path, help="its folder (runs/sweeps/NAME)")
+    parser.add_argument("--resume", action="store_true", help="go on with a sweep that was stopped")
+    parser.add_argument("--check", action="store_true", help="only say what is wrong with the file")
+    words = parser.parse_intermixed_args()
+    for word in words.overrides:
+        if "=" not in word:
+            parser.error(f"{word}: a setting is written KEY=VALUE, such as epochs=5")
+    return words
+
+
+def at_least(least: int) -> type[int]:
+    """Take whole numbers from here on."""
+
+    def whole(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} must be a whole number, at least {least}")
+        return int(text)
+
+    return whole  # type: ignore[return-value]
+
+
+def name(text: str) -> str:
+    """Take the name of a folder."""
+    if not text or text.startswith(".") or not all(c.isalnum() or c in "_-." for c in text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be of letters, digits, - and _")
+    return text
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt as interrupt:
+        number = getattr(interrupt, "number", signal.SIGINT)
+        if number == signal.SIGINT:
+            sys.exit(130)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

@@ -1,0 +1,388 @@
+"""scripts/sweep.py: W&B's sweep files without a server."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pty
+import random
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, Run, draws
+
+SWEEP = str(ROOT / "scripts/sweep.py")
+SMALL = {
+    "method": "random",
+    "metric": {"name": "val/loss", "goal": "minimize"},
+    "parameters": {
+        "lr": {"distribution": "log_uniform_values", "min": 0.01, "max": 0.5},
+        "depth": {"values": [1, 2]},
+    },
+}
+QUICK = ("epochs=2", "tracking=disabled")
+
+
+class Sweep:
+    """A sweep's folder, read back."""
+
+    def __init__(self, path):
+        self.path = path
+
+    @property
+    def table(self):
+        with (self.path / "trials.csv").open() as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def trials(self):
+        return [Run(path.parent) for path in sorted(self.path.glob("trials/*/config.yaml"))]
+
+
+@pytest.fixture
+def sweep(workplace):
+    """Write a sweep file, and run it."""
+    (workplace.path / "scripts").symlink_to(ROOT / "scripts")
+
+    def run(content, *words, status=0):
+        (workplace.path / "small.yaml").write_text(yaml.safe_dump(content))
+        done = workplace.run(SWEEP, "small.yaml", *words)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+def folder(workplace, name="small"):
+    return Sweep(workplace.path / "runs/sweeps" / name)
+
+
+def points(swept):
+    return [(row["lr"], row["depth"]) for row in swept.table]
+
+
+def test_a_sweep_leaves_a_run_folder_for_each_trial_and_a_table(workplace, sweep):
+    done = sweep(SMALL, "--count", "5", "epochs=2")
+    swept = folder(workplace)
+    names = {path.name for path in swept.path.iterdir()}
+    assert names == {".lock", "settings.json", "sweep.yaml", "study.log", "trials.csv", "trials"}
+    assert [path.name for path in sorted((swept.path / "trials").iterdir())] == [
+        f"{number:04}" for number in range(5)
+    ]
+    for row, trial in zip(swept.table, swept.trials, strict=True):
+        config = yaml.safe_load((trial.path / "config.yaml").read_text())
+        assert config["lr"] == float(row["lr"])
+        assert config["depth"] == int(row["depth"])
+        assert config["tracking"]["group"] == "small"
+        assert row["state"] == "finished"
+        best = min(line["val/loss"] for line in trial.history)
+        assert float(row["objective"]) == best
+        assert trial.path == swept.path / row["folder"]
+        assert list(trial.path.glob("wandb/offline-run-*/*.wandb"))
+    assert "What mattered: " in done.stdout
+    assert "5 trials in runs/sweeps/small" in done.stdout
+
+
+def test_the_best_trial_is_repeated_to_the_same_bits_by_the_command_shown(workplace, sweep):
+    done = sweep(SMALL, "--count", "4", *QUICK)
+    words = shlex.split(done.stdout.splitlines()[-1])
+    assert words[:2] == ["python", "scripts/train.py"]
+    again = workplace.run(*words[1:], "hydra.run.dir=again")
+    assert again.returncode == 0, again.stderr
+    swept = folder(workplace)
+    best = min(swept.table, key=lambda row: float(row["objective"]))
+    assert Run(workplace.path / "again").bits == Run(swept.path / best["folder"]).bits
+
+
+def test_the_same_seed_gives_the_same_trials_with_any_number_of_workers(workplace, sweep):
+    for name, workers in (("one", "1"), ("two", "2")):
+        sweep(SMALL, "--count", "4", "--workers", workers, "--name", name, *QUICK)
+    sweep(SMALL, "--count", "4", "--seed", "1", "--name", "other", *QUICK)
+    one, two, other = (points(folder(workplace, name)) for name in ("one", "two", "other"))
+    assert one == two != other
+    objectives = [
+        [row["objective"] for row in folder(workplace, name).table] for name in ("one", "two")
+    ]
+    assert objectives[0] == objectives[1]
+
+
+def test_one_worker_and_a_seed_give_the_same_trials_by_bayes(workplace, sweep):
+    for name in ("one", "two"):
+        words = ["--count", "12", "--workers", "1", "--seed", "3", "--name", name]
+        sweep({**SMALL, "method": "bayes"}, *words, *QUICK)
+    assert points(folder(workplace, "one")) == points(folder(workplace, "two"))
+
+
+def test_a_grid_ends_when_it_is_done_and_tries_each_point_once(workplace, sweep):
+    grid = {"lr": {"values": [0.05, 0.1]}, "depth": {"values": [0, 1, 2]}}
+    sweep({**SMALL, "method": "grid", "parameters": grid}, *QUICK)
+    tried = points(folder(workplace))
+    assert len(tried) == len(set(tried)) == 6
+
+
+def test_a_small_space_is_used_up_before_a_point_comes_again(workplace, sweep):
+    few = {"lr": {"values": [0.05, 0.1]}, "depth": {"values": [0, 1, 2]}}
+    sweep({**SMALL, "parameters": few}, "--count", "7", *QUICK)
+    tried = points(folder(workplace))
+    assert len(set(tried[:6])) == 6
+    assert len(tried) == 7
+
+
+def test_a_target_that_is_reached_ends_the_sweep(workplace, sweep):
+    metric = {"name": "val/accuracy", "goal": "maximize", "target": 0.5}
+    sweep({**SMALL, "metric": metric, "run_cap": 30}, "--workers", "1", *QUICK)
+    table = folder(workplace).table
+    assert float(table[-1]["objective"]) >= 0.5
+    assert all(float(row["objective"]) < 0.5 for row in table[:-1])
+
+
+def test_run_cap_is_the_count_unless_another_is_said(workplace, sweep):
+    sweep({**SMALL, "run_cap": 2}, *QUICK)
+    assert len(folder(workplace).table) == 2
+
+
+def test_hyperband_ends_trials_early(workplace, sweep):
+    hyperband = {"type": "hyperband", "min_iter": 2, "eta": 2}
+    sweep({**SMALL, "early_terminate": hyperband}, "--count", "8", "epochs=8", QUICK[1])
+    swept = folder(workplace)
+    assert {row["state"] for row in swept.table} == {"finished", "pruned"}
+    for row, trial in zip(swept.table, swept.trials, strict=True):
+        assert trial.summary["status"] == row["state"]
+        assert (len(trial.history) == 8) == (row["state"] == "finished")
+
+
+def test_a_trial_that_diverges_is_the_worst_and_the_sweep_goes_on(workplace, sweep):
+    wild = {"lr": {"values": [0.05, 1e30]}, "depth": {"value": 1}}
+    done = sweep({**SMALL, "method": "grid", "parameters": wild}, *QUICK)
+    assert [row["state"] for row in folder(workplace).table] == ["finished", "diverged"]
+    assert "diverged" in done.stdout
+
+
+def test_an_existing_sweep_is_refused_without_resume(workplace, sweep):
+    sweep(SMALL, "--count", "1", *QUICK)
+    done = sweep(SMALL, "--count", "1", *QUICK, status=2)
+    assert done.stderr == (
+        "runs/sweeps/small exists: --resume goes on with it, --name=NAME begins another.\n"
+    )
+    sweep(SMALL, "--count", "3", "--resume")
+    assert len(folder(workplace).table) == 3
+    for words, sentence in (
+        (["--seed", "5"], "--seed=5: this sweep began with 0."),
+        (["epochs=9"], "epochs=9: this sweep began with epochs=2 tracking=disabled."),
+    ):
+        done = sweep(SMALL, "--resume", *words, status=2)
+        assert done.stderr == f"{sentence}\n"
+    done = sweep({**SMALL, "method": "bayes"}, "--resume", status=2)
+    assert done.stderr == "small.yaml: method is not what it was when this sweep began.\n"
+    done = sweep(SMALL, "--resume", "--name", "none", status=2)
+    assert done.stderr == "runs/sweeps/none: there is no sweep to go on with.\n"
+
+
+def check_whole(swept, count, told=""):
+    """The count is met, none is there twice, and each is what its folder says."""
+    table = swept.table
+    assert [int(row["number"]) for row in table] == list(range(count))
+    assert len(set(points(swept))) == count
+    assert {row["state"] for row in table} == {"finished"}, told
+    for row in table:
+        trial = Run(swept.path / row["folder"])
+        assert trial.summary["status"] == "finished"
+        assert float(row["objective"]) == min(line["val/loss"] for line in trial.history)
+
+
+@draws(2, 20)
+def test_kill_9_of_the_whole_sweep_loses_no_trial(workplace, sweep, draw):
+    words = ["--count", "6", "epochs=20", "tracking=disabled"]
+    sweep(SMALL, *words, "--name", "unbroken")
+    chance = random.Random(draw)
+    process = workplace.start(SWEEP, "small.yaml", *words, "--name", "killed")
+    swept, ends = folder(workplace, "killed"), chance.randrange(1, 5)
+    while len(list(swept.path.glob("trials/*/summary.json"))) < ends and process.poll() is None:
+        time.sleep(0.002)
+    time.sleep(chance.random() * 0.2)
+    process.kill()
+    process.communicate()
+    time.sleep(1)  # its workers have heard of it and are ending
+    done = {
+        trial.path: trial.summary["weights/sha256"]
+        for trial in swept.trials
+        if (trial.path / "summary.json").exists() and trial.summary["status"] == "finished"
+    }
+    assert len(done) >= ends - 1
+    again = sweep(SMALL, *words, "--name", "killed", "--resume")
+    check_whole(swept, 6, again.stdout)
+    assert points(swept) == points(folder(workplace, "unbroken"))
+    for path, digest in done.items():
+        assert Run(path).summary["weights/sha256"] == digest
+    for trial, expected in zip(swept.trials, folder(workplace, "unbroken").trials, strict=True):
+        assert trial.bits == expected.bits
+
+
+def children(process):
+    """The workers of a sweep: its child processes that were spawned to work."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                place = Path(entry.path)
+                parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == process.pid and "spawn_main" in (place / "cmdline").read_text():
+                    found.append(int(entry.name))
+            except (OSError, ValueError):
+                pass
+    return found
+
+
+@draws(2, 20)
+def test_kill_9_of_single_workers_costs_nothing(workplace, sweep, draw):
+    words = ["--count", "6", "epochs=100", "tracking=disabled"]
+    chance = random.Random(draw)
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    process = workplace.start(SWEEP, "small.yaml", *words)
+    swept = folder(workplace)
+    for begun in (1, 5):  # far enough apart for no trial to be hit twice
+        while (
+            len(list(swept.path.glob("trials/*/history.jsonl"))) < begun and process.poll() is None
+        ):
+            time.sleep(0.002)
+        time.sleep(chance.random() * 0.1)
+        if workers := children(process):
+            os.kill(chance.choice(workers), signal.SIGKILL)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, out + errors
+    check_whole(swept, 6, out)
+
+
+def test_ctrl_c_leaves_a_sweep_that_goes_on(workplace, sweep):
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    words = ["--count", "4", "epochs=60", "tracking=disabled"]
+    process = workplace.start(SWEEP, "small.yaml", *words)
+    while not list(folder(workplace).path.glob("trials/*/history.jsonl")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    command = errors.strip().splitlines()[-1].partition("To go on: ")[2]
+    assert command == ("python scripts/sweep.py small.yaml --output runs/sweeps/small --resume")
+    done = workplace.run(*shlex.split(command)[1:], "--count", "4")
+    assert done.returncode == 0, done.stderr
+    check_whole(folder(workplace), 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"parameters": {"lr": {"min": 0, "max": 1}}},
+            "parameters.lr: min 0 and max 1 are whole numbers, so only whole numbers would be "
+            "tried; write 0.0 and 1.0.",
+        ),
+        (
+            {"parameters": {"optimizer.momentum": {"min": 0, "max": 1}}},
+            "parameters.optimizer.momentum: min 0 and max 1 are whole numbers",
+        ),
+        (
+            {"parameters": {"learning_rate": {"value": 0.1}}},
+            "parameters.learning_rate: learning_rate=0.1: there is no setting learning_rate; did",
+        ),
+        (
+            {"parameters": {"lr": {"values": [0.1, "fast"]}}},
+            "parameters.lr: lr=fast: lr must be a number above 0.",
+        ),
+        (
+            {"parameters": {"dropout": {"min": 0.0, "max": 1.0}}},
+            "parameters.dropout: dropout=1: dropout must be a number, at least 0 and below 1.",
+        ),
+        (
+            {"parameters": {"optimizer": {"values": ["sgd", "adm"]}}},
+            "parameters.optimizer: optimizer=adm: there is no such optimizer; did you mean adam?",
+        ),
+        (
+            {"metric": {"name": "val/los"}},
+            "metric.name: val/los is never logged; did you mean val/loss?",
+        ),
+        (
+            {
+                "metric": {"name": "test/loss"},
+                "early_terminate": {"type": "hyperband", "min_iter": 2},
+            },
+            "metric.name: test/loss comes once, at the end: too late for hyperband.",
+        ),
+    ],
+)
+def test_the_lint_finds_what_would_go_wrong(sweep, change, sentence):
+    for words in (["--check"], []):
+        done = sweep({**SMALL, **change}, *words, status=2)
+        assert f"small.yaml: {sentence}" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_nested_block_works_here_with_a_warning(workplace, sweep):
+    nested = {"optimizer": {"parameters": {"momentum": {"values": [0.5, 0.9]}}}}
+    done = sweep({**SMALL, "parameters": nested}, "--check")
+    assert done.stderr == (
+        "small.yaml: parameters.optimizer: a nested block does not reach Hydra behind wandb "
+        "agent; write optimizer.momentum.\n"
+    )
+    sweep({**SMALL, "parameters": nested}, "--count", "2", *QUICK)
+    assert {row["optimizer.momentum"] for row in folder(workplace).table} == {"0.5", "0.9"}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda f: f.stem)
+def test_the_files_of_this_project_are_sound_and_run(workplace, file):
+    done = workplace.run(SWEEP, str(file), "--count", "3", "tracking=disabled")
+    assert done.returncode == 0, done.stderr
+    table = folder(workplace, file.stem).table
+    assert {row["state"] for row in table} == {"finished"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["none.yaml"], "none.yaml: there is no such file."),
+        (["small.yaml", "--count", "0"], "0 must be a whole number, at least 1"),
+        (["small.yaml", "--workers", "x"], "x must be a whole number, at least 1"),
+        (["small.yaml", "--name", "../up"], "'../up' must be of letters, digits, - and _"),
+        (["small.yaml", "epochs"], "epochs: a setting is written KEY=VALUE"),
+        (["small.yaml", "epochs=0"], "epochs=0: epochs must be a whole number, at least 1."),
+        (["small.yaml", "--output", "/proc/none"], "nothing can be written there"),
+        ([], "the following arguments are required: file"),
+    ],
+)
+def test_a_mistake_on_the_command_line_costs_a_sentence(workplace, words, sentence):
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    done = workplace.run(SWEEP, *words)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in workplace.path.iterdir()] == ["small.yaml"]
+
+
+def test_a_terminal_shows_a_live_table(workplace):
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    ours, theirs = pty.openpty()
+    line, settings = workplace.command(SWEEP, "small.yaml", "--count", "3", "epochs=200", QUICK[1])
+    process = subprocess.Popen(line, stdout=theirs, stderr=subprocess.PIPE, **settings)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    process.communicate()
+    os.close(ours)
+    text = seen.decode()
+    assert "of 3 done" in text
+    assert "best" in text
+    assert "left" in text

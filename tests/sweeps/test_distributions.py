@@ -1,0 +1,139 @@
+"""Each distribution is what W&B's words for it say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from nn.sweeps.distributions import KINDS, implied
+
+SHARES = np.random.default_rng(0).random(20_000)
+LOW, HIGH = math.log(0.01), math.log(10.0)
+
+
+def drawn(kind, **settings):
+    each = KINDS[kind](**settings)
+    return np.array([each.at(share) for share in SHARES])
+
+
+def multiples(kind, q, **settings):
+    """What a quantized distribution is by definition: the plain one, rounded to multiples."""
+    plain = drawn(kind.removeprefix("q_"), **settings)
+    return np.round(plain / q) * q
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "expected"),
+    [
+        ("uniform", {"min": -1.0, "max": 3.0}, stats.uniform(-1, 4)),
+        ("normal", {"mu": 2.0, "sigma": 0.5}, stats.norm(2, 0.5)),
+        ("normal", {}, stats.norm(0, 1)),
+        ("log_normal", {"mu": -1.0, "sigma": 0.3}, stats.lognorm(0.3, scale=math.exp(-1))),
+        ("beta", {"a": 2.0, "b": 5.0}, stats.beta(2, 5)),
+        ("beta", {}, stats.uniform(0, 1)),
+        ("log_uniform", {"min": LOW, "max": HIGH}, stats.loguniform(0.01, 10)),
+        ("log_uniform_values", {"min": 0.01, "max": 10.0}, stats.loguniform(0.01, 10)),
+        ("inv_log_uniform", {"min": -HIGH, "max": -LOW}, stats.loguniform(0.01, 10)),
+        ("inv_log_uniform_values", {"min": 0.01, "max": 10.0}, stats.loguniform(0.01, 10)),
+    ],
+)
+def test_a_continuous_distribution_follows_its_definition(kind, settings, expected):
+    values = drawn(kind, **settings)
+    assert stats.kstest(values, expected.cdf).pvalue > 0.01
+
+
+def test_the_inverse_of_an_inverse_log_uniform_is_log_uniform_between_min_and_max():
+    values = drawn("inv_log_uniform", min=1.0, max=3.0)
+    assert stats.kstest(np.log(1 / values), stats.uniform(1, 2).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("q", [1, 3, 0.25, 0.1])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("q_uniform", {"min": -1.0, "max": 10.0}),
+        ("q_log_uniform", {"min": 0.0, "max": 3.0}),
+        ("q_log_uniform_values", {"min": 1.0, "max": 20.0}),
+        ("q_normal", {"mu": 4.0, "sigma": 3.0}),
+        ("q_log_normal", {"mu": 1.0, "sigma": 0.5}),
+        ("q_beta", {"a": 2.0, "b": 2.0}),
+    ],
+)
+def test_a_quantized_distribution_is_the_plain_one_rounded(kind, settings, q):
+    values = drawn(kind, q=q, **settings)
+    np.testing.assert_allclose(values, multiples(kind, q, **settings), atol=1e-12)
+    one = KINDS[kind](q=q, **settings).at(0.5)
+    assert isinstance(one, type(q))
+
+
+def test_q_is_one_unless_it_is_said():
+    value = KINDS["q_uniform"](min=0.0, max=9.0).at(0.4)
+    assert value == 4.0
+    assert isinstance(value, float)
+
+
+def test_whole_numbers_come_equally_often_ends_too():
+    counts = np.bincount(drawn("int_uniform", min=1, max=6), minlength=7)[1:]
+    assert stats.chisquare(counts).pvalue > 0.01
+    assert isinstance(KINDS["int_uniform"](min=1, max=6).at(0.5), int)
+
+
+def test_categories_come_equally_often_or_as_their_probabilities_say():
+    counts = np.bincount(drawn("categorical", values=[0, 1, 2]))
+    assert stats.chisquare(counts).pvalue > 0.01
+    chances = [0.5, 0.0, 0.2, 0.3]
+    counts = np.bincount(
+        drawn("categorical_w_probabilities", values=[0, 1, 2, 3], probabilities=chances)
+    )
+    assert counts[1] == 0
+    kept = [0, 2, 3]
+    expected = np.array(chances)[kept] * len(SHARES)
+    assert stats.chisquare(counts[kept], expected).pvalue > 0.01
+
+
+def test_a_constant_is_what_it_is():
+    for value in (1, 2.5, "adam", True, None, [196, 49]):
+        assert KINDS["constant"](value=value).at(0.3) == value
+
+
+@given(
+    share=st.floats(0, 1),
+    low=st.floats(1e-6, 1e3),
+    spread=st.floats(1.001, 1e4),
+)
+def test_no_value_lies_beyond_the_ends(share, low, spread):
+    high = low * spread
+    for kind in ("uniform", "log_uniform_values", "inv_log_uniform_values"):
+        assert low <= KINDS[kind](min=low, max=high).at(share) <= high
+
+
+@given(share=st.floats(0, 1), low=st.integers(-1000, 1000), span=st.integers(1, 1000))
+def test_whole_numbers_stay_within_their_ends(share, low, span):
+    each = KINDS["int_uniform"](min=low, max=low + span)
+    assert low <= each.at(share) <= low + span
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"value": 3}, "constant"),
+        ({"values": [1, 2]}, "categorical"),
+        ({"values": [1, 2], "probabilities": [0.5, 0.5]}, "categorical_w_probabilities"),
+        ({"min": 0, "max": 1}, "int_uniform"),
+        ({"min": 0, "max": 1.0}, "uniform"),
+        ({"min": 0.0, "max": 1}, "uniform"),
+        ({"mu": 0}, None),
+    ],
+)
+def test_the_distribution_that_is_not_named_is_the_one_that_w_and_b_takes(given, kind):
+    assert implied(given) == kind
+
+
+def test_a_grid_over_steps_goes_from_min_without_max():
+    assert KINDS["q_uniform"](min=0.0, max=1.0, q=0.25).grid == [0.0, 0.25, 0.5, 0.75]
+    assert KINDS["int_uniform"](min=2, max=4).grid == [2, 3, 4]

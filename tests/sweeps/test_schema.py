@@ -1,0 +1,190 @@
+"""What is wrong with a sweep file is told in a sentence that names the key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nn.errors import Mistake
+from nn.sweeps.schema import parse, raw
+from tests.conftest import ROOT
+
+FILE = Path("sweep.yaml")
+SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("method: foo\nparameters: {lr: {value: 1}}", "method: foo must be 'grid', 'random'"),
+        ("methd: grid\nparameters: {lr: {value: 1}}", "methd: there is no such key; did you mean"),
+        ("parameters: {lr: {value: 1}}", "method is missing"),
+        ("method: random", "parameters is missing"),
+        ("method: random\nparameters: {}", "there must be at least one parameter"),
+        ("method: random\nparameters: [1]", "there must be at least one parameter"),
+        ("method: random\nparameters: {lr: 0.1}", "parameters.lr: write lr: {value: 0.1}"),
+        ("method: random\nparameters: {lr: {}}", "parameters.lr: give it value, values, or min"),
+        ("method: random\nparameters: {'l r': {value: 1}}", "parameters.l r: this is no name"),
+        (
+            "method: random\nparameters: {lr: {min: 1e-4, max: 0.2}}",
+            "parameters.lr.min: 1e-4 is read as a text; write 1.0e-04",
+        ),
+        (
+            "method: random\nparameters: {lr: {distribution: unifrom, min: 1, max: 2}}",
+            "parameters.lr.distribution: unifrom: there is no such distribution; did you mean uni",
+        ),
+        (
+            "method: random\nparameters: {lr: {distribution: uniform, min: 2.0, mx: 1.0}}",
+            "parameters.lr.mx: there is no such key; did you mean max",
+        ),
+        (
+            "method: random\nparameters: {lr: {min: 2.0, max: 1.0}}",
+            "parameters.lr: min is 2 and max 1; min must be below max",
+        ),
+        ("method: random\nparameters: {lr: {values: []}}", "parameters.lr.values: []"),
+        (
+            "method: random\nparameters: {lr: {values: [1, 2], probabilities: [1]}}",
+            "parameters.lr: there must be as many probabilities as values",
+        ),
+        (
+            "method: random\nparameters: {lr: {values: [1, 2], probabilities: [0.5, 0.4]}}",
+            "parameters.lr: the probabilities must add up to 1",
+        ),
+        (
+            "method: random\nparameters: {n: {distribution: q_uniform, q: 0, min: 0, max: 1}}",
+            "parameters.n.q: q must be above 0",
+        ),
+        (
+            "method: random\nparameters: {n: {distribution: normal, sigma: -1}}",
+            "parameters.n.sigma: -1 must be",
+        ),
+        (
+            "method: random\nparameters: {n: {distribution: log_uniform_values, min: 0, max: 1}}",
+            "parameters.n.min: 0 must be",
+        ),
+        (
+            "method: random\nparameters: {n: {distribution: uniform, min: .nan, max: 1}}",
+            "parameters.n.min: nan must be",
+        ),
+        (
+            "method: grid\nparameters: {lr: {min: 0.1, max: 0.2}}",
+            "parameters.lr: a grid cannot go through all of a continuous range",
+        ),
+        ("method: bayes\nparameters: {lr: {value: 1}}", "method: bayes needs a metric to go by"),
+        (
+            "method: random\nmetric: {goal: min, name: a}\nparameters: {lr: {value: 1}}",
+            "metric.goal: min must be 'minimize' or 'maximize'",
+        ),
+        (
+            "method: random\nmetric: {goal: minimize}\nparameters: {lr: {value: 1}}",
+            "metric.name is missing",
+        ),
+        (
+            "method: random\nmetric: {name: a}\nearly_terminate: {type: hyperband}\n"
+            "parameters: {lr: {value: 1}}",
+            "hyperband needs min_iter or max_iter",
+        ),
+        (
+            "method: random\nmetric: {name: a}\nearly_terminate: {type: other, min_iter: 3}\n"
+            "parameters: {lr: {value: 1}}",
+            "early_terminate.type: other must be 'hyperband'",
+        ),
+        (
+            "method: random\nearly_terminate: {type: hyperband, min_iter: 3}\n"
+            "parameters: {lr: {value: 1}}",
+            "early_terminate needs a metric to go by",
+        ),
+        ("method: random\nrun_cap: 0\nparameters: {lr: {value: 1}}", "run_cap: 0 must be"),
+        ("method: random\nrun_cap: 2.0\nparameters: {lr: {value: 1}}", "run_cap: 2 must be"),
+    ],
+)
+def test_a_mistake_names_its_key(text, sentence):
+    with pytest.raises(Mistake, match="^" + re.escape(f"{FILE}: {sentence}")):
+        parse(yaml.safe_load(text), FILE)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"a: [", "line 1: this is no YAML"),
+        (b"\xff\xfe\x00", "this is no YAML"),
+        (b"[1, 2]", "a sweep file has method and parameters"),
+        (b"", "a sweep file has method and parameters"),
+        (b"!!python/object/apply:os.system ['true']", "this is no YAML"),
+        (b"[" * 100_000, "this is no YAML"),
+        (b"x" * 2_000_000, "is no sweep file"),
+        (None, "there is no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told(tmp_path, content, sentence):
+    path = tmp_path / "sweep.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Mistake, match=re.escape(sentence)):
+        raw(path)
+
+
+def test_nested_parameters_are_read_as_dotted_names():
+    sweep = parse(
+        {
+            **SOUND,
+            "parameters": {
+                "optimizer": {"parameters": {"momentum": {"values": [0.5, 0.9]}}},
+                "model": {"parameters": {"deep": {"parameters": {"er": {"value": 1}}}}},
+            },
+        },
+        FILE,
+    )
+    assert list(sweep.parameters) == ["optimizer.momentum", "model.deep.er"]
+
+
+def test_words_in_the_command_that_are_no_macros_are_overrides():
+    command = ["${env}", "python", "${program}", "epochs=3", "${args_no_hyphens}", "seed=2"]
+    sweep = parse({**SOUND, "program": "scripts/train.py", "command": command}, FILE)
+    assert sweep.fixed_words == (["epochs=3"], ["seed=2"])
+    command.append("--fast")
+    with pytest.raises(Mistake, match="command: --fast is neither a macro"):
+        _ = parse({**SOUND, "command": command}, FILE).fixed_words
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_files_of_this_project_are_sweeps(path):
+    sweep = parse(raw(path), path)
+    assert sweep.run_cap
+    assert sweep.program == "scripts/train.py"
+    assert sweep.command == ["${env}", "${interpreter}", "${program}", "${args_no_hyphens}"]
+
+
+KEYS = (
+    *("method", "parameters", "metric", "name", "goal", "target", "early_terminate", "type"),
+    *("min_iter", "run_cap", "command", "distribution", "min", "max", "q", "mu", "sigma"),
+    *("value", "values", "probabilities", "lr"),
+)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(KEYS) | st.text(max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(content=st.dictionaries(st.text(max_size=9), plain) | plain)
+def test_whatever_a_file_says_it_is_a_sweep_or_a_mistake(content):
+    if not isinstance(content, dict):
+        content = {"method": "random", "parameters": content}
+    try:
+        parse(content, FILE)
+    except Mistake as mistake:
+        assert "\n" not in str(mistake)
