@@ -479,11 +479,7 @@ def compare_start(rounds: int) -> Iterator[dict[str, Any]]:
         for _ in range(rounds):
             for script, times in seconds.items():
                 time.sleep(PAUSE)
-                began = time.perf_counter()
-                subprocess.run(
-                    [sys.executable, "-c", script], cwd=folder, check=True, capture_output=True
-                )
-                times.append(time.perf_counter() - began)
+                times.append(timed(folder, "-c", script))
     yield row(Task("start", 32, "sgd"), "bare script", seconds[BARE_START], seconds[OUR_START])
 
 
@@ -499,6 +495,35 @@ import os, numpy, hydra, wandb
 wandb.init(mode="offline")
 os._exit(0)
 """
+
+
+def compare_sweep(rounds: int) -> Iterator[dict[str, Any]]:
+    """Time the trials of a sweep against one process for each, and what a trial costs beside."""
+    words, trials, alone = ["lr=0.05", "batch_size=32", "depth=2"], 60, 3
+    here = Path(__file__)
+    per_trial: list[float] = []
+    by_itself: list[float] = []
+    overhead: list[float] = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            sweep = [here.with_name("sweep.py"), here.parents[1] / "sweeps/random.yaml"]
+            per_trial.append(timed(folder, *sweep, "--count", str(trials)) / trials)
+            summaries = Path(folder).glob("runs/sweeps/random/trials/*/summary.json")
+            training = sum(json.loads(each.read_text())["seconds"] for each in summaries)
+            overhead.append(per_trial[-1] * (os.cpu_count() or 1) - training / trials)
+            for _ in range(alone):
+                time.sleep(PAUSE)
+                by_itself.append(timed(folder, here.with_name("train.py"), *words))
+    task, each = Task("sweep", 32, "sgd"), [statistics.mean(by_itself)] * rounds
+    yield row(task, "train.py for each trial", each, per_trial)
+    yield row(task, "0.15 s beside a trial", [0.15] * rounds, overhead)
+
+
+def timed(folder: str, *words: str | Path) -> float:
+    """Run a command, and tell the seconds that it took."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *words], cwd=folder, check=True, capture_output=True)
+    return time.perf_counter() - began
 
 
 def row(task: Task, against: str, theirs: list[float], ours: list[float]) -> dict[str, Any]:
@@ -520,6 +545,7 @@ def measure(quick: bool, rounds: int) -> Iterator[dict[str, Any]]:
     yield from compare_start(rounds)
     if not quick:
         yield from compare_memory()
+        yield from compare_sweep(min(rounds, 3))
         yield from compare(TRACKING, rounds)
 
 

@@ -150,7 +150,7 @@ def parse(content: Mapping[str, Any], path: Path) -> Sweep:
     try:
         return Sweep(**{str(key): value for key, value in content.items()})
     except ValidationError as error:
-        raise Mistake(f"{path}: {_sentence(error)}.") from None
+        raise Mistake(f"{path}: {' '.join(_sentence(error).split())}.") from None
 
 
 def nested(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
