@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -62,3 +65,13 @@ def interruptible() -> Iterator[Interrupts]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_by(interrupt: KeyboardInterrupt) -> NoReturn:
+    """End the process as the signal has asked: by that signal, or with 130 after Ctrl-C."""
+    number = getattr(interrupt, "number", signal.SIGINT)
+    if number != signal.SIGINT:
+        sys.stdout.flush()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    sys.exit(130)

@@ -71,9 +71,6 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt as interrupt:
-        number = getattr(interrupt, "number", signal.SIGINT)
-        if number == signal.SIGINT:
-            sys.exit(130)
-        sys.stdout.flush()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        from nn.interrupts import end_by
+
+        end_by(interrupt)

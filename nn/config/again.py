@@ -32,7 +32,7 @@ from nn.schedules import Schedule
 from nn.tracking.environment import describe
 from nn.tracking.files import read_plain
 from nn.tracking.mirror import Tracking
-from nn.tracking.run_folder import new_folder, short
+from nn.tracking.places import new_folder, short
 
 KINDS: dict[str, type[Any]] = {
     "dataset": Source,

@@ -22,7 +22,7 @@ from nn.errors import Mistake
 from nn.experiment import prepare
 from nn.interrupts import interruptible
 from nn.knobs import KNOBS
-from nn.tracking.run_folder import refuse_unusable
+from nn.tracking.places import refuse_unusable
 
 
 class CheckBeforeStart(Callback):

@@ -17,7 +17,7 @@ from nn.sweeps.schema import Sweep
 from nn.sweeps.screen import SweepScreen, say
 from nn.sweeps.trials import Trials
 from nn.tracking.files import lock, read_plain, write_whole
-from nn.tracking.run_folder import short
+from nn.tracking.places import short
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from nn.sweeps.engine import Engine, Running
 from nn.sweeps.space import Point, words
 from nn.sweeps.trials import Trials
 from nn.sweeps.worker import Report
-from nn.tracking.run_folder import short
+from nn.tracking.places import short
 
 UNLIMITED = 1000
 """Columns of what is no terminal."""

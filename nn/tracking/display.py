@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from nn.data.batches import Batches
-from nn.tracking.run_folder import short
+from nn.tracking.places import short
 from nn.training import Epoch
 
 MOST_CLASSES = 40

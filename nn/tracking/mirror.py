@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from nn.errors import Mistake, require
 from nn.knobs import KNOBS
-from nn.tracking.run_folder import RunFolder, short
+from nn.tracking.places import short
+from nn.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from wandb import Run

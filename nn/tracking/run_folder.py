@@ -15,11 +15,9 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -28,46 +26,13 @@ from nn.state import Moment, State, UnlikeThis
 from nn.tracking import checkpoint
 from nn.tracking.files import lock, read_plain, write_whole
 from nn.tracking.history import History, first_lines
+from nn.tracking.places import FILES, short
 from nn.tracking.plain import to_json, to_yaml
 
-FILES = ("config.yaml", "environment.json", "history.jsonl", "summary.json")
 CHECKPOINTS = ("last", "previous")
 LONGEST_HISTORY = 2**30
 PATIENCE = 10
 """Seconds from one warning of a disk that fails to the next."""
-
-
-def new_folder() -> str:
-    """Choose where a run is written; that of a sweep agent finds its folder again."""
-    sweep, run = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
-    if sweep and run:
-        return f"runs/{sweep}/{run}"
-    return datetime.now().strftime(f"runs/%Y-%m-%d/%H-%M-%S-{secrets.token_hex(4)}")
-
-
-def refuse_unusable(path: str, setting: str) -> None:
-    """Refuse a folder in which a run, or several, cannot be written, before anything is."""
-    if not path:
-        raise Mistake(f"{setting}='': name a folder.")
-    try:
-        folder = Path(path)
-        used = [*(folder / name for name in FILES), *folder.glob("*/config.yaml")]
-        if any(file.exists() for file in used):
-            raise Mistake(f"{setting}={path}: the folder already holds a run; name another one.")
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
-        Path(tempfile.mkdtemp(dir=existing)).rmdir()
-        if folder.is_symlink() and not folder.exists():
-            raise Mistake(f"{setting}={path}: this is a link to nowhere; name a folder.")
-    except OSError as error:
-        reason = f"nothing can be written there: {error.strerror}"
-        raise Mistake(f"{setting}={path}: {reason}.") from None
-
-
-def short(path: str | Path) -> str:
-    """Name a path from the current folder, if it lies below."""
-    place = Path(path).absolute()
-    here = Path.cwd()
-    return str(place.relative_to(here) if place.is_relative_to(here) else place)
 
 
 class RunFolder:

@@ -17,7 +17,8 @@ CONSOLE = re.findall(r"^\$ (.*)\n(.*)$", README, re.MULTILINE)
 
 @pytest.mark.parametrize("commands", [[MAIN.split("&& ")[1]], *OTHERS], ids=lambda c: c[0][-30:])
 def test_the_commands_of_the_readme_work(workplace, commands):
-    (workplace.path / "scripts").symlink_to(ROOT / "scripts")
+    for name in ("scripts", "sweeps"):
+        (workplace.path / name).symlink_to(ROOT / name)
     for command in commands:
         python, *words = shlex.split(command)
         assert python == "python"

@@ -1,0 +1,46 @@
+"""Where runs are written."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from nn.errors import Mistake
+
+FILES = ("config.yaml", "environment.json", "history.jsonl", "summary.json")
+
+
+def new_folder() -> str:
+    """Choose where a run is written; that of a sweep agent finds its folder again."""
+    sweep, run = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
+    if sweep and run:
+        return f"runs/{sweep}/{run}"
+    return datetime.now().strftime(f"runs/%Y-%m-%d/%H-%M-%S-{secrets.token_hex(4)}")
+
+
+def refuse_unusable(path: str, setting: str) -> None:
+    """Refuse a folder in which a run, or several, cannot be written, before anything is."""
+    if not path:
+        raise Mistake(f"{setting}='': name a folder.")
+    try:
+        folder = Path(path)
+        used = [*(folder / name for name in FILES), *folder.glob("*/config.yaml")]
+        if any(file.exists() for file in used):
+            raise Mistake(f"{setting}={path}: the folder already holds a run; name another one.")
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        Path(tempfile.mkdtemp(dir=existing)).rmdir()
+        if folder.is_symlink() and not folder.exists():
+            raise Mistake(f"{setting}={path}: this is a link to nowhere; name a folder.")
+    except OSError as error:
+        reason = f"nothing can be written there: {error.strerror}"
+        raise Mistake(f"{setting}={path}: {reason}.") from None
+
+
+def short(path: str | Path) -> str:
+    """Name a path from the current folder, if it lies below."""
+    place = Path(path).absolute()
+    here = Path.cwd()
+    return str(place.relative_to(here) if place.is_relative_to(here) else place)
