@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -28,7 +29,7 @@ def resolve(composed: DictConfig, hydra: DictConfig) -> dict[str, Any]:
             one_of = ", ".join(options(group))
             raise Mistake(f"{group}: choose one option with {group}=NAME; there is {one_of}.")
     overrides = {override.split("=", 1)[0].lstrip("+") for override in hydra.overrides.task}
-    defaults = OmegaConf.load(CONF / "config.yaml")
+    defaults = _defaults()
     settings = _plain(config, resolve=True)
     for key in settings:
         if key not in Config.__annotations__:
@@ -49,6 +50,11 @@ def resolve(composed: DictConfig, hydra: DictConfig) -> dict[str, Any]:
             raise Mistake(f"keep={config.keep} has no effect beside patience={config.patience}.")
         config.keep = "best"
     return {**_plain(config, resolve=True), "choices": choices}
+
+
+@lru_cache(maxsize=1)
+def _defaults() -> Any:
+    return OmegaConf.load(CONF / "config.yaml")
 
 
 def _plain(config: DictConfig, resolve: bool) -> dict[str, Any]:

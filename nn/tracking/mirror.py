@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,10 @@ class Mirror:
         import wandb
 
         wandb.util.pd_available = False  # else it imports pandas to tell a table from a data frame
+        if not hasattr(wandb.util.working_set, "cache_info"):
+            # else each run of a process looks at all installed packages again
+            once = lru_cache(lambda look=wandb.util.working_set: list(look()))
+            wandb.util.working_set = once
         timeout = float(os.environ.get("WANDB_INIT_TIMEOUT", "30"))
         self._run = wandb.init(
             mode=self.mode,  # type: ignore[arg-type]
