@@ -15,11 +15,11 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nn.errors import Mistake
+from nn.sweeps.journal import journal
 from nn.sweeps.schema import Metric, Sweep
 from nn.sweeps.space import Point, Space
 from nn.tracking.files import read_plain, write_whole
@@ -71,12 +71,15 @@ class Trials:
         if sweep.method == "bayes":
             sampler = TPESampler(seed=seed, multivariate=True, constant_liar=True)
         self.study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(folder / "study.log"))),
+            storage=JournalStorage(journal(folder / "study.log")),
             sampler=sampler,
             study_name=STUDY,
             direction=sweep.metric.goal if sweep.metric else "minimize",
             load_if_exists=True,
         )
+        for trial in self.all:
+            if trial.params.keys() != self.space.optuna.keys():
+                self._complete(trial)
 
     @property
     def all(self) -> list[FrozenTrial]:
@@ -125,6 +128,12 @@ class Trials:
         else:
             self.study.tell(number, state=TrialState.FAIL)
         return value
+
+    def _complete(self, trial: FrozenTrial) -> None:
+        """Propose what was still to be proposed when the sweep was killed."""
+        begun = optuna.Trial(self.study, trial._trial_id)
+        for name, distribution in self.space.optuna.items():
+            begun._suggest(name, distribution)
 
     def ranked(self) -> list[FrozenTrial]:
         """The trials that have an objective, best first."""

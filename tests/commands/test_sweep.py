@@ -71,7 +71,8 @@ def test_a_sweep_leaves_a_run_folder_for_each_trial_and_a_table(workplace, sweep
     done = sweep(SMALL, "--count", "5", "epochs=2")
     swept = folder(workplace)
     names = {path.name for path in swept.path.iterdir()}
-    assert names == {".lock", "settings.json", "sweep.yaml", "study.log", "trials.csv", "trials"}
+    locks, data = {".lock", ".study.log.lock"}, {"study.log", "trials.csv", "trials"}
+    assert names == {"settings.json", "sweep.yaml", *locks, *data}
     assert [path.name for path in sorted((swept.path / "trials").iterdir())] == [
         f"{number:04}" for number in range(5)
     ]
