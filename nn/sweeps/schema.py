@@ -12,8 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from nn.components import nearest
 from nn.errors import Mistake, as_typed
-from nn.sweeps.distributions import KINDS, Categorical, Constant, Distribution, IntUniform, implied
-from nn.sweeps.distributions import QUniform as Steps
+from nn.sweeps.distributions import (
+    KINDS,
+    CategoricalWithProbabilities,
+    Distribution,
+    implied,
+)
 
 LARGEST = 2**20
 """Bytes that a sweep file may have."""
@@ -94,12 +98,11 @@ class Sweep(BaseModel):
         if self.early_terminate and self.metric is None:
             raise ValueError("early_terminate needs a metric to go by")
         for name, each in self.parameters.items():
-            if self.method == "grid" and not isinstance(
-                each, Constant | Categorical | IntUniform | Steps
-            ):
+            listed = each.discrete and not isinstance(each, CategoricalWithProbabilities)
+            if self.method == "grid" and not listed:
                 raise ValueError(
-                    f"parameters.{name}: a grid cannot go through all of a continuous range; "
-                    "list its values"
+                    f"parameters.{name}: a grid cannot go through all of a continuous range, "
+                    "nor heed probabilities; list its values"
                 )
         return self
 
