@@ -108,8 +108,8 @@ class State:
 def fit_into(arrays: Mapping[str, Array], live: Mapping[str, Array]) -> None:
     """Copy arrays into others of the same names, shapes and types, or refuse them all."""
     for name in sorted(arrays.keys() ^ live.keys()):
-        where = "it, and not this model," if name in arrays else "this model, and not it,"
-        raise UnlikeThis(f"{where} has {name}.")
+        where = "in that model, not in this" if name in arrays else "in this model, not in that"
+        raise UnlikeThis(f"{name} is {where}.")
     for name, array in live.items():
         given = arrays[name]
         if (given.shape, given.dtype) != (array.shape, array.dtype):

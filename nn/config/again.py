@@ -69,7 +69,7 @@ def asked(words: Iterable[str]) -> Words | None:
         name, equals, value = word.partition("=")
         if not equals or name not in (verb, *ALLOWED[verb]) or name in given:
             raise Mistake(
-                f"{word}: beside {verb}= there may be {' and '.join(ALLOWED[verb])}, once each; "
+                f"{word}: beside {verb}= there may be {', '.join(ALLOWED[verb])}, once each; "
                 "all else is as the run has it."
             )
         given[name] = value

@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from nn.errors import as_typed
+
 Number = int | float
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
@@ -81,8 +83,8 @@ class Categorical(Distribution):
         return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
 
     def values_in_order(self) -> list[Any]:
-        """As they are written."""
-        return self.values
+        """As they are written, each once."""
+        return _once(self.values)
 
 
 class CategoricalWithProbabilities(Distribution):
@@ -110,7 +112,7 @@ class CategoricalWithProbabilities(Distribution):
     def values_in_order(self) -> list[Any]:
         """As they are written, but for those that never come."""
         pairs = zip(self.values, self.probabilities, strict=True)
-        return [value for value, chance in pairs if chance > 0]
+        return _once([value for value, chance in pairs if chance > 0])
 
 
 class _Range(Distribution):
@@ -296,6 +298,10 @@ class QLogNormal(_Quantized, LogNormal):
 
 class QBeta(_Quantized, Beta):
     """Beta, rounded."""
+
+
+def _once(values: list[Any]) -> list[Any]:
+    return list({as_typed(value): value for value in reversed(values)}.values())[::-1]
 
 
 KINDS: dict[str, type[Distribution]] = {

@@ -73,6 +73,15 @@ class Engine:
         return [worker.trial for worker in self.workers if worker.trial]
 
     @property
+    def reason(self) -> str:
+        """Why nothing more is begun."""
+        if self.reached and self.sweep.metric:
+            return f"The target {self.sweep.metric.target:g} is reached."
+        if self.trials.exhausted(None):
+            return "Every point of the grid has been tried."
+        return ""
+
+    @property
     def total(self) -> int | None:
         """How many trials there will be, if that is known."""
         limits = [limit for limit in (self.count, self.trials.limit) if limit is not None]
@@ -84,7 +93,8 @@ class Engine:
             for place, worker in enumerate(self.workers):
                 if not worker.process.is_alive():
                     self.workers[place] = self._replaced(worker)
-                elif worker.trial is None:
+            for worker in self.workers:
+                if worker.trial is None:
                     self._order(worker)
             if not self.running:
                 return

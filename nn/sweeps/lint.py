@@ -36,6 +36,10 @@ def warnings(path: Path) -> Iterator[str]:
 def mistakes(sweep: Sweep, overrides: Sequence[str]) -> Iterator[str]:
     """Tell everything that is wrong with a sweep, by trying the ends of its ranges."""
     before, after = sweep.fixed_words
+    for word in (*before, *after, *overrides):
+        if word.split("=")[0].lstrip("+") in sweep.parameters:
+            yield f"{word}: the sweep searches this itself; leave it out."
+            return
     first = {name: each.ends[0] for name, each in sweep.parameters.items()}
     try:
         base = configuration([*before, *after, *overrides])

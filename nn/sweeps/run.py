@@ -36,10 +36,12 @@ class Wanted:
 
 def check(file: Path, overrides: Sequence[str]) -> int:
     """Tell everything that is wrong with a sweep file, and give the exit status."""
-    sweep = schema.read(file)
+    content = schema.raw(file)
     for sentence in lint.warnings(file):
         say(f"{file}: {sentence}")
-    mistakes = list(lint.mistakes(sweep, overrides))
+    mistakes = schema.problems(content)
+    if not mistakes:
+        mistakes = list(lint.mistakes(schema.parse(content, file), overrides))
     for sentence in mistakes:
         say(f"{file}: {sentence}")
     if not mistakes:
@@ -72,7 +74,7 @@ def run(wanted: Wanted) -> None:
             finally:
                 engine.stop()
                 trials.write_table()
-        screen.result(trials, (before, after))
+        screen.result(trials, (before, after), engine.reason)
 
 
 def _agreed(wanted: Wanted, sweep: Sweep) -> tuple[int, tuple[str, ...]]:
@@ -108,7 +110,7 @@ def _held(wanted: Wanted, seed: int) -> Iterator[None]:
     folder = wanted.folder
     try:
         folder.mkdir(parents=True, exist_ok=wanted.resume)
-        held = lock(folder / ".lock")
+        held = lock(folder / ".lock", "at work on this sweep")
         if not wanted.resume:
             settings = {"seed": seed, "overrides": wanted.overrides}
             write_whole(folder / "settings.json", json.dumps(settings).encode())

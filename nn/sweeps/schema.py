@@ -150,10 +150,19 @@ def raw(path: Path) -> dict[str, Any]:
 
 def parse(content: Mapping[str, Any], path: Path) -> Sweep:
     """Make a sweep of what a file says."""
+    for sentence in problems(content):
+        raise Mistake(f"{path}: {sentence}")
+    return Sweep(**{str(key): value for key, value in content.items()})
+
+
+def problems(content: Mapping[str, Any]) -> list[str]:
+    """Tell everything that is wrong with what a file says."""
     try:
-        return Sweep(**{str(key): value for key, value in content.items()})
+        Sweep(**{str(key): value for key, value in content.items()})
     except ValidationError as error:
-        raise Mistake(f"{path}: {' '.join(_sentence(error).split())}.") from None
+        told = (_sentence(each) for each in _unknown_first(error))
+        return [f"{' '.join(sentence.split())}." for sentence in told]
+    return []
 
 
 def nested(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
@@ -197,18 +206,21 @@ def _distribution(name: str, given: Any) -> Distribution:
     try:
         return KINDS[kind](**settings)
     except ValidationError as error:
-        raise ValueError(f"parameters.{name}{_sentence(error, KINDS[kind])}") from None
+        raise ValueError(
+            f"parameters.{name}{_sentence(_unknown_first(error)[0], KINDS[kind])}"
+        ) from None
 
 
-def _sentence(error: ValidationError, model: type[BaseModel] = Sweep) -> str:
-    """Tell the first thing that is wrong."""
-    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+def _sentence(first: Mapping[str, Any], model: type[BaseModel] = Sweep) -> str:
+    """Tell one thing that is wrong."""
     keys = [str(part) for part in first["loc"]]
     where, given = ".".join(keys), first.get("input")
     inside = f".{where}" if model is not Sweep else where
     expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if first["type"] == "value_error":
         return expected if model is Sweep else f"{inside.rstrip('.')}: {expected}"
+    if first["type"] == "too_short":
+        return f"{inside}: there must be at least one"
     if first["type"] == "missing":
         return f"{inside} is missing"
     if first["type"] == "extra_forbidden":
@@ -219,6 +231,11 @@ def _sentence(error: ValidationError, model: type[BaseModel] = Sweep) -> str:
         number = f"{float(given):.1e}" if "e" in given.lower() else given
         return f"{inside}: {given} is read as a text; write {number}"
     return f"{inside}: {as_typed(given)} must be {expected}"
+
+
+def _unknown_first(error: ValidationError) -> list[Any]:
+    """Put keys that do not exist before those that are missing."""
+    return sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
 
 
 def _is_number(text: str) -> bool:

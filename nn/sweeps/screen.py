@@ -67,11 +67,14 @@ class SweepScreen:
         told = f"trial {trial.number:4} {report.status:9}{scored}  {point}  {seconds:.1f} s{reason}"
         self.console.print(Text(told))
 
-    def result(self, trials: Trials, fixed: tuple[Sequence[str], Sequence[str]]) -> None:
+    def result(
+        self, trials: Trials, fixed: tuple[Sequence[str], Sequence[str]], reason: str
+    ) -> None:
         """Show the ranking, what mattered, and how the best trial is repeated."""
         ranked, metric = trials.ranked(), trials.sweep.metric
+        total = f"{reason} Trials: {len(trials.all)}, in {short(trials.folder)}".strip()
         if not ranked or metric is None:
-            self.console.print(f"{len(trials.all)} trials in {short(trials.folder)}")
+            self.console.print(total)
             return
         table = Table(box=None, pad_edge=False, title_justify="left")
         for title in ("rank", metric.name, "trial", "state", *trials.space.parameters):
@@ -89,7 +92,7 @@ class SweepScreen:
             self.console.print(f"\nWhat mattered: {shares}")
         before, after = fixed
         best = [*before, *words(trials.point(ranked[0].number)), *after]
-        self.console.print(f"\n{len(trials.all)} trials in {short(trials.folder)}")
+        self.console.print(f"\n{total}")
         self.console.print("The best again, to the same bits:")
         self.console.print(Text(f"  {shlex.join(['python', 'scripts/train.py', *best])}"))
 

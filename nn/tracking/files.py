@@ -77,14 +77,14 @@ def read_plain(folder: Path, name: str, most: int) -> bytes:
         raise Mistake(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def lock(path: Path) -> int:
+def lock(path: Path, doing: str = "training in this folder") -> int:
     """Take a lock that ends with this process, however it ends; give its descriptor."""
     descriptor = os.open(path, FRESH, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise Mistake(f"{path.parent}: another process is training in this folder.") from None
+        raise Mistake(f"{path.parent}: another process is {doing}.") from None
     except OSError:
         pass  # a file system without locks
     return descriptor

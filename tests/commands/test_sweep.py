@@ -87,7 +87,7 @@ def test_a_sweep_leaves_a_run_folder_for_each_trial_and_a_table(workplace, sweep
         assert trial.path == swept.path / row["folder"]
         assert list(trial.path.glob("wandb/offline-run-*/*.wandb"))
     assert "What mattered: " in done.stdout
-    assert "5 trials in runs/sweeps/small" in done.stdout
+    assert "Trials: 5, in runs/sweeps/small" in done.stdout
 
 
 def test_the_best_trial_is_repeated_to_the_same_bits_by_the_command_shown(workplace, sweep):
@@ -121,10 +121,11 @@ def test_one_worker_and_a_seed_give_the_same_trials_by_bayes(workplace, sweep):
 
 
 def test_a_grid_ends_when_it_is_done_and_tries_each_point_once(workplace, sweep):
-    grid = {"lr": {"values": [0.05, 0.1]}, "depth": {"values": [0, 1, 2]}}
-    sweep({**SMALL, "method": "grid", "parameters": grid}, *QUICK)
+    grid = {"lr": {"values": [0.05, 0.1, 0.05]}, "depth": {"values": [0, 1, 2]}}
+    done = sweep({**SMALL, "method": "grid", "parameters": grid}, *QUICK)
     tried = points(folder(workplace))
     assert len(tried) == len(set(tried)) == 6
+    assert "Every point of the grid has been tried." in done.stdout
 
 
 def test_a_small_space_is_used_up_before_a_point_comes_again(workplace, sweep):
@@ -323,6 +324,28 @@ def test_the_lint_finds_what_would_go_wrong(sweep, change, sentence):
         done = sweep({**SMALL, **change}, *words, status=2)
         assert f"small.yaml: {sentence}" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_setting_that_the_sweep_searches_cannot_be_fixed(sweep):
+    done = sweep(SMALL, "lr=0.1", status=2)
+    assert done.stderr == "small.yaml: lr=0.1: the sweep searches this itself; leave it out.\n"
+
+
+def test_check_tells_all_that_is_wrong_at_once(sweep):
+    done = sweep({**SMALL, "method": "grit", "run_cap": 0, "mtric": 1}, "--check", status=2)
+    assert len(done.stderr.splitlines()) == 3
+
+
+def test_the_only_worker_can_die(workplace, sweep):
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    words = ["--count", "3", "--workers", "1", "epochs=300", "tracking=disabled"]
+    process = workplace.start(SWEEP, "small.yaml", *words)
+    while not list(folder(workplace).path.glob("study.log")) or not children(process):
+        time.sleep(0.01)
+    os.kill(children(process)[0], signal.SIGKILL)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    check_whole(folder(workplace), 3, out)
 
 
 def test_a_nested_block_works_here_with_a_warning(workplace, sweep):

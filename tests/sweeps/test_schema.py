@@ -46,7 +46,7 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
             "method: random\nparameters: {lr: {min: 2.0, max: 1.0}}",
             "parameters.lr: min is 2 and max 1; min must be below max",
         ),
-        ("method: random\nparameters: {lr: {values: []}}", "parameters.lr.values: []"),
+        ("method: random\nparameters: {lr: {values: []}}", "parameters.lr.values: there must be"),
         (
             "method: random\nparameters: {lr: {values: [1, 2], probabilities: [1]}}",
             "parameters.lr: there must be as many probabilities as values",
