@@ -25,7 +25,7 @@ def main() -> int:
     from nn.config.resolve import resolve
     from nn.config.schema import CONF, register
     from nn.config.sentences import sentence
-    from nn.errors import Diverged, NotSaved
+    from nn.errors import Diverged, Mistake, NotSaved
 
     register()
     status = 0
@@ -38,8 +38,8 @@ def main() -> int:
         job = HydraConfig.get()
         try:
             run(resolve(config, job), Path(job.runtime.output_dir))
-        except Diverged as error:
-            status = diverged(error)
+        except (Diverged, Mistake, NotSaved) as error:  # to which Hydra would add a line
+            status = told(error)
 
     try:
         words = asked(sys.argv[1:])
@@ -47,24 +47,24 @@ def main() -> int:
             return go(words)
         sys.argv[1:] = tidy(sys.argv[1:])
         train()
-    except Diverged as error:
-        return diverged(error)
-    except NotSaved as error:
-        print(error, file=sys.stderr)
-        return 1
+    except (Diverged, NotSaved) as error:
+        return told(error)
     except Exception as error:
-        told = sentence(error)
-        if told is None:
+        mistake = sentence(error)
+        if mistake is None:
             raise
-        print(told, file=sys.stderr)
-        return 2
+        return told(Mistake(mistake))
     return status
 
 
-def diverged(error: Exception) -> int:
-    """Say so, and give the status: an agent would take anything but 0 for a crash."""
+def told(error: Exception) -> int:
+    """Tell what has happened, and give the exit status."""
+    from nn.errors import Diverged, NotSaved
+
     print(error, file=sys.stderr)
-    return 0 if "WANDB_SWEEP_ID" in os.environ else 3
+    if isinstance(error, Diverged):  # an agent would take anything but 0 for a crash
+        return 0 if "WANDB_SWEEP_ID" in os.environ else 3
+    return 1 if isinstance(error, NotSaved) else 2
 
 
 if __name__ == "__main__":
