@@ -287,18 +287,12 @@ def jax(task: Task) -> Epoch:
     return epoch
 
 
-def configured(task: Task, folder: str) -> dict[str, Any]:
+def configured(task: Task) -> dict[str, Any]:
     """Compose the configuration of a run on digits."""
-    from hydra import compose, initialize_config_dir
+    from nn.config.composed import configuration
 
-    from nn.config.resolve import resolve
-    from nn.config.schema import CONF, register
-
-    register()
     words = [f"model.hidden={task.hidden}", f"batch_size={task.batch}", "tracking=offline"]
-    with initialize_config_dir(str(CONF), version_base=None):
-        composed = compose("config", [*words, f"hydra.run.dir={folder}"], return_hydra_config=True)
-    return resolve(composed, composed.hydra)
+    return configuration(words)
 
 
 def whole_run(task: Task) -> Epoch:
@@ -306,7 +300,7 @@ def whole_run(task: Task) -> Epoch:
     from nn.run import run
 
     folder = tempfile.TemporaryDirectory()
-    config = configured(task, folder.name)
+    config = configured(task)
 
     def epochs() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -320,7 +314,7 @@ def training_of_a_run(task: Task) -> Epoch:
     from nn.experiment import prepare
     from nn.training import evaluate, fit
 
-    config = configured(task, ".")
+    config = configured(task)
 
     def epochs() -> None:
         e = prepare(config)
@@ -498,24 +492,29 @@ os._exit(0)
 
 
 def compare_sweep(rounds: int) -> Iterator[dict[str, Any]]:
-    """Time the trials of a sweep against one process for each, and what a trial costs beside."""
-    words, trials, alone = ["lr=0.05", "batch_size=32", "depth=2"], 60, 3
-    here = Path(__file__)
+    """Time the trials of a sweep against one process for each, and what a trial costs beside.
+
+    What it costs beside its training is told without the start of the sweep, which comes once.
+    """
+    words, few, many, here = ["lr=0.05", "batch_size=32", "depth=2"], 10, 70, Path(__file__)
     per_trial: list[float] = []
     by_itself: list[float] = []
     overhead: list[float] = []
     for _ in range(rounds):
+        took = []
+        for count in (few, many):
+            with tempfile.TemporaryDirectory() as folder:
+                sweep = [here.with_name("sweep.py"), here.parents[1] / "sweeps/random.yaml"]
+                took.append(timed(folder, *sweep, "--count", str(count)))
+                summaries = Path(folder).glob("runs/sweeps/random/trials/*/summary.json")
+                training = [json.loads(each.read_text())["seconds"] for each in summaries]
+        per_trial.append(took[1] / many)
+        steady = (took[1] - took[0]) / (many - few) * (os.cpu_count() or 1)
+        overhead.append(steady - statistics.mean(training))
         with tempfile.TemporaryDirectory() as folder:
-            sweep = [here.with_name("sweep.py"), here.parents[1] / "sweeps/random.yaml"]
-            per_trial.append(timed(folder, *sweep, "--count", str(trials)) / trials)
-            summaries = Path(folder).glob("runs/sweeps/random/trials/*/summary.json")
-            training = sum(json.loads(each.read_text())["seconds"] for each in summaries)
-            overhead.append(per_trial[-1] * (os.cpu_count() or 1) - training / trials)
-            for _ in range(alone):
-                time.sleep(PAUSE)
-                by_itself.append(timed(folder, here.with_name("train.py"), *words))
-    task, each = Task("sweep", 32, "sgd"), [statistics.mean(by_itself)] * rounds
-    yield row(task, "train.py for each trial", each, per_trial)
+            by_itself.append(timed(folder, here.with_name("train.py"), *words))
+    task = Task("sweep", 32, "sgd")
+    yield row(task, "train.py for each trial", by_itself, per_trial)
     yield row(task, "0.15 s beside a trial", [0.15] * rounds, overhead)
 
 
@@ -545,7 +544,7 @@ def measure(quick: bool, rounds: int) -> Iterator[dict[str, Any]]:
     yield from compare_start(rounds)
     if not quick:
         yield from compare_memory()
-        yield from compare_sweep(min(rounds, 3))
+        yield from compare_sweep(rounds)
         yield from compare(TRACKING, rounds)
 
 

@@ -22,7 +22,7 @@ def main() -> int:
 
     from nn.config.again import asked, go
     from nn.config.check import tidy
-    from nn.config.resolve import resolve
+    from nn.config.resolve import of_job
     from nn.config.schema import CONF, register
     from nn.config.sentences import sentence
     from nn.errors import Diverged, Mistake, NotSaved
@@ -37,7 +37,7 @@ def main() -> int:
         nonlocal status
         job = HydraConfig.get()
         try:
-            run(resolve(config, job), Path(job.runtime.output_dir))
+            run(of_job(config, job), Path(job.runtime.output_dir))
         except (Diverged, Mistake, NotSaved) as error:  # to which Hydra would add a line
             status = told(error)
 

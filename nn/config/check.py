@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from nn.config.names import meant
-from nn.config.resolve import resolve
+from nn.config.resolve import of_job
 from nn.config.schema import GROUPS
 from nn.config.sentences import sentence
 from nn.errors import Mistake
@@ -37,7 +37,7 @@ class CheckBeforeStart(Callback):
             _refuse_the_other("hydra.sweep.dir", "hydra.run.dir", config)
             refuse_unusable(config.hydra.run.dir, "hydra.run.dir")
             with interruptible():
-                prepare(resolve(config, config.hydra))
+                prepare(of_job(config, config.hydra))
         except Exception as error:
             _leave(error)
 
@@ -49,7 +49,7 @@ class CheckBeforeStart(Callback):
             for overrides in _combinations(list(config.hydra.overrides.task)):
                 job = compose(start["config_name"], overrides, return_hydra_config=True)
                 with interruptible():
-                    prepare(resolve(job, job.hydra))
+                    prepare(of_job(job, job.hydra))
         except Exception as error:
             _leave(error)
 

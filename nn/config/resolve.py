@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,19 +17,23 @@ PASSED_ON = {"depth": "model", "width": "model", "dropout": "model", "weight_dec
 """The knobs that act only where a component refers to them, and the group that may do so."""
 
 
-def resolve(composed: DictConfig, hydra: DictConfig) -> dict[str, Any]:
+def resolve(
+    composed: DictConfig, chosen: Mapping[str, Any], words: Iterable[str]
+) -> dict[str, Any]:
     """Turn what Hydra composed into a configuration to be run, recorded and read back.
+
+    Beside it stand the options that were chosen, and the overrides that led to it.
 
     A setting without effect is refused where someone has set it, and null where nobody has.
     """
     config = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     OmegaConf.set_struct(config, value=False)
-    choices = {group: hydra.runtime.choices.get(group) for group in GROUPS}
+    choices = {group: chosen.get(group) for group in GROUPS}
     for group in GROUPS:
         if group in Config.__annotations__ and not isinstance(choices[group], str):
             one_of = ", ".join(options(group))
             raise Mistake(f"{group}: choose one option with {group}=NAME; there is {one_of}.")
-    overrides = {override.split("=", 1)[0].lstrip("+") for override in hydra.overrides.task}
+    overrides = {override.split("=", 1)[0].lstrip("+") for override in words}
     defaults = _defaults()
     settings = _plain(config, resolve=True)
     for key in settings:
@@ -55,6 +60,11 @@ def resolve(composed: DictConfig, hydra: DictConfig) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _defaults() -> Any:
     return OmegaConf.load(CONF / "config.yaml")
+
+
+def of_job(composed: DictConfig, hydra: DictConfig) -> dict[str, Any]:
+    """Resolve the configuration of one of Hydra's jobs."""
+    return resolve(composed, hydra.runtime.choices, hydra.overrides.task)
 
 
 def _plain(config: DictConfig, resolve: bool) -> dict[str, Any]:

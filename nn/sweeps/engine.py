@@ -5,7 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -47,7 +48,7 @@ class Engine:
     def __init__(
         self,
         trials: Trials,
-        workers: int,
+        workers: list[Worker],
         count: int | None,
         fixed: tuple[Sequence[str], Sequence[str]],
         screen: Screen,
@@ -65,7 +66,7 @@ class Engine:
         for trial in trials.all:
             self._remember(trial.number)
             self._compare(trial.number, trial.user_attrs.get("objective"))
-        self.workers = [_Worker() for _ in range(workers)]
+        self.workers = workers
 
     @property
     def running(self) -> list[Running]:
@@ -105,20 +106,7 @@ class Engine:
                 if isinstance(ready, Connection):
                     self._listen(by_line[ready])
 
-    def stop(self) -> None:
-        """End all workers; what they run is saved, to be taken up again."""
-        for worker in self.workers:
-            worker.line.close()
-            if worker.trial and worker.process.is_alive():
-                worker.process.terminate()
-        until = time.monotonic() + 10
-        for worker in self.workers:
-            worker.process.join(max(0.0, until - time.monotonic()))
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
-
-    def _order(self, worker: _Worker) -> None:
+    def _order(self, worker: Worker) -> None:
         """Give a worker the next trial, if there is one."""
         if self.again:
             number = self.again.popleft()
@@ -137,7 +125,7 @@ class Engine:
         worker.trial = Running(number)
         worker.send(order)
 
-    def _listen(self, worker: _Worker) -> None:
+    def _listen(self, worker: Worker) -> None:
         """Take what a worker says; one that has died says no more."""
         try:
             report: Report = worker.line.recv()
@@ -152,7 +140,7 @@ class Engine:
         worker.trial = None
         self._ended(trial, report)
 
-    def _epoch(self, worker: _Worker, trial: Running, record: Any) -> None:
+    def _epoch(self, worker: Worker, trial: Running, record: Any) -> None:
         metric, rule = self.sweep.metric, self.sweep.early_terminate
         trial.epoch = record["epoch"]
         value = record.get(metric.name) if metric else None
@@ -175,7 +163,7 @@ class Engine:
             if len(self.failed) == len(self.took) == 3:
                 raise Mistake(f"The first three trials have all failed: {report.reason}")
 
-    def _replaced(self, worker: _Worker) -> _Worker:
+    def _replaced(self, worker: Worker) -> Worker:
         """Put a new worker in the place of a dead one, and see to the trial that it had."""
         worker.line.close()
         trial, key = worker.trial, -1 if worker.trial is None else worker.trial.number
@@ -188,7 +176,7 @@ class Engine:
             status = worker.process.exitcode
             reason = f"its process died {TRIES} times, at last with status {status}"
             self._ended(trial, Report(trial.number, status="failed", reason=reason))
-        return _Worker()
+        return Worker()
 
     def _remember(self, number: int) -> None:
         """Know the values of a trial that ran before."""
@@ -205,7 +193,7 @@ class Engine:
         self.reached = self.reached or metric.reached(value)
 
 
-class _Worker:
+class Worker:
     """A process, and the line to it."""
 
     def __init__(self) -> None:
@@ -222,3 +210,22 @@ class _Worker:
             self.line.send(message)
         except OSError:
             self.process.join()
+
+
+@contextmanager
+def crew(size: int) -> Iterator[list[Worker]]:
+    """Start workers, and end them; what they run is saved, to be taken up again."""
+    workers = [Worker() for _ in range(size)]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.line.close()
+            if worker.trial and worker.process.is_alive():
+                worker.process.terminate()
+        until = time.monotonic() + 10
+        for worker in workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()

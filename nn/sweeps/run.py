@@ -12,7 +12,7 @@ from pathlib import Path
 from nn.errors import Mistake
 from nn.interrupts import Stopped, interruptible
 from nn.sweeps import lint, schema
-from nn.sweeps.engine import Engine
+from nn.sweeps.engine import Engine, crew
 from nn.sweeps.schema import Sweep
 from nn.sweeps.screen import SweepScreen, say
 from nn.sweeps.trials import Trials
@@ -53,18 +53,18 @@ def run(wanted: Wanted) -> None:
     """Run a sweep, or go on with one."""
     sweep = schema.read(wanted.file)
     seed, overrides = _agreed(wanted, sweep)
-    for sentence in lint.warnings(wanted.file):
-        say(f"{wanted.file}: {sentence}")
-    for sentence in lint.mistakes(sweep, overrides):
-        raise Mistake(f"{wanted.file}: {sentence}")
     before, after = sweep.fixed_words
     tracked = ["tracking=offline", f"tracking.group={wanted.name}", *before]
     after = [*after, *overrides]
-    with _held(wanted, seed), interruptible():
-        trials = Trials(sweep, wanted.folder, seed)
-        with SweepScreen() as screen:
+    with interruptible(), crew(wanted.workers) as workers:  # which start while this one checks
+        for sentence in lint.warnings(wanted.file):
+            say(f"{wanted.file}: {sentence}")
+        for sentence in lint.mistakes(sweep, overrides):
+            raise Mistake(f"{wanted.file}: {sentence}")
+        with _held(wanted, seed), SweepScreen() as screen:
+            trials = Trials(sweep, wanted.folder, seed)
             count = wanted.count or sweep.run_cap
-            engine = Engine(trials, wanted.workers, count, (tracked, after), screen)
+            engine = Engine(trials, workers, count, (tracked, after), screen)
             try:
                 engine.go()
             except Stopped:
@@ -72,9 +72,8 @@ def run(wanted: Wanted) -> None:
                 say(f"\nStopped. To go on: python scripts/sweep.py {wanted.file} {place}")
                 raise
             finally:
-                engine.stop()
                 trials.write_table()
-        screen.result(trials, (before, after), engine.reason)
+    screen.result(trials, (before, after), engine.reason)
 
 
 def _agreed(wanted: Wanted, sweep: Sweep) -> tuple[int, tuple[str, ...]]:

@@ -7,11 +7,9 @@ import os
 import shutil
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from nn.config.again import asked, go
-from nn.config.resolve import resolve
-from nn.config.schema import CONF, register
+from nn.config.composed import configuration
 from nn.errors import Mistake, NotSaved
 from nn.run import run
 from tests.conftest import Run
@@ -22,11 +20,8 @@ ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 @pytest.fixture(scope="module")
 def config():
-    register()
     words = ["tracking=disabled", "model.hidden=[4]", "epochs=3", "checkpoint=0", "keep=best"]
-    with initialize_config_dir(str(CONF), version_base=None):
-        composed = compose("config", [*words, "batch_size=256"], return_hydra_config=True)
-    return resolve(composed, composed.hydra)
+    return configuration([*words, "batch_size=256"])
 
 
 @pytest.fixture(scope="module")
