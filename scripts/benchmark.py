@@ -541,7 +541,7 @@ def measure(quick: bool, rounds: int) -> Iterator[dict[str, Any]]:
     """Make all comparisons."""
     for task in QUICK if quick else TASKS:
         yield from compare(task, rounds)
-    yield from compare_start(rounds)
+    yield from compare_start(min(rounds, 3) if quick else rounds)
     if not quick:
         yield from compare_memory()
         yield from compare_sweep(rounds)
