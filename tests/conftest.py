@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -25,9 +26,18 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("draw", range(many if metafunc.config.option.soak else few))
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave out what belongs to a soak alone."""
+    if not config.option.soak:
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path, monkeypatch):
-    """No account, no home folder, nothing left behind."""
+    """No account, no home folder, no signal ignored, nothing left behind."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:  # nohup and & pass this on
+            signal.signal(number, signal.SIG_DFL)
     for name in list(os.environ):
         if name.startswith("WANDB_"):
             monkeypatch.delenv(name)
@@ -74,11 +84,6 @@ def draws(few, many):
         return test
 
     return mark
-
-
-def only_in_a_soak(request):
-    if not request.config.option.soak:
-        pytest.skip("takes minutes: runs with --soak")
 
 
 class Workplace:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Run, draws, only_in_a_soak
+from tests.conftest import ROOT, Run, draws
 
 TRAIN = str(ROOT / "scripts/train.py")
 SCENARIOS = [
@@ -331,8 +331,8 @@ def test_a_link_in_place_of_a_checkpoint_is_refused(workplace):
     assert "leads out of its folder" in done.stderr
 
 
-def test_ten_thousand_epochs_leave_memory_handles_and_time_flat(workplace, request):
-    only_in_a_soak(request)
+@pytest.mark.soak
+def test_ten_thousand_epochs_leave_memory_handles_and_time_flat(workplace):
     words = ["tracking=offline", "epochs=10000", "model.hidden=[8]", "batch_size=all"]
     line, settings = workplace.command(TRAIN, *words, "checkpoint=0", "hydra.run.dir=soak")
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, **settings)
