@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -62,7 +63,7 @@ def parsed() -> argparse.Namespace:
     return words
 
 
-def at_least(least: int) -> type[int]:
+def at_least(least: int) -> Callable[[str], int]:
     """Take whole numbers from here on."""
 
     def whole(text: str) -> int:
@@ -70,7 +71,7 @@ def at_least(least: int) -> type[int]:
             raise argparse.ArgumentTypeError(f"{text} must be a whole number, at least {least}")
         return int(text)
 
-    return whole  # type: ignore[return-value]
+    return whole
 
 
 def name(text: str) -> str:
