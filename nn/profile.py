@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from typing import Any
 
 from nn.network import Network
@@ -14,8 +14,8 @@ class Profile:
     """Adds up the seconds that methods take within the epochs."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self.tracking: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.tracking: defaultdict[str, float] = defaultdict(float)
         self.training = self.evaluation = 0.0
 
     def watch(self, owner: Any, method: str, part: str) -> None:
@@ -41,9 +41,9 @@ class Profile:
         """Tell each part's share of the time that the epochs took."""
         seconds = {
             **self.seconds,
-            "the loop itself": self.training - self.seconds.total(),
+            "the loop itself": self.training - sum(self.seconds.values()),
             "evaluation": self.evaluation,
-            "tracking": self.tracking.total(),
+            "tracking": sum(self.tracking.values()),
         }
         total, width = sum(seconds.values()), max(map(len, seconds))
         rows = (
@@ -52,7 +52,7 @@ class Profile:
         )
         return "\n".join(rows)
 
-    def _watch(self, owner: Any, method: str, part: str, sums: Counter[str]) -> None:
+    def _watch(self, owner: Any, method: str, part: str, sums: defaultdict[str, float]) -> None:
         original = getattr(owner, method)
 
         def timed(*arguments: Any) -> Any:
@@ -60,7 +60,7 @@ class Profile:
             result = original(*arguments)
             evaluating = method == "forward" and not arguments[1]
             if not evaluating:
-                sums[part] += time.perf_counter() - began  # type: ignore[assignment]
+                sums[part] += time.perf_counter() - began
             return result
 
         setattr(owner, method, timed)

@@ -57,6 +57,7 @@ class CheckBeforeStart(Callback):
 def tidy(words: list[str]) -> list[str]:
     """Bring settings that stand apart together, as Hydra wants them, and refuse unknown flags."""
     parser = get_args_parser()
+    # Hydra makes the parser, so that there is no class of ours to say it in
     parser.error = _refuse_flags  # type: ignore[method-assign]
     parsed, apart = parser.parse_known_args(words)
     for flag in apart:

@@ -250,6 +250,7 @@ class _Quantized(Distribution):
 
     def unrounded(self, share: float) -> float:
         """What the distribution gives that is rounded here."""
+        # the distribution that this is mixed into comes next, and is not abstract
         return float(super().at(share))  # type: ignore[safe-super]
 
     def near(self, value: Any) -> Number:

@@ -123,7 +123,7 @@ class Mirror:
             wandb.util.working_set = once
         timeout = float(os.environ.get("WANDB_INIT_TIMEOUT", "30"))
         self._run = wandb.init(
-            mode=self.mode,  # type: ignore[arg-type]
+            mode=self.mode,  # type: ignore[arg-type]  # wandb lists the words as literals
             dir=self.folder,
             project=tracking.project or os.environ.get("WANDB_PROJECT", "nn-sweeps"),
             entity=tracking.entity,

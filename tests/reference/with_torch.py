@@ -42,7 +42,7 @@ def _both_ways(name, function, x, parameters):
 
 
 def _layers():
-    import torch.nn.functional as F  # noqa: N812
+    import torch.nn.functional as F  # noqa: N812  (as its users write it)
 
     values = {}
 
@@ -112,7 +112,7 @@ def _running(name, shape):
 
 def _losses():
     import torch
-    import torch.nn.functional as F  # noqa: N812
+    import torch.nn.functional as F  # noqa: N812  (as its users write it)
 
     values, labels = {}, torch.tensor(LABELS)
 
