@@ -27,7 +27,7 @@ from nn.randomness import Randomness
 from nn.schedules import Schedule
 from nn.state import fit_into
 from nn.tracking.checkpoint import kept_weights
-from nn.tracking.mirror import Tracking
+from nn.tracking.settings import Tracking
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ from nn import metrics
 from nn.errors import Diverged, NotSaved, Pruned
 from nn.experiment import Experiment, prepare
 from nn.interrupts import Interrupts, Stopped, interruptible
+from nn.predictions import Predictions
 from nn.profile import Profile
 from nn.state import State
 from nn.tracking import environment
 from nn.tracking.display import Display
 from nn.tracking.mirror import Mirror
 from nn.tracking.run_folder import RunFolder
-from nn.training import Scores, fit, predict
+from nn.training import Epoch, Scores, fit, predict
 
 
 def run(
@@ -69,7 +70,13 @@ class Run:
             experiment.kept,
             experiment.randomness,
         )
-        self.mirror = Mirror(experiment.tracking, folder, config)
+        self.mirror = Mirror(
+            experiment.tracking,
+            folder.path,
+            config,
+            folder.environment,
+            experiment.dataset.class_names,
+        )
         self.display = Display(config["epochs"], experiment.batches)
         self.epochs = 0
         self.profile = self._stopwatches() if config["profile"] else None
@@ -77,17 +84,19 @@ class Run:
 
     def go(self, resumed: bool) -> dict[str, Any]:
         """Train to the end, or to whatever ends it, and write what came of it."""
-        status, judged = "crashed", {}
+        status = "crashed"
+        judged: dict[str, Any] = {}
+        predictions = None
         self.display.title(_title(self.experiment, self.config))
         if resumed:
             self.folder.restore(self.state, self.experiment.dataset.sha256)
         try:
-            self.mirror.open(resumed)
+            self.mirror.open(self.folder.begun, resume=resumed)
             self.began = time.perf_counter() - self.state.seconds
             with self.display:
                 self._train()
             self.experiment.kept.restore()
-            judged = _judge(self.experiment, self.state.epoch, self.config)
+            judged, predictions = _judge(self.experiment, self.state.epoch, self.config)
             status = "finished"
         except Stopped:
             status = "interrupted"
@@ -99,7 +108,7 @@ class Run:
             status = "pruned"
             raise
         finally:
-            summary = self._end(status, judged)
+            summary = self._end(status, judged, predictions)
         return summary
 
     def _train(self) -> None:
@@ -118,25 +127,34 @@ class Run:
             self.config["epochs"],
             self.state.epoch,
         ):
-            self.epochs = epoch.number
+            self.epochs, record = epoch.number, self._record(epoch)
             with self.interrupts.held_off():
-                self.folder.append(epoch.record())
+                self.folder.append(record)
                 if epoch.finite:
                     kept.see(epoch)
                     self.state.keep(epoch.number, self.elapsed, self.folder.history.facts)
             if self.folder.due:
                 self.folder.save(self.state, experiment.dataset.sha256)
-            self.mirror.log(epoch.record())
+            self.mirror.log(record)
             self.display.epoch(epoch)
             if self.profile:
                 self.profile.see(epoch)
             if not epoch.finite:
                 raise _diverged(epoch.number, self.config)
-            self.watch(epoch.record())
+            self.watch(record)
             if kept.exhausted(epoch.number):
                 return
 
-    def _end(self, status: str, judged: Mapping[str, Any]) -> dict[str, Any]:
+    def _record(self, epoch: Epoch) -> dict[str, Any]:
+        """Make an epoch's line of history, now and then with a confusion matrix."""
+        every = self.experiment.tracking.every
+        if epoch.val and every and epoch.number % every == 0:
+            return {**epoch.record(), "val/confusion_matrix": epoch.val.confusion.tolist()}
+        return epoch.record()
+
+    def _end(
+        self, status: str, judged: Mapping[str, Any], predictions: Predictions | None
+    ) -> dict[str, Any]:
         """Write state and result; a run that did not finish is as its last epoch left it."""
         experiment, lost = self.experiment, None
         names = experiment.dataset.class_names
@@ -147,11 +165,13 @@ class Run:
             epochs = self.epochs or self.state.epoch
             summary = {**_summary(status, experiment, epochs, self.elapsed), **judged}
             self.folder.save(self.state, experiment.dataset.sha256)
+            if predictions:
+                self.folder.keep(predictions)
             try:
                 self.folder.finish(summary)
             except NotSaved as error:
                 lost = error
-        place = self.mirror.finish(summary, names)
+        place = self.mirror.finish(summary, predictions)
         self.display.result(summary, names, self.folder.path, place)
         if self.profile and self.epochs:
             self.display.profile(self.profile.table())
@@ -189,29 +209,31 @@ def _diverged(epoch: int, config: Mapping[str, Any]) -> Diverged:
     )
 
 
-def _judge(experiment: Experiment, epoch: int, config: Mapping[str, Any]) -> dict[str, Any]:
+def _judge(
+    experiment: Experiment, epoch: int, config: Mapping[str, Any]
+) -> tuple[dict[str, Any], Predictions | None]:
     """Score the kept weights on the test set, which is read here and nowhere else."""
     dataset, loss = experiment.dataset, experiment.loss
     samples = dataset.test or dataset.val
     if samples is None:
-        return {}
+        return {}, None
     outputs = predict(experiment.network, samples)
     scores = Scores.of(loss, outputs, samples.labels)
     if not math.isfinite(scores.loss):
         raise _diverged(epoch, config)
     part = "test" if dataset.test else "val"
-    return {
+    probabilities = loss.probabilities(outputs)
+    judged = {
         f"{part}/accuracy": scores.accuracy,
         f"{part}/loss": scores.loss,
         f"{part}/top3": metrics.top(3, outputs, samples.labels),
-        f"{part}/calibration_error": metrics.calibration_error(
-            loss.probabilities(outputs), samples.labels
-        ),
+        f"{part}/calibration_error": metrics.calibration_error(probabilities, samples.labels),
         "precision": metrics.precision(scores.confusion),
         "recall": metrics.recall(scores.confusion),
         "f1": metrics.f1(scores.confusion),
         "confusion_matrix": scores.confusion.tolist(),
     }
+    return judged, Predictions.of(experiment.network, samples, probabilities)
 
 
 def _summary(status: str, experiment: Experiment, epochs: int, seconds: float) -> dict[str, Any]:
@@ -231,6 +253,7 @@ def _summary(status: str, experiment: Experiment, epochs: int, seconds: float) -
         "dataset/sha256": experiment.dataset.sha256,
         "seconds": seconds,
         "confusion_matrix": val.confusion.tolist() if val else None,
+        "class_names": list(experiment.dataset.class_names),
     }
 
 

@@ -8,6 +8,7 @@ from operator import index
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nn.errors import Mistake
 from nn.kept import KeptWeights
@@ -26,7 +27,7 @@ class UnlikeThis(Mistake):
 class Moment:
     """A state that stays as it was: arrays by name, and plain facts."""
 
-    arrays: dict[str, Array]
+    arrays: dict[str, NDArray[Any]]
     facts: dict[str, Any]
 
 

@@ -21,6 +21,8 @@ from nn.types import Array, Counts, Labels
 
 EVALUATED = 2**20
 """Values that a layer gives at once in evaluation, of at most 512 samples; it fits a cache."""
+MEASURED = 16
+"""Steps of an epoch whose gradient is measured, evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Epoch:
     train: Scores
     val: Scores | None
     lr: float
+    gradient_norm: float
+    weight_norm: float
     seconds: float
     seconds_of_validation: float
 
@@ -92,6 +96,8 @@ class Epoch:
             "val/loss": self.val.loss if self.val else None,
             "val/accuracy": self.val.accuracy if self.val else None,
             "lr": self.lr,
+            "norm/gradient": self.gradient_norm,
+            "norm/weights": self.weight_norm,
             "seconds": self.seconds,
             "seconds/validation": self.seconds_of_validation,
             "samples_per_second": self.train.confusion.sum() / self.seconds,
@@ -118,8 +124,10 @@ def fit(
     outputs = np.empty((batches.samples_per_epoch, *network.output_shape), parameters.dtype, "F")
     labels = np.empty(batches.samples_per_epoch, np.int64)
     steps, step = epochs * len(batches), done * len(batches)
+    stride = -(-len(batches) // MEASURED)
     for number in range(done + 1, epochs + 1):
         began, seen = time.perf_counter(), 0
+        norms: list[float] = []
         for x, truth in batches:
             predicted = network.forward(x, training=True)
             rows = slice(seen, seen + len(x))
@@ -128,6 +136,8 @@ def fit(
             # a gradient that has the learning rate in it spares a pass over all parameters
             scale = rate if rate and optimizer.linear else 1.0
             network.backward(loss.gradient(predicted, truth, scale))
+            if step % stride == 0:
+                norms.append(_norm(gradients) / scale)
             optimizer.step(parameters, gradients, rate / scale)
             step, seen = step + 1, seen + len(x)
         train = Scores.of(loss, outputs, labels)
@@ -136,7 +146,20 @@ def fit(
         if val:
             schedule.observe(val.loss)
         ended = time.perf_counter()
-        yield Epoch(number, train, val, rate, trained - began, ended - trained)
+        yield Epoch(
+            number,
+            train,
+            val,
+            rate,
+            sum(norms) / len(norms),
+            _norm(parameters),
+            trained - began,
+            ended - trained,
+        )
+
+
+def _norm(vector: Array) -> float:
+    return math.sqrt(np.dot(vector, vector))
 
 
 def evaluate(network: Network, loss: Loss, samples: Samples) -> Scores:

@@ -26,6 +26,7 @@ def main() -> int:
     from nn.config.schema import CONF, register
     from nn.config.sentences import sentence
     from nn.errors import Diverged, Mistake, NotSaved
+    from nn.tracking.places import comes_back
 
     register()
     status = 0
@@ -36,8 +37,9 @@ def main() -> int:
 
         nonlocal status
         job = HydraConfig.get()
+        folder = Path(job.runtime.output_dir)
         try:
-            run(of_job(config, job), Path(job.runtime.output_dir))
+            run(of_job(config, job), folder, resumed=comes_back(Path(job.run.dir)))
         except (Diverged, Mistake, NotSaved) as error:  # to which Hydra would add a line
             status = told(error)
 
@@ -59,12 +61,15 @@ def main() -> int:
 
 def told(error: Exception) -> int:
     """Tell what has happened, and give the exit status."""
+    from nn.config.check import refuse
     from nn.errors import Diverged, NotSaved
 
+    if not isinstance(error, Diverged | NotSaved):
+        return refuse(str(error))
     print(error, file=sys.stderr)
-    if isinstance(error, Diverged):  # an agent would take anything but 0 for a crash
-        return 0 if "WANDB_SWEEP_ID" in os.environ else 3
-    return 1 if isinstance(error, NotSaved) else 2
+    if isinstance(error, NotSaved):
+        return 1
+    return 0 if "WANDB_SWEEP_ID" in os.environ else 3  # which an agent would take for a crash
 
 
 if __name__ == "__main__":

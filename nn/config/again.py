@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nn.components import fits, locate
 from nn.config.names import options
 from nn.config.schema import GROUPS, Config
@@ -30,9 +28,10 @@ from nn.optimizers import Optimizer
 from nn.run import run
 from nn.schedules import Schedule
 from nn.tracking.environment import describe
-from nn.tracking.files import read_plain
-from nn.tracking.mirror import Tracking
+from nn.tracking.history import records
 from nn.tracking.places import new_folder, short
+from nn.tracking.saved import read_config, read_json
+from nn.tracking.settings import Tracking
 
 KINDS: dict[str, type[Any]] = {
     "dataset": Source,
@@ -78,7 +77,7 @@ def asked(words: Iterable[str]) -> Words | None:
 
 def go(words: Words) -> int:
     """Do it, and give the exit status."""
-    config = read_config(words.folder, words.others.get("trust", ""))
+    config = trusted_config(words.folder, words.others.get("trust", ""))
     tracking = words.others.get("tracking")
     if tracking is not None:
         if tracking not in options("tracking"):
@@ -89,19 +88,10 @@ def go(words: Words) -> int:
     return _resume(words, config) if words.verb == "resume" else _repeat(words.folder, config)
 
 
-def read_config(folder: Path, trust: str = "") -> dict[str, Any]:
+def trusted_config(folder: Path, trust: str = "") -> dict[str, Any]:
     """Read the configuration of a run, and refuse whatever a run would not have written."""
-    where = folder / "config.yaml"
-    try:
-        text = read_plain(folder, "config.yaml", 2**20)
-        config = yaml.load(text, Loader=_Plain)
-    except (FileNotFoundError, NotADirectoryError):
-        raise Mistake(f"{folder} is no folder of a run: there is no config.yaml in it.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
-        raise Mistake(f"{where} is damaged: it cannot be read as plain YAML.") from None
+    where, config = folder / "config.yaml", read_config(folder)
     expected = {*Config.__annotations__, "choices"}
-    if not isinstance(config, dict):
-        raise Mistake(f"{where} is damaged: it holds no settings.")
     for key in config:
         if key not in expected:
             raise Mistake(f"{where}: {key} is no setting of a run.")
@@ -152,7 +142,7 @@ def _resume(words: Words, config: dict[str, Any]) -> int:
         if value < epochs:
             raise Mistake(f"epochs={value}: the run has {epochs}; it can only be made longer.")
         config["epochs"] = value
-    summary = _summary(words.folder)
+    summary = read_json(words.folder, "summary.json")
     if summary.get("status") == "finished" and config["epochs"] == epochs:
         print(f"{short(words.folder)} is finished: {_headline(summary)}.")
         return 0
@@ -165,14 +155,14 @@ def _repeat(folder: Path, config: dict[str, Any]) -> int:
     path = Path(new_folder())
     run(config, path)
     differing = [
-        *_differences(_summary(folder), _summary(path)),
+        *_differences(*(read_json(each, "summary.json") for each in (folder, path))),
         *(["history"] if _history(folder) != _history(path) else []),
     ]
     if not differing:
         print("The same bits: history, summary and weights are those of the run repeated.")
         return 0
     print(f"Not the same bits: {', '.join(differing)}.", file=sys.stderr)
-    theirs, ours = _json(folder, "environment.json"), json.loads(json.dumps(describe()))
+    theirs, ours = read_json(folder, "environment.json"), json.loads(json.dumps(describe()))
     for key in ("git", "python", "packages", "platform", "processor", "blas", "simd"):
         if theirs.get(key) != ours[key]:
             there, here = json.dumps(theirs.get(key)), json.dumps(ours[key])
@@ -186,29 +176,12 @@ def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str
     return [key for key in keys if theirs.get(key) != ours.get(key)]
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    return _json(folder, "summary.json")
-
-
-def _json(folder: Path, name: str) -> dict[str, Any]:
-    """Read a file of a run; one that is missing or damaged says nothing."""
-    try:
-        content = json.loads(read_plain(folder, name, 2**26))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _history(folder: Path) -> list[dict[str, Any]]:
     """Read the lines of a history without their durations."""
-    try:
-        lines = read_plain(folder, "history.jsonl", 2**30).splitlines()
-        return [
-            {key: value for key, value in json.loads(line).items() if "second" not in key}
-            for line in lines
-        ]
-    except (FileNotFoundError, ValueError, AttributeError, RecursionError):
-        return []
+    return [
+        {key: value for key, value in record.items() if "second" not in key}
+        for record in records(folder)
+    ]
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
@@ -238,12 +211,3 @@ def _keys(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _keys(inner)
-
-
-class _Plain(yaml.SafeLoader):
-    """Takes no reference from one place to another, with which a small file becomes a huge one."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("a reference")
-        return super().compose_node(parent, index)

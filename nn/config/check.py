@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from itertools import product
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra import compose
@@ -22,7 +24,9 @@ from nn.errors import Mistake
 from nn.experiment import prepare
 from nn.interrupts import interruptible
 from nn.knobs import KNOBS
-from nn.tracking.places import refuse_unusable
+from nn.tracking.mirror import report_refusal
+from nn.tracking.places import comes_back, folder_of_agent, refuse_unusable
+from nn.tracking.saved import read_config
 
 
 class CheckBeforeStart(Callback):
@@ -35,9 +39,14 @@ class CheckBeforeStart(Callback):
         """Check the one configuration."""
         try:
             _refuse_the_other("hydra.sweep.dir", "hydra.run.dir", config)
-            refuse_unusable(config.hydra.run.dir, "hydra.run.dir")
+            folder = Path(config.hydra.run.dir)
+            checked = of_job(config, config.hydra)
+            if comes_back(folder):
+                _refuse_another(checked, folder)
+            else:
+                refuse_unusable(config.hydra.run.dir, "hydra.run.dir")
             with interruptible():
-                prepare(of_job(config, config.hydra))
+                prepare(checked)
         except Exception as error:
             _leave(error)
 
@@ -83,14 +92,31 @@ def _refuse_the_other(setting: str, right: str, config: DictConfig) -> None:
             raise Mistake(f"{override} has no effect here; set {right}.")
 
 
+def _refuse_another(config: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to go on with a run whose settings were others."""
+    begun = read_config(folder)
+    for key, value in config.items():
+        if key not in ("tracking", "choices") and begun.get(key) != value:
+            raise Mistake(
+                f"{folder}: the run that comes back here has another {key} than it began with."
+            )
+
+
 def _leave(error: Exception) -> None:
     """End with the user's sentence; a bug keeps its traceback."""
     told = sentence(error)
     if told is None:
         sys.excepthook(type(error), error, error.__traceback__)
         sys.exit(1)
+    sys.exit(refuse(told))
+
+
+def refuse(told: str) -> int:
+    """Tell a mistake, to a sweep agent's server too, and give the exit status."""
     print(told, file=sys.stderr)
-    sys.exit(2)
+    if folder_of_agent():
+        report_refusal(told)
+    return 2
 
 
 def _combinations(overrides: list[str]) -> list[list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,11 +17,12 @@ from optuna.storages import JournalStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from nn.errors import Mistake
 from nn.sweeps.journal import journal
 from nn.sweeps.schema import Metric, Sweep
 from nn.sweeps.space import Point, Space
-from nn.tracking.files import read_plain, write_whole
+from nn.tracking.files import write_whole
+from nn.tracking.history import records
+from nn.tracking.saved import read_json
 
 STUDY = "sweep"
 
@@ -181,21 +181,13 @@ def objective(metric: Metric | None, folder: Path) -> float | None:
         return None
     values = metric_values(metric, folder)
     if not values:
-        try:
-            summary = json.loads(read_plain(folder, "summary.json", 2**26))
-        except (FileNotFoundError, ValueError, Mistake):
-            return None
-        values = _numbers([summary], metric.name)
+        values = _numbers([read_json(folder, "summary.json")], metric.name)
     return min(values, key=lambda value: metric.sign * value, default=None)
 
 
 def metric_values(metric: Metric, folder: Path) -> list[float]:
     """The metric's values over the epochs that a run has written."""
-    try:
-        lines = read_plain(folder, "history.jsonl", 2**30).splitlines()
-        return _numbers([json.loads(line) for line in lines], metric.name)
-    except (FileNotFoundError, ValueError, Mistake):
-        return []
+    return _numbers(records(folder), metric.name)
 
 
 def _numbers(records: Sequence[Mapping[str, Any]], name: str) -> list[float]:

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import secrets
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from threadpoolctl import threadpool_info
 
 PACKAGES = ("numpy", "wandb", "hydra-core", "omegaconf", "scikit-learn")
+BELONGING = tuple(
+    f"WANDB_{word}"
+    for word in ("SWEEP_ID", "ENTITY", "PROJECT", "RUN_GROUP", "JOB_TYPE", "TAGS", "NAME", "NOTES")
+)
+"""The variables by which W&B knows where a run belongs."""
 
 
 def describe() -> dict[str, Any]:
     """Record what this process runs on."""
     return {
         "run_id": os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
+        "belongs": {name: os.environ[name] for name in BELONGING if name in os.environ},
+        "swept": _swept(),
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "git": _git(),
         "python": platform.python_version(),
@@ -38,6 +48,21 @@ def describe() -> dict[str, Any]:
         ],
         "simd": np.show_config(mode="dicts")["SIMD Extensions"],
     }
+
+
+def run_id(environment: Mapping[str, Any]) -> str:
+    """The name of a run in W&B, which stays the same when it is taken up again."""
+    given = str(environment.get("run_id"))
+    return given if re.fullmatch(r"[\w-]{1,64}", given) else secrets.token_hex(4)
+
+
+def _swept() -> dict[str, Any]:
+    """The parameters that a sweep agent has given, as W&B calls them."""
+    try:
+        given = yaml.safe_load(Path(os.environ["WANDB_SWEEP_PARAM_PATH"]).read_text("utf-8"))
+        return {name: each["value"] for name, each in given.items() if isinstance(each, dict)}
+    except (KeyError, OSError, ValueError, AttributeError, yaml.YAMLError):
+        return {}
 
 
 @lru_cache(maxsize=1)

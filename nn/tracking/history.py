@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nn.tracking.files import FRESH, sync, write_at
+from nn.tracking.files import FRESH, read_plain, sync, write_at
 from nn.tracking.plain import to_json
+
+LONGEST = 2**30
 
 
 class History:
@@ -62,3 +65,20 @@ def first_lines(content: bytes, facts: Mapping[str, Any]) -> bytes | None:
     begun = b"".join(lines)
     whole = len(lines) == facts["lines"] and hashlib.sha256(begun).hexdigest() == facts["sha256"]
     return begun if whole else None
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """Read a run's history; one that is missing or damaged says nothing."""
+    try:
+        return parse(read_plain(folder, "history.jsonl", LONGEST))
+    except FileNotFoundError:
+        return []
+
+
+def parse(content: bytes) -> list[dict[str, Any]]:
+    """Read lines of history, or nothing where they are damaged."""
+    try:
+        read = [json.loads(line) for line in content.splitlines()]
+    except (ValueError, RecursionError):
+        return []
+    return read if all(isinstance(record, dict) for record in read) else []

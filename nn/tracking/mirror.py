@@ -5,126 +5,115 @@ Whatever W&B does or fails to do costs one warning at most; the run goes on.
 
 from __future__ import annotations
 
-import netrc
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from shutil import copyfile, rmtree
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from nn.errors import Mistake, require
 from nn.knobs import KNOBS
+from nn.predictions import Predictions
+from nn.tracking import exhibits
+from nn.tracking.environment import run_id
 from nn.tracking.places import short
-from nn.tracking.run_folder import RunFolder
+from nn.tracking.saved import Saved
+from nn.tracking.settings import Tracking
 
 if TYPE_CHECKING:
     from wandb import Run
 
-MODES = ("auto", "online", "offline", "disabled")
-ENVIRONMENT = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline"}
-"""The words of WANDB_MODE, beside disabled."""
-
-
 MOMENT = 1.0
 """Seconds that W&B may take to be told of an end by a signal."""
-
-
-@dataclass(frozen=True)
-class Tracking:
-    """Where in W&B a run belongs, and whether it is sent there at once."""
-
-    mode: str = "auto"
-    project: str | None = None
-    entity: str | None = None
-    name: str | None = None
-    group: str | None = None
-    job_type: str | None = None
-    tags: list[str] = field(default_factory=list)
-    notes: str | None = None
-
-    def __post_init__(self) -> None:
-        require(self.mode in MODES, "mode", self.mode, "one of " + ", ".join(MODES))
-        project = self.project
-        usable = project is None or (len(project) <= 128 and not set(project) & set("/\\#?%:"))
-        require(usable, "project", project, "at most 128 characters, none of them / \\ # ? % :")
-        fitting = all(1 <= len(tag) <= 64 for tag in self.tags)
-        require(fitting, "tags", self.tags, "a list of tags of 1 to 64 characters")
-
-    @property
-    def mode_here(self) -> str:
-        """What `auto` means on this machine; `online` is refused without credentials."""
-        if self.mode == "auto":
-            wanted = os.environ.get("WANDB_MODE")
-            if not wanted:
-                return "online" if "WANDB_SWEEP_ID" in os.environ or _credentials() else "offline"
-            if wanted not in (*ENVIRONMENT, "disabled"):
-                raise Mistake(f"WANDB_MODE={wanted}: it must be online, offline or disabled.")
-            return ENVIRONMENT.get(wanted, wanted)
-        if self.mode == "online" and not _credentials():
-            raise Mistake(
-                "tracking=online: there are no W&B credentials here; run wandb login, "
-                "set WANDB_API_KEY, or choose tracking=offline."
-            )
-        return self.mode
-
-    def check(self) -> None:
-        """Refuse what cannot work, before anything is written."""
-        _ = self.mode_here
+FILES = {"config.yaml": "settings.yaml", "environment.json": "environment.json"}
+"""Files of a run folder that go along, and their names there; W&B has a config.yaml of its own."""
+STOPPED = 255
+"""The exit code that W&B shows as killed, not as failed."""
 
 
 class Mirror:
     """One run in W&B."""
 
-    def __init__(self, tracking: Tracking, folder: RunFolder, config: Mapping[str, Any]) -> None:
-        self.tracking, self.config = tracking, mirrored(config)
-        self.folder, self.id = folder.path, folder.run_id
+    def __init__(
+        self,
+        tracking: Tracking,
+        folder: Path,
+        config: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        names: Sequence[str],
+    ) -> None:
+        self.tracking, self.config, self.names = tracking, config, names
+        self.folder, self.environment = folder, environment
         self.mode = tracking.mode_here
         self._run: Run | None = None
 
-    def open(self, resumed: bool) -> None:
-        """Begin the run in W&B; if it cannot be reached, in a file to be uploaded later."""
-        self.resumed = resumed
+    def open(self, begun: Iterable[Mapping[str, Any]] = (), resume: bool = False) -> None:
+        """Begin the run in W&B; if it cannot be reached, in a file to be uploaded later.
+
+        What had begun before is sent as far as W&B does not have it.
+        """
         if self.mode == "online":
-            self._safely(self._open, "keeps the run offline")
-            if self._run:
-                return
-            self._safely(_forget)
-            self.mode = "offline"
+            self._run = self._safely(lambda: self._open(resume=resume), "keeps the run offline")
+            if self._run is None:
+                self._safely(_forget)
+                self.mode = "offline"
         if self.mode == "offline":
-            self._safely(self._open)
+            for left in self.folder.glob("wandb/offline-run-*"):
+                rmtree(left, ignore_errors=True)
+            self._run = self._safely(self._open)
+        run = self._run
+        if run:
+            self._safely(lambda: self._catch_up(run, begun))
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Send an epoch's line of history."""
-        present = {key: value for key, value in record.items() if value is not None}
-        self._safely(lambda: self._run and self._run.log(present, step=record["epoch"]))
+        run = self._run
+        if run:
+            self._safely(lambda: self._log(run, record))
 
-    def finish(self, summary: Mapping[str, Any], class_names: tuple[str, ...]) -> str | None:
+    def finish(self, summary: Mapping[str, Any], predictions: Predictions | None) -> str | None:
         """Send the result, end the run, and tell where it is to be found."""
-        place: str | None = self._safely(
-            lambda: self._run and self._close(self._run, summary, class_names)
+        run = self._run
+        if run is None:
+            return None
+        place, stopped = self._place(run), summary["status"] == "interrupted"
+        later = f"does not have everything; python scripts/upload.py {short(self.folder)} sends it"
+        ending = Thread(
+            target=self._safely,
+            args=(lambda: self._close(run, summary, predictions), later),
+            daemon=True,
         )
+        ending.start()
+        ending.join(MOMENT if stopped else None)
         return place
 
-    def _open(self) -> None:
-        tracking = self.tracking
-        for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
-            os.environ[variable] = str(self.folder.absolute() / "wandb")
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
+    def copy(self, saved: Saved, aside: Path) -> str:
+        """Make a whole run in W&B of one that has ended; whatever goes wrong is an error.
 
-        wandb.util.pd_available = False  # else it imports pandas to tell a table from a data frame
-        if not hasattr(wandb.util.working_set, "cache_info"):
-            # else each run of a process looks at all installed packages again
-            once = lru_cache(lambda look=wandb.util.working_set: list(look()))
-            wandb.util.working_set = once
+        A run of the same id is written anew. What wandb needs meanwhile is put aside.
+        """
+        self._run = self._open(aside)
+        for record in saved.history:
+            self._log(self._run, record)
+        missing = {"status": "crashed", "epochs": len(saved.history)}
+        self._close(self._run, saved.summary or missing, saved.predictions)
+        return self._place(self._run)
+
+    def _open(self, place: Path | None = None, resume: bool = False) -> Run:
+        place = place or self.folder
+        for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
+            os.environ[variable] = str(place.absolute() / "wandb")
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        tracking, wandb = self.tracking, _wandb()
         timeout = float(os.environ.get("WANDB_INIT_TIMEOUT", "30"))
-        self._run = wandb.init(
-            mode=self.mode,  # type: ignore[arg-type]  # wandb lists the words as literals
-            dir=self.folder,
+        run: Run = wandb.init(
+            mode=self.mode,
+            dir=place,
             project=tracking.project or os.environ.get("WANDB_PROJECT", "nn-sweeps"),
             entity=tracking.entity,
             name=tracking.name,
@@ -132,44 +121,101 @@ class Mirror:
             job_type=tracking.job_type,
             tags=tracking.tags or None,
             notes=tracking.notes,
-            config=self.config,
-            id=self.id,
-            resume="allow" if self.resumed else None,
+            config=mirrored(self.config) | self.environment.get("swept", {}),
+            id=run_id(self.environment),
+            resume="allow" if resume else None,
             reinit="finish_previous",
-            settings=wandb.Settings(silent=True, console="off", init_timeout=timeout),
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                init_timeout=timeout,
+                finish_timeout=tracking.wait,
+                finish_timeout_raises=True,
+                stop_fn=lambda: os.kill(os.getpid(), signal.SIGTERM),
+            ),
         )
-        self._run.define_metric("epoch")
-        self._run.define_metric("*", step_metric="epoch")
+        run.define_metric("epoch")
+        run.define_metric("*", step_metric="epoch")
+        for name, there in FILES.items():
+            copyfile(self.folder / name, Path(run.dir) / there)
+        return run
 
-    def _close(self, run: Run, summary: Mapping[str, Any], class_names: tuple[str, ...]) -> str:
-        import wandb
+    def _catch_up(self, run: Run, begun: Iterable[Mapping[str, Any]]) -> None:
+        """Send what W&B does not have yet."""
+        has = run.step
+        for record in begun:
+            if record["epoch"] >= has:
+                self._log(run, record)
 
-        confusion = summary["confusion_matrix"]
+    def _log(self, run: Run, record: Mapping[str, Any]) -> None:
+        content = {key: value for key, value in record.items() if value is not None}
+        confusion = content.pop("val/confusion_matrix", None)
         if confusion:
-            cells = [
-                [class_names[truth], class_names[predicted], count]
-                for truth, counts in enumerate(confusion)
-                for predicted, count in enumerate(counts)
-            ]
-            columns = ["Actual", "Predicted", "nPredictions"]
-            table = wandb.Table(columns=[*columns], data=cells)
-            chart = wandb.plot_table(
-                "wandb/confusion_matrix/v1",
-                table,
-                {column: column for column in columns},
-                {"title": "Confusion matrix"},
-            )
-            run.log({"confusion_matrix": chart})
-        run.summary.update({k: v for k, v in summary.items() if k != "confusion_matrix"})
+            content |= self._confusion("val", confusion)
+        run.log(content, step=record["epoch"])
+
+    def _close(self, run: Run, summary: Mapping[str, Any], predictions: Predictions | None) -> None:
+        """Send what there is at the end, as a part of the last epoch's line."""
+        shown: dict[str, Any] = {}
+        if "precision" in summary:
+            part = "test" if summary["test/accuracy"] is not None else "val"
+            shown = self._confusion(part, summary["confusion_matrix"])
+            shown[f"{part}/classes"] = self._table(exhibits.class_scores(summary, self.names))
+        if predictions and predictions.drawable:
+            shown |= self._examples(predictions)
+        if shown:
+            run.log(shown, step=summary["epochs"])
+        aside = ("confusion_matrix", "class_names")
+        run.summary.update({key: value for key, value in summary.items() if key not in aside})
+        if self.tracking.artifacts and summary["status"] == "finished":
+            self._keep_model(run, summary)
+        if summary["status"] == "interrupted" and self.tracking.preemptible:
+            run.mark_preempting()
+        run.finish(_exit_code(summary["status"]))
+
+    def _confusion(self, part: str, confusion: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """Make W&B's own chart, and the counts as a table."""
+        cells = exhibits.confusion_cells(confusion, self.names)
+        chart = _wandb().plot_table(
+            "wandb/confusion_matrix/v1",
+            self._table(cells),
+            {column: column for column in cells.columns},
+            {"title": f"Confusion matrix ({part})"},
+        )
+        counts = self._table(exhibits.confusion_counts(confusion, self.names))
+        return {f"{part}/confusion_matrix": chart, f"{part}/confusion_counts": counts}
+
+    def _examples(self, predictions: Predictions) -> dict[str, Any]:
+        wandb, most = _wandb(), self.tracking.images
+        pictures = {
+            name: exhibits.examples(predictions, self.names, name == "right", most)
+            for name in ("right", "wrong")
+        }
+        return {
+            f"examples/{name}": [wandb.Image(each.pixels, caption=each.caption) for each in shown]
+            for name, shown in pictures.items()
+            if shown
+        }
+
+    def _keep_model(self, run: Run, summary: Mapping[str, Any]) -> None:
+        """Log the checkpoint of the kept weights as an artifact."""
+        best = self.config["keep"] == "best"
+        scores = {key: value for key, value in summary.items() if isinstance(value, float)}
+        model = _wandb().Artifact(
+            f"model-{run.id}", "model", metadata={"config": mirrored(self.config), **scores}
+        )
+        file = self.folder / "checkpoints" / f"{'best' if best else 'last'}.safetensors"
+        model.add_file(str(file), "model.safetensors", skip_cache=True, policy="mutable")
+        run.log_artifact(model, aliases=["latest", "best"] if best else ["latest"])
+
+    @staticmethod
+    def _table(table: exhibits.Table) -> Any:
+        return _wandb().Table(columns=table.columns, data=table.rows)
+
+    def _place(self, run: Run) -> str:
         if self.mode == "online":
-            place = f"W&B: {run.url}"
-        else:
-            place = f"W&B: offline; to upload the run: wandb sync {short(run.settings.sync_dir)}"
-        code = 0 if summary["status"] in ("finished", "pruned") else 1
-        ended = Thread(target=run.finish, args=(code,), daemon=True)
-        ended.start()
-        ended.join(MOMENT if summary["status"] == "interrupted" else None)
-        return place
+            return f"W&B: {run.url}"
+        return f"W&B: offline; to upload the run: wandb sync {short(run.settings.sync_dir)}"
 
     def _safely(self, call: Callable[[], Any], then: str = "is left out of the rest") -> Any:
         try:
@@ -182,11 +228,40 @@ class Mirror:
             )
 
 
-def _forget() -> None:
-    """Let go of an attempt that failed, which still holds the run's name."""
+def _wandb() -> Any:
+    """Import wandb where it is used, without what makes it slow."""
     import wandb
 
-    wandb.teardown()
+    wandb.util.pd_available = False  # else it imports pandas to tell a table from a data frame
+    if not hasattr(wandb.util.working_set, "cache_info"):
+        # else each run of a process looks at all installed packages again
+        once = lru_cache(lambda look=wandb.util.working_set: list(look()))
+        wandb.util.working_set = once
+    return wandb
+
+
+def report_refusal(sentence: str) -> None:
+    """Tell W&B of a sweep agent's trial that cannot begin, so that it counts as failed."""
+    with suppress(Exception), TemporaryDirectory() as aside:
+        os.environ["WANDB_DATA_DIR"] = aside
+        settings = {"silent": True, "init_timeout": 30.0, "finish_timeout": 30.0}
+        with _wandb().init(dir=aside, resume="allow", settings=settings) as run:
+            print(sentence, file=sys.stderr)
+            run.summary.update({"status": "refused", "reason": sentence})
+            run.finish(2)
+
+
+def _exit_code(status: str) -> int:
+    """Say it as W&B understands it; a sweep is to learn from what diverged, too."""
+    if status == "interrupted":
+        return STOPPED
+    fine = status in ("finished", "pruned")
+    return 0 if fine or (status == "diverged" and "WANDB_SWEEP_ID" in os.environ) else 1
+
+
+def _forget() -> None:
+    """Let go of an attempt that failed, which still holds the run's name."""
+    _wandb().teardown()
 
 
 def mirrored(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,15 +276,3 @@ def mirrored(config: Mapping[str, Any]) -> dict[str, Any]:
         **config["choices"],
         "settings": {group: config[group] for group in sorted(groups)},
     }
-
-
-def _credentials() -> bool:
-    """Find an API key where wandb looks for one, without importing it."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
-        return netrc.netrc(path).authenticators(host) is not None
-    except (OSError, ValueError, netrc.NetrcParseError):
-        return False

@@ -11,14 +11,26 @@ from pathlib import Path
 from nn.errors import Mistake
 
 FILES = ("config.yaml", "environment.json", "history.jsonl", "summary.json")
+PREDICTIONS = "predictions.safetensors"
 
 
 def new_folder() -> str:
     """Choose where a run is written; that of a sweep agent finds its folder again."""
+    return folder_of_agent() or datetime.now().strftime(
+        f"runs/%Y-%m-%d/%H-%M-%S-{secrets.token_hex(4)}"
+    )
+
+
+def folder_of_agent() -> str | None:
+    """Name the folder of the run that a sweep agent has asked for, if one has."""
     sweep, run = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
-    if sweep and run:
-        return f"runs/{sweep}/{run}"
-    return datetime.now().strftime(f"runs/%Y-%m-%d/%H-%M-%S-{secrets.token_hex(4)}")
+    return f"runs/{sweep}/{run}" if sweep and run else None
+
+
+def comes_back(folder: Path) -> bool:
+    """Whether this is the folder of an agent's run that has begun before."""
+    agent = folder_of_agent()
+    return agent is not None and folder == Path(agent) and (folder / "config.yaml").exists()
 
 
 def refuse_unusable(path: str, setting: str) -> None:

@@ -4,6 +4,7 @@ config.yaml        the resolved configuration, written first
 environment.json   the machine, the versions and the code
 history.jsonl      a line for each epoch, written as it happens
 checkpoints/       the state at the end of an epoch: last, the one before, and the best
+predictions.safetensors  what the kept weights say of the test set, with some of its images
 summary.json       the result, written last
 """
 
@@ -12,8 +13,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
-import secrets
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -22,15 +21,16 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from nn.errors import Mistake, NotSaved
+from nn.predictions import Predictions
 from nn.state import Moment, State, UnlikeThis
 from nn.tracking import checkpoint
 from nn.tracking.files import lock, read_plain, write_whole
-from nn.tracking.history import History, first_lines
-from nn.tracking.places import FILES, short
+from nn.tracking.history import LONGEST, History, first_lines, parse
+from nn.tracking.places import FILES, PREDICTIONS, short
 from nn.tracking.plain import to_json, to_yaml
+from nn.tracking.saved import read_json
 
 CHECKPOINTS = ("last", "previous")
-LONGEST_HISTORY = 2**30
 PATIENCE = 10
 """Seconds from one warning of a disk that fails to the next."""
 
@@ -38,14 +38,20 @@ PATIENCE = 10
 class RunFolder:
     """A run's folder, in which this process alone is writing."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], again: bool = False) -> None:
-        self.path, self.config, self._begun = path, config, b""
+    def __init__(
+        self,
+        path: Path,
+        config: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        again: bool = False,
+    ) -> None:
+        self.path, self.config, self.environment, self._begun = path, config, environment, b""
         self._saved, self._warned = time.monotonic(), -math.inf
         self._lock = lock(path / ".lock")
         try:
             if again:
                 with suppress(FileNotFoundError):
-                    self._begun = read_plain(path, "history.jsonl", LONGEST_HISTORY)
+                    self._begun = read_plain(path, "history.jsonl", LONGEST)
             self.history = History(path / "history.jsonl")
         except BaseException:
             os.close(self._lock)
@@ -61,7 +67,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             if (path / "config.yaml").exists():
                 raise FileExistsError
-            folder = stack.enter_context(closing(cls(path, config)))
+            folder = stack.enter_context(closing(cls(path, config, environment)))
             folder.history.cut_back(b"")
             (path / "checkpoints").mkdir(exist_ok=True)
             write_whole(path / "environment.json", _lines(environment))
@@ -75,23 +81,19 @@ class RunFolder:
     def again(cls, path: Path, config: Mapping[str, Any]) -> Iterator[Self]:
         """Take up a run that has begun."""
         with _told(path):
-            folder = cls(path, config, again=True)
+            folder = cls(path, config, read_json(path, "environment.json"), again=True)
         with closing(folder):
             with _told(path):
                 (path / "checkpoints").mkdir(exist_ok=True)
-                (path / "summary.json").unlink(missing_ok=True)
+                for name in ("summary.json", PREDICTIONS):
+                    (path / name).unlink(missing_ok=True)
                 write_whole(path / "config.yaml", to_yaml(config).encode())
             yield folder
 
     @property
-    def run_id(self) -> str:
-        """The name of this run in W&B, which stays the same when it is taken up again."""
-        try:
-            environment = json.loads(read_plain(self.path, "environment.json", 2**20))
-            found = re.fullmatch(r"[\w-]{1,64}", environment["run_id"])
-        except (OSError, Mistake, ValueError, KeyError, TypeError):
-            found = None
-        return found[0] if found else secrets.token_hex(4)
+    def begun(self) -> list[dict[str, Any]]:
+        """The epochs that were there when this process began."""
+        return parse(self._begun)
 
     def close(self) -> None:
         """Let others write here again."""
@@ -115,6 +117,7 @@ class RunFolder:
                 break
         with _told(self.path):
             self.history.cut_back(begun)
+        self._begun = begun
         where = f"goes on after epoch {done}" if done else "starts over: there is no checkpoint"
         self._say(f"The run {where}.", sys.stdout)
         return done
@@ -148,6 +151,13 @@ class RunFolder:
             checkpoint.save(last, moment, previous)
         except OSError as error:
             self._warn("A checkpoint", error)
+
+    def keep(self, predictions: Predictions) -> None:
+        """Write what the kept weights predict."""
+        try:
+            checkpoint.save(self.path / PREDICTIONS, Moment(dict(predictions.arrays), {}))
+        except OSError as error:
+            self._warn(PREDICTIONS, error)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write what came of the run."""

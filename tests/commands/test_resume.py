@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.commands.wandb_file import of_type, wandb_records
 from tests.conftest import ROOT, Run, draws
 
 TRAIN = str(ROOT / "scripts/train.py")
@@ -160,15 +161,16 @@ def test_a_run_without_a_checkpoint_starts_over(workplace, unbroken):
     assert run.bits == expected.bits
 
 
-def test_a_resumed_run_is_tracked_under_the_same_name(workplace):
-    process = workplace.start(TRAIN, "tracking=offline", "epochs=100000", "hydra.run.dir=run")
+def test_a_run_resumed_offline_is_tracked_once_and_whole(workplace):
+    process = workplace.start(TRAIN, "tracking=offline", "epochs=1000", "hydra.run.dir=run")
     kill_after(process, workplace.path / "run/history.jsonl", 20, 0)
-    name = Run(workplace.path / "run").environment["run_id"]
-    process = workplace.start(TRAIN, "resume=run", "tracking=offline")
-    kill_after(process, workplace.path / "run/history.jsonl", 40, 0)
-    folders = list((workplace.path / "run/wandb").glob("offline-run-*"))
-    assert len(folders) == 2
-    assert all(folder.name.endswith(name) for folder in folders)
+    run = Run(workplace.path / "run")
+    done = workplace.run(TRAIN, "resume=run", "tracking=offline")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (workplace.path / "run/wandb").glob("offline-run-*")
+    assert folder.name.endswith(run.environment["run_id"])
+    rows = [item["item"] for item in of_type(wandb_records(workplace, folder), "history")]
+    assert [row["train/loss"] for row in rows] == [line["train/loss"] for line in run.history]
 
 
 def test_two_processes_cannot_train_into_one_folder(workplace):

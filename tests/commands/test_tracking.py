@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+
+from tests.commands.wandb_file import of_type, wandb_records
 
 
 @pytest.fixture
@@ -17,19 +17,9 @@ def tracked(workplace):
         done = workplace.train(*words, tracking=None, **environment)
         assert done.returncode == 0, done.stderr
         (folder,) = workplace.only_run.path.glob("wandb/offline-run-*")
-        wandb = str(Path(sys.executable).with_name("wandb"))
-        read = workplace.run("-c", CALL, wandb, "leet", "inspect", "--json", str(folder))
-        assert read.returncode == 0, read.stderr
-        return done, workplace.only_run, [json.loads(line) for line in read.stdout.splitlines()]
+        return done, workplace.only_run, wandb_records(workplace, folder)
 
     return start
-
-
-CALL = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
-
-
-def of_type(records, kind):
-    return [record[kind] for record in records if record["type"] == kind]
 
 
 def test_history_config_and_summary_are_mirrored(tracked):
@@ -82,6 +72,7 @@ def test_all_of_wandbs_folders_stay_inside_the_run(tracked, workplace, tmp_path)
         "config.yaml",
         "environment.json",
         "history.jsonl",
+        "predictions.safetensors",
         "summary.json",
         "wandb",
     }
@@ -94,7 +85,7 @@ def test_disabled_tracking_leaves_no_trace(workplace):
 
 
 def test_credentials_make_auto_mean_online():
-    from nn.tracking.mirror import Tracking
+    from nn.tracking.settings import Tracking
 
     assert Tracking().mode_here == "offline"
 
@@ -104,14 +95,14 @@ def test_credentials_make_auto_mean_online():
     [("WANDB_API_KEY", "x" * 40), ("WANDB_SWEEP_ID", "abc"), ("WANDB_MODE", "online")],
 )
 def test_auto_goes_online_where_w_and_b_can_be_reached(monkeypatch, name, value):
-    from nn.tracking.mirror import Tracking
+    from nn.tracking.settings import Tracking
 
     monkeypatch.setenv(name, value)
     assert Tracking().mode_here == "online"
 
 
 def test_auto_finds_the_key_that_wandb_login_left(tmp_path, monkeypatch):
-    from nn.tracking.mirror import Tracking
+    from nn.tracking.settings import Tracking
 
     file = tmp_path / "netrc"
     file.write_text("machine api.wandb.ai\n  login user\n  password " + "x" * 40 + "\n")

@@ -1,0 +1,85 @@
+"""Where in Weights & Biases a run belongs, and how much of it is sent there."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nn.errors import Mistake, require
+
+MODES = ("auto", "online", "offline", "disabled")
+ENVIRONMENT = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline"}
+"""The words of WANDB_MODE, beside disabled."""
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """What conf/tracking/ sets."""
+
+    mode: str = "auto"
+    project: str | None = None
+    entity: str | None = None
+    name: str | None = None
+    group: str | None = None
+    job_type: str | None = None
+    tags: list[str] = field(default_factory=list)
+    notes: str | None = None
+    every: int | None = 10
+    images: int = 16
+    artifacts: bool = True
+    preemptible: bool = False
+    wait: float = 300.0
+
+    def __post_init__(self) -> None:
+        require(self.mode in MODES, "mode", self.mode, "one of " + ", ".join(MODES))
+        project = self.project
+        usable = project is None or (len(project) <= 128 and not set(project) & set("/\\#?%:"))
+        require(usable, "project", project, "at most 128 characters, none of them / \\ # ? % :")
+        fitting = all(1 <= len(tag) <= 64 for tag in self.tags)
+        require(fitting, "tags", self.tags, "a list of tags of 1 to 64 characters")
+        sparse = self.every is None or self.every >= 1
+        require(sparse, "every", self.every, "a whole number, at least 1, or null")
+        require(0 <= self.images <= 100, "images", self.images, "a whole number from 0 to 100")
+        require(self.wait > 0, "wait", self.wait, "a number of seconds above 0")
+
+    @property
+    def mode_here(self) -> str:
+        """What `auto` means on this machine; `online` is refused without credentials."""
+        if self.mode == "auto":
+            wanted = os.environ.get("WANDB_MODE")
+            if not wanted:
+                return "online" if "WANDB_SWEEP_ID" in os.environ or _credentials() else "offline"
+            if wanted not in (*ENVIRONMENT, "disabled"):
+                raise Mistake(f"WANDB_MODE={wanted}: it must be online, offline or disabled.")
+            return ENVIRONMENT.get(wanted, wanted)
+        if self.mode == "online":
+            require_credentials("tracking=online", " or choose tracking=offline")
+        return self.mode
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is written."""
+        _ = self.mode_here
+
+
+def require_credentials(wanted: str, otherwise: str = "") -> None:
+    """Refuse what needs an account where there is none."""
+    if not _credentials():
+        raise Mistake(
+            f"{wanted}: there are no W&B credentials here; run wandb login, "
+            f"{'' if otherwise else 'or '}set WANDB_API_KEY{',' if otherwise else ''}{otherwise}."
+        )
+
+
+def _credentials() -> bool:
+    """Find an API key where wandb looks for one, without importing it."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
+        return netrc.netrc(path).authenticators(host) is not None
+    except (OSError, ValueError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,80 @@
+"""Run folders become runs in Weights & Biases, whatever was or was not sent when they ran."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from nn.errors import Mistake, NotSaved
+from nn.tracking.environment import BELONGING
+from nn.tracking.files import lock
+from nn.tracking.mirror import Mirror
+from nn.tracking.places import short
+from nn.tracking.saved import Saved, runs_in
+from nn.tracking.settings import Tracking, require_credentials
+
+
+def upload(folders: list[Path]) -> int:
+    """Upload all runs in some folders, and say where each is; give the exit status."""
+    runs = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise Mistake(f"{folder}: there is no such folder.")
+        found = runs_in(folder)
+        if not found:
+            raise Mistake(f"{folder}: there is no run in this folder.")
+        runs += [(saved, _tracking(saved)) for saved in map(Saved.read, found)]
+    require_credentials("upload.py")
+    status = 0
+    for saved, tracking in runs:
+        try:
+            print(f"{short(saved.path)}: {_upload(saved, tracking)}", flush=True)
+        except NotSaved as error:
+            print(f"{short(saved.path)}: {error}", flush=True)
+            status = 1
+    return status
+
+
+def _upload(saved: Saved, tracking: Tracking) -> str:
+    """Upload one run, in which nobody may be training meanwhile."""
+    held = lock(saved.path / ".lock")
+    try:
+        with _belonging(saved.environment.get("belongs", {})), TemporaryDirectory() as aside:
+            mirror = Mirror(
+                tracking, saved.path, saved.config, saved.environment, saved.class_names
+            )
+            return mirror.copy(saved, Path(aside))
+    except Mistake:
+        raise
+    except Exception as error:
+        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        raise NotSaved(f"W&B did not take all of it, so upload it again: {reason}") from None
+    finally:
+        os.close(held)
+
+
+def _tracking(saved: Saved) -> Tracking:
+    """Read where a run belongs; it is going there now, wherever it was kept before."""
+    given = saved.config.get("tracking")
+    known = Tracking.__annotations__
+    try:
+        kept = {key: value for key, value in dict(given or {}).items() if key in known}
+        return Tracking(**(kept | {"mode": "online"}))
+    except (TypeError, ValueError) as error:
+        raise Mistake(f"{saved.path}/config.yaml: tracking is damaged: {error}") from None
+
+
+@contextmanager
+def _belonging(variables: Mapping[str, Any]) -> Iterator[None]:
+    """Let W&B know what it knew when the run began."""
+    before = dict(os.environ)
+    os.environ.update({name: str(variables[name]) for name in BELONGING if name in variables})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
