@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ class KeptWeights:
         self.keep_best, self.patience = keep_best, patience
         self.best: Epoch | None = None
         self.epoch: Epoch | None = None
+        self.lowest_loss, self.highest_accuracy = math.inf, -math.inf
         self.arrays: dict[str, Array] = {}
         if keep_best:
             self.arrays = {name: array.copy() for name, array in network.arrays.items()}
@@ -27,6 +29,9 @@ class KeptWeights:
     def see(self, epoch: Epoch) -> None:
         """Take note of an epoch, and of its weights if they are the ones to keep."""
         improved = epoch.val is not None and (self.best is None or epoch.rank < self.best.rank)
+        if epoch.val:
+            self.lowest_loss = min(self.lowest_loss, epoch.val.loss)
+            self.highest_accuracy = max(self.highest_accuracy, epoch.val.accuracy)
         if improved:
             self.best = epoch
         if improved or not self.keep_best:
@@ -53,6 +58,8 @@ class KeptWeights:
         return {
             "best": self.best and self.best.plain(),
             "epoch": self.epoch and self.epoch.plain(),
+            "lowest_loss": self.lowest_loss if self.best else None,
+            "highest_accuracy": self.highest_accuracy if self.best else None,
         }
 
     def put_back(self, facts: Mapping[str, Any]) -> None:
@@ -60,3 +67,6 @@ class KeptWeights:
         self.best, self.epoch = (
             facts[name] and Epoch.from_plain(facts[name]) for name in ("best", "epoch")
         )
+        if self.best:
+            self.lowest_loss = float(facts["lowest_loss"])
+            self.highest_accuracy = float(facts["highest_accuracy"])

@@ -105,7 +105,7 @@ def _last_hidden(network: Network, samples: Samples, chosen: Counts) -> Array:
     raw, dtype = samples.raw[chosen], network.parameters.values.dtype
     x: Array = samples.scale.apply(raw, np.empty(raw.shape, dtype))
     for layer in network.layers[:-1]:
-        x = layer.forward(x, training=False)
+        x = layer.forward(x, False)
     return np.ascontiguousarray(x.reshape(len(chosen), -1))
 
 

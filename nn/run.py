@@ -133,9 +133,9 @@ class Run:
                 if epoch.finite:
                     kept.see(epoch)
                     self.state.keep(epoch.number, self.elapsed, self.folder.history.facts)
+                self.mirror.log(record)
             if self.folder.due:
                 self.folder.save(self.state, experiment.dataset.sha256)
-            self.mirror.log(record)
             self.display.epoch(epoch)
             if self.profile:
                 self.profile.see(epoch)
@@ -247,6 +247,8 @@ def _summary(status: str, experiment: Experiment, epochs: int, seconds: float) -
         "val/accuracy": val.accuracy if val else None,
         "val/loss": val.loss if val else None,
         "best/epoch": kept.best.number if kept.best else None,
+        "best/val/loss": kept.lowest_loss if kept.best else None,
+        "best/val/accuracy": kept.highest_accuracy if kept.best else None,
         "epochs": epochs,
         "parameters": len(experiment.network.parameters),
         "weights/sha256": experiment.network.digest(),

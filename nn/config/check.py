@@ -113,9 +113,10 @@ def _leave(error: Exception) -> None:
 
 def refuse(told: str) -> int:
     """Tell a mistake, to a sweep agent's server too, and give the exit status."""
-    print(told, file=sys.stderr)
     if folder_of_agent():
         report_refusal(told)
+    else:
+        print(told, file=sys.stderr)
     return 2
 
 

@@ -8,19 +8,22 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from queue import SimpleQueue
 from shutil import copyfile, rmtree
 from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from nn.errors import NotSaved
 from nn.knobs import KNOBS
 from nn.predictions import Predictions
 from nn.tracking import exhibits
-from nn.tracking.environment import run_id
+from nn.tracking.environment import BELONGING, run_id
 from nn.tracking.places import short
 from nn.tracking.saved import Saved
 from nn.tracking.settings import Tracking
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 MOMENT = 1.0
 """Seconds that W&B may take to be told of an end by a signal."""
+ARRIVAL = 20.0
+"""Seconds that W&B may take to show what has been uploaded."""
 FILES = {"config.yaml": "settings.yaml", "environment.json": "environment.json"}
 """Files of a run folder that go along, and their names there; W&B has a config.yaml of its own."""
 STOPPED = 255
@@ -49,8 +54,11 @@ class Mirror:
     ) -> None:
         self.tracking, self.config, self.names = tracking, config, names
         self.folder, self.environment = folder, environment
-        self.mode = tracking.mode_here
+        self.id, self.mode = run_id(environment), tracking.mode_here
         self._run: Run | None = None
+        self._warned = False
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._sender = Thread(target=self._send, daemon=True)
 
     def open(self, begun: Iterable[Mapping[str, Any]] = (), resume: bool = False) -> None:
         """Begin the run in W&B; if it cannot be reached, in a file to be uploaded later.
@@ -58,7 +66,7 @@ class Mirror:
         What had begun before is sent as far as W&B does not have it.
         """
         if self.mode == "online":
-            self._run = self._safely(lambda: self._open(resume=resume), "keeps the run offline")
+            self._run = self._safely(lambda: self._open(resume=resume), "the run stays offline")
             if self._run is None:
                 self._safely(_forget)
                 self.mode = "offline"
@@ -68,29 +76,27 @@ class Mirror:
             self._run = self._safely(self._open)
         run = self._run
         if run:
-            self._safely(lambda: self._catch_up(run, begun))
+            self._calls.put(lambda: self._catch_up(run, begun))
+            self._sender.start()
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Send an epoch's line of history."""
+        """Send an epoch's line of history, as soon as what came before is sent."""
         run = self._run
         if run:
-            self._safely(lambda: self._log(run, record))
+            self._calls.put(lambda: self._log(run, record))
 
     def finish(self, summary: Mapping[str, Any], predictions: Predictions | None) -> str | None:
         """Send the result, end the run, and tell where it is to be found."""
         run = self._run
         if run is None:
             return None
-        place, stopped = self._place(run), summary["status"] == "interrupted"
-        later = f"does not have everything; python scripts/upload.py {short(self.folder)} sends it"
-        ending = Thread(
-            target=self._safely,
-            args=(lambda: self._close(run, summary, predictions), later),
-            daemon=True,
-        )
-        ending.start()
-        ending.join(MOMENT if stopped else None)
-        return place
+        self._calls.put(lambda: self._close(run, summary, predictions))
+        self._calls.put(None)
+        stopped = summary["status"] == "interrupted"
+        self._sender.join(MOMENT if stopped else self.tracking.wait + MOMENT)
+        if self._sender.is_alive() and not stopped:
+            self._warn(f"not done within {self.tracking.wait:g} s", self._remedy)
+        return self._place(run)
 
     def copy(self, saved: Saved, aside: Path) -> str:
         """Make a whole run in W&B of one that has ended; whatever goes wrong is an error.
@@ -102,15 +108,20 @@ class Mirror:
             self._log(self._run, record)
         missing = {"status": "crashed", "epochs": len(saved.history)}
         self._close(self._run, saved.summary or missing, saved.predictions)
-        return self._place(self._run)
+        if saved.history:
+            _wait_for(self._run.path, saved.history[-1]["epoch"])
+        return str(self._run.url)
 
     def _open(self, place: Path | None = None, resume: bool = False) -> Run:
+        tracking, wandb = self.tracking, _wandb()
         place = place or self.folder
         for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
             os.environ[variable] = str(place.absolute() / "wandb")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        tracking, wandb = self.tracking, _wandb()
+        os.environ.setdefault("WANDB_SILENT", "true")
         timeout = float(os.environ.get("WANDB_INIT_TIMEOUT", "30"))
+        for name, value in self._belongs.items():
+            os.environ.setdefault(name, value)
         run: Run = wandb.init(
             mode=self.mode,
             dir=place,
@@ -122,12 +133,12 @@ class Mirror:
             tags=tracking.tags or None,
             notes=tracking.notes,
             config=mirrored(self.config) | self.environment.get("swept", {}),
-            id=run_id(self.environment),
+            id=self.id,
             resume="allow" if resume else None,
             reinit="finish_previous",
             settings=wandb.Settings(
-                silent=True,
                 console="off",
+                git_commit=self.environment.get("git", {}).get("commit"),
                 init_timeout=timeout,
                 finish_timeout=tracking.wait,
                 finish_timeout_raises=True,
@@ -137,8 +148,14 @@ class Mirror:
         run.define_metric("epoch")
         run.define_metric("*", step_metric="epoch")
         for name, there in FILES.items():
-            copyfile(self.folder / name, Path(run.dir) / there)
+            copied = copyfile(self.folder / name, Path(run.dir) / there)
+            run.save(copied, run.dir, "end")
         return run
+
+    def _send(self) -> None:
+        """Do what is asked for in its turn, while the training goes on."""
+        while self._run and (call := self._calls.get()):
+            self._safely(call, self._remedy)
 
     def _catch_up(self, run: Run, begun: Iterable[Mapping[str, Any]]) -> None:
         """Send what W&B does not have yet."""
@@ -151,7 +168,7 @@ class Mirror:
         content = {key: value for key, value in record.items() if value is not None}
         confusion = content.pop("val/confusion_matrix", None)
         if confusion:
-            content |= self._confusion("val", confusion)
+            content["val/confusion_matrix"] = self._chart("val", confusion)
         run.log(content, step=record["epoch"])
 
     def _close(self, run: Run, summary: Mapping[str, Any], predictions: Predictions | None) -> None:
@@ -159,8 +176,14 @@ class Mirror:
         shown: dict[str, Any] = {}
         if "precision" in summary:
             part = "test" if summary["test/accuracy"] is not None else "val"
-            shown = self._confusion(part, summary["confusion_matrix"])
-            shown[f"{part}/classes"] = self._table(exhibits.class_scores(summary, self.names))
+            confusion = summary["confusion_matrix"]
+            shown = {
+                f"{part}/confusion_matrix": self._chart(part, confusion),
+                f"{part}/confusion_counts": _table(
+                    exhibits.confusion_counts(confusion, self.names)
+                ),
+                f"{part}/classes": _table(exhibits.class_scores(summary, self.names)),
+            }
         if predictions and predictions.drawable:
             shown |= self._examples(predictions)
         if shown:
@@ -171,19 +194,17 @@ class Mirror:
             self._keep_model(run, summary)
         if summary["status"] == "interrupted" and self.tracking.preemptible:
             run.mark_preempting()
-        run.finish(_exit_code(summary["status"]))
+        run.finish(self._exit_code(summary["status"]))
 
-    def _confusion(self, part: str, confusion: Sequence[Sequence[int]]) -> dict[str, Any]:
-        """Make W&B's own chart, and the counts as a table."""
+    def _chart(self, part: str, confusion: Sequence[Sequence[int]]) -> Any:
+        """Make W&B's own confusion matrix, of counts."""
         cells = exhibits.confusion_cells(confusion, self.names)
-        chart = _wandb().plot_table(
+        return _wandb().plot_table(
             "wandb/confusion_matrix/v1",
-            self._table(cells),
+            _table(cells),
             {column: column for column in cells.columns},
             {"title": f"Confusion matrix ({part})"},
         )
-        counts = self._table(exhibits.confusion_counts(confusion, self.names))
-        return {f"{part}/confusion_matrix": chart, f"{part}/confusion_counts": counts}
 
     def _examples(self, predictions: Predictions) -> dict[str, Any]:
         wandb, most = _wandb(), self.tracking.images
@@ -208,24 +229,43 @@ class Mirror:
         model.add_file(str(file), "model.safetensors", skip_cache=True, policy="mutable")
         run.log_artifact(model, aliases=["latest", "best"] if best else ["latest"])
 
-    @staticmethod
-    def _table(table: exhibits.Table) -> Any:
-        return _wandb().Table(columns=table.columns, data=table.rows)
+    @property
+    def _belongs(self) -> dict[str, str]:
+        """What W&B's variables said when the run began, of a sweep agent above all."""
+        given = self.environment.get("belongs", {})
+        known = {name: str(given[name]) for name in BELONGING if name in given}
+        # in a sweep wandb takes the run's id from nowhere else
+        return known | ({"WANDB_RUN_ID": self.id} if "WANDB_SWEEP_ID" in known else {})
+
+    def _exit_code(self, status: str) -> int:
+        """Say it as W&B understands it; a sweep is to learn from what diverged, too."""
+        if status == "interrupted":
+            return STOPPED
+        fine = status in ("finished", "pruned")
+        return 0 if fine or (status == "diverged" and "WANDB_SWEEP_ID" in self._belongs) else 1
+
+    @property
+    def _remedy(self) -> str:
+        return f"python scripts/upload.py {short(self.folder)} uploads it"
 
     def _place(self, run: Run) -> str:
         if self.mode == "online":
             return f"W&B: {run.url}"
         return f"W&B: offline; to upload the run: wandb sync {short(run.settings.sync_dir)}"
 
-    def _safely(self, call: Callable[[], Any], then: str = "is left out of the rest") -> Any:
+    def _safely(self, call: Callable[[], Any], remedy: str = "it has no copy in W&B") -> Any:
+        """Do something with W&B; if that fails, let go of the run there."""
         try:
             return call()
         except Exception as error:
             self._run = None
-            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-            print(
-                f"W&B failed and {then}; the run folder has everything: {reason}", file=sys.stderr
-            )
+            self._warn(str(error).strip().split("\n", 1)[0] or type(error).__name__, remedy)
+
+    def _warn(self, reason: str, remedy: str) -> None:
+        if not self._warned:
+            self._warned = True
+            told = f"W&B failed ({reason}); the run folder has everything, and {remedy}."
+            print(told, file=sys.stderr)
 
 
 def _wandb() -> Any:
@@ -240,23 +280,32 @@ def _wandb() -> Any:
     return wandb
 
 
+def _table(table: exhibits.Table) -> Any:
+    return _wandb().Table(columns=table.columns, data=table.rows)
+
+
+def _wait_for(path: str, epoch: int) -> None:
+    """Wait until W&B shows a run's last epoch; what it refuses, its client does not tell."""
+    until = time.monotonic() + ARRIVAL
+    while _wandb().Api().run(path).lastHistoryStep < epoch:
+        if time.monotonic() > until:
+            raise NotSaved(f"W&B does not show epoch {epoch} of {path}")
+        time.sleep(1)
+
+
 def report_refusal(sentence: str) -> None:
-    """Tell W&B of a sweep agent's trial that cannot begin, so that it counts as failed."""
-    with suppress(Exception), TemporaryDirectory() as aside:
-        os.environ["WANDB_DATA_DIR"] = aside
-        settings = {"silent": True, "init_timeout": 30.0, "finish_timeout": 30.0}
-        with _wandb().init(dir=aside, resume="allow", settings=settings) as run:
-            print(sentence, file=sys.stderr)
-            run.summary.update({"status": "refused", "reason": sentence})
-            run.finish(2)
-
-
-def _exit_code(status: str) -> int:
-    """Say it as W&B understands it; a sweep is to learn from what diverged, too."""
-    if status == "interrupted":
-        return STOPPED
-    fine = status in ("finished", "pruned")
-    return 0 if fine or (status == "diverged" and "WANDB_SWEEP_ID" in os.environ) else 1
+    """Tell why a sweep agent's trial cannot begin, W&B too, so that it counts as failed there."""
+    run = None
+    with TemporaryDirectory() as aside:
+        os.environ |= {"WANDB_DATA_DIR": aside, "WANDB_SILENT": "true"}
+        settings = {"init_timeout": 30.0, "finish_timeout": 30.0}
+        with suppress(Exception):
+            run = _wandb().init(dir=aside, resume="allow", settings=settings)
+        print(sentence, file=sys.stderr)  # which W&B takes into its log
+        if run:
+            with suppress(Exception):
+                run.summary.update({"status": "refused", "reason": sentence})
+                run.finish(2)
 
 
 def _forget() -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from nn.errors import Mistake, NotSaved
-from nn.tracking.environment import BELONGING
 from nn.tracking.files import lock
 from nn.tracking.mirror import Mirror
 from nn.tracking.places import short
@@ -43,7 +41,7 @@ def _upload(saved: Saved, tracking: Tracking) -> str:
     """Upload one run, in which nobody may be training meanwhile."""
     held = lock(saved.path / ".lock")
     try:
-        with _belonging(saved.environment.get("belongs", {})), TemporaryDirectory() as aside:
+        with _apart(), TemporaryDirectory() as aside:
             mirror = Mirror(
                 tracking, saved.path, saved.config, saved.environment, saved.class_names
             )
@@ -69,10 +67,9 @@ def _tracking(saved: Saved) -> Tracking:
 
 
 @contextmanager
-def _belonging(variables: Mapping[str, Any]) -> Iterator[None]:
-    """Let W&B know what it knew when the run began."""
+def _apart() -> Iterator[None]:
+    """Let nothing that one run sets in the environment reach the next."""
     before = dict(os.environ)
-    os.environ.update({name: str(variables[name]) for name in BELONGING if name in variables})
     try:
         yield
     finally:

@@ -1,0 +1,89 @@
+"""Artifacts: collections of versions, told apart by their digests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.loopback.runs import now
+
+
+@dataclass
+class Version:
+    """A version of an artifact, pending until all its files are there."""
+
+    id: str
+    collection: Collection
+    digest: str
+    client_id: str | None = None
+    run: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    wanted: list[str] = field(default_factory=list)
+    """The aliases that it gets as soon as it is complete."""
+    tags: list[str] = field(default_factory=list)
+    history_step: int | None = None
+    manifest: bytes = b""
+    files: dict[str, bytes] = field(default_factory=dict)
+    index: int | None = None
+    """Its number in the collection; none while it is pending."""
+    created: str = field(default_factory=now)
+
+    @property
+    def state(self) -> str:
+        return "PENDING" if self.index is None else "COMMITTED"
+
+    @property
+    def aliases(self) -> list[str]:
+        aliases = self.collection.aliases
+        return [alias for alias, index in aliases.items() if index == self.index]
+
+
+@dataclass
+class Collection:
+    """An artifact by name: its versions in order."""
+
+    id: str
+    name: str
+    type: str
+    project: str
+    all: list[Version] = field(default_factory=list)
+    """Pending versions too."""
+    aliases: dict[str, int] = field(default_factory=dict)
+    created: str = field(default_factory=now)
+
+    @property
+    def versions(self) -> list[Version]:
+        """The versions that are complete, v0 first."""
+        complete = (version for version in self.all if version.index is not None)
+        return sorted(complete, key=lambda version: version.index or 0)
+
+    def find(self, alias: str) -> Version | None:
+        """The version of this alias, number (v0) or digest."""
+        for version in self.versions:
+            if alias in (f"v{version.index}", version.digest, *version.aliases):
+                return version
+        return None
+
+    def of_digest(self, digest: str) -> Version | None:
+        return next((each for each in self.versions if each.digest == digest), None)
+
+    def name_it(self, version: Version, aliases: Sequence[Mapping[str, str]]) -> None:
+        """Give a version aliases: those for this collection, now or when it is complete."""
+        named = [each["alias"] for each in aliases if each["artifactCollectionName"] == self.name]
+        version.wanted += named
+        if version.index is not None:
+            self._move(version)
+
+    def commit(self, version: Version) -> None:
+        """Make a version complete."""
+        if version.index is None:
+            version.index = len(self.versions)
+            version.wanted.append("latest")
+        self._move(version)
+
+    def _move(self, version: Version) -> None:
+        assert version.index is not None
+        self.aliases |= dict.fromkeys(version.wanted, version.index)
+        version.wanted = []

@@ -1,0 +1,68 @@
+"""How a server misbehaves when a test tells it to."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+
+
+@dataclass
+class Fault:
+    """What happens to requests whose label matches: so many times, for so many seconds from the
+    first of them on, or until it is ended.
+
+    A label is the name of a GraphQL operation (`UpsertBucket`), or method and path
+    (`POST /files/me/work/abc/file_stream`). `delay` waits, `drop` breaks the connection, and
+    `status` answers so; each of them alone or together. With `carried_out` the request is
+    carried out before its answer is spoiled: what was sent arrived, and the client cannot know.
+    """
+
+    match: str = ""
+    status: int | None = None
+    message: str = "the server was told to fail"
+    retry_after: int | None = None
+    delay: float = 0.0
+    drop: bool = False
+    carried_out: bool = False
+    times: int | None = None
+    seconds: float | None = None
+    hits: int = 0
+    ended: bool = False
+    began: float | None = None
+
+    def strikes(self, label: str) -> bool:
+        """Say whether this request is met, and count it."""
+        if self.ended or not re.search(self.match, label):
+            return False
+        if self.began is None:
+            self.began = time.monotonic()
+        if self.times is not None and self.hits >= self.times:
+            return False
+        if self.seconds is not None and time.monotonic() > self.began + self.seconds:
+            return False
+        self.hits += 1
+        return True
+
+    def end(self) -> None:
+        self.ended = True
+
+    def __enter__(self) -> Fault:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+    @property
+    def body(self) -> bytes:
+        return errors(self.message)
+
+
+def errors(message: str) -> bytes:
+    """Write an error in W&B's form."""
+    return json.dumps({"errors": [{"message": message}], "data": None}).encode()
