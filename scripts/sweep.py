@@ -29,6 +29,7 @@ def main() -> int:
                 words.count,
                 words.workers,
                 words.seed,
+                words.sampler,
                 name,
                 folder,
                 words.resume,
@@ -52,6 +53,11 @@ def parsed() -> argparse.Namespace:
         "--workers", type=at_least(1), default=cores, help="processes (one for each core)"
     )
     parser.add_argument("--seed", type=at_least(0), help="of the search (0)")
+    parser.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="of method: bayes: gp, tpe, cmaes, random, qmc or optuna-gp (gp, a Gaussian process)",
+    )
     parser.add_argument("--name", type=name, help="of the sweep (the file's)")
     parser.add_argument("--output", type=Path, help="its folder (runs/sweeps/NAME)")
     parser.add_argument("--resume", action="store_true", help="go on with a sweep that was stopped")

@@ -140,6 +140,10 @@ class IntUniform(_Range):
         """Equal parts."""
         return min(self.min + int(share * (self.max - self.min + 1)), self.max)
 
+    def unrounded(self, share: float) -> float:
+        """Around the middle of each part stands the whole number."""
+        return self.min - 0.5 + share * (self.max - self.min + 1)
+
     def values_in_order(self) -> list[Any]:
         """From the smallest to the largest."""
         return list(range(self.min, self.max + 1))
@@ -231,7 +235,7 @@ class Beta(Distribution):
         return float(beta.ppf(share, self.a, self.b))
 
 
-class _Quantized(Distribution):
+class Quantized(Distribution):
     """Rounded to multiples of q, which are whole numbers if q is one."""
 
     q: Whole | Finite = 1.0
@@ -259,7 +263,7 @@ class _Quantized(Distribution):
         return multiple
 
 
-class QUniform(_Quantized, Uniform):
+class QUniform(Quantized, Uniform):
     """Uniform, rounded."""
 
     discrete: ClassVar[bool] = True
@@ -281,23 +285,23 @@ class QUniform(_Quantized, Uniform):
         return self.at(0.0), self.at(1.0)
 
 
-class QLogUniform(_Quantized, LogUniform):
+class QLogUniform(Quantized, LogUniform):
     """Log-uniform, rounded."""
 
 
-class QLogUniformValues(_Quantized, LogUniformValues):
+class QLogUniformValues(Quantized, LogUniformValues):
     """Log-uniform between values, rounded."""
 
 
-class QNormal(_Quantized, Normal):
+class QNormal(Quantized, Normal):
     """Normal, rounded."""
 
 
-class QLogNormal(_Quantized, LogNormal):
+class QLogNormal(Quantized, LogNormal):
     """Log-normal, rounded."""
 
 
-class QBeta(_Quantized, Beta):
+class QBeta(Quantized, Beta):
     """Beta, rounded."""
 
 

@@ -65,13 +65,19 @@ class Space:
         return point
 
     def known_to_optuna(self, point: Point) -> dict[str, Any]:
-        """Write a point as Optuna keeps it: what is no number as the text of a command line."""
-        return {
-            name: as_typed(point[name])
-            if isinstance(each, CategoricalDistribution)
-            else point[name]
-            for name, each in self.optuna.items()
-        }
+        """Write a point as Optuna keeps it: what is no number as the text of a command line.
+
+        Rounding may have led out of a range, which Optuna does not let a value leave.
+        """
+        known = {}
+        for name, each in self.optuna.items():
+            value = point[name]
+            if isinstance(each, CategoricalDistribution):
+                value = as_typed(value)
+            elif isinstance(each, FloatDistribution):
+                value = min(max(value, each.low), each.high)
+            known[name] = value
+        return known
 
     def from_optuna(self, known: Mapping[str, Any]) -> Point:
         """Read a point that Optuna has kept or proposed."""

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import JournalStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from nn.sweeps import samplers
 from nn.sweeps.journal import journal
 from nn.sweeps.schema import Metric, Sweep
 from nn.sweeps.space import Point, Space
@@ -63,20 +64,21 @@ class Drawn(BaseSampler):
 class Trials:
     """A sweep's trials and what came of them, kept in its folder."""
 
-    def __init__(self, sweep: Sweep, folder: Path, seed: int) -> None:
+    def __init__(self, sweep: Sweep, folder: Path, seed: int, sampler: str | None = None) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.sweep, self.folder, self.space = sweep, folder, Space(sweep.parameters)
         self.grid = self.space.grid() if sweep.method == "grid" else None
-        sampler: BaseSampler = Drawn(self.space, seed, self.grid)
-        if sweep.method == "bayes":
-            sampler = TPESampler(seed=seed, multivariate=True, constant_liar=True)
         self.study = optuna.create_study(
             storage=JournalStorage(journal(folder / "study.log")),
-            sampler=sampler,
             study_name=STUDY,
             direction=sweep.metric.goal if sweep.metric else "minimize",
             load_if_exists=True,
         )
+        if sweep.method == "bayes":
+            begun = len(self.all)
+            self.study.sampler = samplers.made(sampler or samplers.GP, self.space, seed, begun)
+        else:
+            self.study.sampler = Drawn(self.space, seed, self.grid)
         for trial in self.all:
             if trial.params.keys() != self.space.optuna.keys():
                 self._complete(trial)

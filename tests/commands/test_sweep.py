@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import pty
 import random
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nn.errors import Mistake
+from nn.sweeps import samplers
 from tests.conftest import ROOT, Run, draws
 
 SWEEP = str(ROOT / "scripts/sweep.py")
@@ -118,6 +121,45 @@ def test_one_worker_and_a_seed_give_the_same_trials_by_bayes(workplace, sweep):
         words = ["--count", "12", "--workers", "1", "--seed", "3", "--name", name]
         sweep({**SMALL, "method": "bayes"}, *words, *QUICK)
     assert points(folder(workplace, "one")) == points(folder(workplace, "two"))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_another_sampler_is_kept_when_the_sweep_goes_on(workplace, sweep, sampler):
+    bayes = {**SMALL, "method": "bayes"}
+    done = sweep(bayes, "--sampler", sampler, "--count", "2", "--workers", "1", *QUICK)
+    assert done.stderr == ""
+    settings = json.loads((folder(workplace).path / "settings.json").read_text())
+    assert settings["sampler"] == sampler
+    done = sweep(bayes, "--resume", "--sampler", "gp", status=2)
+    assert done.stderr == f"--sampler=gp: this sweep began with {sampler}.\n"
+    sweep(bayes, "--resume", "--count", "4", "--workers", "1")
+    tried = points(folder(workplace))
+    assert len(set(tried)) == len(tried) == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "sampler", "sentence"),
+    [
+        ("random", "tpe", "--sampler=tpe: only method: bayes takes one, not method: random."),
+        ("grid", "gp", "--sampler=gp: only method: bayes takes one, not method: grid."),
+        ("bayes", "tpo", "--sampler=tpo: there is no such sampler; did you mean tpe?"),
+        ("bayes", "?", "--sampler=?: there is no such sampler; there is gp, tpe, cmaes, random,"),
+    ],
+)
+def test_a_sampler_that_cannot_be_is_refused(workplace, sweep, method, sampler, sentence):
+    few = {"depth": {"values": [1, 2]}}
+    words = ["--sampler", sampler, *QUICK]
+    done = sweep({**SMALL, "method": method, "parameters": few}, *words, status=2)
+    assert done.stderr.startswith(sentence)
+    assert len(done.stderr.splitlines()) == 1
+    assert not (workplace.path / "runs").exists()
+
+
+def test_a_sampler_whose_package_is_missing_is_refused(monkeypatch):
+    monkeypatch.setattr(samplers, "find_spec", lambda name: None)
+    for sampler, package in (("cmaes", "cmaes"), ("optuna-gp", "torch")):
+        with pytest.raises(Mistake, match=f"{sampler} needs {package}, which is not installed"):
+            samplers.checked(sampler, "bayes")
 
 
 def test_a_grid_ends_when_it_is_done_and_tries_each_point_once(workplace, sweep):
