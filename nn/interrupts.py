@@ -47,6 +47,17 @@ class Interrupts:
             if self._waiting and not self._held:
                 self._raise()
 
+    @contextmanager
+    def let_in(self) -> Iterator[None]:
+        """Be open to signals for a while within what holds them off."""
+        held, self._held = self._held, 0
+        try:
+            if self._waiting:
+                self._raise()
+            yield
+        finally:
+            self._held = held
+
     def _raise(self) -> None:
         number, self._waiting = self._waiting, 0
         raise Stopped(number)

@@ -15,8 +15,9 @@ def main() -> int:
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     words = parsed()
-    from nn.errors import Mistake
-    from nn.sweeps.run import Wanted, check, run
+    from nn.errors import Mistake, NotSaved
+    from nn.sweeps.run import check, run
+    from nn.sweeps.wanted import Wanted
 
     name = words.name or words.file.stem
     folder = words.output or Path("runs/sweeps") / name
@@ -33,12 +34,14 @@ def main() -> int:
                 name,
                 folder,
                 words.resume,
+                words.storage,
+                words.grace,
                 tuple(words.overrides),
             )
         )
-    except Mistake as mistake:
-        print(mistake, file=sys.stderr)
-        return 2
+    except (Mistake, NotSaved) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, Mistake) else 1
     return 0
 
 
@@ -61,6 +64,17 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--name", type=name, help="of the sweep (the file's)")
     parser.add_argument("--output", type=Path, help="its folder (runs/sweeps/NAME)")
     parser.add_argument("--resume", action="store_true", help="go on with a sweep that was stopped")
+    parser.add_argument(
+        "--storage",
+        metavar="PLACE",
+        help="shared with other machines: postgresql://USER@HOST/DATABASE, or a file",
+    )
+    parser.add_argument(
+        "--grace",
+        type=seconds,
+        default=60.0,
+        help="seconds without a sign of life after which another machine counts as gone (60)",
+    )
     parser.add_argument("--check", action="store_true", help="only say what is wrong with the file")
     words = parser.parse_intermixed_args()
     for word in words.overrides:
@@ -78,6 +92,17 @@ def at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return whole
+
+
+def seconds(text: str) -> float:
+    """Take a duration."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= 10**6:
+        raise argparse.ArgumentTypeError(f"{text} must be a number of seconds, at least 1")
+    return value
 
 
 def name(text: str) -> str:

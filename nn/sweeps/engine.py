@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,11 +13,13 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from nn.errors import Mistake
-from nn.sweeps import hyperband
+from nn.interrupts import Interrupts
 from nn.sweeps.space import words
-from nn.sweeps.trials import Trials, metric_values
+from nn.sweeps.trials import Trials
 from nn.sweeps.worker import Order, Report, work
 
+LOOK = 1.0
+"""Seconds from one look at what other machines do to the next."""
 TRIES = 2
 """How often a trial may take its process down with it."""
 
@@ -52,20 +54,21 @@ class Engine:
         count: int | None,
         fixed: tuple[Sequence[str], Sequence[str]],
         screen: Screen,
+        interrupts: Interrupts,
     ) -> None:
         self.trials, self.count, self.fixed, self.screen = trials, count, fixed, screen
+        self.interrupts = interrupts
         self.sweep = trials.sweep
-        self.again = deque(trials.unfinished)
+        self.again = deque(trials.take_up())
+        self.looked = time.monotonic()
         self.deaths: Counter[int] = Counter()
-        self.values: defaultdict[int, list[float]] = defaultdict(list)
+        self.compared: set[int] = set()
         self.best: tuple[float, int] | None = None
         self.took: list[float] = []
         self.began = time.monotonic()
         self.reached = False
         self.failed: list[str | None] = []
-        for trial in trials.all:
-            self._remember(trial.number)
-            self._compare(trial.number, trial.user_attrs.get("objective"))
+        self._compare()
         self.workers = workers
 
     @property
@@ -89,22 +92,37 @@ class Engine:
         return min(limits, default=None)
 
     def go(self) -> None:
-        """Run trials until there is nothing more to begin."""
+        """Run trials until there is nothing more to begin; signals come while this waits."""
         while True:
-            for place, worker in enumerate(self.workers):
-                if not worker.process.is_alive():
-                    self.workers[place] = self._replaced(worker)
-            for worker in self.workers:
-                if worker.trial is None:
-                    self._order(worker)
-            if not self.running:
-                return
-            self.screen.show(self)
+            with self.interrupts.held_off():
+                self._look_around()
+                self._keep_busy()
+                if not self.running and not self.trials.elsewhere:
+                    return
+                self.screen.show(self)
             by_line = {worker.line: worker for worker in self.workers}
             sentinels = [worker.process.sentinel for worker in self.workers]
-            for ready in wait([*by_line, *sentinels], timeout=0.25):
-                if isinstance(ready, Connection):
-                    self._listen(by_line[ready])
+            heard = wait([*by_line, *sentinels], timeout=0.25)
+            with self.interrupts.held_off():
+                for each in heard:
+                    if isinstance(each, Connection):
+                        self._listen(by_line[each])
+
+    def _keep_busy(self) -> None:
+        """Give each worker a trial, and dead ones a successor."""
+        for place, worker in enumerate(self.workers):
+            if not worker.process.is_alive():
+                self.workers[place] = self._replaced(worker)
+        for worker in self.workers:
+            if worker.trial is None:
+                self._order(worker)
+
+    def _look_around(self) -> None:
+        """See now and then what other machines have done, and take up what they left."""
+        if self.trials.shared and time.monotonic() - self.looked > LOOK:
+            self.again += self.trials.take_up()
+            self._compare()
+            self.looked = time.monotonic()
 
     def _order(self, worker: Worker) -> None:
         """Give a worker the next trial, if there is one."""
@@ -113,8 +131,10 @@ class Engine:
         elif self.reached or self.trials.exhausted(self.count):
             return
         else:
-            number = self.trials.begin()
-        self._remember(number)
+            begun = self.trials.begin(self.count)
+            if begun is None:
+                return
+            number = begun
         before, after = self.fixed
         order = Order(
             number,
@@ -146,17 +166,15 @@ class Engine:
         value = record.get(metric.name) if metric else None
         if value is not None:
             trial.value = value
-            self.values[trial.number].append(value)
-        if rule and metric:
-            others = [each for number, each in self.values.items() if number != trial.number]
-            own = self.values[trial.number]
-            worker.send(hyperband.stops(rule, metric, own, others))
+        if rule:
+            lags = value is not None and self.trials.lags(trial.number, trial.epoch, value)
+            worker.send(lags)
 
     def _ended(self, trial: Running, report: Report) -> None:
         assert report.status is not None
         value = self.trials.end(trial.number, report.status, report.reason)
         self.took.append(time.monotonic() - trial.began)
-        self._compare(trial.number, value)
+        self._compare()
         self.screen.ended(self, trial, report, value)
         if report.status == "failed":
             self.failed.append(report.reason)
@@ -178,19 +196,17 @@ class Engine:
             self._ended(trial, Report(trial.number, status="failed", reason=reason))
         return Worker()
 
-    def _remember(self, number: int) -> None:
-        """Know the values of a trial that ran before."""
-        if self.sweep.early_terminate and self.sweep.metric:
-            values = metric_values(self.sweep.metric, self.trials.path(number))
-            self.values[number] = values
-
-    def _compare(self, number: int, value: float | None) -> None:
+    def _compare(self) -> None:
+        """Find the best of all, and whether it is good enough."""
         metric = self.sweep.metric
-        if metric is None or value is None:
-            return
-        if self.best is None or metric.better(value, self.best[0]):
-            self.best = value, number
-        self.reached = self.reached or metric.reached(value)
+        for trial in self.trials.all:
+            value = trial.user_attrs.get("objective")
+            if metric is None or value is None or trial.number in self.compared:
+                continue
+            self.compared.add(trial.number)
+            if self.best is None or metric.better(value, self.best[0]):
+                self.best = value, trial.number
+            self.reached = self.reached or metric.reached(value)
 
 
 class Worker:

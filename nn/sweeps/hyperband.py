@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from optuna.pruners import BasePruner
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
 from nn.sweeps.schema import Hyperband, Metric
 
 HIGHEST = 10**6
@@ -47,3 +51,20 @@ def stops(
     threshold = ranked[min(int(len(ranked) / rule.eta), len(ranked) - 1)]
     judged = own[last - 1] if rule.strict else min(own, key=lambda value: metric.sign * value)
     return metric.better(threshold, judged)
+
+
+class Pruner(BasePruner):
+    """The rule, over the values that Optuna has of each trial."""
+
+    def __init__(self, rule: Hyperband, metric: Metric) -> None:
+        self.rule, self.metric = rule, metric
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Say whether a trial ends after its last value."""
+        trials = study.get_trials(deepcopy=False)
+        others = [_values(other) for other in trials if other.number != trial.number]
+        return stops(self.rule, self.metric, _values(trial), others)
+
+
+def _values(trial: FrozenTrial) -> list[float]:
+    return [value for _, value in sorted(trial.intermediate_values.items())]

@@ -6,33 +6,21 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from nn.errors import Mistake
 from nn.interrupts import Stopped, interruptible
-from nn.sweeps import lint, samplers, schema
+from nn.sweeps import lint, schema
 from nn.sweeps.engine import Engine, crew
 from nn.sweeps.schema import Sweep
 from nn.sweeps.screen import SweepScreen, say
+from nn.sweeps.shared import Shared
+from nn.sweeps.storage import shown, storage
 from nn.sweeps.trials import Trials
-from nn.tracking.files import lock, read_plain, write_whole
+from nn.sweeps.wanted import Wanted, agreed
+from nn.tracking.files import lock, write_whole
 from nn.tracking.places import short
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the command line asks for."""
-
-    file: Path
-    count: int | None
-    workers: int
-    seed: int | None
-    sampler: str | None
-    name: str
-    folder: Path
-    resume: bool
-    overrides: tuple[str, ...]
+from nn.tracking.plain import to_json
 
 
 def check(file: Path, overrides: Sequence[str]) -> int:
@@ -53,59 +41,51 @@ def check(file: Path, overrides: Sequence[str]) -> int:
 def run(wanted: Wanted) -> None:
     """Run a sweep, or go on with one."""
     sweep = schema.read(wanted.file)
-    seed, sampler, overrides = _agreed(wanted, sweep)
+    seed, sampler, overrides = agreed(wanted, sweep)
     before, after = sweep.fixed_words
     tracked = ["tracking=offline", f"tracking.group={wanted.name}", *before]
     after = [*after, *overrides]
-    with interruptible(), crew(wanted.workers) as workers:  # which start while this one checks
+    with (
+        interruptible() as interrupts,
+        crew(wanted.workers) as workers,
+    ):  # which start while this one checks
         for sentence in lint.warnings(wanted.file):
             say(f"{wanted.file}: {sentence}")
         for sentence in lint.mistakes(sweep, overrides):
             raise Mistake(f"{wanted.file}: {sentence}")
+        shared = _shared(wanted, sweep, seed, sampler)
+        if shared:
+            shared.storage.waiting = interrupts.let_in
         with _held(wanted, seed, sampler), SweepScreen() as screen:
-            trials = Trials(sweep, wanted.folder, seed, sampler)
+            trials = Trials(sweep, wanted.folder, seed, sampler, shared)
             count = wanted.count or sweep.run_cap
-            engine = Engine(trials, workers, count, (tracked, after), screen)
+            engine = Engine(trials, workers, count, (tracked, after), screen, interrupts)
             try:
                 engine.go()
             except Stopped:
-                place = f"--output {short(wanted.folder)} --resume"
-                say(f"\nStopped. To go on: python scripts/sweep.py {wanted.file} {place}")
+                again = f"python scripts/sweep.py {wanted.file} --output {short(wanted.folder)}"
+                again = "the same command" if shared else f"{again} --resume"
+                say(f"\nStopped. To go on: {again}")
                 raise
             finally:
+                trials.release()
                 trials.write_table()
     screen.result(trials, (before, after), engine.reason)
 
 
-def _agreed(wanted: Wanted, sweep: Sweep) -> tuple[int, str | None, tuple[str, ...]]:
-    """Settle seed, sampler and overrides, which stay as they are if a sweep is gone on with."""
-    sampler = samplers.checked(wanted.sampler, sweep.method)
-    folder, exists = wanted.folder, (wanted.folder / "sweep.yaml").exists()
-    if not wanted.resume:
-        if folder.exists():
-            raise Mistake(
-                f"{short(folder)} exists: --resume goes on with it, --name=NAME begins another."
-            )
-        return wanted.seed or 0, sampler, wanted.overrides
-    if not exists:
-        raise Mistake(f"{short(folder)}: there is no sweep to go on with.")
-    begun = schema.read(folder / "sweep.yaml").model_dump(exclude={"run_cap"})
-    for key, value in sweep.model_dump(exclude={"run_cap"}).items():
-        if begun[key] != value:
-            raise Mistake(f"{wanted.file}: {key} is not what it was when this sweep began.")
-    try:
-        saved = json.loads(read_plain(folder, "settings.json", 2**20))
-        seed, overrides = int(saved["seed"]), tuple(map(str, saved["overrides"]))
-        began = samplers.checked(saved["sampler"], sweep.method)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        raise Mistake(f"{short(folder)}/settings.json is damaged.") from None
-    if wanted.seed not in (None, seed):
-        raise Mistake(f"--seed={wanted.seed}: this sweep began with {seed}.")
-    if wanted.sampler not in (None, began):
-        raise Mistake(f"--sampler={wanted.sampler}: this sweep began with {began}.")
-    if wanted.overrides and wanted.overrides != overrides:
-        raise Mistake(f"{' '.join(wanted.overrides)}: this sweep began with {' '.join(overrides)}.")
-    return seed, began, overrides
+def _shared(wanted: Wanted, sweep: Sweep, seed: int, sampler: str | None) -> Shared | None:
+    """Open the storage that machines share, if that is wanted."""
+    if wanted.storage is None:
+        return None
+    about = {
+        **json.loads(to_json(schema.raw(wanted.file))),
+        "seed": seed,
+        "sampler": sampler,
+        "overrides": list(wanted.overrides),
+    }
+    about.pop("run_cap", None)
+    opened = storage(wanted.storage)
+    return Shared(opened, shown(wanted.storage), wanted.name, about, wanted.grace)
 
 
 @contextmanager
@@ -113,9 +93,10 @@ def _held(wanted: Wanted, seed: int, sampler: str | None) -> Iterator[None]:
     """Hold the sweep's folder, and write down what it is about if it is new."""
     folder = wanted.folder
     try:
-        folder.mkdir(parents=True, exist_ok=wanted.resume)
-        held = lock(folder / ".lock", "at work on this sweep")
-        if not wanted.resume:
+        folder.mkdir(parents=True, exist_ok=wanted.resume or wanted.storage is not None)
+        # machines that share the study may share the folder too
+        held = None if wanted.storage else lock(folder / ".lock", "at work on this sweep")
+        if not (folder / "sweep.yaml").exists():
             settings = {"seed": seed, "sampler": sampler, "overrides": wanted.overrides}
             write_whole(folder / "settings.json", json.dumps(settings).encode())
             write_whole(folder / "sweep.yaml", wanted.file.read_bytes())
@@ -124,4 +105,5 @@ def _held(wanted: Wanted, seed: int, sampler: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(held)
+        if held is not None:
+            os.close(held)

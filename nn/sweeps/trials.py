@@ -6,21 +6,21 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.storages import JournalStorage
-from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nn.sweeps import samplers
-from nn.sweeps.journal import journal
+from nn.sweeps.drawn import Drawn
+from nn.sweeps.hyperband import Pruner
+from nn.sweeps.machines import Machines
 from nn.sweeps.schema import Metric, Sweep
+from nn.sweeps.shared import Shared
 from nn.sweeps.space import Point, Space
+from nn.sweeps.storage import StudyFile
 from nn.tracking.files import write_whole
 from nn.tracking.history import records
 from nn.tracking.saved import read_json
@@ -28,70 +28,55 @@ from nn.tracking.saved import read_json
 STUDY = "sweep"
 
 
-class Drawn(BaseSampler):
-    """Points by chance or in a grid, which depend on seed and number alone."""
-
-    def __init__(self, space: Space, seed: int, grid: Sequence[Point] | None) -> None:
-        self.space, self.seed, self.grid = space, seed, grid
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """All parameters at once."""
-        return self.space.optuna
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Go on in the grid, or draw what was not tried."""
-        if self.grid is not None:
-            return self.space.known_to_optuna(self.grid[trial.number])
-        tried = [
-            self.space.from_optuna(other.params)
-            for other in study.get_trials(deepcopy=False)
-            if other.number < trial.number and other.params.keys() == search_space.keys()
-        ]
-        rng = np.random.default_rng([self.seed, trial.number])
-        return self.space.known_to_optuna(self.space.draw(rng, tried))
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
-    ) -> Any:
-        """Nothing is left to be drawn by itself."""
-        return RandomSampler(self.seed).sample_independent(study, trial, name, distribution)
-
-
 class Trials:
-    """A sweep's trials and what came of them, kept in its folder."""
+    """A sweep's trials and what came of them; each is run by one machine at a time."""
 
-    def __init__(self, sweep: Sweep, folder: Path, seed: int, sampler: str | None = None) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        folder: Path,
+        seed: int,
+        sampler: str | None = None,
+        shared: Shared | None = None,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.sweep, self.folder, self.space = sweep, folder, Space(sweep.parameters)
         self.grid = self.space.grid() if sweep.method == "grid" else None
-        self.study = optuna.create_study(
-            storage=JournalStorage(journal(folder / "study.log")),
-            study_name=STUDY,
-            direction=sweep.metric.goal if sweep.metric else "minimize",
-            load_if_exists=True,
-        )
+        self.shared = shared is not None
+        self.storage = shared.storage if shared else StudyFile(folder / "study.log")
+        with self.storage.turn():
+            self.study = optuna.create_study(
+                storage=self.storage.optuna,
+                study_name=shared.name if shared else STUDY,
+                direction=sweep.metric.goal if sweep.metric else "minimize",
+                load_if_exists=True,
+            )
+            if shared:
+                shared.agree(self.study)
+        self.machines = Machines(self.study, shared.grace if shared else None)
+        self.refresh()
         if sweep.method == "bayes":
             begun = len(self.all)
             self.study.sampler = samplers.made(sampler or samplers.GP, self.space, seed, begun)
         else:
             self.study.sampler = Drawn(self.space, seed, self.grid)
-        for trial in self.all:
-            if trial.params.keys() != self.space.optuna.keys():
-                self._complete(trial)
+        if sweep.early_terminate and sweep.metric:
+            self.study.pruner = Pruner(sweep.early_terminate, sweep.metric)
+
+    def refresh(self) -> None:
+        """Look at what all machines have done."""
+
+        def look() -> list[FrozenTrial]:
+            self.machines.beat()
+            return self.study.get_trials(deepcopy=False)
+
+        self.all = self.storage.patiently(look)
 
     @property
-    def all(self) -> list[FrozenTrial]:
-        """All trials in their order."""
-        return self.study.get_trials(deepcopy=False)
-
-    @property
-    def unfinished(self) -> list[int]:
-        """The trials that were running when the sweep was stopped."""
-        return [trial.number for trial in self.all if trial.state == TrialState.RUNNING]
+    def elsewhere(self) -> list[FrozenTrial]:
+        """The trials that other machines run, or ran until they were gone."""
+        running = (trial for trial in self.all if trial.state == TrialState.RUNNING)
+        return [trial for trial in running if _machine(trial) != self.machines.me]
 
     @property
     def limit(self) -> int | None:
@@ -103,33 +88,93 @@ class Trials:
         limits = [limit for limit in (count, self.limit) if limit is not None]
         return len(self.all) >= min(limits, default=math.inf)
 
-    def begin(self) -> int:
-        """Propose the next point, and give its number."""
-        return self.study.ask(self.space.optuna).number
+    def begin(self, count: int | None) -> int | None:
+        """Propose the next point, if there is one, and give its number."""
+
+        def propose() -> int | None:
+            with self.storage.turn():
+                self.refresh()
+                if self.exhausted(count):
+                    return None
+                trial = self.study.ask(self.space.optuna)
+                self._note(trial._trial_id, machine=self.machines.me)
+                return trial.number
+
+        number = self.storage.patiently(propose)
+        self.refresh()
+        return number
+
+    def take_up(self) -> list[int]:
+        """Take over the trials of machines that are gone, and give their numbers."""
+
+        def take() -> list[int]:
+            with self.storage.turn():
+                self.refresh()
+                self.machines.look()
+                left = [each for each in self.elsewhere if self.machines.gone(_machine(each))]
+                for trial in left:
+                    self._note(trial._trial_id, machine=self.machines.me)
+                    if trial.params.keys() != self.space.optuna.keys():
+                        self._complete(trial)
+                return [trial.number for trial in left]
+
+        taken = self.storage.patiently(take)
+        self.refresh()
+        return taken
+
+    def release(self) -> None:
+        """Leave what this machine runs to whoever takes it up."""
+        with suppress(Exception):  # who does not hear of it, waits
+            self.refresh()
+            for trial in self.all:
+                if trial.state == TrialState.RUNNING and _machine(trial) == self.machines.me:
+                    self._note(trial._trial_id, machine=None)
 
     def point(self, number: int) -> Point:
         """The parameters of a trial."""
         return self.space.from_optuna(self.all[number].params)
 
     def path(self, number: int) -> Path:
-        """The run folder of a trial."""
+        """The run folder of a trial, on the machine that runs it."""
         return self.folder / "trials" / f"{number:04}"
+
+    def lags(self, number: int, epoch: int, value: float) -> bool:
+        """Take note of an epoch, and say whether the trial is to end there."""
+        trial_id, storage = self.all[number]._trial_id, self.study._storage
+
+        def judge() -> bool:
+            storage.set_trial_intermediate_value(trial_id, epoch, value)
+            trial = storage.get_trial(trial_id)
+            trial.intermediate_values = {  # without what an earlier try came to
+                at: each for at, each in trial.intermediate_values.items() if at <= epoch
+            }
+            return self.study.pruner.prune(self.study, trial)
+
+        return self.storage.patiently(judge)
 
     def end(self, number: int, status: str, reason: str | None = None) -> float | None:
         """Take note of how a trial has ended, and give its objective."""
         scored = status in ("finished", "pruned")  # whatever else happened counts as the worst
         value = objective(self.sweep.metric, self.path(number)) if scored else None
-        trial = self.all[number]
-        for name, content in (("status", status), ("reason", reason), ("objective", value)):
-            self.study._storage.set_trial_user_attr(trial._trial_id, name, content)
-        if status == "finished" and value is not None:
-            self.study.tell(number, value)
-        elif status == "pruned" and value is not None:
-            self.study._storage.set_trial_intermediate_value(trial._trial_id, 0, value)
-            self.study.tell(number, state=TrialState.PRUNED)
-        else:
-            self.study.tell(number, state=TrialState.FAIL)
+        ends = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+        state = ends.get(status, TrialState.FAIL) if value is not None else TrialState.FAIL
+        values = value if state == TrialState.COMPLETE else None
+
+        def tell() -> None:
+            with self.storage.turn():
+                self.refresh()
+                trial = self.all[number]
+                if trial.state == TrialState.RUNNING and _machine(trial) == self.machines.me:
+                    self._note(trial._trial_id, status=status, reason=reason, objective=value)
+                    self.study.tell(number, values, state)
+
+        self.storage.patiently(tell)
+        self.refresh()
         return value
+
+    def _note(self, trial_id: int, **facts: Any) -> None:
+        for name, content in facts.items():
+            self.study._storage.set_trial_user_attr(trial_id, name, content)
 
     def _complete(self, trial: FrozenTrial) -> None:
         """Propose what was still to be proposed when the sweep was killed."""
@@ -164,12 +209,21 @@ class Trials:
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["number", "state", "objective", *names, "folder"])
         for trial in self.all:
+            if trial.params.keys() != self.space.optuna.keys():
+                continue  # which another machine proposes at this moment
             point = self.space.from_optuna(trial.params)
             state = trial.user_attrs.get("status", trial.state.name.lower())
             values = [point[name] for name in names]
-            place = self.path(trial.number).relative_to(self.folder)
+            place = str(self.path(trial.number).relative_to(self.folder))
+            if not self.path(trial.number).exists():
+                place = f"{(_machine(trial) or '').rpartition('-')[0]}:{place}"
             table.writerow([trial.number, state, _value(trial), *values, place])
         write_whole(self.folder / "trials.csv", text.getvalue().encode())
+
+
+def _machine(trial: FrozenTrial) -> str | None:
+    machine: str | None = trial.user_attrs.get("machine")
+    return machine
 
 
 def _value(trial: FrozenTrial) -> float | None:

@@ -74,7 +74,10 @@ def test_a_sweep_leaves_a_run_folder_for_each_trial_and_a_table(workplace, sweep
     done = sweep(SMALL, "--count", "5", "epochs=2")
     swept = folder(workplace)
     names = {path.name for path in swept.path.iterdir()}
-    locks, data = {".lock", ".study.log.lock"}, {"study.log", "trials.csv", "trials"}
+    locks, data = (
+        {".lock", ".study.log.lock", ".study.log.turn"},
+        {"study.log", "trials.csv", "trials"},
+    )
     assert names == {"settings.json", "sweep.yaml", *locks, *data}
     assert [path.name for path in sorted((swept.path / "trials").iterdir())] == [
         f"{number:04}" for number in range(5)
@@ -406,7 +409,8 @@ def test_the_files_of_this_project_are_sound_and_run(workplace, file):
     done = workplace.run(SWEEP, str(file), "--count", "3", "tracking=disabled")
     assert done.returncode == 0, done.stderr
     table = folder(workplace, file.stem).table
-    assert {row["state"] for row in table} == {"finished"}
+    early = {"pruned"} if file.stem == "hyperband" else set()
+    assert {"finished"} <= {row["state"] for row in table} <= {"finished"} | early
 
 
 @pytest.mark.parametrize(

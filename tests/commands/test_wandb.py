@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nn.sweeps.hyperband import stops
+from nn.sweeps.schema import Metric, parse
 from nn.tracking.saved import Saved
 from tests.commands.seen import by_its_folder, seen
 from tests.conftest import ROOT, Run
@@ -259,6 +261,41 @@ def test_a_stop_from_the_server_ends_a_trial_and_the_agent_goes_on(
             line["val/loss"] for line in run.history
         ]
         assert there.summary["status"] == "interrupted"
+
+
+def test_hyperband_stops_behind_an_agent_what_lags_and_nothing_else(workplace, server, agents):
+    content = {
+        "program": "scripts/train.py",
+        "project": "work",
+        "method": "grid",
+        "metric": {"name": "val/loss"},
+        "early_terminate": {"type": "hyperband", "max_iter": 600, "s": 1, "eta": 3},
+        "parameters": {"lr": {"values": [0.2, 0.1, 0.05, 1e-6]}},
+        "command": [
+            "${env}",
+            "${interpreter}",
+            "${program}",
+            "epochs=4000",
+            "tracking.every=4000",
+            "keep=best",
+            "patience=300",
+            "${args_no_hyphens}",
+        ],
+    }
+    (workplace.path / "early.yaml").write_text(yaml.dump(content))
+    sweep, started = agents("early.yaml", count=4)
+    ended(started)
+    states = {
+        point["lr"]: server.runs[run_id].state
+        for run_id, point in server.sweeps[sweep].proposed.items()
+    }
+    assert states[1e-6] == "killed"
+    histories = {run.id: run.values("val/loss") for run in server.state.runs_of(sweep)}
+    rule = parse(content, Path("early.yaml")).early_terminate
+    for run_id, own in histories.items():
+        others = [values for other, values in histories.items() if other != run_id]
+        killed = server.runs[run_id].state == "killed"
+        assert not killed or stops(rule, Metric(name="val/loss"), own, others)
 
 
 def test_a_preempted_run_that_comes_back_finds_its_folder_and_resumes(

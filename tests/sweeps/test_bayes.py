@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import optuna
@@ -261,28 +260,3 @@ def test_the_best_of_many_categories_is_found():
 def test_a_degenerate_history_is_borne(function):
     points = Search(BRANIN).run(function, FIRST + 6)
     assert len({str(point) for point in points}) == FIRST + 6
-
-
-def many(count):
-    """A search with so many trials behind it, told at once."""
-    search, rng = Search(BRANIN), np.random.default_rng(0)
-    for _ in range(count):
-        point = {"x": rng.uniform(-5, 10), "y": rng.uniform(0, 15)}
-        search.study.add_trial(
-            optuna.trial.create_trial(
-                params=point, distributions=BRANIN.optuna, value=branin(point)
-            )
-        )
-    return search
-
-
-@pytest.mark.parametrize(("count", "seconds"), [(100, 0.2), (1200, 5.0)])
-def test_a_proposal_does_not_take_long(count, seconds):
-    search = many(count)
-    search.ask()
-    taken = []
-    for _ in range(3):
-        began = time.process_time()
-        search.ask()
-        taken.append(time.process_time() - began)
-    assert min(taken) < seconds

@@ -1,0 +1,148 @@
+"""Where a sweep's study is kept: in a file, or in a database that many machines reach."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage
+
+from nn.errors import Mistake, NotSaved
+from nn.sweeps.journal import journal
+
+Result = TypeVar("Result")
+PATIENCE = 600.0
+"""Seconds for which a database may be away."""
+SCHEMES = ("postgresql", "postgres")
+
+
+class Storage(ABC):
+    """Optuna's storage, and a turn in it that only one process has at a time."""
+
+    optuna: BaseStorage
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+    """In what this waits for a storage that has gone away."""
+
+    @abstractmethod
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait until no other process has its turn, and have it; a context."""
+
+    def patiently(self, call: Callable[[], Result]) -> Result:
+        """Do something that has the same effect when it is done again."""
+        return call()
+
+
+class StudyFile(Storage):
+    """Optuna's journal: a file, of this machine's or on a disk that machines share."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.optuna = JournalStorage(journal(path))
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._turn = os.open(path.with_name(f".{path.name}.turn"), flags, 0o644)
+        except OSError as error:
+            raise Mistake(f"{path}: no study can be kept there: {error.strerror}.") from None
+        except (ValueError, KeyError, TypeError):
+            raise Mistake(f"{path} is no file of a study.") from None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the lock of a file beside it."""
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+
+class Database(Storage):
+    """PostgreSQL, which may go away for a while."""
+
+    def __init__(self, url: str) -> None:
+        import sqlalchemy
+        from optuna.storages import RDBStorage
+
+        self._sql = sqlalchemy
+        self.where = f"--storage={shown(url)}"
+        address = "postgresql+psycopg" + url[url.index("://") :]
+        settings = {
+            "pool_pre_ping": True,
+            "connect_args": {"connect_timeout": 10, "application_name": "nn-sweeps"},
+        }
+        try:
+            self._engine = sqlalchemy.create_engine(address, **settings)
+            with self.turn():  # two machines may come first at once, and make the tables
+                self.optuna = RDBStorage(address, engine_kwargs=settings)
+        except ImportError:
+            raise Mistake(
+                f"{self.where} needs psycopg, which is not installed: "
+                'pip install -e ".[postgres]" brings it.'
+            ) from None
+        except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, ValueError) as error:
+            raise Mistake(f"{self.where} cannot be used: {_reason(error)}.") from None
+        except RuntimeError:
+            raise Mistake(f"{self.where} was written by another version of Optuna.") from None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have a lock of the database's, which ends with the connection."""
+        lock = self._sql.text("select pg_advisory_xact_lock(hashtext('nn-sweeps'))")
+        with self._engine.begin() as connection:
+            connection.execute(lock)
+            yield
+
+    def patiently(self, call: Callable[[], Result]) -> Result:
+        """Wait for a database that has gone away."""
+        began, told = time.monotonic(), False
+        while True:
+            try:
+                return call()
+            except (self._sql.exc.DBAPIError, StorageInternalError) as error:
+                gone = time.monotonic() - began
+                if gone > PATIENCE:
+                    raise NotSaved(f"{self.where} is gone: {_reason(error)}.") from None
+                if not told:
+                    told = True
+                    print(
+                        f"{self.where} is gone; waiting for it: {_reason(error)}", file=sys.stderr
+                    )
+                with self.waiting():
+                    time.sleep(0.5)
+
+
+def storage(where: str) -> Storage:
+    """Open the storage that is wanted."""
+    if "://" not in where:
+        return StudyFile(Path(where))
+    scheme = where.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise Mistake(
+            f"--storage={shown(where)}: write postgresql://USER@HOST/DATABASE, or a file on a "
+            "disk that all machines share."
+        )
+    return Database(where)
+
+
+def shown(url: str) -> str:
+    """Write an address without its password."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return "***"
+    return url.replace(f":{password}@", ":***@") if password else url
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what the database or its driver says."""
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    cause = getattr(cause, "orig", None) or cause
+    return str(cause).strip().split("\n", 1)[0].rstrip(".") or type(cause).__name__

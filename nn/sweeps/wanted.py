@@ -1,0 +1,61 @@
+"""What the command line asks for, and what a sweep that has begun keeps to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from nn.errors import Mistake
+from nn.sweeps import samplers, schema
+from nn.sweeps.schema import Sweep
+from nn.tracking.files import read_plain
+from nn.tracking.places import short
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for."""
+
+    file: Path
+    count: int | None
+    workers: int
+    seed: int | None
+    sampler: str | None
+    name: str
+    folder: Path
+    resume: bool
+    storage: str | None
+    grace: float
+    overrides: tuple[str, ...]
+
+
+def agreed(wanted: Wanted, sweep: Sweep) -> tuple[int, str | None, tuple[str, ...]]:
+    """Settle seed, sampler and overrides, which stay as they are if a sweep is gone on with."""
+    sampler = samplers.checked(wanted.sampler, sweep.method)
+    folder, exists = wanted.folder, (wanted.folder / "sweep.yaml").exists()
+    if wanted.resume and not exists:
+        raise Mistake(f"{short(folder)}: there is no sweep to go on with.")
+    if folder.exists() and not wanted.resume and not wanted.storage:
+        raise Mistake(
+            f"{short(folder)} exists: --resume goes on with it, --name=NAME begins another."
+        )
+    if not exists:
+        return wanted.seed or 0, sampler, wanted.overrides
+    begun = schema.read(folder / "sweep.yaml").model_dump(exclude={"run_cap"})
+    for key, value in sweep.model_dump(exclude={"run_cap"}).items():
+        if begun[key] != value:
+            raise Mistake(f"{wanted.file}: {key} is not what it was when this sweep began.")
+    try:
+        saved = json.loads(read_plain(folder, "settings.json", 2**20))
+        seed, overrides = int(saved["seed"]), tuple(map(str, saved["overrides"]))
+        began = samplers.checked(saved["sampler"], sweep.method)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        raise Mistake(f"{short(folder)}/settings.json is damaged.") from None
+    if wanted.seed not in (None, seed):
+        raise Mistake(f"--seed={wanted.seed}: this sweep began with {seed}.")
+    if wanted.sampler not in (None, began):
+        raise Mistake(f"--sampler={wanted.sampler}: this sweep began with {began}.")
+    if wanted.overrides and wanted.overrides != overrides:
+        raise Mistake(f"{' '.join(wanted.overrides)}: this sweep began with {' '.join(overrides)}.")
+    return seed, began, overrides

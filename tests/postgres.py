@@ -1,0 +1,84 @@
+"""A real PostgreSQL on this machine, of which nothing is left afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+URL = "NN_SWEEPS_POSTGRES"
+"""A variable that names a server to be used in place of one that is started here."""
+
+
+class Postgres:
+    """A server that can be taken away and given back."""
+
+    def __init__(self, programs: Path) -> None:
+        self.programs = programs
+        self.home = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self.user = {"user": "nobody"} if os.geteuid() == 0 else {}
+        if self.user:
+            shutil.chown(self.home, "nobody")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"postgresql://tester@127.0.0.1:{self.port}/postgres"
+        data = ["-D", str(self.home / "data")]
+        self.call("initdb", *data, "-U", "tester", "-A", "trust", "--no-sync")
+
+    def call(self, program, *words):
+        done = subprocess.run(
+            [str(self.programs / program), *words],
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **self.user,
+        )
+        assert done.returncode == 0, done.stdout
+
+    def start(self):
+        options = f"-h 127.0.0.1 -p {self.port} -k {self.home} -c fsync=off"
+        words = ["-D", str(self.home / "data"), "-l", str(self.home / "log.txt"), "-w"]
+        self.call("pg_ctl", *words, "-o", options, "start")
+
+    def stop(self):
+        """Break all connections, as a crash does."""
+        self.call("pg_ctl", "-D", str(self.home / "data"), "-m", "immediate", "-w", "stop")
+
+    def remove(self):
+        if (self.home / "data/postmaster.pid").exists():
+            self.stop()
+        shutil.rmtree(self.home)
+
+
+def programs():
+    """Find the programs of the newest PostgreSQL, if there is one."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    there = shutil.which("initdb") or (found[-1] if found else None)
+    return there and Path(there).parent
+
+
+@pytest.fixture
+def postgres():
+    where = programs()
+    if where is None:
+        pytest.skip("PostgreSQL is not installed on this machine")
+    server = Postgres(where)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def database(request):
+    """The address of a database, of a server that is there already or one that is started."""
+    return os.environ.get(URL) or request.getfixturevalue("postgres").url
