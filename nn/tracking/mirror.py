@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 from shutil import copyfile, rmtree
@@ -155,7 +155,18 @@ class Mirror:
     def _send(self) -> None:
         """Do what is asked for in its turn, while the training goes on."""
         while self._run and (call := self._calls.get()):
-            self._safely(call, self._remedy)
+            self._safely(partial(self._insist, call), self._remedy)
+
+    def _insist(self, call: Callable[[], None]) -> None:
+        """Do something that a server which is away for a while may refuse at first."""
+        until = time.monotonic() + self.tracking.wait
+        while True:
+            try:
+                return call()
+            except _wandb().Error:
+                if self.mode == "offline" or time.monotonic() > until:
+                    raise
+            time.sleep(1)
 
     def _catch_up(self, run: Run, begun: Iterable[Mapping[str, Any]]) -> None:
         """Send what W&B does not have yet."""
