@@ -1,0 +1,132 @@
+"""A page: one file that asks for nothing, with its style, its script and its data inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from nn.report.markup import Markup, element, join
+
+GENERATOR = "nn-sweeps report"
+"""By this a page is known as one that may be overwritten."""
+SCRIPTS = ("page.js", "tables.js", "charts.js")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page, with a title and a remark at its side."""
+
+    name: str
+    title: str
+    body: Sequence[object]
+    remarks: Sequence[object] = ()
+
+    def markup(self) -> Markup:
+        """Give the section's HTML."""
+        return element(
+            "section",
+            element(
+                "header",
+                element("h2", self.title),
+                [element("p", remark) for remark in self.remarks if remark],
+            ),
+            element("div", self.body, class_="body"),
+            id=self.name,
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page."""
+
+    kind: str
+    place: str
+    title: str
+    lead: str
+    sections: Sequence[Section]
+    notices: Sequence[str] = ()
+    figures: Sequence[tuple[str, str, object]] = ()
+    above: Markup | None = None
+    footer: Sequence[object] = field(default_factory=tuple)
+
+    def encoded(self) -> bytes:
+        """Give the page as a file."""
+        drawn = any('class="chart"' in section.markup() for section in self.sections)
+        html = join(
+            [
+                Markup("<!doctype html>\n"),
+                element("html", self._head(), self._body(drawn), lang="en"),
+            ]
+        )
+        return html.encode("utf-8", "replace")
+
+    def _head(self) -> Markup:
+        return element(
+            "head",
+            element("meta", charset="utf-8"),
+            element("meta", name="generator", content=GENERATOR),
+            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            element("title", f"{self.title} · {self.kind}"),
+            element("link", rel="icon", href="data:,"),
+            element("style", Markup(_asset("page.css"))),
+            element("script", Markup(_asset("theme.js"))),
+        )
+
+    def _body(self, drawn: bool) -> Markup:
+        links = [element("a", section.title, href=f"#{section.name}") for section in self.sections]
+        return element(
+            "body",
+            element("nav", element("div", links), _toggle(), aria_label="Contents"),
+            element(
+                "main",
+                element(
+                    "header",
+                    self.above,
+                    element(
+                        "p", self.kind, self.place and element("span", self.place), class_="kicker"
+                    ),
+                    element("h1", self.title),
+                    element("p", self.lead, class_="lead"),
+                    [element("p", notice, class_="notice", role="note") for notice in self.notices],
+                    _figures(self.figures),
+                    class_="masthead",
+                ),
+                [section.markup() for section in self.sections],
+            ),
+            element("footer", self.footer),
+            drawn and element("script", Markup(_plotly())),
+            [element("script", Markup(_asset(name))) for name in SCRIPTS],
+        )
+
+
+def _figures(figures: Sequence[tuple[str, str, object]]) -> Markup | None:
+    """Show figures large, each with its exact value for machines."""
+    if not figures:
+        return None
+    return element(
+        "dl",
+        [
+            element("div", element("dt", name), element("dd", element("data", shown, value=exact)))
+            for name, shown, exact in figures
+        ],
+        class_="figures",
+    )
+
+
+def _toggle() -> Markup:
+    return element(
+        "button", "Light or dark", type="button", class_="theme", title="Light or dark",
+        aria_label="Change between light and dark",
+    )  # fmt: skip
+
+
+def _asset(name: str) -> str:
+    return (files("nn.report") / name).read_text("utf-8")
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    script: str = get_plotlyjs()
+    return script

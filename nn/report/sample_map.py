@@ -1,0 +1,63 @@
+"""A map of the samples: t-SNE of the last hidden layer, kept in the run folder once it is made."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nn.errors import Mistake
+from nn.predictions import Predictions
+from nn.state import Moment
+from nn.tracking import checkpoint
+
+FILE = "map.safetensors"
+FEWEST = 30
+COMPONENTS = 50
+"""Dimensions that are left to t-SNE, the principal ones."""
+
+
+def places(run: Path, predictions: Predictions) -> NDArray[Any] | None:
+    """Give each mapped sample a place on a plane; None where there is too little to map."""
+    hidden = predictions.hidden
+    varied = len(hidden) >= FEWEST and hidden.shape[1] > 1 and np.isfinite(hidden).all()
+    if not varied or not np.ptp(hidden, axis=0).any():
+        return None
+    facts = {"hidden": hashlib.sha256(np.ascontiguousarray(hidden).data).hexdigest()}
+    kept = _kept(run / FILE, facts, len(hidden))
+    if kept is not None:
+        return kept
+    made = _made(hidden)
+    with suppress(OSError):
+        checkpoint.save(run / FILE, Moment({"places": made}, facts))
+    return made
+
+
+def _kept(file: Path, facts: dict[str, Any], samples: int) -> NDArray[Any] | None:
+    """Read a map that goes with these samples."""
+    try:
+        moment = checkpoint.load(file)
+    except (FileNotFoundError, checkpoint.Damaged, Mistake):
+        return None
+    kept = moment.arrays.get("places")
+    if moment.facts != facts or kept is None or kept.shape != (samples, 2):
+        return None
+    return kept if kept.dtype == np.float32 and np.isfinite(kept).all() else None
+
+
+def _made(hidden: NDArray[Any]) -> NDArray[Any]:
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    samples, units = hidden.shape
+    values = hidden.astype(np.float64)
+    values /= np.abs(values).max()
+    values = PCA(min(COMPONENTS, samples, units), random_state=0).fit_transform(values)
+    perplexity = min(30.0, (samples - 1) / 3)
+    drawn = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
+    plane: NDArray[Any] = np.ascontiguousarray(drawn, np.float32)
+    return plane

@@ -1,0 +1,70 @@
+"""Figures and names as a reader meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nn.errors import as_typed
+
+MISSING = "—"
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """Write a share."""
+    return MISSING if share is None else f"{share:.{digits}%}".replace("%", " %")
+
+
+def confidence(share: float) -> str:
+    """Write how sure a prediction is, which is never quite all."""
+    return ">99.9 %" if 0.9995 <= share < 1 else percent(share, 1)
+
+
+def figure(value: float | None) -> str:
+    """Write a number with four digits that count."""
+    if value is None:
+        return MISSING
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if 1e-4 <= abs(value) < 1e4:
+        return f"{value:#.4g}".rstrip(".")
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.3e}"
+
+
+def count(number: float | None, one: str = "", many: str | None = None) -> str:
+    """Write how many there are of something."""
+    if number is None:
+        return MISSING
+    noun = one if number == 1 else (many or f"{one}s")
+    return f"{number:,.0f} {noun}".strip() if one else f"{number:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time as it is spoken of."""
+    if seconds is None:
+        return MISSING
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def setting(value: Any) -> str:
+    """Write a value as it stands on a command line."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return as_typed(value)
+
+
+def clipped(text: str, most: int) -> str:
+    """Cut a text that is too long for its place."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Put words into a sentence."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

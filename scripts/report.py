@@ -1,0 +1,35 @@
+"""Make a page of a run, a sweep, a folder of runs, or of several runs side by side."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Do what the command line asks for, and give the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the page (FOLDER/report.html)")
+    parser.add_argument("--open", action="store_true", help="show it in the browser")
+    parser.add_argument("--pages", type=int, metavar="N", help="of a sweep: pages of its best N")
+    parser.add_argument("--png", type=Path, metavar="FOLDER", help="pictures, for papers")
+    given = parser.parse_args()
+
+    from nn.errors import Mistake
+    from nn.report.make import Wanted, make
+
+    try:
+        make(Wanted(given.folders, given.output, given.open, given.pages, given.png))
+    except Mistake as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
