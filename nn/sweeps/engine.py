@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from nn.errors import Mistake
 from nn.interrupts import Interrupts
+from nn.sweeps.search import Search
 from nn.sweeps.space import words
-from nn.sweeps.trials import Trials
 from nn.sweeps.worker import Order, Report, work
 
 LOOK = 1.0
@@ -49,7 +49,7 @@ class Engine:
 
     def __init__(
         self,
-        trials: Trials,
+        trials: Search,
         workers: list[Worker],
         count: int | None,
         fixed: tuple[Sequence[str], Sequence[str]],

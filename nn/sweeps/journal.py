@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+
+from nn.tracking.files import read_plain
+from nn.tracking.history import LONGEST
 
 
 class Lock(BaseJournalFileLock):
@@ -24,6 +30,22 @@ class Lock(BaseJournalFileLock):
     def release(self) -> None:
         """Let others write."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+class Reading(BaseJournalBackend):
+    """A study's file as it stands, to be read; a last line that is torn is no part of it."""
+
+    def __init__(self, folder: Path) -> None:
+        content = read_plain(folder, "study.log", LONGEST)
+        self._logs = [json.loads(line) for line in content.split(b"\n")[:-1]]
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """Give the entries from one on."""
+        return self._logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Refuse; whoever looks at a sweep changes nothing."""
+        raise PermissionError
 
 
 def journal(path: Path) -> JournalFileBackend:

@@ -14,9 +14,9 @@ from nn.sweeps import lint, schema
 from nn.sweeps.engine import Engine, crew
 from nn.sweeps.schema import Sweep
 from nn.sweeps.screen import SweepScreen, say
+from nn.sweeps.search import Search
 from nn.sweeps.shared import Shared
 from nn.sweeps.storage import shown, storage
-from nn.sweeps.trials import Trials
 from nn.sweeps.wanted import Wanted, agreed
 from nn.tracking.files import lock, write_whole
 from nn.tracking.places import short
@@ -57,7 +57,7 @@ def run(wanted: Wanted) -> None:
         if shared:
             shared.storage.waiting = interrupts.let_in
         with _held(wanted, seed, sampler), SweepScreen() as screen:
-            trials = Trials(sweep, wanted.folder, seed, sampler, shared)
+            trials = Search(sweep, wanted.folder, seed, sampler, shared)
             count = wanted.count or sweep.run_cap
             engine = Engine(trials, workers, count, (tracked, after), screen, interrupts)
             try:

@@ -21,6 +21,8 @@ from nn.sweeps.distributions import (
 
 LARGEST = 2**20
 """Bytes that a sweep file may have."""
+MOST_PARTS = 10**5
+"""Values that a sweep file may have."""
 
 
 class Metric(BaseModel):
@@ -145,7 +147,18 @@ def raw(path: Path) -> dict[str, Any]:
         raise Mistake(f"{path}{line}: this is no YAML.") from None
     if not isinstance(content, dict):
         raise Mistake(f"{path}: a sweep file has method and parameters.")
+    if _parts(content) > MOST_PARTS:
+        raise Mistake(f"{path}: there is too much in it, or it refers to itself.")
     return content
+
+
+def _parts(content: Any) -> int:
+    """Count what a file comes to once all references in it are followed, as far as it matters."""
+    count, left = 0, [content]
+    while left and count <= MOST_PARTS:
+        count, part = count + 1, left.pop()
+        left += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+    return count
 
 
 def parse(content: Mapping[str, Any], path: Path) -> Sweep:

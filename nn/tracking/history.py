@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,12 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def parse(content: bytes) -> list[dict[str, Any]]:
-    """Read lines of history, or nothing where they are damaged."""
+    """Read lines of history, or nothing where they are damaged; a torn last line is left out."""
+    *lines, torn = content.split(b"\n")
     try:
-        read = [json.loads(line) for line in content.splitlines()]
+        read = [json.loads(line) for line in lines]
     except (ValueError, RecursionError):
         return []
+    with suppress(ValueError, RecursionError):
+        read.append(json.loads(torn))
     return read if all(isinstance(record, dict) for record in read) else []

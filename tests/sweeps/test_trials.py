@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nn.sweeps.schema import parse
-from nn.sweeps.trials import Trials
+from nn.sweeps.search import Search
 
 PARAMETERS = {
     "lr": {"distribution": "log_uniform_values", "min": 0.01, "max": 0.5},
@@ -19,7 +19,7 @@ PARAMETERS = {
 def trials(folder, method="random", parameters=PARAMETERS):
     folder.mkdir(exist_ok=True)
     content = {"method": method, "metric": {"name": "val/loss"}, "parameters": parameters}
-    return Trials(parse(content, Path("sweep.yaml")), folder, 0)
+    return Search(parse(content, Path("sweep.yaml")), folder, 0)
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
