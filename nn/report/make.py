@@ -9,10 +9,15 @@ from pathlib import Path
 
 from nn.errors import Mistake
 from nn.report import run_page
-from nn.report.page import Page
+from nn.report.links import is_sweep, linked
+from nn.report.markup import element
+from nn.report.page import GENERATOR, Page
 from nn.report.run_story import RunStory
 from nn.tracking.files import write_whole
 from nn.tracking.places import short
+
+PAGE = "report.html"
+COMPARISON = "comparison.html"
 
 
 @dataclass(frozen=True)
@@ -27,18 +32,78 @@ class Wanted:
 
 
 def make(wanted: Wanted) -> None:
-    """Make the page that fits what is in the folders."""
-    folder = wanted.folders[0]
-    output = wanted.output or folder / "report.html"
-    write(run_page.page(RunStory(folder)), output)
+    """Make what fits what is in the folders."""
+    for folder in wanted.folders:
+        if not folder.is_dir():
+            raise Mistake(f"{short(folder)}: there is no such folder.")
+    folder, several = wanted.folders[0], len(wanted.folders) > 1
+    sweep = not several and is_sweep(folder)
+    if wanted.pages is not None and not sweep:
+        raise Mistake("--pages makes pages of a sweep's best trials; this is no sweep.")
+    output = wanted.output or (Path(COMPARISON) if several else folder / PAGE)
+    _refuse_foreign(output)
+    if several:
+        _comparison(wanted.folders, output)
+    elif sweep:
+        _sweep(folder, output, wanted.pages or 0)
+    elif (folder / "config.yaml").exists():
+        write(run_page.page(RunStory(folder)), output)
+    else:
+        _index(folder, output)
     if wanted.show:
         webbrowser.open(output.absolute().as_uri())
 
 
+def _comparison(folders: Sequence[Path], output: Path) -> None:
+    from nn.report import comparison_page
+
+    write(comparison_page.page(comparison_page.Comparison(folders), output), output)
+
+
+def _index(folder: Path, output: Path) -> None:
+    from nn.report import index_page
+
+    found, problems = index_page.entries(folder)
+    if not found:
+        reason = f": {problems[0]}" if problems else "."
+        raise Mistake(f"{short(folder)}: there is no run and no sweep in this folder{reason}")
+    write(index_page.page(folder, found, problems, output), output)
+
+
+def _sweep(folder: Path, output: Path, pages: int) -> None:
+    """Make the page of a sweep, and those of its best trials."""
+    from nn.report import sweep_page
+    from nn.report.sweep_story import SweepStory
+
+    story = SweepStory(folder)
+    for trial in story.ranked[:pages]:
+        _refuse_foreign(trial.folder / PAGE)
+        back = element("a", f"← {story.title}", href=linked(output, trial.folder / PAGE))
+        made = run_page.page(RunStory(trial.folder), element("p", back, class_="back"))
+        write(made, trial.folder / PAGE)
+    known = {trial.number: trial.folder / PAGE for trial in story.trials}
+    write(sweep_page.page(story, output, {n: p for n, p in known.items() if p.exists()}), output)
+
+
 def write(page: Page, output: Path) -> None:
-    """Write a page, in the place of one that was made before but of nothing else."""
+    """Write a page, and say where it is."""
     try:
         write_whole(output, page.encoded())
     except OSError as error:
         raise Mistake(f"{short(output)}: nothing can be written there: {error.strerror}.") from None
     print(short(output))
+
+
+def _refuse_foreign(output: Path) -> None:
+    """Refuse to write over a file that is no page of this program's."""
+    try:
+        with output.open("rb") as file:
+            ours = f'content="{GENERATOR}"'.encode() in file.read(500)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Mistake(f"{short(output)}: nothing can be written there: {error.strerror}.") from None
+    if not ours:
+        raise Mistake(
+            f"{short(output)} is no page that was made here; --output names another file."
+        )

@@ -21,6 +21,7 @@ class Section:
     title: str
     body: Sequence[object]
     remarks: Sequence[object] = ()
+    wide: bool = False
 
     def markup(self) -> Markup:
         """Give the section's HTML."""
@@ -33,6 +34,7 @@ class Section:
             ),
             element("div", self.body, class_="body"),
             id=self.name,
+            class_="wide" if self.wide else None,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -245,10 +244,3 @@ def _folded(title: str, content: Markup) -> Markup:
 def _shape(story: RunStory) -> tuple[int, ...] | None:
     """The shape of a sample, if samples are known."""
     return None if story.predictions is None else story.predictions.images.shape[1:]
-
-
-def linked(place: Path, page_of: Path) -> str:
-    """Give the address of a file as seen from a page."""
-    from urllib.parse import quote
-
-    return quote(os.path.relpath(place.absolute(), page_of.absolute().parent))

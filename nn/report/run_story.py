@@ -1,4 +1,4 @@
-"""What there is to tell of a run: read from its folder once, for pages, pictures and W&B alike."""
+"""What there is to tell of a run, read from its folder once for all that is made of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from nn.errors import Mistake
 from nn.predictions import Predictions
 from nn.report import words
-from nn.report.values import column, counts, known, mapping, number
+from nn.report.values import column, counts, known, mapping, number, numbered
 from nn.tracking.checkpoint import kept_weights
 from nn.tracking.places import PREDICTIONS, short
 from nn.tracking.saved import Saved
@@ -70,8 +70,7 @@ class RunStory:
     @cached_property
     def epochs(self) -> list[float]:
         """The number of each epoch."""
-        numbers = column(self.history, "epoch")
-        return [place if each is None else each for place, each in enumerate(numbers, 1)]
+        return numbered(self.history)
 
     def curve(self, key: str) -> list[float | None]:
         """One figure over the epochs."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from nn.errors import Mistake
 from nn.predictions import Predictions
@@ -56,8 +57,9 @@ def _made(hidden: NDArray[Any]) -> NDArray[Any]:
     samples, units = hidden.shape
     values = hidden.astype(np.float64)
     values /= np.abs(values).max()
-    values = PCA(min(COMPONENTS, samples, units), random_state=0).fit_transform(values)
-    perplexity = min(30.0, (samples - 1) / 3)
-    drawn = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
+    with threadpool_limits(1):  # several threads get into each other's way, and change the bits
+        values = PCA(min(COMPONENTS, samples, units), random_state=0).fit_transform(values)
+        perplexity = min(30.0, (samples - 1) / 3)
+        drawn = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
     plane: NDArray[Any] = np.ascontiguousarray(drawn, np.float32)
     return plane

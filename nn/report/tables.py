@@ -99,7 +99,7 @@ def _controls(caption: str, choices: Sequence[str]) -> Markup:
     field = element(
         "input", type="search", placeholder="Filter rows", aria_label=f"Filter {caption}"
     )
-    options = [element("option", "all", value="")] + [
+    options = [element("option", "all states", value="")] + [
         element("option", choice, value=choice) for choice in choices
     ]
     chooser = choices and element("select", options, aria_label="Show rows that are")

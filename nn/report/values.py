@@ -29,6 +29,12 @@ def column(records: Sequence[Mapping[str, Any]], key: str) -> list[float | None]
     return [number(record.get(key)) for record in records]
 
 
+def numbered(history: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Give each epoch's number, or its place where it has none."""
+    numbers = column(history, "epoch")
+    return [place if each is None else each for place, each in enumerate(numbers, 1)]
+
+
 def known(values: Sequence[float | None]) -> list[float]:
     """Leave out what is not there."""
     return [value for value in values if value is not None]

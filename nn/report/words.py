@@ -54,9 +54,19 @@ def duration(seconds: float | None) -> str:
 
 def setting(value: Any) -> str:
     """Write a value as it stands on a command line."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
     return as_typed(value)
+
+
+def brief(value: Any) -> str:
+    """Write a value, a number with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else as_typed(value)
+
+
+def timescale(seconds: float) -> tuple[str, float]:
+    """Choose a unit for a stretch of time, and how many seconds it has."""
+    if seconds < 180:
+        return "seconds", 1.0
+    return ("minutes", 60.0) if seconds < 3 * 3600 else ("hours", 3600.0)
 
 
 def clipped(text: str, most: int) -> str:
@@ -64,7 +74,7 @@ def clipped(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def listed(words: Sequence[str]) -> str:
-    """Put words into a sentence."""
-    *first, last = words
+def listed(names: Sequence[str]) -> str:
+    """Put names into a sentence."""
+    *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,17 @@
+"""What a folder is, and addresses from page to page that hold when both are moved."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+
+def linked(place: Path, page: Path) -> str:
+    """Give the address of a file as seen from a page."""
+    return quote(os.path.relpath(place.absolute(), page.absolute().parent))
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder is that of a sweep."""
+    return (folder / "sweep.yaml").is_file()

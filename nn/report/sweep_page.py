@@ -1,0 +1,200 @@
+"""The page of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from nn.report import sweep_charts, words
+from nn.report.links import linked
+from nn.report.markup import element
+from nn.report.page import Page, Section
+from nn.report.run_page import command, footer
+from nn.report.sweep_story import STATES, SweepStory, Trial
+from nn.report.tables import Cell, Column, pairs, table
+from nn.tracking.places import short
+
+ROWS = 25
+"""Trials that are listed at a time."""
+
+
+def page(story: SweepStory, output: Path, pages: Mapping[int, Path]) -> Page:
+    """Tell a sweep; some of its trials have pages."""
+    return Page(
+        "Sweep",
+        story.name,
+        story.title,
+        story.lead,
+        list(_sections(story, output, pages)),
+        story.notices,
+        _figures(story),
+        None,
+        footer(story.path),
+    )
+
+
+def _figures(story: SweepStory) -> list[tuple[str, str, object]]:
+    figures: list[tuple[str, str, object]] = []
+    if story.best:
+        figures.append(
+            (f"Best {story.metric.name}", words.figure(story.best.value), story.best.value)
+        )
+        if story.best.accuracy is not None:
+            accuracy = story.best.accuracy
+            figures.append(("Its test accuracy", words.percent(accuracy), accuracy))
+    figures += [
+        (f"Trials {state}", words.count(times), times) for state, times in story.states.items()
+    ]
+    figures.append(("From begin to end", words.duration(story.took), story.took))
+    figures.append(("Training in all", words.duration(story.seconds), story.seconds))
+    return [each for each in figures if each[1] != words.MISSING]
+
+
+def _sections(story: SweepStory, output: Path, pages: Mapping[int, Path]) -> Iterator[Section]:
+    parallel = sweep_charts.parallel(story)
+    if parallel:
+        yield Section(
+            "parallel",
+            "Parameters and metric",
+            [parallel.markup()],
+            [f"By {story.shown_metric}."],
+            wide=True,
+        )
+    importance = sweep_charts.importance(story)
+    if importance:
+        yield Section("importance", "What mattered", [importance.markup()], [
+            story.finding,
+            "By functional ANOVA of a random forest, over the trials that finished.",
+        ])  # fmt: skip
+    elif story.trials:
+        few = "What mattered is told from four finished trials on whose values differ."
+        yield Section("importance", "What mattered", [element("p", few, class_="sentence")])
+    best = sweep_charts.best_so_far(story)
+    if best:
+        shown = element("div", [chart.markup() for chart in best], class_="columns")
+        yield Section(
+            "best",
+            "Best so far",
+            [shown],
+            [f"Points are trials; the line is the best until then. {story.shown_metric}."],
+        )
+    single = sweep_charts.by_parameter(story)
+    if single:
+        shown = element("div", [chart.markup() for chart in single], class_="columns three")
+        remark = f"The {story.metric.name} of each trial by one parameter at a time."
+        pruned = "pruned" in story.states and "Open circles were pruned: ended early."
+        yield Section(
+            "parameters", "One by one", [shown], [remark, pruned, "A ring marks the best."]
+        )
+    curves = sweep_charts.curves(story)
+    if curves:
+        yield Section("curves", "Learning curves", [curves.markup()], [f"{story.shown_metric}."])
+    if story.trials:
+        yield _trials(story, output, pages)
+    yield _time(story)
+    yield _settings(story)
+
+
+def _trials(story: SweepStory, output: Path, pages: Mapping[int, Path]) -> Section:
+    columns = [
+        Column("Rank"),
+        Column("Trial"),
+        Column("State", numeric=False),
+        Column(story.metric.name),
+        *(Column(name, numeric=_numeric(story, name)) for name in story.varied),
+        Column("Test accuracy"),
+        Column("Epochs"),
+        Column("Seconds"),
+        Column("Folder", numeric=False),
+    ]
+    ranks = {trial.number: rank for rank, trial in enumerate(story.ranked, 1)}
+    unranked = [trial for trial in story.trials if trial.number not in ranks]
+    ordered = [*story.ranked, *unranked]
+    rows = [_row(story, trial, ranks.get(trial.number), output, pages) for trial in ordered]
+    listed = table(
+        "All trials",
+        columns,
+        rows,
+        ROWS,
+        sought=True,
+        choices=[state for state in STATES if state in story.states],
+        row_ids=[trial.number for trial in ordered],
+        name="trials-table",
+    )
+    remark = "A click on a title sorts. Ranges chosen above, among the lines, choose here as well."
+    return Section("trials", "Trials", [listed], [remark], wide=True)
+
+
+def _row(
+    story: SweepStory, trial: Trial, rank: int | None, output: Path, pages: Mapping[int, Path]
+) -> list[Cell]:
+    place = trial.folder.relative_to(story.path)
+    page_of = pages.get(trial.number)
+    folder = element("a", place, href=linked(page_of, output)) if page_of else place
+    values = [trial.point.get(name) for name in story.varied]
+    return [
+        Cell(words.MISSING if rank is None else rank, rank),
+        Cell(trial.number, trial.number),
+        Cell(trial.status),
+        Cell(words.figure(trial.value), trial.value),
+        *(Cell(words.MISSING if value is None else words.brief(value), value) for value in values),
+        Cell(words.percent(trial.accuracy), trial.accuracy),
+        Cell(words.count(len(trial.epochs)), len(trial.epochs)),
+        Cell(words.MISSING if trial.seconds is None else f"{trial.seconds:.2f}", trial.seconds),
+        Cell(folder),
+    ]
+
+
+def _numeric(story: SweepStory, name: str) -> bool:
+    values = (trial.point.get(name) for trial in story.trials if trial.point)
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _time(story: SweepStory) -> Section:
+    timeline = sweep_charts.timeline(story)
+    by_state = []
+    for state in story.states:
+        spent = [trial.seconds or 0.0 for trial in story.trials if trial.status == state]
+        share = f" ({sum(spent) / story.seconds:.0%})" if story.seconds else ""
+        by_state.append((f"training of {state} trials", f"{words.duration(sum(spent))}{share}"))
+    slow = sorted(story.trials, key=lambda trial: -(trial.seconds or 0.0))[:3]
+    by_state += [
+        (f"longest: trial {trial.number}", words.duration(trial.seconds))
+        for trial in slow
+        if trial.seconds
+    ]
+    return Section(
+        "time",
+        "Where time went",
+        [timeline and timeline.markup(), pairs(by_state, "Seconds by state")],
+        ["Each bar is a trial; those one above the other ran side by side."] if timeline else [],
+    )
+
+
+def _settings(story: SweepStory) -> Section:
+    seed, fixed = story.settings.get("seed"), story.settings.get("overrides")
+    rows: list[tuple[str, object]] = [
+        ("method", story.sweep.method),
+        ("metric", story.shown_metric),
+        ("seed", None if seed is None else words.setting(seed)),
+        (
+            "for all trials",
+            " ".join(map(str, fixed)) if isinstance(fixed, list) and fixed else None,
+        ),
+        *((name, words.setting(value)) for name, value in story.fixed.items()),
+    ]
+    again = story.best and [
+        element("h3", "To run the best again, to the same bits"),
+        command(story.repeat(story.best)),
+    ]
+    return Section(
+        "settings",
+        "Settings",
+        [
+            again,
+            element("h3", "The search"),
+            pairs([row for row in rows if row[1] is not None], "The search"),
+            element("h3", short(story.path / "sweep.yaml")),
+            element("pre", story.text),
+        ],
+    )

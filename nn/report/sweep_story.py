@@ -1,0 +1,242 @@
+"""What there is to tell of a sweep, read from its folder once for all that is made of it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nn.errors import Mistake
+from nn.report import words
+from nn.report.values import column, known, number, numbered
+from nn.sweeps.distributions import InvLogUniform, LogNormal, LogUniform, LogUniformValues
+from nn.sweeps.schema import Metric
+from nn.sweeps.trials import Trials, objective
+from nn.tracking.files import read_plain
+from nn.tracking.history import records
+from nn.tracking.places import short
+from nn.tracking.saved import read_json
+
+STATES = ("finished", "pruned", "diverged", "failed", "running")
+INSTEAD = Metric(name="val/accuracy", goal="maximize")
+"""What trials are shown by where the sweep names no metric."""
+LOGARITHMIC = (LogUniform, LogUniformValues, InvLogUniform, LogNormal)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial, its run and what came of it."""
+
+    number: int
+    status: str
+    reason: str
+    point: Mapping[str, Any]
+    value: float | None
+    epochs: list[float]
+    curve: list[float | None]
+    seconds: float | None
+    accuracy: float | None
+    began: datetime | None
+    ended: datetime | None
+    folder: Path
+
+
+class SweepStory:
+    """A sweep, told from its folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.study = path, Trials.read(path)
+        self.sweep, self.space = self.study.sweep, self.study.space
+        self.metric = self.sweep.metric or INSTEAD
+        self.trials = [self._trial(each) for each in self.study.all]
+
+    @property
+    def name(self) -> str:
+        """The sweep's folder."""
+        return short(self.path)
+
+    @property
+    def title(self) -> str:
+        """The sweep's name."""
+        return self.sweep.name or self.path.absolute().name
+
+    @cached_property
+    def varied(self) -> list[str]:
+        """The parameters that differ between trials, the most important first."""
+        tried = (trial.point for trial in self.trials)
+        found: dict[str, set[str]] = {name: set() for name in self.space.parameters}
+        for point in tried:
+            for name, value in point.items():
+                found[name].add(repr(value))
+        names = [name for name, values in found.items() if len(values) > 1]
+        return sorted(names, key=lambda name: -self.importance.get(name, 0.0))
+
+    @cached_property
+    def fixed(self) -> dict[str, Any]:
+        """The parameters that are the same in all trials."""
+        first = self.trials[0].point if self.trials else {}
+        return {name: value for name, value in first.items() if name not in self.varied}
+
+    def logarithmic(self, name: str) -> bool:
+        """Whether a parameter is drawn by its order of magnitude."""
+        return isinstance(self.space.parameters[name], LOGARITHMIC)
+
+    @cached_property
+    def importance(self) -> dict[str, float]:
+        """How much of the ups and downs each parameter explains."""
+        try:
+            found = self.study.importance()
+        except (ValueError, RuntimeError):
+            return {}
+        return {name: float(share) for name, share in found.items() if math.isfinite(share)}
+
+    @cached_property
+    def scored(self) -> list[Trial]:
+        """The trials that have a value, in their order."""
+        return [trial for trial in self.trials if trial.value is not None]
+
+    @cached_property
+    def ranked(self) -> list[Trial]:
+        """The trials that have a value, best first."""
+        return sorted(self.scored, key=lambda trial: self.metric.sign * (trial.value or 0.0))
+
+    def best_so_far(self, trials: Sequence[Trial]) -> list[float]:
+        """The best value until each of some trials that have one."""
+        found: list[float] = []
+        for trial in trials:
+            value = trial.value or 0.0
+            better = not found or self.metric.better(value, found[-1])
+            found.append(value if better else found[-1])
+        return found
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial."""
+        return self.ranked[0] if self.ranked else None
+
+    @cached_property
+    def states(self) -> dict[str, int]:
+        """How many trials have ended in which way."""
+        counted = Counter(trial.status for trial in self.trials)
+        return {state: counted[state] for state in STATES if counted[state]}
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """The seconds of training of all trials together."""
+        return sum(known([trial.seconds for trial in self.trials])) or None
+
+    @cached_property
+    def began(self) -> datetime | None:
+        """When the first trial began."""
+        return min((trial.began for trial in self.trials if trial.began), default=None)
+
+    def after(self, moment: datetime | None) -> float | None:
+        """The seconds from the sweep's begin to a moment."""
+        if moment is None or self.began is None:
+            return None
+        return (moment - self.began).total_seconds()
+
+    @property
+    def took(self) -> float | None:
+        """The seconds from the begin of the first trial to the end of the last."""
+        return max(known([self.after(trial.ended) for trial in self.trials]), default=None)
+
+    @property
+    def shown_metric(self) -> str:
+        """The metric, and which way is better."""
+        way = "lower" if self.metric.sign > 0 else "higher"
+        return f"{self.metric.name}, {way} is better"
+
+    def spelled(self, trial: Trial) -> str:
+        """The parameters of a trial, those that differ between trials."""
+        return ", ".join(
+            f"{name}={words.brief(trial.point[name])}"
+            for name in self.varied
+            if name in trial.point
+        )
+
+    @property
+    def lead(self) -> str:
+        """The sweep in two sentences."""
+        tried = words.count(len(self.trials), "trial")
+        tried += f" of {words.listed(self.varied)}" if self.varied else ""
+        if self.best is None:
+            return f"{tried}; none has a value of {self.metric.name} yet."
+        with_ = f" with {self.spelled(self.best)}" if self.varied else ""
+        value = words.figure(self.best.value)
+        best = f"The best, number {self.best.number}, reached {self.metric.name} {value}{with_}."
+        return f"{tried}. {best}"
+
+    @property
+    def notices(self) -> list[str]:
+        """What a reader should know before the figures."""
+        said = []
+        running = self.states.get("running", 0)
+        if running:
+            left = words.count(running, "trial has", "trials have")
+            said.append(f"{left} not ended: the sweep is going on, or was stopped.")
+        if self.sweep.metric is None:
+            said.append("This sweep names no metric; its trials are shown by val/accuracy.")
+        reasons = Counter(trial.reason for trial in self.trials if trial.status == "failed")
+        for reason, times in reasons.most_common(3):
+            said.append(f"{words.count(times, 'trial')} failed: {reason or 'no reason is known.'}")
+        return said
+
+    @property
+    def finding(self) -> str:
+        """What mattered, in a sentence."""
+        if not self.importance:
+            return ""
+        first, *others = list(self.importance.items())
+        told = f"{first[0]} explains {first[1]:.0%} of the differences"
+        rest = [f"{name} {share:.0%}" for name, share in others[:2] if share >= 0.01]
+        return f"{told}, {words.listed(rest)}." if rest else f"{told}."
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The seed of the search, and the words that are set for all trials."""
+        return read_json(self.path, "settings.json")
+
+    @property
+    def text(self) -> str:
+        """The sweep file as it was."""
+        return read_plain(self.path, "sweep.yaml", 2**20).decode("utf-8", "replace")
+
+    def repeat(self, trial: Trial) -> str:
+        """The command that runs a trial again."""
+        return shlex.join(["python", "scripts/train.py", f"repeat={short(trial.folder)}"])
+
+    def _trial(self, kept: Any) -> Trial:
+        """Read a trial; its run may not have begun, or may be damaged."""
+        folder = self.study.path(kept.number)
+        status = str(kept.user_attrs.get("status", "running"))
+        try:
+            history, summary = records(folder), read_json(folder, "summary.json")
+        except Mistake:
+            history, summary = [], {}
+        curve = column(history, self.metric.name)
+        value = number(kept.user_attrs.get("objective"))
+        if self.sweep.metric is None and status in ("finished", "pruned"):
+            value = objective(self.metric, folder)
+        spent = number(summary.get("seconds"))
+        whole = kept.params.keys() == self.space.optuna.keys()
+        return Trial(
+            kept.number,
+            status if status in STATES else "failed",
+            str(kept.user_attrs.get("reason") or ""),
+            self.space.from_optuna(kept.params) if whole else {},
+            value,
+            numbered(history),
+            curve,
+            spent if spent is not None else sum(known(column(history, "seconds"))) or None,
+            number(summary.get("test/accuracy")),
+            kept.datetime_start,
+            kept.datetime_complete,
+            folder,
+        )
