@@ -39,7 +39,9 @@ class Comparison:
     @property
     def differing(self) -> list[tuple[str, list[Any]]]:
         """The settings that are not the same in all runs, and their values."""
-        settings = [flat(story.config) for story in self.stories]
+        settings = [
+            {**story.choices, **flat({**story.config, "choices": None})} for story in self.stories
+        ]
         keys = dict.fromkeys(key for each in settings for key in each if "_target_" not in key)
         found = [(key, [each.get(key) for each in settings]) for key in keys]
         return [(key, values) for key, values in found if len(set(map(repr, values))) > 1]
@@ -142,7 +144,10 @@ def _settings(comparison: Comparison) -> Section:
         [
             Cell(key),
             *(
-                Cell(words.MISSING if value is None else words.setting(value), value)
+                Cell(
+                    words.MISSING if value is None else words.clipped(words.setting(value), 60),
+                    value,
+                )
                 for value in values
             ),
         ]

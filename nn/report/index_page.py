@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nn.errors import Mistake
 from nn.report import words
-from nn.report.links import is_sweep, linked
+from nn.report.links import is_run, is_sweep, linked
 from nn.report.markup import Markup, element
 from nn.report.page import Page, Section
 from nn.report.run_page import footer
@@ -75,10 +75,10 @@ def page(folder: Path, found: Sequence[Entry], problems: Sequence[str], output: 
             Column("Folder", numeric=False),
             Column("What", numeric=False),
             Column("Status", numeric=False),
-            Column("Test accuracy"),
-            Column("Validation accuracy"),
+            Column("Test"),
+            Column("Validation"),
             Column("Curve", numeric=False),
-            Column("Epochs or trials"),
+            Column("Epochs"),
             Column("Time"),
             Column("Begun", numeric=False),
         ],
@@ -88,7 +88,11 @@ def page(folder: Path, found: Sequence[Entry], problems: Sequence[str], output: 
         choices=sorted({entry.status for entry in found}),
         name="index",
     )
-    remarks = ["A name with a line below it leads to a page that was made before."]
+    remarks = [
+        "Accuracies are those of the kept weights, and of a sweep's best trial. The small curve is "
+        "the validation accuracy by epoch, or a sweep's best value by trial. An underlined name "
+        "leads to a page that was made before."
+    ]
     section = Section("runs", "Runs and sweeps", [listed], remarks, wide=True)
     return Page(
         "Index", "", folder.absolute().name, lead, [section], problems, (), None, footer(folder)
@@ -135,7 +139,7 @@ def spark(values: Sequence[float | None]) -> Markup | None:
 
 def _places(folder: Path) -> Iterator[Path]:
     """Go through a folder, but not into what is a run or a sweep."""
-    if is_sweep(folder) or (folder / "config.yaml").is_file():
+    if is_sweep(folder) or is_run(folder):
         yield folder
         return
     try:

@@ -15,3 +15,8 @@ def linked(place: Path, page: Path) -> str:
 def is_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep."""
     return (folder / "sweep.yaml").is_file()
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (folder / "config.yaml").exists()

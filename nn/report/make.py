@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nn.errors import Mistake
 from nn.report import run_page
-from nn.report.links import is_sweep, linked
+from nn.report.links import is_run, is_sweep, linked
 from nn.report.markup import element
 from nn.report.page import GENERATOR, Page
 from nn.report.run_story import RunStory
@@ -40,18 +40,38 @@ def make(wanted: Wanted) -> None:
     sweep = not several and is_sweep(folder)
     if wanted.pages is not None and not sweep:
         raise Mistake("--pages makes pages of a sweep's best trials; this is no sweep.")
+    if wanted.pictures:
+        _pictures(wanted.folders, wanted.pictures)
+        if wanted.output is None:
+            return
     output = wanted.output or (Path(COMPARISON) if several else folder / PAGE)
     _refuse_foreign(output)
     if several:
         _comparison(wanted.folders, output)
     elif sweep:
         _sweep(folder, output, wanted.pages or 0)
-    elif (folder / "config.yaml").exists():
+    elif is_run(folder):
         write(run_page.page(RunStory(folder)), output)
     else:
         _index(folder, output)
     if wanted.show:
         webbrowser.open(output.absolute().as_uri())
+
+
+def _pictures(folders: Sequence[Path], place: Path) -> None:
+    """Draw the pictures of a run or a sweep."""
+    from nn.report import pictures
+    from nn.report.sweep_story import SweepStory
+
+    folder = folders[0]
+    if len(folders) > 1 or not (is_run(folder) or is_sweep(folder)):
+        raise Mistake("--png draws the pictures of one run or one sweep.")
+    if is_sweep(folder):
+        sweep = SweepStory(folder)
+        pictures.write(lambda: pictures.of_sweep(sweep), place)
+    else:
+        run = RunStory(folder)
+        pictures.write(lambda: pictures.of_run(run), place)
 
 
 def _comparison(folders: Sequence[Path], output: Path) -> None:

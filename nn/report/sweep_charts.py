@@ -33,9 +33,9 @@ def parallel(story: SweepStory) -> Chart | None:
     trials = [trial for trial in story.scored if trial.point]
     if len(trials) < 2 or not story.varied:
         return None
-    dimensions = [axis(story, name, trials) for name in story.varied]
+    dimensions = [parallel_axis(story, name, trials) for name in story.varied]
+    dimensions.append(axis_of_metric(story, trials))
     values = [trial.value or 0.0 for trial in trials]
-    dimensions.append(_numeric(story.metric.name, values, _spread(values)))
     ranks = np.argsort(np.argsort([-story.metric.sign * value for value in values])).tolist()
     return Chart(
         "parallel",
@@ -294,7 +294,13 @@ def timeline(story: SweepStory) -> Chart | None:
     )
 
 
-def axis(story: SweepStory, name: str, trials: Sequence[Trial]) -> dict[str, Any]:
+def axis_of_metric(story: SweepStory, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Make the axis of the metric."""
+    values = [trial.value or 0.0 for trial in trials]
+    return _numeric(story.metric.name, values, _spread(values))
+
+
+def parallel_axis(story: SweepStory, name: str, trials: Sequence[Trial]) -> dict[str, Any]:
     """Make an axis of a parameter, by its magnitude, its value, or its options."""
     given = [trial.point[name] for trial in trials]
     numbers = [number(value) for value in given]
@@ -316,7 +322,7 @@ def _numeric(name: str, values: Sequence[float], logarithmic: bool) -> dict[str,
     if logarithmic and min(values) > 0:
         ends = math.log10(min(values)), math.log10(max(values))
         shown = [math.log10(value) for value in values]
-        ticks = [math.log10(tick) for tick in _magnitudes(min(values), max(values))]
+        ticks = [math.log10(tick) for tick in magnitudes(min(values), max(values))]
     else:
         ends, shown = (min(values), max(values)), list(values)
         ticks = np.linspace(*ends, 5).tolist()
@@ -331,7 +337,7 @@ def _numeric(name: str, values: Sequence[float], logarithmic: bool) -> dict[str,
     }
 
 
-def _magnitudes(low: float, high: float) -> list[float]:
+def magnitudes(low: float, high: float) -> list[float]:
     """Choose round numbers between two, denser where there is less between them."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
@@ -346,7 +352,7 @@ def _place(
     story: SweepStory, name: str, trials: Sequence[Trial]
 ) -> tuple[list[float], dict[str, Any]]:
     """Give each trial its place along a parameter; options are spread a little."""
-    made = axis(story, name, trials)
+    made = parallel_axis(story, name, trials)
     if len(made["ticktext"]) and made["range"][0] == -0.3:
         spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(trials))
         x = [round(value + aside, 3) for value, aside in zip(made["values"], spread, strict=True)]
@@ -396,7 +402,7 @@ def _value_axis(story: SweepStory, trials: Sequence[Trial]) -> dict[str, Any]:
 
 def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
     """Make a logarithmic axis with round numbers at it, not too many."""
-    ticks = _magnitudes(min(values), max(values))
+    ticks = magnitudes(min(values), max(values))
     return {
         "type": "log",
         "tickmode": "array",
