@@ -64,7 +64,11 @@ class Predictions:
         samples, classes = read.probabilities.shape
         fits = (
             read.labels.shape == (samples,)
+            and read.probabilities.size > 0
             and read.images.dtype == np.uint8
+            and read.images[:1].size > 0
+            and read.hidden.ndim == 2
+            and all(_numbers(array) for array in (read.probabilities, read.hidden))
             and len(read.hidden) == len(read.mapped)
             and len(read.images) == len(read.shown)
             and all(_within(indices, samples) for indices in (read.mapped, read.shown))
@@ -92,6 +96,11 @@ def most_confident(labels: Labels, probabilities: Array, right: bool) -> Counts:
     """List the samples that are right, or those that are wrong, the most confident first."""
     chosen = np.flatnonzero((probabilities.argmax(axis=1) == labels) == right)
     return chosen[np.argsort(-probabilities[chosen].max(axis=1), kind="stable")]
+
+
+def _numbers(array: NDArray[Any]) -> bool:
+    """Whether all are finite numbers."""
+    return bool(np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all())
 
 
 def _within(indices: NDArray[Any], below: int) -> bool:

@@ -166,14 +166,13 @@ def _looked_at(story: RunStory) -> Iterator[Section]:
 def _map(story: RunStory) -> Section:
     read = story.predictions
     assert read is not None
-    places = sample_map.places(story.path, read)
+    places = sample_map.places(story.path, read) if story.hidden else None
     if places is None:
-        body = element(
-            "p",
-            "There are too few samples, or none that differ, for a map of them.",
-            class_="sentence",
+        few = "There are too few samples, or none that differ, for a map of them."
+        none = "There is no hidden layer whose map could be drawn."
+        return Section(
+            "map", "Map", [element("p", few if story.hidden else none, class_="sentence")]
         )
-        return Section("map", "Map", [body])
     known = dict(zip(read.shown.tolist(), read.images, strict=True)) if read.drawable else {}
     shown = [images.shown(known[each]) for each in read.mapped.tolist() if each in known]
     sheet = images.sheet(shown) if len(shown) == len(read.mapped) else None

@@ -166,6 +166,8 @@ class RunStory:
             return None, str(mistake)
         if read is None:
             return None, f"There is no {PREDICTIONS} in the folder: it is written when a run ends."
+        if self.confusion is not None and read.probabilities.shape[1] != len(self.confusion):
+            return None, f"{PREDICTIONS} is damaged: it has other classes than the run."
         return read, ""
 
     @property
@@ -185,6 +187,11 @@ class RunStory:
             return kept_weights(self.path)
         except Mistake:
             return {}
+
+    @property
+    def hidden(self) -> bool:
+        """Whether there is a hidden layer, as far as can be told."""
+        return sum(name.endswith(".weight") for name in self.weights) != 1
 
     @property
     def seconds(self) -> float | None:

@@ -17,6 +17,8 @@ from nn.report.values import known, number
 
 POINTS = 40_000
 """Points of all learning curves together."""
+CROWD = 250
+"""Trials beyond which their dots are small and see-through."""
 FRONT = 5
 """Trials whose curves are drawn in front."""
 MARKS = {
@@ -368,6 +370,8 @@ def _place(
 
 def _dots(story: SweepStory, trials: Sequence[Trial], x: Sequence[float]) -> list[Trace]:
     """Draw trials by how they have ended."""
+    crowded = len(trials) > CROWD
+    size = {"size": 4, "opacity": 0.45} if crowded else {"size": 7, "opacity": 0.75}
     traces = []
     for status, (symbol, ink) in MARKS.items():
         own = [place for place, trial in enumerate(trials) if trial.status == status]
@@ -379,7 +383,7 @@ def _dots(story: SweepStory, trials: Sequence[Trial], x: Sequence[float]) -> lis
                 "mode": "markers",
                 "x": [x[place] for place in own],
                 "y": [trials[place].value for place in own],
-                "marker": {"symbol": symbol, "size": 7, "color": colour(ink), "opacity": 0.75},
+                "marker": {"symbol": symbol, "color": colour(ink), **size},
                 "hovertext": [
                     f"trial {trials[place].number}, {status}: "
                     f"<b>{words.figure(trials[place].value)}</b><br>"

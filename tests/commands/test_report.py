@@ -1,0 +1,89 @@
+"""scripts/report.py: a page of whatever a folder holds, or one sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.report.made import made_run, made_sweep
+
+REPORT = str(ROOT / "scripts/report.py")
+
+
+@pytest.fixture
+def runs(workplace):
+    made_run(workplace.path / "runs/one")
+    made_sweep(workplace.path / "runs/s", 3)
+    return workplace
+
+
+def refused(workplace, *words):
+    done = workplace.run(REPORT, *words)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_a_page_is_written_into_the_folder_and_again_over_itself(runs):
+    for _ in range(2):
+        done = runs.run(REPORT, "runs/one")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "runs/one/report.html\n", "")
+    page = (runs.path / "runs/one/report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert len(page) < 15e6
+
+
+def test_a_sweep_a_folder_of_runs_and_several_runs_have_pages_too(runs):
+    made_run(runs.path / "runs/two", "seed=1")
+    for words, expected in (
+        (["runs/s"], "runs/s/report.html"),
+        (["runs"], "runs/report.html"),
+        (["runs/one", "runs/two"], "comparison.html"),
+        (["runs/one", "--output", "x.html"], "x.html"),
+    ):
+        done = runs.run(REPORT, *words)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{expected}\n", "")
+        assert (runs.path / expected).stat().st_size > 10_000
+
+
+def test_the_browser_is_opened_on_demand(runs):
+    done = runs.run(REPORT, "runs", "--open", BROWSER="echo opened %s")
+    assert f"opened file://{runs.path}/runs/report.html" in done.stdout
+
+
+def test_pictures_are_written_instead_of_a_page(runs):
+    done = runs.run(REPORT, "runs/one", "--png", "pictures")
+    assert done.stdout.split() == [
+        f"pictures/{name}.png" for name in ("curves", "confusion", "predictions")
+    ]
+    assert not (runs.path / "runs/one/report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "nowhere: there is no such folder."),
+        (["empty"], "empty: there is no run and no sweep in this folder."),
+        (["runs/one/config.yaml"], "runs/one/config.yaml: there is no such folder."),
+        (["runs/one", "--pages", "2"], "--pages makes pages of a sweep's best trials"),
+        (["runs", "--pages", "2"], "--pages makes pages of a sweep's best trials"),
+        (["runs/one", "runs/one"], "A run is named twice"),
+        (["runs/one", "runs/s"], "runs/s is no folder of a run"),
+        (["runs/one", "--output", "empty"], "empty: nothing can be written there"),
+        (["runs/one", "--output", "no/page.html"], "no/page.html: nothing can be written there"),
+        (["runs/one", "--output", "mine.html"], "mine.html is no page that was made here"),
+        (["runs/one", "--png", "mine.html"], "nothing can be written there"),
+        (["runs", "--png", "pictures"], "--png draws the pictures of one run or one sweep."),
+    ],
+)
+def test_what_cannot_be_done_costs_one_sentence(runs, words, sentence):
+    (runs.path / "empty").mkdir()
+    (runs.path / "mine.html").write_text("<p>my own page")
+    assert sentence in refused(runs, *words)
+    assert (runs.path / "mine.html").read_text() == "<p>my own page"
+
+
+def test_a_damaged_configuration_costs_one_sentence(runs):
+    (runs.path / "runs/one/config.yaml").write_text("lr: [")
+    assert "config.yaml is damaged" in refused(runs, "runs/one")

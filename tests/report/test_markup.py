@@ -1,0 +1,59 @@
+"""A text on a page is a text, whatever is in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nn.report.chart import data
+from nn.report.markup import element
+
+
+class Seen(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text, self.attributes = [], "", []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def seen(markup):
+    parser = Seen()
+    parser.feed(markup)
+    parser.close()
+    return parser
+
+
+printable = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
+
+
+@given(printable, printable)
+def test_texts_and_attributes_come_back_as_they_were(text, value):
+    found = seen(element("p", text, title=value))
+    assert found.tags == ["p"]
+    assert found.text == text
+    assert found.attributes == [("title", value)]
+
+
+def test_elements_within_elements_are_kept_and_nothing_is_left_out_but_nothing():
+    shown = element("ul", [element("li", each) for each in (1, "<b>")], None, False, id="x")
+    assert shown == '<ul id="x"><li>1</li><li>&lt;b&gt;</li></ul>'
+    assert element("button", "on", disabled=True, hidden=False, aria_label=None) == (
+        "<button disabled>on</button>"
+    )
+
+
+@given(st.recursive(st.text() | st.integers(), st.lists))
+def test_data_cannot_end_the_element_that_it_stands_in(content):
+    inside = re.fullmatch(r"<script [^>]*>(.*)</script>", data(content), re.DOTALL)[1]
+    assert not set("<>&") & set(inside)
+    assert json.loads(inside) == content

@@ -1,0 +1,242 @@
+"""The page of a run shows what is in its folder, as far as there is anything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from nn.config.composed import configuration
+from nn.errors import Mistake
+from nn.report.make import Wanted, make
+from nn.report.run_story import RunStory
+from nn.report.sample_map import FILE
+from nn.run import run
+from nn.tracking.saved import Saved
+from tests.report.made import NASTY, changed, made_run, of_letters
+from tests.report.pages import Page
+
+TOLD = {
+    "Test accuracy": "test/accuracy",
+    "Test loss": "test/loss",
+    "Validation accuracy": "val/accuracy",
+    "True class in top 3": "test/top3",
+    "Calibration error": "test/calibration_error",
+    "Parameters": "parameters",
+    "Training time": "seconds",
+}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return made_run(tmp_path_factory.mktemp("original") / "run", "keep=best", "epochs=12")
+
+
+@pytest.fixture(name="folder")
+def fixture_folder(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "run")
+
+
+def report(*folders, **wanted):
+    """Make a page, and read it."""
+    settings = {"output": None, "show": False, "pages": None, "pictures": None} | wanted
+    make(Wanted(folders, **settings))
+    return Page(settings["output"] or folders[0] / "report.html")
+
+
+def test_the_numbers_on_the_page_are_those_in_the_folder(folder):
+    page, saved = report(folder), Saved.read(folder)
+    assert page.figures == {name: saved.summary[key] for name, key in TOLD.items()}
+
+    for what in ("loss", "accuracy"):
+        traces = page.charts[what]["traces"]
+        assert [trace["name"] for trace in traces] == ["training", "validation"]
+        for trace, part in zip(traces, ("train", "val"), strict=True):
+            assert trace["x"] == [record["epoch"] for record in saved.history]
+            assert trace["y"] == [record[f"{part}/{what}"] for record in saved.history]
+    for name, key in (("lr", "lr"), ("gradient", "norm/gradient"), ("weights", "norm/weights")):
+        (trace,) = page.charts[name]["traces"]
+        assert trace["y"] == [record[key] for record in saved.history]
+    (kept,) = page.charts["loss"]["layout"]["shapes"]
+    assert kept["x0"] == kept["x1"] == saved.summary["best/epoch"]
+
+    counts = page.charts["confusion"]["views"][0]["layout"]["annotations"]
+    matrix = saved.summary["confusion_matrix"]
+    assert {(cell["y"], cell["x"]): int(cell["text"].replace(",", "")) for cell in counts} == {
+        (truth, predicted): count
+        for truth, row in enumerate(matrix)
+        for predicted, count in enumerate(row)
+        if count
+    }
+    hover = page.charts["confusion"]["traces"][0]["text"][0][0]
+    assert f"<b>{matrix[0][0]}</b> of {sum(matrix[0])}" in hover
+    for number, row in enumerate(page.rows("classes-table")):
+        scores = [saved.summary[key][number] for key in ("precision", "recall", "f1")]
+        assert [float(value) for value in row] == [number, *scores, sum(matrix[number])]
+
+
+def test_settings_environment_and_the_command_that_repeats_it_are_there(folder):
+    text = report(folder).text
+    saved = Saved.read(folder)
+    assert "repeat=" in text
+    assert f"model.hidden {'[12]'}" in text
+    assert saved.environment["packages"]["numpy"] in text
+    assert saved.environment["processor"] in text
+    assert saved.summary["weights/sha256"][:16] in text
+
+
+def test_every_sample_on_the_map_has_its_class_and_its_image(folder):
+    page, read = report(folder), Saved.read(folder).predictions
+    chart = page.charts["map"]
+    points = {
+        number: trace["name"]
+        for trace in chart["traces"]
+        for number in trace["customdata"]
+    }  # fmt: skip
+    assert points == {place: str(read.labels[each]) for place, each in enumerate(read.mapped)}
+    assert len(chart["cards"]) == len(read.mapped)
+    assert chart["sheet"]["columns"] * chart["sheet"]["rows"] >= len(read.mapped)
+
+
+def test_the_map_is_made_once(folder):
+    page = report(folder)
+    first = (folder / FILE).read_bytes()
+    assert report(folder).charts["map"] == page.charts["map"]
+    (folder / FILE).write_bytes(b"damaged")
+    assert report(folder).charts["map"] == page.charts["map"]
+    assert (folder / FILE).read_bytes() == first
+
+
+def test_a_page_is_made_of_a_folder_in_which_nothing_can_be_written(folder, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nn.tracking.checkpoint.write_whole", full)
+    page = report(folder, output=tmp_path / "page.html")
+    assert "map" in page.charts
+    assert not (folder / FILE).exists()
+
+
+def test_names_with_html_and_script_in_them_show_as_text(folder):
+    of_letters(folder)
+    environment = json.loads((folder / "environment.json").read_text())
+    (folder / "environment.json").write_text(
+        json.dumps(environment | {"host": NASTY, "command": NASTY})
+    )
+    page = report(folder)
+    assert "<img src=x" not in page.html
+    assert page.text.count(NASTY) >= 4
+    hover = page.charts["confusion"]["traces"][0]["text"][0][0]
+    assert "&lt;img" in hover
+    assert "<img" not in hover
+
+
+def test_many_classes_have_each_their_row_and_the_weakest_their_place_in_the_chart(folder):
+    names = of_letters(folder, classes=120, samples=900)
+    page = report(folder)
+    assert len(page.rows("classes-table")) == len(names)
+    assert len(page.charts["classes"]["traces"][1]["x"]) == 40
+    assert len(page.charts["confusion"]["layout"]["xaxis"]["tickvals"]) <= 40
+
+
+def test_a_run_without_validation_and_one_of_one_epoch(tmp_path):
+    page = report(made_run(tmp_path / "run", "dataset.validation=0", "epochs=1"))
+    assert [trace["name"] for trace in page.charts["loss"]["traces"]] == ["training"]
+    assert page.charts["loss"]["traces"][0]["mode"] == "markers"
+    assert "Test accuracy" in page.figures
+
+
+def test_there_is_no_map_without_a_hidden_layer(tmp_path):
+    run(configuration(["tracking=disabled", "epochs=1", "model=linear"]), tmp_path / "run")
+    page = report(tmp_path / "run")
+    assert "map" not in page.charts
+    assert "There is no hidden layer" in page.text
+    assert "weights" in page.sections
+
+
+def test_there_is_no_map_of_a_handful_of_samples(folder):
+    of_letters(folder, classes=3, samples=20)
+    page = report(folder)
+    assert "map" not in page.charts
+    assert "too few samples" in page.text
+
+
+def without(name):
+    def change(run):
+        (run / name).unlink()
+
+    return change
+
+
+def written(name, content):
+    def change(run):
+        (run / name).write_bytes(content)
+
+    return change
+
+
+def torn(run):
+    file = run / "history.jsonl"
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def ended(status):
+    def change(run):
+        changed(run, "summary.json", status=status, **{"test/accuracy": None, "test/loss": None})
+        (run / "predictions.safetensors").unlink()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence", "missing"),
+    {
+        "still going": (without("summary.json"), "drawn as far as it got, 12 of 12 epochs", []),
+        "torn": (torn, "mlp on digits", []),
+        "no history": (without("history.jsonl"), "There is no epoch to draw.", ["loss"]),
+        "damaged history": (written("history.jsonl", b"{}\n[\n"), "there are no curves", ["loss"]),
+        "damaged summary": (written("summary.json", b"{"), "summary.json is damaged", []),
+        "damaged predictions": (
+            written("predictions.safetensors", b"none"),
+            "predictions.safetensors is damaged",
+            ["map", "calibration"],
+        ),
+        "no checkpoint": (lambda run: shutil.rmtree(run / "checkpoints"), "mlp on digits", []),
+        "interrupted": (ended("interrupted"), "was interrupted", ["map"]),
+        "diverged": (ended("diverged"), "Training diverged", ["map"]),
+        "crashed": (ended("crashed"), "This run crashed", ["map"]),
+    }.values(),
+)
+def test_what_is_missing_is_left_out_and_said(folder, change, sentence, missing):
+    change(folder)
+    page = report(folder)
+    assert sentence in page.text
+    assert not set(missing) & set(page.charts)
+    assert "settings" in page.sections
+
+
+def test_a_torn_line_costs_only_itself(folder):
+    epochs = len(Saved.read(folder).history)
+    torn(folder)
+    assert len(report(folder).charts["loss"]["traces"][0]["y"]) == epochs - 1
+
+
+def test_a_thousand_epochs_are_drawn_with_every_peak(folder):
+    line = json.loads((folder / "history.jsonl").read_text().splitlines()[0])
+    rng = np.random.default_rng(0)
+    losses = rng.uniform(0.1, 0.2, 9000).tolist()
+    losses[5000] = 7.0
+    lines = [line | {"epoch": e, "val/loss": loss} for e, loss in enumerate(losses, 1)]
+    (folder / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    page = report(folder)
+    (trace,) = [each for each in page.charts["loss"]["traces"] if each["name"] == "validation"]
+    assert len(trace["x"]) <= 2000
+    assert trace["y"][trace["x"].index(5001)] == 7.0
+    assert len(page.html) < 15e6
+
+
+def test_a_folder_without_a_configuration_is_no_run(tmp_path):
+    with pytest.raises(Mistake):
+        RunStory(tmp_path)

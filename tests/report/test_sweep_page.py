@@ -1,0 +1,158 @@
+"""The page of a sweep shows its trials, whatever has become of them."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+
+import pytest
+
+from nn.errors import Mistake
+from nn.report.make import Wanted, make
+from nn.report.sweep_story import SweepStory
+from nn.sweeps.trials import Trials
+from tests.report.made import SWEEP, made_run, made_sweep
+from tests.report.pages import Page
+
+BOMB = "\n".join(
+    [
+        "a: &a [x, x, x]",
+        *(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefgh")),
+    ]
+).encode()
+STATES = ("finished", "finished", "pruned", "failed", "diverged", "finished", "running")
+
+
+def report(folder, pages=None, output=None):
+    make(Wanted([folder], output, False, pages, None))
+    return Page(output or folder / "report.html")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    return made_sweep(tmp_path_factory.mktemp("swept") / "s", 28, states=STATES)
+
+
+def content(folder):
+    return {
+        path: (path.stat().st_mtime_ns, path.is_dir() or path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def test_the_numbers_of_the_table_are_those_of_the_trials(swept, tmp_path):
+    page, study = report(swept, output=tmp_path / "page.html"), Trials.read(swept)
+    rows = page.rows("trials-table")
+    ranked = [trial.number for trial in study.ranked()]
+    assert [int(row[1]) for row in rows[: len(ranked)]] == ranked
+    for row, number in zip(rows, ranked, strict=False):
+        trial = study.all[number]
+        assert float(row[2]) == trial.user_attrs["objective"]
+        assert set(map(str, study.point(number).values())) <= set(row)
+    assert len(rows) == len(study.all)
+    assert page.figures["Best val/loss"] == study.ranked()[0].user_attrs["objective"]
+    assert page.figures["Trials pruned"] == 4
+
+
+def test_every_chart_has_its_trials(swept, tmp_path):
+    page = report(swept, output=tmp_path / "page.html")
+    scored = len(Trials.read(swept).ranked())
+    assert {"parallel", "importance", "best-trials", "best-time", "curves", "timeline"} < set(
+        page.charts
+    )
+    (lines,) = page.charts["parallel"]["traces"]
+    assert {len(axis["values"]) for axis in lines["dimensions"]} == {scored}
+    assert page.charts["parallel"]["brushes"]["table"] == "trials-table"
+    assert sum("by-" in name for name in page.charts) == 3
+    pruned = [
+        each for each in page.charts["by-0"]["traces"] if "pruned" in str(each.get("hovertext"))
+    ]
+    assert pruned[0]["marker"]["symbol"] == "circle-open"
+    assert "out of <b>memory</b>" in page.text
+
+
+def test_reading_a_sweep_writes_nothing(swept):
+    before = content(swept)
+    SweepStory(swept)
+    assert content(swept) == before
+
+
+def test_a_sweep_is_read_where_nothing_can_be_written_and_while_it_is_torn(swept, tmp_path):
+    file = swept / "study.log"
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(whole[:-10])
+        os.chmod(swept, 0o500)  # noqa: PTH101
+        assert len(SweepStory(swept).trials) == 28
+    finally:
+        os.chmod(swept, 0o700)  # noqa: PTH101
+        file.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("trials", "states", "sentence"),
+    [
+        (1, ("finished",), "1 trial."),
+        (1, ("running",), "none has a value of val/loss yet"),
+        (3, ("failed",), "3 trials failed: out of <b>memory</b>"),
+        (2, ("finished",), "four finished trials"),
+        (9, ("pruned",), "9 trials of"),
+    ],
+)
+def test_a_sweep_of_few_trials_or_of_none_that_finished(tmp_path, trials, states, sentence):
+    page = report(made_sweep(tmp_path / "s", trials, states=states))
+    assert sentence in page.text
+    assert len(page.rows("trials-table")) == trials
+
+
+def test_a_sweep_that_has_just_begun(tmp_path):
+    assert "0 trials" in report(made_sweep(tmp_path / "s", 0)).text
+
+
+def test_a_sweep_without_a_metric_is_shown_by_validation_accuracy(tmp_path):
+    content = {key: value for key, value in SWEEP.items() if key != "metric"}
+    page = report(made_sweep(tmp_path / "s", 8, content=content))
+    assert "This sweep names no metric" in page.text
+    assert "parallel" in page.charts
+    assert "Best val/accuracy" in page.figures
+
+
+def test_the_best_trials_get_pages_with_links_to_and_fro(tmp_path):
+    folder = made_sweep(tmp_path / "s", 5)
+    for trial in SweepStory(folder).ranked[:2]:
+        kept = (trial.folder / "history.jsonl").read_bytes()
+        for file in trial.folder.iterdir():
+            file.unlink()
+        made_run(trial.folder, "epochs=1")
+        (trial.folder / "history.jsonl").write_bytes(kept)
+    page = report(folder, pages=2)
+    best = SweepStory(folder).ranked[:2]
+    for trial in best:
+        place = trial.folder.relative_to(folder)
+        assert f'href="{place}/report.html"' in page.html
+        assert 'href="../../report.html"' in (trial.folder / "report.html").read_text()
+    assert page.html.count("/report.html") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("study.log", b"[]\n", "study.log is damaged"),
+        ("study.log", b'{"op_code": 5}\n', "study.log is damaged"),
+        ("study.log", b"\xff\n", "study.log is damaged"),
+        ("sweep.yaml", b"method: guess\n", "sweep.yaml: "),
+        ("sweep.yaml", BOMB, "too much"),
+    ],
+)
+def test_a_damaged_sweep_costs_one_sentence(tmp_path, name, content, sentence):
+    folder = made_sweep(tmp_path / "s", 2)
+    (folder / name).write_bytes(content)
+    with pytest.raises(Mistake, match=sentence):
+        report(folder)
+
+
+def test_a_trial_whose_files_are_damaged_is_shown_without_them(tmp_path):
+    folder = made_sweep(tmp_path / "s", 4)
+    (folder / "trials/0001/history.jsonl").write_bytes(b"\xff{")
+    (folder / "trials/0002/summary.json").write_bytes(b"[1]")
+    assert len(report(folder).rows("trials-table")) == 4
