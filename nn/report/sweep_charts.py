@@ -19,6 +19,9 @@ POINTS = 40_000
 """Points of all learning curves together."""
 CROWD = 250
 """Trials beyond which their dots are small and see-through."""
+STOPS = 81
+UNSEEN = {ord("0"): "\u200b", ord("1"): "\u200c"}
+"""Two spaces of no width."""
 FRONT = 5
 """Trials whose curves are drawn in front."""
 MARKS = {
@@ -48,7 +51,7 @@ def parallel(story: SweepStory) -> Chart | None:
             {
                 "type": "parcoords",
                 "line": {"color": ranks, "colorscale": scale("low", "middle", "high")},
-                "dimensions": dimensions,
+                "dimensions": [_brushable(each) for each in dimensions],
                 "labelfont": {"color": colour("ink"), "size": 13},
                 "tickfont": {"color": colour("muted"), "size": 11},
                 "rangefont": {"color": "rgba(0,0,0,0)", "size": 1},
@@ -316,6 +319,7 @@ def parallel_axis(story: SweepStory, name: str, trials: Sequence[Trial]) -> dict
         "tickvals": list(places.values()),
         "ticktext": [words.clipped(option, 20) for option in options],
         "range": [-0.3, len(options) - 0.7],
+        "options": True,
     }
 
 
@@ -339,6 +343,23 @@ def _numeric(name: str, values: Sequence[float], logarithmic: bool) -> dict[str,
     }
 
 
+def _brushable(axis: dict[str, Any]) -> dict[str, Any]:
+    """Let a brush begin and end anywhere on an axis of numbers.
+
+    Plotly lets it at ticks alone, whose texts must all differ: most of these are seen by nobody.
+    """
+    made = {key: value for key, value in axis.items() if key != "options"}
+    stops = dict(zip(axis["tickvals"], axis["ticktext"], strict=True))
+    if "options" not in axis:
+        low, high = axis["range"]
+        stops = dict.fromkeys(np.linspace(low, high, STOPS).tolist(), "") | stops
+    texts = [
+        stops[stop] + format(number, "b").translate(UNSEEN)
+        for number, stop in enumerate(sorted(stops))
+    ]
+    return made | {"tickvals": sorted(stops), "ticktext": texts}
+
+
 def magnitudes(low: float, high: float) -> list[float]:
     """Choose round numbers between two, denser where there is less between them."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -355,7 +376,7 @@ def _place(
 ) -> tuple[list[float], dict[str, Any]]:
     """Give each trial its place along a parameter; options are spread a little."""
     made = parallel_axis(story, name, trials)
-    if len(made["ticktext"]) and made["range"][0] == -0.3:
+    if "options" in made:
         spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(trials))
         x = [round(value + aside, 3) for value, aside in zip(made["values"], spread, strict=True)]
         return x, {
@@ -371,7 +392,7 @@ def _place(
 def _dots(story: SweepStory, trials: Sequence[Trial], x: Sequence[float]) -> list[Trace]:
     """Draw trials by how they have ended."""
     crowded = len(trials) > CROWD
-    size = {"size": 4, "opacity": 0.45} if crowded else {"size": 7, "opacity": 0.75}
+    size: dict[str, Any] = {"size": 4, "opacity": 0.45} if crowded else {"size": 7, "opacity": 0.75}
     traces = []
     for status, (symbol, ink) in MARKS.items():
         own = [place for place, trial in enumerate(trials) if trial.status == status]

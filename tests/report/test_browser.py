@@ -53,7 +53,9 @@ def browser():
 def opened(browser, file, width=1280, **settings):
     """Open a page, wait until all is drawn, and see at the end that it was silent throughout."""
     said, asked = [], []
-    page = browser.new_page(viewport={"width": width, "height": 900}, **settings)
+    page = browser.new_page(
+        viewport={"width": width, "height": 900}, reduced_motion="reduce", **settings
+    )
     page.on("console", lambda told: said.append(told.text) if told.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))

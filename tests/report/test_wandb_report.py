@@ -10,6 +10,7 @@ from nn.report.sweep_story import SweepStory
 from nn.report.wandb_report import Place, of_run, of_sweep
 from tests.report.made import made_run, made_sweep
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # on its import
 PLACE = Place("someone", "digits")
 
 
@@ -22,7 +23,7 @@ def test_a_run_is_told_with_curves_confusion_and_images(tmp_path):
     story = RunStory(made_run(tmp_path / "run"))
     report = of_run(story, PLACE)
     assert (report.entity, report.project) == ("someone", "digits")
-    assert [block.text for block in report.blocks if type(block).__name__ == "P"][0] == story.lead
+    assert report.blocks[0].text == story.lead
     assert kinds(report) == [*["LinePlot"] * 5, "CustomChart", *["MediaBrowser"] * 2]
 
 
