@@ -58,6 +58,22 @@ def test_only_one_file_imports_wandb():
     assert [module(p) for p in FILES if "wandb" in packages(p)] == ["nn.tracking.mirror"]
 
 
+@pytest.mark.parametrize(
+    ("package", "place"),
+    [
+        ("plotly", "nn.report"),
+        ("matplotlib", "nn.report"),
+        ("PIL", "nn.report"),
+        ("wandb_workspaces", "nn.report.wandb_report"),
+        ("optuna", "nn.sweeps"),
+    ],
+)
+def test_a_package_has_its_place(package, place):
+    users = [module(path) for path in FILES if package in packages(path)]
+    assert users
+    assert all(name.startswith(place) for name in users)
+
+
 def test_hydra_is_met_in_the_config_package_only():
     users = [p for p in FILES if packages(p) & {"hydra", "omegaconf"}]
     assert {path.parent.name for path in users} == {"config"}
@@ -83,7 +99,7 @@ def test_a_plain_run_imports_nothing_slow(workplace):
         "import sys, runpy\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as end: assert not end.code\n"
-        "slow = {'pandas', 'sklearn', 'matplotlib', 'plotly', 'optuna', 'scipy'}\n"
+        "slow = {'pandas', 'sklearn', 'matplotlib', 'plotly', 'optuna', 'scipy', 'PIL'}\n"
         "print('IMPORTED', sorted(slow & set(sys.modules)))\n"
     )
     start = f"import sys; sys.argv = [{str(ROOT / 'scripts/train.py')!r}, 'epochs=1']\n"

@@ -158,6 +158,7 @@ def _settings(comparison: Comparison) -> Section:
 
 
 def _curves(comparison: Comparison) -> Iterator[Chart]:
+    longest = max(len(story.epochs) for story in comparison.stories)
     for key, title, form in (
         ("val/accuracy", "Validation accuracy", ".2%"),
         ("val/loss", "Validation loss", ".4f"),
@@ -191,7 +192,7 @@ def _curves(comparison: Comparison) -> Iterator[Chart]:
                 f"{title} of {len(traces)} runs by epoch.",
                 traces,
                 {
-                    "xaxis": {"title": {"text": "epoch"}, "nticks": 8, "tickformat": ",~f"},
+                    "xaxis": run_charts.epoch_axis(longest),
                     "yaxis": {"tickformat": "~%"} if "accuracy" in key else {},
                     "hovermode": "x unified" if len(traces) <= 12 else "closest",
                 },

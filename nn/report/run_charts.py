@@ -337,6 +337,12 @@ def names_axis(names: Sequence[str]) -> dict[str, object]:
     }
 
 
+def epoch_axis(epochs: int) -> dict[str, object]:
+    """Make the axis of epochs, which are whole numbers."""
+    ticks = {"dtick": 1} if epochs <= 8 else {"nticks": 8}
+    return {"title": {"text": "epoch"}, "hoverformat": ",d", "tickformat": ",~f", **ticks}
+
+
 def words_of(part: str) -> str:
     """Call a part of the dataset by its name."""
     return {"train": "training", "val": "validation", "test": "test"}[part]
@@ -364,12 +370,7 @@ def _curves(story: RunStory, drawn: Sequence[tuple[str, str]], form: str) -> lis
 def _by_epoch(story: RunStory, kept: bool = True, named: bool = True) -> dict[str, object]:
     marked = kept and story.kept_epoch is not None and len(story.epochs) > 1
     return {
-        "xaxis": {
-            "title": {"text": "epoch"},
-            "nticks": 8,
-            "hoverformat": ",d",
-            "tickformat": ",~f",
-        },
+        "xaxis": epoch_axis(len(story.epochs)),
         "hovermode": "x unified",
         **(upright(story.kept_epoch or 0, _kept(story) if named else "") if marked else {}),
     }
@@ -409,7 +410,7 @@ def _written(
         for truth, row in enumerate(texts)
         for predicted, text in enumerate(row)
         for share in [float(shares[truth, predicted])]
-        for strong in [share > 0.55 if truth == predicted else share**0.5 > 0.6 * most]
+        for strong in [share > 0.7 if truth == predicted else share**0.5 > 0.75 * most]
         if text
     ]
 

@@ -11,6 +11,7 @@ import numpy as np
 from nn.report import words
 from nn.report.chart import Chart, Trace, label, line
 from nn.report.palette import colour, scale
+from nn.report.run_charts import epoch_axis
 from nn.report.sweep_story import STATES, SweepStory, Trial
 from nn.report.thinning import kept_points
 from nn.report.values import known, number
@@ -227,7 +228,7 @@ def curves(story: SweepStory) -> Chart | None:
         f"Learning curves of {len(drawn)} trials; the best end lowest or highest.",
         traces,
         {
-            "xaxis": {"title": {"text": "epoch"}, "nticks": 10},
+            "xaxis": epoch_axis(max(len(trial.epochs) for trial in drawn)),
             "yaxis": _logarithmic(values) if _spread(values) else {},
             "hovermode": "closest",
         },
@@ -404,7 +405,7 @@ def _dots(story: SweepStory, trials: Sequence[Trial], x: Sequence[float]) -> lis
                 "mode": "markers",
                 "x": [x[place] for place in own],
                 "y": [trials[place].value for place in own],
-                "marker": {"symbol": symbol, "color": colour(ink), **size},
+                "marker": {"symbol": symbol, "color": colour(ink)} | size,
                 "hovertext": [
                     f"trial {trials[place].number}, {status}: "
                     f"<b>{words.figure(trials[place].value)}</b><br>"
