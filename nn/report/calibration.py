@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nn.predictions import Predictions
+from nn.report.chart import Chart
+from nn.report.palette import colour
 
 BINS = 15
 
@@ -39,3 +41,52 @@ def bins(predictions: Predictions) -> list[Bin]:
         for inside in [place == each]
         if inside.any()
     ]
+
+
+def chart(predictions: Predictions) -> Chart:
+    """Accuracy by confidence, and how many samples there are of each."""
+    found = bins(predictions)
+    centre = [(each.low + each.high) / 2 for each in found]
+    hover = [
+        f"confidence {each.low:.0%} to {each.high:.0%}, {each.confidence:.1%} on average<br>"
+        f"<b>{each.accuracy:.1%}</b> of {each.samples:,} are right"
+        for each in found
+    ]
+    bars = {"type": "bar", "x": centre, "width": 1 / 15 - 0.008, "text": hover, "hoverinfo": "text",
+            "textposition": "none"}  # fmt: skip
+    return Chart(
+        "calibration",
+        "Accuracy by confidence",
+        "Accuracy against confidence; on the diagonal the two are equal.",
+        [
+            bars
+            | {"y": [each.accuracy for each in found], "marker": {"color": colour("series-1")}},
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": [0, 1],
+                "y": [0, 1],
+                "line": {"color": colour("muted"), "dash": "dot", "width": 1.5},
+                "hoverinfo": "skip",
+            },
+            bars
+            | {
+                "y": [each.samples for each in found],
+                "yaxis": "y2",
+                "marker": {"color": colour("series-3")},
+            },
+        ],
+        {
+            "xaxis": {
+                "range": [0, 1],
+                "tickformat": ".0%",
+                "title": {"text": "confidence"},
+                "anchor": "y2",
+            },
+            "yaxis": {"domain": [0.36, 1], "range": [0, 1.02], "tickformat": ".0%"},
+            "yaxis2": {"domain": [0, 0.26], "type": "log", "dtick": 1},
+            "hovermode": "closest",
+        },
+        height=380,
+        keys=[("series-1", "share that is right"), ("series-3", "samples, on a logarithmic scale")],
+    )

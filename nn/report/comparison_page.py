@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from nn.errors import Mistake
-from nn.report import run_charts, words
+from nn.report import confusion, words
+from nn.report.axes import epoch_axis
 from nn.report.chart import Chart, label, line
 from nn.report.links import linked
 from nn.report.markup import element
 from nn.report.page import Page, Section
 from nn.report.palette import colour
+from nn.report.run_curves import POINTS, thinned
 from nn.report.run_page import footer
 from nn.report.run_story import PARTS, RunStory
 from nn.report.tables import Cell, Column, table
@@ -87,7 +89,7 @@ def _sections(comparison: Comparison, output: Path) -> Iterator[Section]:
         body = [element("div", charts, class_="columns")]
         yield Section("curves", "Curves", body, ["Each run by epoch."])
     confused = [
-        run_charts.confusion(f"confusion-{place}", name, story.confusion, story.names).markup()
+        confusion.chart(f"confusion-{place}", name, story.confusion, story.names).markup()
         for place, (name, story) in enumerate(
             zip(comparison.names, comparison.stories, strict=True)
         )
@@ -171,8 +173,8 @@ def _curves(comparison: Comparison) -> Iterator[Chart]:
         ):
             if not known(story.curve(key)):
                 continue
-            most = max(50, run_charts.POINTS * 5 // len(comparison.stories))
-            x, (y,) = run_charts.thinned(story, [key], most)
+            most = max(50, POINTS * 5 // len(comparison.stories))
+            x, (y,) = thinned(story, [key], most)
             dash = {"dash": DASHES[place // 10 % len(DASHES)]}
             traces.append(
                 line(
@@ -192,7 +194,7 @@ def _curves(comparison: Comparison) -> Iterator[Chart]:
                 f"{title} of {len(traces)} runs by epoch.",
                 traces,
                 {
-                    "xaxis": run_charts.epoch_axis(longest),
+                    "xaxis": epoch_axis(longest),
                     "yaxis": {"tickformat": "~%"} if "accuracy" in key else {},
                     "hovermode": "x unified" if len(traces) <= 12 else "closest",
                 },

@@ -60,7 +60,7 @@ def make(wanted: Wanted) -> None:
 
 def _pictures(folders: Sequence[Path], place: Path) -> None:
     """Draw the pictures of a run or a sweep."""
-    from nn.report import pictures
+    from nn.report import pictures, run_pictures, sweep_pictures
     from nn.report.sweep_story import SweepStory
 
     folder = folders[0]
@@ -68,10 +68,10 @@ def _pictures(folders: Sequence[Path], place: Path) -> None:
         raise Mistake("--png draws the pictures of one run or one sweep.")
     if is_sweep(folder):
         sweep = SweepStory(folder)
-        pictures.write(lambda: pictures.of_sweep(sweep), place)
+        pictures.write(lambda: sweep_pictures.of_sweep(sweep), place)
     else:
         run = RunStory(folder)
-        pictures.write(lambda: pictures.of_run(run), place)
+        pictures.write(lambda: run_pictures.of_run(run), place)
 
 
 def _comparison(folders: Sequence[Path], output: Path) -> None:

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from nn.knobs import KNOBS
-from nn.report import gallery, images, run_charts, sample_map, weights, words
+from nn.report import (
+    calibration,
+    classes,
+    confusion,
+    gallery,
+    images,
+    map_chart,
+    run_curves,
+    sample_map,
+    weights,
+    words,
+)
 from nn.report.markup import Markup, element
 from nn.report.page import Page, Section
 from nn.report.run_story import PARTS, RunStory
@@ -89,7 +100,7 @@ def _figures(story: RunStory) -> list[tuple[str, str, object]]:
 
 
 def _learning(story: RunStory) -> Section:
-    curves, steps = run_charts.curves(story), run_charts.steps(story)
+    curves, steps = run_curves.curves(story), run_curves.steps(story)
     body: list[object] = [
         element("div", [chart.markup() for chart in charts], class_=f"columns {width}")
         for charts, width in ((curves, ""), (steps, "three"))
@@ -102,7 +113,7 @@ def _learning(story: RunStory) -> Section:
 
 def _confusion(story: RunStory) -> Section:
     assert story.confusion is not None
-    chart = run_charts.confusion("confusion", _judged(story), story.confusion, story.names)
+    chart = confusion.chart("confusion", _judged(story), story.confusion, story.names)
     return Section("confusion", "Confusion", [chart.markup()], [story.confusing])
 
 
@@ -111,7 +122,7 @@ def _judged(story: RunStory) -> str:
 
 
 def _classes(story: RunStory) -> Section:
-    chart = run_charts.class_scores(story)
+    chart = classes.chart(story)
     scores = [story.class_scores(key) for key in ("precision", "recall", "f1")]
     samples = (
         [None] * story.classes if story.confusion is None else story.confusion.sum(axis=1).tolist()
@@ -158,9 +169,7 @@ def _looked_at(story: RunStory) -> Iterator[Section]:
         "line. Below it the network is too sure of itself."
     )
     found = error is not None and f"On average the two are {words.percent(error, 1)} apart."
-    yield Section(
-        "calibration", "Calibration", [run_charts.calibration(read).markup()], [remark, found]
-    )
+    yield Section("calibration", "Calibration", [calibration.chart(read).markup()], [remark, found])
 
 
 def _map(story: RunStory) -> Section:
@@ -180,7 +189,7 @@ def _map(story: RunStory) -> Section:
         "Each point is a sample. t-SNE puts those near each other that the last hidden layer finds "
         "alike; distances between groups mean little."
     )
-    return Section("map", "Map", [run_charts.mapped(story, read, places, sheet).markup()], [remark])
+    return Section("map", "Map", [map_chart.chart(story, read, places, sheet).markup()], [remark])
 
 
 def _settings(story: RunStory) -> Section:
@@ -193,7 +202,7 @@ def _settings(story: RunStory) -> Section:
     knobs = [(knob, words.setting(config[knob])) for knob in KNOBS if config[knob] is not None]
     groups = {key: value for key, value in config.items() if key not in (*KNOBS, "choices")}
     everything = [(key, words.setting(value)) for key, value in flat(groups).items()]
-    timing = run_charts.timing(story)
+    timing = run_curves.timing(story)
     asked = story.environment.get("command")
     return Section(
         "settings",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from nn.report import sweep_charts, words
+from nn.report import parallel, sweep_curves, sweep_points, timeline, words
 from nn.report.links import linked
 from nn.report.markup import element
 from nn.report.page import Page, Section
@@ -51,16 +51,16 @@ def _figures(story: SweepStory) -> list[tuple[str, str, object]]:
 
 
 def _sections(story: SweepStory, output: Path, pages: Mapping[int, Path]) -> Iterator[Section]:
-    parallel = sweep_charts.parallel(story)
-    if parallel:
+    lines = parallel.chart(story)
+    if lines:
         yield Section(
             "parallel",
             "Parameters and metric",
-            [parallel.markup()],
+            [lines.markup()],
             [f"By {story.shown_metric}."],
             wide=True,
         )
-    importance = sweep_charts.importance(story)
+    importance = sweep_points.importance(story)
     if importance:
         yield Section("importance", "What mattered", [importance.markup()], [
             story.finding,
@@ -69,7 +69,7 @@ def _sections(story: SweepStory, output: Path, pages: Mapping[int, Path]) -> Ite
     elif story.trials:
         few = "What mattered is told from four finished trials on whose values differ."
         yield Section("importance", "What mattered", [element("p", few, class_="sentence")])
-    best = sweep_charts.best_so_far(story)
+    best = sweep_points.best_so_far(story)
     if best:
         shown = element("div", [chart.markup() for chart in best], class_="columns")
         yield Section(
@@ -78,7 +78,7 @@ def _sections(story: SweepStory, output: Path, pages: Mapping[int, Path]) -> Ite
             [shown],
             [f"Points are trials; the line is the best until then. {story.shown_metric}."],
         )
-    single = sweep_charts.by_parameter(story)
+    single = sweep_points.by_parameter(story)
     if single:
         shown = element("div", [chart.markup() for chart in single], class_="columns three")
         remark = f"The {story.metric.name} of each trial by one parameter at a time."
@@ -86,7 +86,7 @@ def _sections(story: SweepStory, output: Path, pages: Mapping[int, Path]) -> Ite
         yield Section(
             "parameters", "One by one", [shown], [remark, pruned, "A ring marks the best."]
         )
-    curves = sweep_charts.curves(story)
+    curves = sweep_curves.chart(story)
     if curves:
         yield Section("curves", "Learning curves", [curves.markup()], [f"{story.shown_metric}."])
     if story.trials:
@@ -151,7 +151,7 @@ def _numeric(story: SweepStory, name: str) -> bool:
 
 
 def _time(story: SweepStory) -> Section:
-    timeline = sweep_charts.timeline(story)
+    ran = timeline.chart(story)
     by_state = []
     for state in story.states:
         spent = [trial.seconds or 0.0 for trial in story.trials if trial.status == state]
@@ -166,8 +166,8 @@ def _time(story: SweepStory) -> Section:
     return Section(
         "time",
         "Where time went",
-        [timeline and timeline.markup(), pairs(by_state, "Seconds by state")],
-        ["Each bar is a trial; those one above the other ran side by side."] if timeline else [],
+        [ran and ran.markup(), pairs(by_state, "Seconds by state")],
+        ["Each bar is a trial; those one above the other ran side by side."] if ran else [],
     )
 
 

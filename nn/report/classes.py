@@ -1,0 +1,73 @@
+"""Precision, recall and F1 of each class as a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nn.report import words
+from nn.report.axes import NAMED, names_axis
+from nn.report.chart import Chart, Trace, label
+from nn.report.palette import colour
+from nn.report.run_story import RunStory
+from nn.report.values import known
+
+
+def chart(story: RunStory) -> Chart | None:
+    """Precision, recall and F1 of each class, the worst first."""
+    scores = [story.class_scores(key) for key in ("precision", "recall", "f1")]
+    f1 = scores[2]
+    if not known(f1):
+        return None
+    order = sorted(range(story.classes), key=lambda each: (f1[each] is None, f1[each]))[:NAMED]
+    names = [story.names[each] for each in order]
+    spread: list[Trace] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [each for row in order for each in (*_range(scores, row), None)],
+            "y": [place for row in range(len(order)) for place in (row, row, None)],
+            "line": {"color": colour("rule"), "width": 3},
+            "hoverinfo": "skip",
+        }
+    ]
+    dots: list[Trace] = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": called,
+            "x": [values[each] for each in order],
+            "y": list(range(len(order))),
+            "text": [label(name) for name in names],
+            "marker": {"color": colour(ink), "symbol": symbol, "size": 10},
+            "hovertemplate": f"%{{text}}: {called} %{{x:.2%}}<extra></extra>",
+        }
+        for called, ink, symbol, values in zip(
+            ("precision", "recall", "F1"),
+            ("series-1", "series-2", "ink"),
+            ("triangle-right", "triangle-left", "line-ns-open"),
+            scores,
+            strict=True,
+        )
+    ]
+    worst = names[0]
+    return Chart(
+        "classes",
+        "Classes by F1, the weakest first",
+        f"The weakest class is {worst} with an F1 of {words.percent(f1[order[0]])}.",
+        [*spread, *dots],
+        {
+            "xaxis": {"tickformat": "~%", "nticks": 6},
+            "yaxis": {**names_axis(names), "autorange": "reversed", "showgrid": False},
+            "hovermode": "closest",
+        },
+        height=90 + 26 * len(order),
+        keys=[("series-1", "precision ▸"), ("series-2", "◂ recall"), ("ink", "F1 |")],
+        note=f"The {NAMED} weakest of {story.classes:,} classes."
+        if story.classes > NAMED
+        else None,
+    )
+
+
+def _range(scores: Sequence[Sequence[float | None]], row: int) -> tuple[float | None, float | None]:
+    values = known([column[row] for column in scores])
+    return (min(values), max(values)) if values else (None, None)
