@@ -69,8 +69,8 @@ class Predictions:
             and read.images[:1].size > 0
             and read.hidden.ndim == 2
             and all(_numbers(array) for array in (read.probabilities, read.hidden))
-            and len(read.hidden) == len(read.mapped)
-            and len(read.images) == len(read.shown)
+            and read.hidden.shape[:1] == read.mapped.shape
+            and read.images.shape[:1] == read.shown.shape
             and all(_within(indices, samples) for indices in (read.mapped, read.shown))
             and _within(read.labels, classes)
         )

@@ -99,7 +99,7 @@ def test_a_plain_run_imports_nothing_slow(workplace):
         "import sys, runpy\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as end: assert not end.code\n"
-        "slow = {'pandas', 'sklearn', 'matplotlib', 'plotly', 'optuna', 'scipy', 'PIL'}\n"
+        "slow = {'pandas', 'sklearn', 'matplotlib', 'plotly', 'optuna', 'scipy'}\n"
         "print('IMPORTED', sorted(slow & set(sys.modules)))\n"
     )
     start = f"import sys; sys.argv = [{str(ROOT / 'scripts/train.py')!r}, 'epochs=1']\n"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nn.report import images, words
+from nn.report.axes import NAMED
+from nn.report.confusion import WRITTEN
 from nn.report.pictures import BLUE, GREY, INK, MUTED, ORANGE, new_figure
 from nn.report.run_story import RunStory
 from nn.report.values import known
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from nn.report.axes import NAMED
-from nn.report.confusion import WRITTEN
 
 GRID = 24
 """Predictions that are shown, half of them wrong if there are so many."""

@@ -22,7 +22,8 @@ POSITIVE, NEGATIVE = (213, 94, 0), (0, 114, 178)  # the same by day and by night
 
 def first_layer(weights: Mapping[str, Array], shape: Sequence[int] | None) -> NDArray[Any] | None:
     """Give the first layer's weights, units x channels x height x width, if they are images."""
-    name = next((key for key in weights if re.search(r"(dense|conv)1\.weight$", key)), None)
+    firsts = (key for key in weights if re.search(r"(conv2d|dense)1\.weight$", key))
+    name = min(firsts, default=None)  # a convolution comes before what is dense
     if name is None:
         return None
     array = weights[name]

@@ -8,16 +8,18 @@ from typing import Any
 from nn.errors import as_typed
 
 MISSING = "—"
+FIRM = "\u00a0"
+"""A space at which no line is broken."""
 
 
 def percent(share: float | None, digits: int = 2) -> str:
     """Write a share."""
-    return MISSING if share is None else f"{share:.{digits}%}".replace("%", " %")
+    return MISSING if share is None else f"{share:.{digits}%}".replace("%", FIRM + "%")
 
 
 def confidence(share: float) -> str:
     """Write how sure a prediction is, which is never quite all."""
-    return ">99.9 %" if 0.9995 <= share < 1 else percent(share, 1)
+    return f">99.9{FIRM}%" if 0.9995 <= share < 1 else percent(share, 1)
 
 
 def figure(value: float | None) -> str:

@@ -135,7 +135,7 @@ def test_hovering_over_the_confusion_matrix_tells_counts_and_shares(browser, pag
         page.wait_for_selector("#chart-confusion .hovertext")
         row = saved.summary["confusion_matrix"][3]
         told = page.locator("#chart-confusion .hovertext").text_content()
-        assert f"{row[3]} of {sum(row)}, {row[3] / sum(row):.1%}".replace("%", " %") in told
+        assert f"{row[3]} of {sum(row)}, {row[3] / sum(row):.1%}".replace("%", "\u00a0%") in told
 
 
 def test_views_of_a_chart_can_be_chosen(browser, pages):
