@@ -13,8 +13,8 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the page (FOLDER/report.html)")
     parser.add_argument("--open", action="store_true", help="show it in the browser")
-    parser.add_argument("--pages", type=int, metavar="N", help="of a sweep: pages of its best N")
-    parser.add_argument("--png", type=Path, metavar="FOLDER", help="pictures, for papers")
+    parser.add_argument("--pages", type=whole, metavar="N", help="of a sweep: pages of its best N")
+    parser.add_argument("--png", type=Path, metavar="FOLDER", help="pictures there, no page")
     given = parser.parse_args()
 
     from nn.errors import Mistake
@@ -26,6 +26,13 @@ def main() -> int:
         print(mistake, file=sys.stderr)
         return 2
     return 0
+
+
+def whole(text: str) -> int:
+    """Take a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number, at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

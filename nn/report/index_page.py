@@ -166,7 +166,7 @@ def _run(path: Path) -> Entry:
         curve if known(curve) else story.curve("train/accuracy"),
         len(story.epochs),
         story.seconds,
-        _time(path / "config.yaml"),
+        story.began or _time(path / "config.yaml"),
     )
 
 

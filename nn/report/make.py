@@ -96,8 +96,10 @@ def _sweep(folder: Path, output: Path, pages: int) -> None:
     from nn.report.sweep_story import SweepStory
 
     story = SweepStory(folder)
-    for trial in story.ranked[:pages]:
+    best = story.ranked[:pages]
+    for trial in best:
         _refuse_foreign(trial.folder / PAGE)
+    for trial in best:
         back = element("a", f"← {story.title}", href=linked(output, trial.folder / PAGE))
         made = run_page.page(RunStory(trial.folder), element("p", back, class_="back"))
         write(made, trial.folder / PAGE)

@@ -77,6 +77,14 @@ class RunStory:
         return column(self.history, key)
 
     @property
+    def began(self) -> float | None:
+        """When the run began, in seconds as the system counts them."""
+        try:
+            return datetime.fromisoformat(str(self.environment.get("began"))).timestamp()
+        except (ValueError, OverflowError):
+            return None
+
+    @property
     def planned(self) -> float | None:
         """How many epochs were asked for."""
         return number(self.config["epochs"])

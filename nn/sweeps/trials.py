@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import optuna
 from optuna.storages import JournalStorage
@@ -39,13 +39,13 @@ class Trials:
         self.all: list[FrozenTrial] = study.get_trials(deepcopy=False)
 
     @classmethod
-    def read(cls, folder: Path) -> Trials:
+    def read(cls, folder: Path) -> Self:
         """Look at the trials of a sweep, which may go on meanwhile; nothing is written."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sweep = schema.read(folder / "sweep.yaml")
         try:
             study = optuna.load_study(study_name=STUDY, storage=JournalStorage(Reading(folder)))
-            trials = Trials(sweep, folder, study)
+            trials = cls(sweep, folder, study)
             for trial in trials.all:
                 if trial.params.keys() == trials.space.optuna.keys():
                     trials.space.from_optuna(trial.params)

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +31,7 @@ BELONGING = tuple(
 def describe() -> dict[str, Any]:
     """Record what this process runs on."""
     return {
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "run_id": os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
         "belongs": {name: os.environ[name] for name in BELONGING if name in os.environ},
         "swept": _swept(),
