@@ -66,6 +66,7 @@ class Predictions:
             read.labels.shape == (samples,)
             and read.probabilities.size > 0
             and read.images.dtype == np.uint8
+            and read.images.ndim > 1
             and read.images[:1].size > 0
             and read.hidden.ndim == 2
             and all(_numbers(array) for array in (read.probabilities, read.hidden))

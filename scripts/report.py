@@ -15,16 +15,21 @@ def main() -> int:
     parser.add_argument("--open", action="store_true", help="show it in the browser")
     parser.add_argument("--pages", type=whole, metavar="N", help="of a sweep: pages of its best N")
     parser.add_argument("--png", type=Path, metavar="FOLDER", help="pictures there, no page")
+    parser.add_argument(
+        "--wandb",
+        metavar="ENTITY/PROJECT[/SWEEP]",
+        help="a report in W&B, no page; the same one again when it is there",
+    )
     given = parser.parse_args()
 
-    from nn.errors import Mistake
+    from nn.errors import Mistake, NotSaved
     from nn.report.make import Wanted, make
 
     try:
-        make(Wanted(given.folders, given.output, given.open, given.pages, given.png))
-    except Mistake as mistake:
-        print(mistake, file=sys.stderr)
-        return 2
+        make(Wanted(given.folders, given.output, given.open, given.pages, given.png, given.wandb))
+    except (Mistake, NotSaved) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, Mistake) else 1
     return 0
 
 

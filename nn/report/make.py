@@ -12,6 +12,7 @@ from nn.report import run_page
 from nn.report.links import is_run, is_sweep, linked
 from nn.report.markup import element
 from nn.report.page import GENERATOR, Page
+from nn.report.publish import publish
 from nn.report.run_story import RunStory
 from nn.tracking.files import write_whole
 from nn.tracking.places import short
@@ -29,6 +30,7 @@ class Wanted:
     show: bool
     pages: int | None
     pictures: Path | None
+    wandb: str | None = None
 
 
 def make(wanted: Wanted) -> None:
@@ -38,6 +40,12 @@ def make(wanted: Wanted) -> None:
             raise Mistake(f"{short(folder)}: there is no such folder.")
     folder, several = wanted.folders[0], len(wanted.folders) > 1
     sweep = not several and is_sweep(folder)
+    if wanted.wandb is not None:
+        if several:
+            raise Mistake("--wandb makes the report of one run or one sweep.")
+        print(publish(folder, wanted.wandb))
+        if wanted.output is None and not wanted.pictures:
+            return
     if wanted.pages is not None and not sweep:
         raise Mistake("--pages makes pages of a sweep's best trials; this is no sweep.")
     if wanted.pictures:

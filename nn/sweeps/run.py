@@ -70,6 +70,7 @@ def run(wanted: Wanted) -> None:
             finally:
                 trials.release()
                 trials.write_table()
+                trials.write_study()
     screen.result(trials, (before, after), engine.reason)
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
+from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nn.sweeps import samplers
 from nn.sweeps.drawn import Drawn
 from nn.sweeps.hyperband import Pruner
+from nn.sweeps.journal import journal
 from nn.sweeps.machines import Machines
 from nn.sweeps.schema import Sweep
 from nn.sweeps.shared import Shared
 from nn.sweeps.storage import StudyFile
 from nn.sweeps.trials import STUDY, Trials, machine, objective
+from nn.tracking.files import write_whole
 
 
 class Search(Trials):
@@ -120,6 +124,21 @@ class Search(Trials):
             for trial in self.all:
                 if trial.state == TrialState.RUNNING and machine(trial) == self.machines.me:
                     self._note(trial._trial_id, machine=None)
+
+    def write_study(self) -> None:
+        """Keep in the folder what a shared study holds, so that it can be looked at there."""
+        path = self.folder / "study.log"
+        if self.storage.is_in(path):
+            return
+        with TemporaryDirectory() as aside:
+            copy = Path(aside) / path.name
+            optuna.copy_study(
+                from_study_name=self.study.study_name,
+                from_storage=self.storage.optuna,
+                to_storage=JournalStorage(journal(copy)),
+                to_study_name=STUDY,
+            )
+            write_whole(path, copy.read_bytes())
 
     def lags(self, number: int, epoch: int, value: float) -> bool:
         """Take note of an epoch, and say whether the trial is to end there."""

@@ -36,6 +36,10 @@ class Storage(ABC):
     def turn(self) -> AbstractContextManager[None]:
         """Wait until no other process has its turn, and have it; a context."""
 
+    def is_in(self, path: Path) -> bool:
+        """Whether this file is where the study is kept."""
+        return False
+
     def patiently(self, call: Callable[[], Result]) -> Result:
         """Do something that has the same effect when it is done again."""
         return call()
@@ -45,6 +49,7 @@ class StudyFile(Storage):
     """Optuna's journal: a file, of this machine's or on a disk that machines share."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         try:
             self.optuna = JournalStorage(journal(path))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -53,6 +58,10 @@ class StudyFile(Storage):
             raise Mistake(f"{path}: no study can be kept there: {error.strerror}.") from None
         except (ValueError, KeyError, TypeError):
             raise Mistake(f"{path} is no file of a study.") from None
+
+    def is_in(self, path: Path) -> bool:
+        """Whether this is the same file."""
+        return path.exists() and path.samefile(self.path)
 
     @contextmanager
     def turn(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ import optuna
 import pytest
 import yaml
 
+from nn.sweeps.trials import Trials
 from tests.conftest import ROOT, Run
 from tests.postgres import database, postgres  # noqa: F401  (fixtures)
 
@@ -133,9 +134,19 @@ def test_machines_share_a_file_on_a_disk_that_they_share(workplace, machine):
     assert len({row["lr"] for row in table}) == 16
 
 
+def test_each_machine_keeps_the_whole_study_for_a_report(workplace, machine):
+    first = machine(1, "--count", "3", storage="shared.log")
+    assert first.wait(timeout=60) == 0
+    second = machine(2, "--count", "6", storage="shared.log")
+    assert second.wait(timeout=60) == 0
+    done = workplace.run(str(ROOT / "scripts/report.py"), "machine2")
+    assert done.returncode == 0, done.stderr
+    assert len(Trials.read(workplace.path / "machine2").ranked()) == 6
+
+
 def test_machines_may_share_the_folder_too(workplace, machine, said):
-    first = machine(0, "--count", "8", storage="shared.log")
-    second = machine(0, "--count", "8", storage="shared.log")
+    first = machine(0, "--count", "8", storage="machine0.log")
+    second = machine(0, "--count", "8", storage="machine0.log")
     assert (first.wait(timeout=120), second.wait(timeout=120)) == (0, 0), said(0)
     assert len(finished(workplace, 0)) == 8
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.conftest import ROOT
+from tests.loopback import Loopback
 from tests.report.made import made_run, made_sweep
 
-REPORT = str(ROOT / "scripts/report.py")
+REPORT, UPLOAD = str(ROOT / "scripts/report.py"), str(ROOT / "scripts/upload.py")
 
 
 @pytest.fixture
@@ -87,3 +90,55 @@ def test_what_cannot_be_done_costs_one_sentence(runs, words, sentence):
 def test_a_damaged_configuration_costs_one_sentence(runs):
     (runs.path / "runs/one/config.yaml").write_text("lr: [")
     assert "config.yaml is damaged" in refused(runs, "runs/one")
+
+
+def test_a_report_in_w_and_b_is_made_once_and_then_updated(workplace):
+    sweep = str(ROOT / "scripts/sweep.py")
+    workplace.train("epochs=2", "hydra.run.dir=run")
+    done = workplace.run(sweep, str(ROOT / "sweeps/random.yaml"), "--count=4", "tracking=disabled")
+    assert done.returncode == 0, done.stderr
+    with Loopback() as server:
+        sent = workplace.run(UPLOAD, "run", **server.environment, WANDB_PROJECT="work")
+        assert sent.returncode == 0, sent.stderr
+        told = []
+        for folder in ("run", "run", "runs/sweeps/random"):
+            words = [REPORT, folder, "--wandb", "somebody/work"]
+            done = workplace.run(*words, **server.environment)
+            assert (done.returncode, done.stderr) == (0, "")
+            told.append(done.stdout)
+        reports = server.state.reports
+    assert told[0] == told[1] != told[2]
+    assert all(url.startswith(f"{server.state.url}/somebody/work/reports/") for url in told)
+    run, swept = reports.values()
+    assert run.project == swept.project == "work"
+    assert run.content["displayName"].startswith("Run: ")
+    assert "ParallelCoordinates" in json.dumps(swept.spec).replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["run", "--wandb", "work"], 2, "--wandb work: write ENTITY/PROJECT"),
+        (["run", "--wandb", "a/b"], 2, "--wandb=a/b: there are no W&B credentials here"),
+        (["run", "run", "--wandb", "a/b"], 2, "--wandb makes the report of one run or one sweep."),
+    ],
+)
+def test_a_report_that_cannot_be_made_in_w_and_b_is_told_in_a_sentence(
+    workplace, words, status, told
+):
+    workplace.train("epochs=1", "hydra.run.dir=run")
+    done = workplace.run(REPORT, *words)
+    assert done.returncode == status
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_report_that_w_and_b_refuses_is_told_in_a_sentence(workplace):
+    workplace.train("epochs=1", "hydra.run.dir=run")
+    with Loopback() as server:
+        server.failing(403, match="upsertView", message="permission denied")
+        words = [REPORT, "run", "--wandb", "somebody/work"]
+        done = workplace.run(*words, **server.environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith("--wandb=somebody/work: W&B did not take the report: ")
+    assert done.stderr.count("\n") == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.loopback import artifact_answers as artifacts
 from tests.loopback import artifact_uploads as uploads
-from tests.loopback import filters, owners
+from tests.loopback import filters, owners, reports
 from tests.loopback import run_answers as runs
 from tests.loopback import sweep_answers as sweeps
 from tests.loopback.answers import Answer, Given, Node, connection
@@ -69,6 +69,7 @@ def mutations(state: State) -> dict[str, Any]:
         "upsertSweep": sweeps.upsert,
         "createAgent": sweeps.create_agent,
         "agentHeartbeat": sweeps.heartbeat,
+        "upsertView": reports.upsert,
     }
     return {
         name: lambda given, carry_out=carry_out: carry_out(state, given["input"])

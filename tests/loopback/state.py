@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 import threading
+from typing import Any
 
 from tests.loopback.answers import Refused
 from tests.loopback.artifacts import Collection, Version
@@ -20,6 +21,7 @@ class State:
         self.runs: dict[str, Run] = {}
         self.sweeps: dict[str, Sweep] = {}
         self.agents: dict[str, Agent] = {}
+        self.reports: dict[str, Any] = {}
         self.artifacts: dict[str, Collection] = {}
         self.projects: list[str] = []
         self.lock = threading.RLock()

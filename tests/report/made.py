@@ -12,7 +12,7 @@ import yaml
 from nn.config.composed import configuration
 from nn.run import run
 from nn.sweeps.schema import read
-from nn.sweeps.trials import Trials
+from nn.sweeps.search import Search
 from nn.tracking.plain import to_json
 
 QUICK = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.limit=600")
@@ -46,9 +46,9 @@ def made_sweep(folder, trials=12, epochs=6, content=None, states=("finished",), 
     folder.mkdir(parents=True)
     (folder / "sweep.yaml").write_text(yaml.safe_dump(content or SWEEP))
     (folder / "settings.json").write_text('{"seed": 0, "overrides": ["epochs=6"]}')
-    study = Trials.go_on(read(folder / "sweep.yaml"), folder, 0)
+    study = Search(read(folder / "sweep.yaml"), folder, 0)
     for number in range(trials):
-        study.begin()
+        study.begin(None)
         status = states[number % len(states)]
         place = study.path(number)
         place.mkdir(parents=True)

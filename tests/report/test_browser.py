@@ -111,8 +111,13 @@ def test_hovering_over_the_map_shows_the_image_and_its_class(browser, pages):
         plot = page.locator("#chart-map .plot")
         plot.scroll_into_view_if_needed()
         point = plot.locator(".point").nth(7).bounding_box()
-        page.mouse.move(point["x"] + point["width"] / 2, point["y"] + point["height"] / 2)
         card = page.locator(".card")
+        for nudge in range(100):  # a chart heeds the mouse a moment after it is drawn
+            across = point["x"] + point["width"] / 2 + nudge % 2
+            page.mouse.move(across, point["y"] + point["height"] / 2)
+            if card.is_visible():
+                break
+            page.wait_for_timeout(100)
         card.wait_for(state="visible")
         assert (
             card.locator(".picture")

@@ -1,0 +1,55 @@
+"""A story as a report in W&B: made once, and the same one again when it is told again."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from nn.errors import Mistake, NotSaved
+from nn.report.links import is_run, is_sweep
+from nn.report.run_story import RunStory
+from nn.report.sweep_story import SweepStory
+from nn.tracking.files import write_whole
+from nn.tracking.places import short
+from nn.tracking.saved import read_json
+from nn.tracking.settings import require_credentials
+
+KNOWN = "wandb-report.json"
+"""A file beside the story, with the reports that were made of it by their project."""
+
+
+def publish(folder: Path, where: str) -> str:
+    """Make the report of a run or a sweep, or update it, and give its address."""
+    from nn.report.wandb_report import Place, of_run, of_sweep
+
+    place = Place.named(where)
+    if not (is_run(folder) or is_sweep(folder)):
+        raise Mistake("--wandb makes the report of one run or one sweep.")
+    require_credentials(f"--wandb={where}")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    if is_sweep(folder):
+        report = of_sweep(SweepStory(folder), place)
+    else:
+        report = of_run(RunStory(folder), place)
+    known, project = read_json(folder, KNOWN), f"{place.entity}/{place.project}"
+    earlier = known.get(project)
+    try:
+        if isinstance(earlier, str):
+            report.id = earlier
+            with suppress(Exception):  # it may have been deleted there
+                return str(report.save().url)
+            report.id = ""
+        report.save()
+    except Exception as error:
+        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        raise NotSaved(f"--wandb={where}: W&B did not take the report: {reason}") from None
+    try:
+        write_whole(folder / KNOWN, json.dumps(known | {project: report.id}).encode())
+    except OSError as error:
+        raise NotSaved(
+            f"{short(folder / KNOWN)} cannot be written, so the next report will be another one "
+            f"than {report.url}: {error.strerror}."
+        ) from None
+    return str(report.url)
