@@ -109,15 +109,10 @@ def test_hovering_over_the_map_shows_the_image_and_its_class(browser, pages):
     names = Saved.read(pages / "runs/one").class_names
     with opened(browser, pages / "run.html") as page:
         plot = page.locator("#chart-map .plot")
-        plot.scroll_into_view_if_needed()
+        into_view(plot)
         point = plot.locator(".point").nth(7).bounding_box()
+        page.mouse.move(point["x"] + point["width"] / 2, point["y"] + point["height"] / 2)
         card = page.locator(".card")
-        for nudge in range(100):  # a chart heeds the mouse a moment after it is drawn
-            across = point["x"] + point["width"] / 2 + nudge % 2
-            page.mouse.move(across, point["y"] + point["height"] / 2)
-            if card.is_visible():
-                break
-            page.wait_for_timeout(100)
         card.wait_for(state="visible")
         assert (
             card.locator(".picture")
@@ -133,7 +128,7 @@ def test_hovering_over_the_confusion_matrix_tells_counts_and_shares(browser, pag
     saved = Saved.read(pages / "runs/one")
     with opened(browser, pages / "run.html") as page:
         plot = page.locator("#chart-confusion .plot")
-        plot.scroll_into_view_if_needed()
+        into_view(plot)
         box = plot.locator(".draglayer .nsewdrag").bounding_box()
         side = box["width"] / 10, box["height"] / 10
         page.mouse.move(box["x"] + 3.5 * side[0], box["y"] + 3.5 * side[1])
@@ -162,6 +157,14 @@ def test_names_are_texts_everywhere(browser, pages):
         assert NASTY in page.locator("#classes-table").inner_text()
         ticks = page.locator("#chart-confusion .ytick text").first.text_content()
         assert ticks == f"{NASTY[:13]}…"
+
+
+def into_view(place):
+    """Scroll to a place, and wait until that is over."""
+    place.evaluate(
+        "(each) => { each.scrollIntoView({ block: 'center' }); return new Promise((done) =>"
+        " requestAnimationFrame(() => requestAnimationFrame(done))); }"
+    )
 
 
 def first_column(page, place, column):
@@ -197,7 +200,7 @@ def test_a_range_that_is_brushed_chooses_lines_and_rows(browser, pages):
     scored = SweepStory(pages / "runs/sweeps/s").scored
     with opened(browser, pages / "sweep.html") as page:
         plot = page.locator("#chart-parallel .plot")
-        plot.scroll_into_view_if_needed()
+        into_view(plot)
         axis = plot.locator(".axis-brush").last.bounding_box()
         x = axis["x"] + axis["width"] / 2
         page.mouse.move(x, axis["y"] + axis["height"] * 0.95)
