@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from nn.errors import NotSaved
 from nn.knobs import KNOBS
 from nn.predictions import Predictions
-from nn.tracking import exhibits
 from nn.tracking.environment import BELONGING, run_id
+from nn.tracking.media import Media
 from nn.tracking.places import short
 from nn.tracking.saved import Saved
 from nn.tracking.settings import Tracking
@@ -176,69 +176,29 @@ class Mirror:
                 self._log(run, record)
 
     def _log(self, run: Run, record: Mapping[str, Any]) -> None:
-        content = {key: value for key, value in record.items() if value is not None}
-        confusion = content.pop("val/confusion_matrix", None)
-        if confusion:
-            content["val/confusion_matrix"] = self._chart("val", confusion)
-        run.log(content, step=record["epoch"])
+        run.log(self._media.history(record), step=record["epoch"])
 
     def _close(self, run: Run, summary: Mapping[str, Any], predictions: Predictions | None) -> None:
         """Send what there is at the end, as a part of the last epoch's line."""
-        shown: dict[str, Any] = {}
-        if "precision" in summary:
-            part = "test" if summary["test/accuracy"] is not None else "val"
-            confusion = summary["confusion_matrix"]
-            shown = {
-                f"{part}/confusion_matrix": self._chart(part, confusion),
-                f"{part}/confusion_counts": _table(
-                    exhibits.confusion_counts(confusion, self.names)
-                ),
-                f"{part}/classes": _table(exhibits.class_scores(summary, self.names)),
-            }
-        if predictions and predictions.drawable:
-            shown |= self._examples(predictions)
+        shown = self._media.result(summary, predictions, self.tracking.images)
         if shown:
             run.log(shown, step=summary["epochs"])
         aside = ("confusion_matrix", "class_names")
         run.summary.update({key: value for key, value in summary.items() if key not in aside})
         if self.tracking.artifacts and summary["status"] == "finished":
-            self._keep_model(run, summary)
+            best = self.config["keep"] == "best"
+            file = self.folder / "checkpoints" / f"{'best' if best else 'last'}.safetensors"
+            scores = {key: value for key, value in summary.items() if isinstance(value, float)}
+            about = {"config": mirrored(self.config), **scores}
+            model = self._media.model(f"model-{run.id}", file, about)
+            run.log_artifact(model, aliases=["latest", "best"] if best else ["latest"])
         if summary["status"] == "interrupted" and self.tracking.preemptible:
             run.mark_preempting()
         run.finish(self._exit_code(summary["status"]))
 
-    def _chart(self, part: str, confusion: Sequence[Sequence[int]]) -> Any:
-        """Make W&B's own confusion matrix, of counts."""
-        cells = exhibits.confusion_cells(confusion, self.names)
-        return _wandb().plot_table(
-            "wandb/confusion_matrix/v1",
-            _table(cells),
-            {column: column for column in cells.columns},
-            {"title": f"Confusion matrix ({part})"},
-        )
-
-    def _examples(self, predictions: Predictions) -> dict[str, Any]:
-        wandb, most = _wandb(), self.tracking.images
-        pictures = {
-            name: exhibits.examples(predictions, self.names, name == "right", most)
-            for name in ("right", "wrong")
-        }
-        return {
-            f"examples/{name}": [wandb.Image(each.pixels, caption=each.caption) for each in shown]
-            for name, shown in pictures.items()
-            if shown
-        }
-
-    def _keep_model(self, run: Run, summary: Mapping[str, Any]) -> None:
-        """Log the checkpoint of the kept weights as an artifact."""
-        best = self.config["keep"] == "best"
-        scores = {key: value for key, value in summary.items() if isinstance(value, float)}
-        model = _wandb().Artifact(
-            f"model-{run.id}", "model", metadata={"config": mirrored(self.config), **scores}
-        )
-        file = self.folder / "checkpoints" / f"{'best' if best else 'last'}.safetensors"
-        model.add_file(str(file), "model.safetensors", skip_cache=True, policy="mutable")
-        run.log_artifact(model, aliases=["latest", "best"] if best else ["latest"])
+    @property
+    def _media(self) -> Media:
+        return Media(_wandb(), self.names)
 
     @property
     def _belongs(self) -> dict[str, str]:
@@ -289,10 +249,6 @@ def _wandb() -> Any:
         once = lru_cache(lambda look=wandb.util.working_set: list(look()))
         wandb.util.working_set = once
     return wandb
-
-
-def _table(table: exhibits.Table) -> Any:
-    return _wandb().Table(columns=table.columns, data=table.rows)
 
 
 def _wait_for(path: str, epoch: int) -> None:
