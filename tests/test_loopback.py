@@ -12,7 +12,7 @@ from tests.loopback import QUICK_AGENT, Fault, Loopback
 LOG = """
 import sys, wandb
 settings = dict(pair.split("=", 1) for pair in sys.argv[1:])
-with wandb.init(project="work", settings=wandb.Settings(silent=True), **settings) as run:
+with wandb.init(project="digits", settings=wandb.Settings(silent=True), **settings) as run:
     for epoch in range(3):
         run.log({"epoch": epoch, "loss": 1 / (epoch + 1)})
 """
@@ -20,7 +20,7 @@ with wandb.init(project="work", settings=wandb.Settings(silent=True), **settings
 RICH = """
 import numpy as np, wandb
 with wandb.init(
-    project="work", id="rich", name="a name", group="g", job_type="j", notes="n", tags=["a", "b"],
+    project="digits", id="rich", name="a name", group="g", job_type="j", notes="n", tags=["a", "b"],
     config={"lr": 0.1, "sizes": [1, 2], "nested": {"deep": None}},
 ) as run:
     run.log({"loss": 0.5, "image": wandb.Image(np.zeros((4, 4, 3), np.uint8))})
@@ -35,9 +35,9 @@ with wandb.init(
 READ = """
 import json, wandb
 api = wandb.Api()
-(run,) = api.runs("work", filters={"group": "g", "config.lr": 0.1})
+(run,) = api.runs("digits", filters={"group": "g", "config.lr": 0.1})
 logged = {each.name: each for each in run.logged_artifacts()}
-model = api.artifact("work/model:best")
+model = api.artifact("digits/model:best")
 print(json.dumps({
     "run": [run.id, run.name, run.state, run.group, run.job_type, run.notes, run.tags],
     "config": run.config,
@@ -69,7 +69,7 @@ with wandb.init(settings=wandb.Settings(silent=True)) as run:
 
 SWEEP = """
 program: trial.py
-project: work
+project: digits
 method: grid
 metric: {name: loss}
 parameters:
@@ -156,7 +156,7 @@ def test_a_run_written_anew_replaces_its_history(server, ran):
 
 def test_exit_codes_make_states(server, workplace):
     for code, state in ((0, "finished"), (1, "failed"), (255, "killed")):
-        program = f"import wandb; wandb.init(project='work', id='r{code}').finish({code})"
+        program = f"import wandb; wandb.init(project='digits', id='r{code}').finish({code})"
         workplace.run("-c", program, **server.environment)
         assert server.runs[f"r{code}"].state == state
 
@@ -173,14 +173,14 @@ def test_an_offline_run_is_synced(server, ran, workplace):
 def test_an_agent_runs_a_sweep(server, ran, workplace):
     new_sweep(ran, workplace)
     (sweep,) = server.sweeps.values()
-    ran(QUICK_AGENT, "agent", "--count", "2", f"somebody/work/{sweep.id}")
+    ran(QUICK_AGENT, "agent", "--count", "2", f"somebody/digits/{sweep.id}")
     runs = server.state.runs_of(sweep.id)
     assert [run.config["lr"] for run in runs] == [0.1, 0.2]
     assert [losses(run) for run in runs] == [[0.1, 0.2], [0.2, 0.4]]
     assert sweep.state == "RUNNING"
     program = f"""
 import json, wandb
-sweep = wandb.Api().sweep("work/{sweep.id}")
+sweep = wandb.Api().sweep("digits/{sweep.id}")
 print(json.dumps([sweep.state, sweep.config["method"], [run.id for run in sweep.runs]]))"""
     assert json.loads(ran("-c", program)) == ["RUNNING", "grid", [run.id for run in runs]]
 
@@ -188,7 +188,7 @@ print(json.dumps([sweep.state, sweep.config["method"], [run.id for run in sweep.
 def test_two_agents_share_a_grid(server, ran, workplace):
     new_sweep(ran, workplace)
     (sweep,) = server.sweeps.values()
-    words = (QUICK_AGENT, "agent", f"somebody/work/{sweep.id}")
+    words = (QUICK_AGENT, "agent", f"somebody/digits/{sweep.id}")
     agents = [workplace.start(*words, **server.environment) for _ in range(2)]
     said = [end(agent) for agent in agents]
     assert [agent.returncode for agent in agents] == [0, 0], said
@@ -200,7 +200,7 @@ def test_two_agents_share_a_grid(server, ran, workplace):
 def test_the_server_stops_a_run(server, ran, workplace, by):
     new_sweep(ran, workplace, SWEEP.replace("[0.1, 0.2, 0.3]", "[0.9]"))
     (sweep,) = server.sweeps.values()
-    words = (QUICK_AGENT, "agent", f"somebody/work/{sweep.id}")
+    words = (QUICK_AGENT, "agent", f"somebody/digits/{sweep.id}")
     agent = workplace.start(*words, **server.environment)
     wait_for(lambda: any(run.history for run in server.runs.values()))
     (run,) = server.runs.values()
@@ -222,7 +222,7 @@ if not run.resumed:
     new_sweep(ran, workplace, SWEEP.replace("[0.1, 0.2, 0.3]", "[0.1]"))
     (workplace.path / "trial.py").write_text(program)
     (sweep,) = server.sweeps.values()
-    ran(QUICK_AGENT, "agent", f"somebody/work/{sweep.id}")
+    ran(QUICK_AGENT, "agent", f"somebody/digits/{sweep.id}")
     (run,) = server.runs.values()
     assert losses(run) == [1, 1]
     assert run.state == "finished"
@@ -233,7 +233,7 @@ def test_hyperband_ends_what_lags(server, ran, workplace):
     text += "early_terminate: {type: hyperband, max_iter: 8, s: 1, eta: 4}\n"
     new_sweep(ran, workplace, text)
     (sweep,) = server.sweeps.values()
-    ran(QUICK_AGENT, "agent", f"somebody/work/{sweep.id}")
+    ran(QUICK_AGENT, "agent", f"somebody/digits/{sweep.id}")
     good, bad = server.runs.values()
     assert (good.state, bad.state) == ("finished", "failed")
     assert len(bad.history) < 600

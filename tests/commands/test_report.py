@@ -98,19 +98,19 @@ def test_a_report_in_w_and_b_is_made_once_and_then_updated(workplace):
     done = workplace.run(sweep, str(ROOT / "sweeps/random.yaml"), "--count=4", "tracking=disabled")
     assert done.returncode == 0, done.stderr
     with Loopback() as server:
-        sent = workplace.run(UPLOAD, "run", **server.environment, WANDB_PROJECT="work")
+        sent = workplace.run(UPLOAD, "run", **server.environment, WANDB_PROJECT="digits")
         assert sent.returncode == 0, sent.stderr
         told = []
         for folder in ("run", "run", "runs/sweeps/random"):
-            words = [REPORT, folder, "--wandb", "somebody/work"]
+            words = [REPORT, folder, "--wandb", "somebody/digits"]
             done = workplace.run(*words, **server.environment)
             assert (done.returncode, done.stderr) == (0, "")
             told.append(done.stdout)
         reports = server.state.reports
     assert told[0] == told[1] != told[2]
-    assert all(url.startswith(f"{server.state.url}/somebody/work/reports/") for url in told)
+    assert all(url.startswith(f"{server.state.url}/somebody/digits/reports/") for url in told)
     run, swept = reports.values()
-    assert run.project == swept.project == "work"
+    assert run.project == swept.project == "digits"
     assert run.content["displayName"].startswith("Run: ")
     assert "ParallelCoordinates" in json.dumps(swept.spec).replace(" ", "")
 
@@ -118,7 +118,7 @@ def test_a_report_in_w_and_b_is_made_once_and_then_updated(workplace):
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        (["run", "--wandb", "work"], 2, "--wandb work: write ENTITY/PROJECT"),
+        (["run", "--wandb", "digits"], 2, "--wandb digits: write ENTITY/PROJECT"),
         (["run", "--wandb", "a/b"], 2, "--wandb=a/b: there are no W&B credentials here"),
         (["run", "run", "--wandb", "a/b"], 2, "--wandb makes the report of one run or one sweep."),
     ],
@@ -137,8 +137,8 @@ def test_a_report_that_w_and_b_refuses_is_told_in_a_sentence(workplace):
     workplace.train("epochs=1", "hydra.run.dir=run")
     with Loopback() as server:
         server.failing(403, match="upsertView", message="permission denied")
-        words = [REPORT, "run", "--wandb", "somebody/work"]
+        words = [REPORT, "run", "--wandb", "somebody/digits"]
         done = workplace.run(*words, **server.environment)
     assert done.returncode == 1
-    assert done.stderr.startswith("--wandb=somebody/work: W&B did not take the report: ")
+    assert done.stderr.startswith("--wandb=somebody/digits: W&B did not take the report: ")
     assert done.stderr.count("\n") == 1

@@ -108,11 +108,11 @@ def test_a_trial_that_slurm_cuts_off_goes_back_into_the_queue_of_its_sweep(workp
     (workplace.path / "own.yaml").write_text(yaml.dump(sweep))
     with Loopback() as server:
         done = workplace.run(
-            QUICK_AGENT, "sweep", "--project", "work", "own.yaml", **server.environment
+            QUICK_AGENT, "sweep", "--project", "digits", "own.yaml", **server.environment
         )
         assert done.returncode == 0, done.stderr
         (name,) = server.sweeps
-        script = AGENT.replace("ENTITY/PROJECT/SWEEP", f"--count 1 somebody/work/{name}")
+        script = AGENT.replace("ENTITY/PROJECT/SWEEP", f"--count 1 somebody/digits/{name}")
         first = job(script, **server.environment)
         until(lambda: server.runs)
         (run_id,) = server.runs

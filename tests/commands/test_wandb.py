@@ -24,7 +24,7 @@ TRAIN, UPLOAD = str(ROOT / "scripts/train.py"), str(ROOT / "scripts/upload.py")
 LONG = ["epochs=100000", "tracking.every=100000"]
 TRIALS = """
 program: scripts/train.py
-project: work
+project: digits
 method: grid
 metric: {name: val/loss}
 parameters:
@@ -59,9 +59,9 @@ def agents(workplace, server, online):
     started = []
 
     def start(file, count, processes=1):
-        online(QUICK_AGENT, "sweep", "--project", "work", str(file))
+        online(QUICK_AGENT, "sweep", "--project", "digits", str(file))
         (sweep,) = server.sweeps
-        words = [QUICK_AGENT, "agent", "--count", str(count), f"somebody/work/{sweep}"]
+        words = [QUICK_AGENT, "agent", "--count", str(count), f"somebody/digits/{sweep}"]
         settings = workplace.command(*words, **server.environment)
         for number in range(processes):
             log = (workplace.path / f"agent{number}.txt").open("w")
@@ -213,7 +213,7 @@ def test_a_sweep_file_means_the_same_behind_an_agent_and_offline(
         assert seen(server, run_id) == by_its_folder(path, swept=point)
     if name == "hyperband":  # whose trials may be stopped, without a test score
         return
-    read = json.loads(online("-c", READ, f"somebody/work/{sweep}").stdout)
+    read = json.loads(online("-c", READ, f"somebody/digits/{sweep}").stdout)
     for run_id in proposed:
         there, here = read[run_id], seen(server, run_id)
         assert there["state"] == "finished"
@@ -266,7 +266,7 @@ def test_a_stop_from_the_server_ends_a_trial_and_the_agent_goes_on(
 def test_hyperband_stops_behind_an_agent_what_lags_and_nothing_else(workplace, server, agents):
     content = {
         "program": "scripts/train.py",
-        "project": "work",
+        "project": "digits",
         "method": "grid",
         "metric": {"name": "val/loss"},
         "early_terminate": {"type": "hyperband", "max_iter": 600, "s": 1, "eta": 3},
@@ -333,7 +333,7 @@ def restored(workplace, server, online, path):
     run_id = Run(path).environment["run_id"]
     swept = Run(path).environment["swept"]
     assert seen(server, run_id) == by_its_folder(path, swept=swept)
-    assert server.runs[run_id].project == "work"
+    assert server.runs[run_id].project == "digits"
 
 
 def test_a_trial_that_is_killed_resumes_and_uploads_to_the_same_state(
@@ -402,7 +402,7 @@ def test_a_server_that_misbehaves_costs_nothing(workplace, server, online, fault
         "tracking.every=600",
         "hydra.run.dir=run",
         **server.environment,
-        WANDB_PROJECT="work",
+        WANDB_PROJECT="digits",
     )
     until(lambda: lines(workplace.path / "run") > 20)
     with server.failing(**fault):
@@ -420,7 +420,7 @@ def test_a_server_that_is_gone_costs_a_warning(workplace, server, online):
         "tracking.wait=2",
         "hydra.run.dir=run",
         **server.environment,
-        WANDB_PROJECT="work",
+        WANDB_PROJECT="digits",
     )
     until(lambda: lines(workplace.path / "run") > 20)
     server.stop()
@@ -444,7 +444,7 @@ def test_a_full_disk_under_wandbs_folder_costs_nothing(workplace, server, online
     done = subprocess.run(
         [*apart, "sh", "-c", script, "sh", *train],
         cwd=workplace.path,
-        env={**os.environ, **server.environment, "WANDB_PROJECT": "work"},
+        env={**os.environ, **server.environment, "WANDB_PROJECT": "digits"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -611,7 +611,7 @@ def test_what_cannot_be_uploaded_is_told_in_a_sentence(workplace, words, told):
 
 def test_a_sweep_file_is_taken_by_the_real_wandb_sweep(workplace, server, online):
     for file in sorted((ROOT / "sweeps").glob("*.yaml")):
-        online(QUICK_AGENT, "sweep", "--project", "work", f"sweeps/{file.name}")
+        online(QUICK_AGENT, "sweep", "--project", "digits", f"sweeps/{file.name}")
     configs = [yaml.safe_load(sweep.config) for sweep in server.sweeps.values()]
     written = [yaml.safe_load(file.read_text()) for file in sorted(ROOT.glob("sweeps/*.yaml"))]
     assert configs == written

@@ -14,7 +14,7 @@ class Fault:
     first of them on, or until it is ended.
 
     A label is the name of a GraphQL operation (`UpsertBucket`), or method and path
-    (`POST /files/me/work/abc/file_stream`). `delay` waits, `drop` breaks the connection, and
+    (`POST /files/me/digits/abc/file_stream`). `delay` waits, `drop` breaks the connection, and
     `status` answers so; each of them alone or together. With `carried_out` the request is
     carried out before its answer is spoiled: what was sent arrived, and the client cannot know.
     """
