@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.postgres"]
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
@@ -16,6 +15,7 @@ from scipy.stats import qmc
 from nn.sweeps.cube import Cube
 from nn.sweeps.gaussian import Surface, fitted
 from nn.sweeps.improvement import promising
+from nn.sweeps.sampler import Sampler
 from nn.sweeps.space import Point, Space
 from nn.types import Array
 
@@ -26,19 +26,14 @@ CALM = 0.8
 """So many of the values are nearly in proportion to what the process sees of them."""
 
 
-class Bayes(BaseSampler):
+class Bayes(Sampler):
     """Points that depend on the seed and on what came of the trials before, and on nothing else."""
 
     def __init__(self, space: Space, seed: int) -> None:
-        self.space, self.seed, self.cube = space, seed, Cube(space)
+        super().__init__(space, seed)
+        self.cube = Cube(space)
         self.points: dict[int, Point] = {}
         self.rows: dict[int, Array] = {}
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """All parameters at once."""
-        return self.space.optuna
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -58,12 +53,6 @@ class Bayes(BaseSampler):
         if point is None:
             point = self.space.draw(rng, [self.points[other.number] for other in others])
         return self.space.known_to_optuna(point)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
-    ) -> Any:
-        """Nothing is left to be drawn by itself."""
-        return RandomSampler(self.seed).sample_independent(study, trial, name, distribution)
 
     def _remember(self, trial: FrozenTrial) -> None:
         """Know where a trial lies, which takes a while to find out."""

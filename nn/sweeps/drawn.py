@@ -7,24 +7,19 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from nn.sweeps.sampler import Sampler
 from nn.sweeps.space import Point, Space
 
 
-class Drawn(BaseSampler):
+class Drawn(Sampler):
     """What is proposed depends on the seed and on the trial's number alone."""
 
     def __init__(self, space: Space, seed: int, grid: Sequence[Point] | None) -> None:
-        self.space, self.seed, self.grid = space, seed, grid
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """All parameters at once."""
-        return self.space.optuna
+        super().__init__(space, seed)
+        self.grid = grid
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -39,9 +34,3 @@ class Drawn(BaseSampler):
         ]
         rng = np.random.default_rng([self.seed, trial.number])
         return self.space.known_to_optuna(self.space.draw(rng, tried))
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
-    ) -> Any:
-        """Nothing is left to be drawn by itself."""
-        return RandomSampler(self.seed).sample_independent(study, trial, name, distribution)

@@ -15,7 +15,6 @@ import yaml
 
 from nn.sweeps.trials import Trials
 from tests.conftest import ROOT, Run
-from tests.postgres import database, postgres  # noqa: F401  (fixtures)
 
 SWEEP = str(ROOT / "scripts/sweep.py")
 TRIALS = {
@@ -84,7 +83,7 @@ def same_trial(workplace, row, number, name):
 def test_a_machine_that_is_killed_loses_only_what_another_takes_up(
     workplace,
     machine,
-    database,  # noqa: F811
+    database,
 ):
     name = f"sweep{secrets.token_hex(4)}"
     first = machine(1, "--count", "40", storage=database, name=name)
@@ -107,7 +106,7 @@ def test_a_database_that_goes_away_for_ten_seconds_costs_nothing(
     workplace,
     machine,
     said,
-    postgres,  # noqa: F811
+    postgres,
 ):
     first = machine(1, "--count", "30", storage=postgres.url)
     second = machine(2, "--count", "30", storage=postgres.url)
