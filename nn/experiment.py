@@ -14,6 +14,7 @@ from nn.components import build
 from nn.data.augmentation import Augmentation
 from nn.data.batches import Batches
 from nn.data.dataset import Dataset
+from nn.data.inputs import Inputs
 from nn.data.source import Source
 from nn.errors import Mistake, as_typed
 from nn.kept import KeptWeights
@@ -26,7 +27,7 @@ from nn.parameters import TooManyParameters
 from nn.randomness import Randomness
 from nn.schedules import Schedule
 from nn.state import fit_into
-from nn.tracking.checkpoint import kept_weights
+from nn.tracking import checkpoint
 from nn.tracking.settings import Tracking
 
 
@@ -60,7 +61,7 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
     dataset = _load(json.dumps(config["dataset"]), config["seed"])
     augmentation.check(dataset.shape)
     randomness = Randomness.from_seed(config["seed"])
-    network = _network(model, dataset, randomness, config)
+    network = network_of(model, dataset.inputs, randomness, config)
     if config["init_from"] is not None:
         _begin_from(Path(config["init_from"]), network)
     loss.start(len(dataset.class_names), network.parameters.values.dtype)
@@ -93,7 +94,7 @@ def _load(settings: str, seed: int) -> Dataset:
 def _begin_from(run: Path, network: Network) -> None:
     """Take the weights that another run kept."""
     try:
-        fit_into(kept_weights(run), network.arrays)
+        fit_into(checkpoint.weights(checkpoint.kept(run)), network.arrays)
     except Mistake as mistake:
         raise Mistake(f"init_from={run}: {mistake}") from None
 
@@ -113,16 +114,16 @@ def _check_validation(config: Mapping[str, Any], schedule: Schedule) -> None:
             )
 
 
-def _network(
-    model: Model, dataset: Dataset, randomness: Randomness, config: Mapping[str, Any]
+def network_of(
+    model: Model, inputs: Inputs, randomness: Randomness, config: Mapping[str, Any]
 ) -> Network:
-    """Build the network, and refuse one that cannot be trained on this dataset."""
-    classes = len(dataset.class_names)
+    """Build the network, and refuse one that cannot be trained on such inputs."""
+    classes = len(inputs.class_names)
     layers = model.layers(classes, randomness)
     if not isinstance(layers, list) or not all(isinstance(layer, Layer) for layer in layers):
         raise Mistake(f"model: its layers must be a list of layers, not {as_typed(layers)}.")
     try:
-        network = Network(layers, dataset.shape, randomness.init)
+        network = Network(layers, inputs.shape, randomness.init)
     except (TooManyParameters, MemoryError) as error:
         sizes = [f"{key}={config[key]}" for key in ("width", "depth") if config[key] is not None]
         named = " ".join(sizes) or "model"

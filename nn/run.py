@@ -135,7 +135,7 @@ class Run:
                     self.state.keep(epoch.number, self.elapsed, self.folder.history.facts)
                 self.mirror.log(record)
             if self.folder.due:
-                self.folder.save(self.state, experiment.dataset.sha256)
+                self.folder.save(self.state, experiment.dataset)
             self.display.epoch(epoch)
             if self.profile:
                 self.profile.see(epoch)
@@ -164,7 +164,7 @@ class Run:
                 experiment.kept.restore()
             epochs = self.epochs or self.state.epoch
             summary = {**_summary(status, experiment, epochs, self.elapsed), **judged}
-            self.folder.save(self.state, experiment.dataset.sha256)
+            self.folder.save(self.state, experiment.dataset)
             if predictions:
                 self.folder.keep(predictions)
             try:

@@ -101,7 +101,8 @@ def ours(task: Task, evaluating: bool = True) -> Epoch:
 
     from nn import losses, models, optimizers, schedules, training
     from nn.data.batches import Batches
-    from nn.data.dataset import Samples, Scale
+    from nn.data.dataset import Samples
+    from nn.data.inputs import Scale
     from nn.network import Network
     from nn.randomness import Randomness
 

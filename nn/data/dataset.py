@@ -5,27 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from nn.types import Array, Labels, Shape
-
-
-@dataclass(frozen=True)
-class Scale:
-    """From raw values to a network's inputs: raw * factor + offset."""
-
-    factor: float = 1.0
-    offset: float = 0.0
-
-    def apply(self, raw: NDArray[Any], out: Array) -> Array:
-        """Scale some samples; what needs no scaling is given as it is."""
-        if raw.dtype == out.dtype and self.factor == 1 and not self.offset:
-            return raw
-        np.multiply(raw, out.dtype.type(self.factor), out=out)
-        if self.offset:
-            out += out.dtype.type(self.offset)
-        return out
+from nn.data.inputs import UNSCALED, Inputs, Scale
+from nn.types import Labels, Shape
 
 
 @dataclass(frozen=True)
@@ -38,7 +21,7 @@ class Samples:
 
     raw: NDArray[Any]
     labels: Labels
-    scale: Scale = Scale()
+    scale: Scale = UNSCALED
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -56,10 +39,15 @@ class Dataset:
     train: Samples
     val: Samples | None
     test: Samples | None
-    class_names: tuple[str, ...]
+    inputs: Inputs
     sha256: str
 
     @property
     def shape(self) -> Shape:
         """The shape of one sample: for an image channels, height, width."""
-        return self.train.shape
+        return self.inputs.shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called."""
+        return self.inputs.class_names

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data.dataset import Dataset, Samples, Scale
+from nn.data.dataset import Dataset, Samples
+from nn.data.inputs import UNSCALED, Inputs, Scale
 from nn.data.splits import draw, split
 from nn.errors import Mistake, require
 from nn.types import Labels
@@ -78,7 +79,7 @@ class Source(ABC):
             train=Samples(learned, labels[rest], scale),
             val=Samples(images[part], labels[part], scale) if len(part) else None,
             test=Samples(*self._limited(test, rng), scale) if test and test.labelled else None,
-            class_names=content.class_names,
+            inputs=Inputs.of(learned, content.peak, scale, content.class_names),
             sha256=content.sha256 or digest_of(content.train, content.test),
         )
 
@@ -95,7 +96,7 @@ class Source(ABC):
     def _scale(self, learned: NDArray[Any], peak: float | None) -> Scale:
         """Find the scale; whatever is measured is measured on the training set alone."""
         if self.normalize == "none":
-            return Scale()
+            return UNSCALED
         if self.normalize == "unit":
             low, high = (0.0, peak) if peak else (float(learned.min()), float(learned.max()))
             spread = (high - low) or 1.0

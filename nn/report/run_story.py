@@ -16,7 +16,7 @@ from nn.errors import Mistake
 from nn.predictions import Predictions
 from nn.report import words
 from nn.report.values import column, counts, known, mapping, number, numbered
-from nn.tracking.checkpoint import kept_weights
+from nn.tracking import checkpoint
 from nn.tracking.places import PREDICTIONS, short
 from nn.tracking.saved import Saved
 from nn.types import Array, Counts
@@ -192,7 +192,7 @@ class RunStory:
     def weights(self) -> dict[str, Array]:
         """The weights that are kept; none where there is no whole checkpoint."""
         try:
-            return kept_weights(self.path)
+            return checkpoint.weights(checkpoint.kept(self.path))
         except Mistake:
             return {}
 

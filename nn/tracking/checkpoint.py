@@ -66,20 +66,24 @@ def _digest(facts: str, arrays: Mapping[str, Array]) -> str:
     return digest.hexdigest()
 
 
-def kept_weights(run: Path) -> dict[str, Array]:
-    """Read the weights that a run kept: the best if there are such, else the last."""
+def kept(run: Path) -> Moment:
+    """Read what a run kept: the best epoch if that was kept, else the last."""
     folder = run / "checkpoints"
     for name in ("best", "last", "previous"):
         try:
-            arrays = load(folder / f"{name}.safetensors").arrays
+            return load(folder / f"{name}.safetensors")
         except FileNotFoundError:
             continue
         except Damaged:
             raise Mistake(f"{folder / name}.safetensors is damaged.") from None
-        prefix = "weights/"
-        return {
-            key.removeprefix(prefix): array
-            for key, array in arrays.items()
-            if key.startswith(prefix)
-        }
     raise Mistake(f"{run}: there is no checkpoint of a run in this folder.")
+
+
+def weights(moment: Moment) -> dict[str, Array]:
+    """Give the weights of a network by the names that it has for them."""
+    prefix = "weights/"
+    return {
+        key.removeprefix(prefix): array
+        for key, array in moment.arrays.items()
+        if key.startswith(prefix)
+    }

@@ -20,6 +20,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from nn.data.dataset import Dataset
 from nn.errors import Mistake, NotSaved
 from nn.predictions import Predictions
 from nn.state import Moment, State, UnlikeThis
@@ -135,10 +136,15 @@ class RunFolder:
         every = self.config["checkpoint"]
         return every is not None and time.monotonic() - self._saved >= every
 
-    def save(self, state: State, dataset: str) -> None:
+    def save(self, state: State, dataset: Dataset) -> None:
         """Write a checkpoint, and keep the one before."""
         self._saved = time.monotonic()
-        folder, about = self.path / "checkpoints", {"dataset": dataset, "config": self.config}
+        folder = self.path / "checkpoints"
+        about = {
+            "dataset": dataset.sha256,
+            "inputs": dataset.inputs.plain,
+            "config": self.config,
+        }
         last, previous = (folder / f"{name}.safetensors" for name in CHECKPOINTS)
         if not state.epoch:
             return

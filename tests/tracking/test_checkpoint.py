@@ -8,6 +8,8 @@ import random
 import numpy as np
 import pytest
 
+from nn.data.dataset import Dataset, Samples
+from nn.data.inputs import UNSCALED, Inputs
 from nn.errors import Mistake
 from nn.kept import KeptWeights
 from nn.layers import BatchNorm, Dense, ReLU
@@ -24,6 +26,9 @@ from tests.conftest import draws
 from tests.tracking.epochs import epoch
 
 CONFIG = {"checkpoint": 0, "lr": 0.1, "epochs": 9}
+SAMPLES = Samples(np.zeros((3, 5), np.float32), np.arange(3))
+INPUTS = Inputs.of(SAMPLES.raw, 1, UNSCALED, ("a", "b", "c"))
+DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
 
 
 def training(units=7, seed=0):
@@ -62,7 +67,7 @@ def run(tmp_path):
         for number in range(1, 6):
             learn(network, state, number, folder)
             if number in (3, 5):
-                folder.save(state, "digest")
+                folder.save(state, DATASET)
                 moments[number] = bits(state)
     return path, moments
 
@@ -196,7 +201,7 @@ def test_facts_that_are_whole_but_nonsense_are_refused(run):
 
 def test_the_best_weights_have_a_checkpoint_of_their_own(run):
     path, _ = run
-    weights = checkpoint.kept_weights(path)
+    weights = checkpoint.weights(checkpoint.kept(path))
     network, state = training()
     state.put_back(checkpoint.load(path / "checkpoints/last.safetensors"))
     state.kept.restore()

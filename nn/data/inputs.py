@@ -1,0 +1,119 @@
+"""What a network takes, and what its outputs are called: enough to use it without its dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nn.types import Array, Shape
+
+LARGEST = 2**24
+"""Values that a sample may have."""
+LOOKED_AT = 1000
+"""Images whose edges tell what their background is."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From raw values to a network's inputs: raw * factor + offset."""
+
+    factor: float = 1.0
+    offset: float = 0.0
+
+    def apply(self, raw: NDArray[Any], out: Array) -> Array:
+        """Scale some samples; what needs no scaling is given as it is."""
+        if raw.dtype == out.dtype and self.factor == 1 and not self.offset:
+            return raw
+        np.multiply(raw, out.dtype.type(self.factor), out=out)
+        if self.offset:
+            out += out.dtype.type(self.offset)
+        return out
+
+
+UNSCALED = Scale()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The form of one sample, and what becomes of its raw values."""
+
+    shape: Shape
+    low: float  # the least and the largest raw value
+    high: float
+    background: float  # how light the edges of the images are: 0 is low, 1 is high
+    scale: Scale
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        learned: NDArray[Any],
+        peak: float | None,
+        scale: Scale,
+        class_names: tuple[str, ...],
+    ) -> Self:
+        """Describe the samples of a training set; their peak may be known."""
+        low, high = (0.0, float(peak)) if peak else (float(learned.min()), float(learned.max()))
+        background = (_edge(learned[:LOOKED_AT]) - low) / ((high - low) or 1.0)
+        return cls(learned.shape[1:], low, high, background, scale, class_names)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a sample is an image of one channel, or of the three of a colour."""
+        return len(self.shape) == 3 and self.shape[0] in (1, 3)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Give all of it as plain values."""
+        return {
+            **vars(self),
+            "shape": list(self.shape),
+            "scale": vars(self.scale),
+            "class_names": list(self.class_names),
+        }
+
+    @classmethod
+    def read(cls, plain: Any) -> Self:
+        """Take what `plain` gave, and refuse anything else."""
+        if not _describes_inputs(plain):
+            raise ValueError("this describes no inputs")
+        given = {
+            "shape": tuple(plain["shape"]),
+            "scale": Scale(**plain["scale"]),
+            "class_names": tuple(plain["class_names"]),
+        }
+        return cls(**{**plain, **given})
+
+
+def _describes_inputs(plain: Any) -> bool:
+    """Whether a value that may be anything is the description of inputs."""
+    if not isinstance(plain, Mapping) or plain.keys() != Inputs.__annotations__.keys():
+        return False
+    shape, scale, names = plain["shape"], plain["scale"], plain["class_names"]
+    if not isinstance(scale, Mapping) or scale.keys() != Scale.__annotations__.keys():
+        return False
+    numbers = [plain["low"], plain["high"], plain["background"], *scale.values()]
+    return (
+        isinstance(shape, list)
+        and all(type(size) is int and size > 0 for size in shape)
+        and 0 < len(shape) < 32
+        and math.prod(shape) <= LARGEST
+        and isinstance(names, list)
+        and bool(names)
+        and all(isinstance(name, str) for name in names)
+        and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    )
+
+
+def _edge(images: NDArray[Any]) -> float:
+    """Say how large the values at the edges of images are, in the mean."""
+    if images.ndim < 4:
+        return float(images.mean())
+    inside = np.zeros(images.shape[-2:], bool)
+    inside[1:-1, 1:-1] = True
+    return float(images[..., ~inside].mean())

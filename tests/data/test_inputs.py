@@ -1,0 +1,76 @@
+"""What a network takes is written beside its weights, and comes back as it was, or not at all."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nn.data.inputs import UNSCALED, Inputs, Scale
+
+LETTERS = ("a", "b")
+
+
+def described(images, peak=None):
+    return Inputs.of(np.asarray(images), peak, UNSCALED, LETTERS)
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    st.tuples(*[st.floats(-1e6, 1e6)] * 5),
+    st.lists(st.text(max_size=9), min_size=1),
+)
+def test_what_was_written_comes_back(shape, numbers, names):
+    low, high, background, factor, offset = numbers
+    inputs = Inputs(tuple(shape), low, high, background, Scale(factor, offset), tuple(names))
+    assert Inputs.read(json.loads(json.dumps(inputs.plain))) == inputs
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("shape", [28, "28"]),
+        ("shape", []),
+        ("shape", [0, 3]),
+        ("shape", [2**20, 2**20]),
+        ("shape", [True]),
+        ("low", "0"),
+        ("high", float("inf")),
+        ("background", None),
+        ("scale", {"factor": 1.0}),
+        ("scale", {"factor": 1.0, "offset": float("nan")}),
+        ("class_names", "ab"),
+        ("class_names", [1, 2]),
+        ("class_names", []),
+        ("more", 1),
+    ],
+)
+def test_anything_else_is_refused(key, value):
+    plain = described(np.zeros((3, 1, 4, 4), np.uint8)).plain
+    with pytest.raises(ValueError, match="describes no inputs"):
+        Inputs.read({**plain, key: value})
+
+
+@pytest.mark.parametrize("plain", [None, [], "inputs", {}])
+def test_what_is_no_description_is_refused(plain):
+    with pytest.raises(ValueError, match="describes no inputs"):
+        Inputs.read(plain)
+
+
+def test_the_background_is_what_the_edges_are():
+    dark = np.zeros((5, 1, 6, 6), np.uint8)
+    dark[:, :, 1:-1, 1:-1] = 255
+    assert described(dark, 255).background == 0
+    assert described(255 - dark, 255).background == 1
+    assert described(dark.reshape(5, 36) / 255).background == pytest.approx(16 / 36)
+
+
+def test_the_range_is_the_known_one_or_the_one_that_was_seen():
+    images = np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2)
+    known, seen = described(images, 16), described(images)
+    assert (known.low, known.high) == (0, 16)
+    assert (seen.low, seen.high) == (0, 7)
+    assert known.shape == (1, 2, 2)
