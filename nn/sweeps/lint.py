@@ -8,6 +8,7 @@ from typing import Any
 
 from nn.components import fits, nearest
 from nn.config.composed import annotation, configuration
+from nn.config.schema import GROUPS
 from nn.errors import Mistake
 from nn.experiment import prepare
 from nn.sweeps import schema
@@ -41,11 +42,14 @@ def mistakes(sweep: Sweep, overrides: Sequence[str]) -> Iterator[str]:
             yield f"{word}: the sweep searches this itself; leave it out."
             return
     first = {name: each.ends[0] for name, each in sweep.parameters.items()}
+    options = {name: value for name, value in first.items() if name in GROUPS}
     try:
-        base = configuration([*before, *after, *overrides])
+        base = configuration([*before, *words(options), *after, *overrides])
     except Mistake as mistake:
-        yield str(mistake)
-        return
+        if not options or _refused([*before, *after, *overrides]):
+            yield str(mistake)
+            return
+        base = configuration([*before, *after, *overrides])
     wrong = set()
     for name, each in sweep.parameters.items():
         if isinstance(each, IntUniform) and _real(annotation(name, base)):

@@ -16,7 +16,7 @@ SENTENCES = {
     "model={a:1}": "model={a:1}: choose one option by its name; there is cnn, linear, mlp.",
     "model=transformer": "there is cnn, linear, mlp.",
     "dataset=imaginary": "dataset=imaginary: there is no such dataset",
-    "experiment=imaginary": "there is digits_best, fashion_cnn, fashion_mlp, mnist_cnn, mnist_mlp,",
+    "experiment=imaginary": "there is descent_full_batch, descent_mini_batch, digits_best,",
     "optimizer=null": "optimizer=null: there is no such optimizer",
     "~optimizer": "optimizer: choose one option",
     "lr=abc": "lr=abc: lr must be a number above 0.",
