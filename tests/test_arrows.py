@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 FILES = sorted((ROOT / "nn").rglob("*.py"))
-FRAMES = ("config", "data", "tracking", "sweeps", "report")
+FRAMES = ("config", "data", "tracking", "sweeps", "report", "inference")
 """Folders of nn/ that are not the numeric core, and the files that stand with them."""
 AROUND = ("components.py", "experiment.py", "run.py")
 
@@ -59,19 +59,19 @@ def test_only_one_file_imports_wandb():
 
 
 @pytest.mark.parametrize(
-    ("package", "place"),
+    ("package", "places"),
     [
         ("plotly", "nn.report"),
         ("matplotlib", "nn.report"),
-        ("PIL", "nn.report"),
+        ("PIL", ("nn.report", "nn.inference.pictures")),
         ("wandb_workspaces", "nn.report.wandb_report"),
         ("optuna", "nn.sweeps"),
     ],
 )
-def test_a_package_has_its_place(package, place):
+def test_a_package_has_its_place(package, places):
     users = [module(path) for path in FILES if package in packages(path)]
     assert users
-    assert all(name.startswith(place) for name in users)
+    assert all(name.startswith(places) for name in users)
 
 
 def test_hydra_is_met_in_the_config_package_only():

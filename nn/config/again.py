@@ -88,8 +88,11 @@ def go(words: Words) -> int:
     return _resume(words, config) if words.verb == "resume" else _repeat(words.folder, config)
 
 
-def trusted_config(folder: Path, trust: str = "") -> dict[str, Any]:
-    """Read the configuration of a run, and refuse whatever a run would not have written."""
+def trusted_config(folder: Path, trust: str = "", word: str = "trust=") -> dict[str, Any]:
+    """Read the configuration of a run, and refuse whatever a run would not have written.
+
+    Packages are trusted by a word on the command line, which begins like this.
+    """
     where, config = folder / "config.yaml", read_config(folder)
     expected = {*Config.__annotations__, "choices"}
     for key in config:
@@ -107,11 +110,11 @@ def trusted_config(folder: Path, trust: str = "") -> dict[str, Any]:
     for group, option in choices.items():
         if option is not None and not re.fullmatch(r"[\w./-]{1,100}", str(option)):
             raise Mistake(f"{where}: {group}={option!r} is no name of an option.")
-    _refuse_untrusted(config, {"nn", *filter(None, trust.split(","))})
+    _refuse_untrusted(config, {"nn", *filter(None, trust.split(","))}, word)
     return config
 
 
-def _refuse_untrusted(config: Mapping[str, Any], trusted: set[str]) -> None:
+def _refuse_untrusted(config: Mapping[str, Any], trusted: set[str], word: str) -> None:
     """Refuse a class of a package that nobody trusts, before and after it is looked up."""
     for group, kind in KINDS.items():
         node = config[group]
@@ -123,7 +126,7 @@ def _refuse_untrusted(config: Mapping[str, Any], trusted: set[str]) -> None:
             found = locate(group, node["_target_"])
             package = found.__module__.partition(".")[0]
         if package not in trusted:
-            raise Mistake(f"{target}: {package} is not trusted to run; trust={package} allows it.")
+            raise Mistake(f"{target}: {package} is not trusted to run; {word}{package} allows it.")
         if package == "nn" and not (inspect.isclass(found) and issubclass(found, kind)):
             raise Mistake(f"{target}: this is no {group}.")
         for name, value in node.items():

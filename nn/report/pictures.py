@@ -63,6 +63,12 @@ def write(drawn: Callable[[], Iterator[tuple[str, Figure]]], folder: Path) -> No
             print(short(place))
 
 
+def encoded(drawn: Callable[[], Figure]) -> bytes:
+    """Draw one picture."""
+    with _style():
+        return _encoded(drawn())
+
+
 @contextmanager
 def _style() -> Iterator[None]:
     import matplotlib as mpl
@@ -78,7 +84,7 @@ def _encoded(figure: Figure) -> bytes:
 
     raw, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(raw, format="png", facecolor="white", bbox_inches="tight", pad_inches=0.12)
-    image = Image.open(raw).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image = Image.open(raw).convert("RGB").quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE)
     image.save(packed, "PNG", optimize=True)
     return packed.getvalue()
 

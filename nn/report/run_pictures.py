@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nn.predictions import Predictions
 from nn.report import images, words
 from nn.report.axes import NAMED
 from nn.report.confusion import WRITTEN
+from nn.report.grid import Shown, grid
 from nn.report.pictures import BLUE, GREY, INK, MUTED, ORANGE, new_figure
 from nn.report.run_story import RunStory
 from nn.report.values import known
@@ -110,21 +112,11 @@ def _predictions(story: RunStory) -> Figure:
     read = story.predictions
     assert read is not None
     wrong = read.examples(right=False, most=GRID // 2)
-    shown = [*wrong, *read.examples(right=True, most=GRID - len(wrong))]
-    columns = 12
-    rows = -(-len(shown) // columns)
-    figure = new_figure(7.2, 0.98 * rows + 0.05)
-    plots = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    for plot in plots:
-        plot.axis("off")
-    for plot, (image, sample) in zip(plots, shown, strict=False):
-        probabilities, truth = read.probabilities[sample], int(read.labels[sample])
-        guess = int(probabilities.argmax())
-        plot.imshow(images.shown(image), cmap="gray")
-        sure = words.confidence(float(probabilities[guess]))
-        text = words.clipped(story.names[guess], 11)
-        if guess != truth:
-            text += f"\nis {words.clipped(story.names[truth], 9)}"
-        plot.set_title(f"{text}\n{sure}", size=6, weight="normal", loc="center", pad=2,
-                       color=INK if guess == truth else ORANGE)  # fmt: skip
-    return figure
+    examples = [*wrong, *read.examples(right=True, most=GRID - len(wrong))]
+    return grid([_shown(read, story.names, image, sample) for image, sample in examples])
+
+
+def _shown(read: Predictions, names: Sequence[str], image: images.Pixels, sample: int) -> Shown:
+    probabilities = read.probabilities[sample]
+    guess = int(probabilities.argmax())
+    return Shown(image, names[guess], float(probabilities[guess]), names[read.labels[sample]])

@@ -1,0 +1,156 @@
+"""Many samples in one file: IDX, .npy or CSV, compressed or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nn.data import idx
+from nn.data.csv import NAMES_OF_LABELS, Table
+from nn.data.files import opened
+from nn.data.inputs import Inputs
+from nn.data.source import check_labels
+from nn.errors import Mistake
+from nn.tracking.places import short
+from nn.types import Array, Labels, Shape
+
+NPY = b"\x93NUMPY"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a file."""
+
+    images: Array
+    labels: Labels | None
+    notes: Sequence[str]
+
+
+def read(path: Path, inputs: Inputs) -> Content:
+    """Read samples, and labels if they stand beside them."""
+    magic, labels = _magic(path), None
+    if magic == NPY:
+        values = _numbers(path)
+        if values.shape == inputs.shape[-2:] and len(inputs.shape) == 3:
+            values = values[None]
+    elif magic[:2] == b"\0\0":
+        values = idx.read(path)[0]
+    else:
+        values, labels = _rows(path, inputs)
+        if labels is not None:
+            check_labels(labels, len(inputs.class_names), short(path))
+    images = _shaped(values, inputs, path)
+    images, notes = _ranged(images, inputs, path)
+    return Content(images, labels, notes)
+
+
+def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
+    """Read the true classes of samples that are in another file."""
+    magic = _magic(path)
+    if magic == NPY:
+        values = _numbers(path)
+    elif magic[:2] == b"\0\0":
+        values = idx.read(path)[0]
+    else:
+        table = Table.open(path, "auto")
+        values = table.values[:, _label_column(table, table.width - 1)]
+    labels = idx.as_labels(values, path)
+    if len(labels) != samples:
+        raise Mistake(f"{short(path)} has {len(labels):,} labels for {samples:,} samples.")
+    check_labels(labels, len(inputs.class_names), short(path))
+    return labels
+
+
+def _magic(path: Path) -> bytes:
+    """Read how a file begins."""
+    with opened(path) as content:
+        magic = content.read(len(NPY))
+    if not magic:
+        raise Mistake(f"{short(path)} is empty.")
+    if path.suffix.lower() == ".npy" and magic != NPY:
+        raise Mistake(f"{short(path)} is no .npy array.")
+    return magic
+
+
+def _numbers(path: Path) -> NDArray[Any]:
+    """Read a .npy file, which is data and never code."""
+    try:
+        values = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (ValueError, EOFError, OSError, MemoryError, TypeError, SyntaxError, OverflowError):
+        raise Mistake(f"{short(path)} is no whole .npy array of numbers.") from None
+    if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or not values.size:
+        raise Mistake(f"{short(path)} has no numbers in it: its type is {values.dtype}.")
+    if np.iscomplexobj(values):
+        raise Mistake(f"{short(path)} has complex numbers in it.")
+    return values
+
+
+def _rows(path: Path, inputs: Inputs) -> tuple[NDArray[Any], Labels | None]:
+    """Read a CSV file, with a column of labels or without."""
+    table = Table.open(path, "auto")
+    pixels = math.prod(inputs.shape)
+    if table.width not in (pixels, pixels + 1):
+        raise Mistake(
+            f"{short(path)} has {table.width:,} columns; the model takes {pixels:,} values, and "
+            "there may be a label beside them."
+        )
+    labelled = table.width == pixels + 1
+    raw = table.samples(_label_column(table, 0) if labelled else None)
+    table.keep()
+    return raw.images, raw.labels
+
+
+def _label_column(table: Table, without_header: int) -> int:
+    """Find the column of the labels by its name, or take the usual one where there are no names."""
+    if table.names is None:
+        return without_header
+    names = [name.lower() for name in table.names]
+    for name in NAMES_OF_LABELS:
+        if name in names:
+            return names.index(name)
+    raise Mistake(f"{short(table.path)}: no column is named {NAMES_OF_LABELS[0]}.")
+
+
+def _shaped(values: NDArray[Any], inputs: Inputs, path: Path) -> NDArray[Any]:
+    """Give each sample the shape that the model takes, if only dimensions are missing."""
+    given, wanted = values.shape[1:], inputs.shape
+    flat, layers = (math.prod(wanted),), wanted[1:] if wanted[0] == 1 else wanted
+    last = (*wanted[1:], wanted[0])
+    if given == last and given != wanted and inputs.is_image:
+        values = np.moveaxis(values, -1, 1)
+    elif given not in (wanted, flat, layers) and not (given == () and flat == (1,)):
+        raise Mistake(
+            f"{short(path)} has samples of {_sizes(given)}; the model takes {_sizes(layers)}."
+        )
+    return np.ascontiguousarray(values).reshape(-1, *wanted)
+
+
+def _ranged(images: NDArray[Any], inputs: Inputs, path: Path) -> tuple[NDArray[Any], Sequence[str]]:
+    """Bring values into the range of the training images, and say so where they were not."""
+    if images.dtype != np.uint8:
+        with np.errstate(over="ignore"):
+            images = images.astype(np.float32)
+        if not np.isfinite(images).all():
+            raise Mistake(f"{short(path)} has values that are no finite numbers.")
+    low, high = float(images.min()), float(images.max())
+    shares = images.dtype != np.uint8 and 0 <= low < high <= 1
+    if shares and inputs.low == 0 and inputs.high > 1:
+        note = f"values from 0 to 1 were taken for shares of {inputs.high:g}"
+        return images * np.float32(inputs.high), [note]
+    room = inputs.high - inputs.low
+    if high > inputs.high + room or low < inputs.low - room:
+        raise Mistake(
+            f"{short(path)} has values from {low:g} to {high:g}; the model was trained on "
+            f"{inputs.low:g} to {inputs.high:g}."
+        )
+    return images, []
+
+
+def _sizes(shape: Shape) -> str:
+    return " x ".join(map(str, shape)) or "one value"

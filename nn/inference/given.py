@@ -1,0 +1,68 @@
+"""What a network is asked about, in the form that it takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nn.data.inputs import Inputs
+from nn.errors import Mistake
+from nn.inference import arrays, pictures
+from nn.tracking.places import short
+from nn.types import Array, Labels
+
+
+@dataclass(frozen=True)
+class Given:
+    """Samples, what they are called, their true classes as far as known, and what was done."""
+
+    images: Array
+    names: Sequence[str]
+    labels: Labels | None
+    notes: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def read(paths: Sequence[Path], inputs: Inputs, labels: Path | None, invert: str) -> Given:
+    """Read one file of many samples, or any number of images, or a folder of images."""
+    first = paths[0]
+    if first.is_dir() or pictures.is_picture(first):
+        read = pictures.read(_listed(paths), inputs, invert)
+        images, names, notes, truth = read.images, read.names, read.notes, None
+    else:
+        if invert != "auto":
+            raise Mistake(f"--invert {invert}: only images (PNG, JPEG) are inverted.")
+        if len(paths) > 1:
+            raise Mistake(f"{short(paths[1])}: beside a file of samples there can be no other.")
+        content = arrays.read(first, inputs)
+        images, notes, truth = content.images, content.notes, content.labels
+        names = [str(number) for number in range(1, len(images) + 1)]
+    if labels is not None:
+        if truth is not None:
+            raise Mistake(f"--labels {labels}: {short(first)} has a column of labels already.")
+        truth = arrays.read_labels(labels, inputs, len(images))
+    return Given(images, names, truth, notes)
+
+
+def _listed(paths: Sequence[Path]) -> list[Path]:
+    """Replace folders by the images in them, in the order of a person's counting."""
+    listed: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            listed.append(path)
+            continue
+        found = [each for each in path.iterdir() if each.suffix.lower() in pictures.SUFFIXES]
+        if not found:
+            raise Mistake(f"{short(path)}: there is no PNG and no JPEG in this folder.")
+        listed += sorted(found, key=_counted)
+    return listed
+
+
+def _counted(path: Path) -> list[tuple[int, str]]:
+    """Sort 2.png before 10.png."""
+    parts = re.findall(r"\d+|\D+", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

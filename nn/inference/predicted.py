@@ -1,0 +1,89 @@
+"""What a network says of samples, as a file of labels, a picture and words on the screen."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nn.data.inputs import Inputs
+from nn.inference.given import Given
+from nn.report import words
+from nn.report.grid import Shown, grid
+from nn.report.pictures import encoded
+from nn.types import Array, Labels
+
+LISTED = 24
+"""As many samples are told one by one; of more, how many there are of each class."""
+PICTURED = 60
+"""Images in a picture."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The probabilities of the classes for each sample."""
+
+    given: Given
+    inputs: Inputs
+    probabilities: Array  # samples x classes
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The most probable class of each sample."""
+        labels: Labels = self.probabilities.argmax(axis=1)
+        return labels
+
+    def table(self, with_probabilities: bool) -> bytes:
+        """Write the labels in the form that Kaggle's Digit Recognizer takes."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        more = self.inputs.class_names if with_probabilities else ()
+        rows.writerow(["ImageId", "Label", *more])
+        for number, label in enumerate(self.labels.tolist(), 1):
+            shares = self.probabilities[number - 1].tolist() if with_probabilities else []
+            rows.writerow([number, label, *(f"{share:.6g}" for share in shares)])
+        return text.getvalue().encode()
+
+    def picture(self, start: int) -> bytes:
+        """Draw a grid of images, from one of them on."""
+        truth, span = self.given.labels, (self.inputs.high - self.inputs.low) or 1.0
+        names, shown = self.inputs.class_names, []
+        for sample in range(start, min(start + PICTURED, len(self.given))):
+            levels = (self.given.images[sample] - self.inputs.low) * (255 / span)
+            guess = int(self.labels[sample])
+            shown.append(
+                Shown(
+                    np.clip(levels, 0, 255).round().astype(np.uint8),
+                    names[guess],
+                    float(self.probabilities[sample, guess]),
+                    None if truth is None else names[truth[sample]],
+                )
+            )
+        return encoded(lambda: grid(shown))
+
+    def told(self) -> Iterator[str]:
+        """Say what there is, sample by sample or class by class, and how much of it is right."""
+        names, truth = self.inputs.class_names, self.given.labels
+        yield from self.given.notes
+        if len(self.given) <= LISTED:
+            for sample, (name, guess) in enumerate(
+                zip(self.given.names, self.labels.tolist(), strict=True)
+            ):
+                sure = words.confidence(float(self.probabilities[sample, guess]))
+                wrong = truth is not None and truth[sample] != guess
+                is_other = f", is {names[truth[sample]]}" if truth is not None and wrong else ""
+                yield f"{name}: {names[guess]} ({sure}){is_other}"
+        else:
+            counts = np.bincount(self.labels, minlength=len(names))
+            each = ", ".join(
+                f"{name} {words.count(count)}" for name, count in zip(names, counts, strict=True)
+            )
+            yield f"{words.count(len(self.given))} samples: {each}"
+        if truth is not None:
+            right = int((self.labels == truth).sum())
+            share = words.percent(right / len(truth))
+            yield f"accuracy {share}: {right:,} of {words.count(len(truth), 'sample')}"

@@ -1,0 +1,65 @@
+"""The network of a run, ready to say what it sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from nn import knobs
+from nn.components import build
+from nn.config.again import trusted_config
+from nn.data.dataset import Samples
+from nn.data.inputs import Inputs
+from nn.errors import Mistake
+from nn.experiment import network_of
+from nn.losses import Loss
+from nn.models import Model
+from nn.network import Network
+from nn.randomness import Randomness
+from nn.state import fit_into
+from nn.tracking import checkpoint
+from nn.tracking.places import short
+from nn.training import predict
+from nn.types import Array
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The kept weights in their network, and what it takes."""
+
+    inputs: Inputs
+    network: Network
+    loss: Loss
+    threads: int
+
+    @classmethod
+    def read(cls, run: Path, trust: str = "") -> Self:
+        """Read a run's folder, which may come from anyone."""
+        config = trusted_config(run, trust, "--trust ")
+        knobs.check(config)
+        kept = checkpoint.kept(run)
+        try:
+            inputs = Inputs.read(kept.facts.get("inputs"))
+        except ValueError:
+            raise Mistake(
+                f"{short(run)}: the checkpoint is of an earlier version and does not say what its "
+                f"network takes; python scripts/train.py repeat={short(run)} makes one that does."
+            ) from None
+        model, loss = build("model", config, Model), build("loss", config, Loss)
+        network = network_of(model, inputs, Randomness.from_seed(config["seed"]), config)
+        try:
+            fit_into(checkpoint.weights(kept), network.arrays)
+        except Mistake as mistake:
+            raise Mistake(f"{short(run)}: config.yaml and checkpoint differ: {mistake}") from None
+        loss.start(len(inputs.class_names), network.parameters.values.dtype)
+        return cls(inputs, network, loss, config["threads"])
+
+    def probabilities(self, images: Array) -> Array:
+        """Say for each image how probable each class is, to the bits that training would."""
+        samples = Samples(images, np.zeros(len(images), np.int64), self.inputs.scale)
+        with threadpool_limits(self.threads, "blas"):
+            return self.loss.probabilities(predict(self.network, samples))

@@ -1,0 +1,444 @@
+"""A trained network says what it sees, in any file that a user has, or why it cannot."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from nn.errors import Mistake
+from nn.inference import arrays, pictures
+from nn.inference.trained import Trained
+from nn.tracking.saved import Saved
+from tests.conftest import ROOT, Workplace
+from tests.data.idx_files import write_idx
+
+PREDICT = str(ROOT / "scripts/predict.py")
+SIDE = 12
+
+
+def letters(count, seed=0):
+    """Images of three letters, light on dark, a little noisy."""
+    chance = np.random.default_rng(seed)
+    images = chance.integers(0, 40, (count, SIDE, SIDE), dtype=np.uint8)
+    labels = chance.integers(0, 3, count)
+    images[labels == 0, 2:10, 5:7] = 255
+    images[labels == 1, 5:7, 2:10] = 255
+    images[labels == 2, 2:10, 2:4] = 255
+    images[labels == 2, 8:10, 2:10] = 255
+    return images, labels
+
+
+IMAGES, LABELS = letters(60, seed=1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run that has learned the letters to the last."""
+    place = Workplace(tmp_path_factory.mktemp("trained") / "work")
+    images, labels = letters(400)
+    write_idx(place.path / "images", images)
+    write_idx(place.path / "labels", labels.astype(np.uint8))
+    words = "dataset=idx dataset.train_images=images dataset.train_labels=labels epochs=8"
+    done = place.train(*words.split(), "hydra.run.dir=run", HOME=str(place.path))
+    assert done.returncode == 0, done.stderr
+    return place.path / "run"
+
+
+@pytest.fixture
+def predict(workplace, trained):
+    def predict(*words, status=0, run=trained):
+        done = workplace.run(PREDICT, str(run), *map(str, words))
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr if status else done.stdout
+
+    return predict
+
+
+def write_csv(path, images, labels=None, header=True):
+    names = [*([] if labels is None else ["label"]), *(f"pixel{n}" for n in range(SIDE**2))]
+    rows = images.reshape(len(images), -1).tolist()
+    if labels is not None:
+        rows = [[label, *row] for label, row in zip(labels.tolist(), rows, strict=True)]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([*([names] if header else []), *rows])
+
+
+def kaggle(labels):
+    return "ImageId,Label\n" + "".join(f"{n},{label}\n" for n, label in enumerate(labels, 1))
+
+
+def picture(path, pixels, **settings):
+    Image.fromarray(pixels).save(path, **settings)
+    return path
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("header", [False, True])
+def test_a_csv_file_gives_the_labels_in_kaggles_form(workplace, predict, header, labelled):
+    write_csv(workplace.path / "test.csv", IMAGES, LABELS if labelled else None, header)
+    told = predict("test.csv", "--output", "label.csv")
+    assert (workplace.path / "label.csv").read_bytes() == kaggle(LABELS).encode()
+    assert ("accuracy 100.00\u00a0%: 60 of 60 samples" in told) == labelled
+    assert told.splitlines()[-1] == "label.csv"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_idx_file_gives_the_labels_and_with_true_ones_the_accuracy(
+    workplace, predict, compressed
+):
+    write_idx(workplace.path / "images", IMAGES, compressed)
+    truth = LABELS.astype(np.uint8)
+    truth[:3] = (truth[:3] + 1) % 3
+    write_idx(workplace.path / "labels", truth, compressed)
+    told = predict("images", "--labels", "labels", "--output", "label.csv")
+    assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
+    assert "accuracy 95.00\u00a0%: 57 of 60 samples" in told
+
+
+@pytest.mark.parametrize("kind", ["npy", "csv", "headerless"])
+def test_true_classes_may_be_in_an_array_or_in_a_file_of_kaggles(workplace, predict, kind):
+    np.save(workplace.path / "images.npy", IMAGES)
+    path = workplace.path / f"labels.{kind}"
+    if kind == "npy":
+        np.save(path, LABELS)
+    else:
+        path.write_text(kaggle(LABELS).split("\n", kind == "headerless")[-1])
+    assert "60 of 60" in predict("images.npy", "--labels", path)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        IMAGES,
+        IMAGES[:, None],
+        IMAGES[..., None],
+        IMAGES.reshape(60, -1),
+        IMAGES.astype(np.float64),
+        IMAGES.astype(np.int16),
+        np.asfortranarray(IMAGES),
+    ],
+    ids=["images", "channels", "channels last", "flat", "floats", "integers", "by columns"],
+)
+def test_an_array_may_have_any_form_that_means_the_same(workplace, predict, array):
+    np.save(workplace.path / "images.npy", array)
+    predict("images.npy", "--output", "label.csv")
+    assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
+
+
+def test_shares_are_scaled_and_it_is_said(workplace, predict):
+    np.save(workplace.path / "images.npy", IMAGES / 255)
+    told = predict("images.npy", "--output", "label.csv")
+    assert "values from 0 to 1 were taken for shares of 255" in told
+    assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
+
+
+def test_one_image_may_stand_alone_in_an_array(workplace, predict):
+    np.save(workplace.path / "image.npy", IMAGES[4])
+    assert predict("image.npy").startswith(f"1: {LABELS[4]} (")
+
+
+def test_probabilities_stand_beside_the_labels_if_asked_for(workplace, predict):
+    np.save(workplace.path / "images.npy", IMAGES)
+    predict("images.npy", "--output", "label.csv", "--probabilities")
+    header, *rows = csv.reader(io.StringIO((workplace.path / "label.csv").read_text()))
+    assert header == ["ImageId", "Label", "0", "1", "2"]
+    shares = np.array([row[2:] for row in rows], float)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    assert shares.argmax(axis=1).tolist() == LABELS.tolist()
+
+
+def test_predictions_are_those_that_the_run_made_itself(workplace):
+    """The test set, read by predict.py, gives the probabilities that training has written."""
+    write_idx(workplace.path / "images", IMAGES)
+    write_idx(workplace.path / "labels", LABELS.astype(np.uint8))
+    parts = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
+    files = [f"dataset.{part}_{what}={what}" for part, what in parts]
+    choices = ["model=cnn", "loss=mse", "dataset.normalize=standard", "keep=best", "dropout=0.2"]
+    done = workplace.train("dataset=idx", *files, *choices, "epochs=3", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    trained = Trained.read(workplace.path / "run")
+    content = arrays.read(workplace.path / "images", trained.inputs)
+    kept = Saved.read(workplace.path / "run").predictions
+    np.testing.assert_array_equal(trained.probabilities(content.images), kept.probabilities)
+
+
+def test_images_of_any_size_and_polarity_are_read_and_what_was_done_is_said(workplace, predict):
+    folder = workplace.path / "scans"
+    folder.mkdir()
+    large = [np.kron(image, np.ones((9, 9), np.uint8)) for image in IMAGES]
+    picture(folder / "10.png", 255 - large[0])
+    picture(folder / "9.jpg", large[1], quality=95)
+    picture(folder / "2.png", IMAGES[2])
+    wide = np.zeros((108, 200), np.uint8)
+    wide[:, 46:154] = large[3]
+    picture(folder / "30.PNG", np.stack([wide] * 3, axis=-1))
+    notes = [
+        "scans/9.jpg: 108 x 108 resized to 12 x 12",
+        "scans/10.png: 108 x 108 resized to 12 x 12, inverted",
+        "scans/30.PNG: 200 x 108 resized to 12 x 12",
+    ]
+    told = predict("scans", "--output", "label.csv").splitlines()
+    assert told[:3] == notes
+    names = [line.split(":")[0] for line in told[3:7]]
+    assert names == ["scans/2.png", "scans/9.jpg", "scans/10.png", "scans/30.PNG"]
+    rows = (workplace.path / "label.csv").read_text()
+    assert rows[:-2] == kaggle([LABELS[2], LABELS[1], LABELS[0], LABELS[3]])[:-2]
+
+
+def test_inverting_can_be_asked_for_and_forbidden(workplace, predict):
+    picture(workplace.path / "a.png", 255 - IMAGES[0])
+    assert "inverted" in predict("a.png")
+    assert "inverted" not in predict("a.png", "--invert", "no")
+    picture(workplace.path / "a.png", IMAGES[0])
+    assert "inverted" not in predict("a.png")
+    assert "inverted" in predict("a.png", "--invert", "yes")
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_what_is_transparent_is_background(workplace, predict, ink):
+    pixels = np.full((SIDE, SIDE, 4), ink, np.uint8)
+    pixels[..., 3] = np.where(IMAGES[5] > 100, 255, 0)
+    picture(workplace.path / "clear.png", pixels)
+    assert f"clear.png: {LABELS[5]} (" in predict("clear.png")
+
+
+def test_sixteen_bits_and_a_turned_photograph_are_understood(workplace, predict):
+    picture(workplace.path / "deep.png", IMAGES[6].astype(np.uint16) * 257)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    large = np.kron(np.rot90(IMAGES[7]), np.ones((8, 8), np.uint8))
+    picture(workplace.path / "turned.jpg", large, exif=exif, quality=95)
+    told = predict("deep.png", "turned.jpg")
+    assert f"deep.png: {LABELS[6]} (" in told
+    assert f"turned.jpg: {LABELS[7]} (" in told
+
+
+def test_the_picture_shows_images_from_a_start_and_marks_wrong_ones(workplace, predict):
+    np.save(workplace.path / "images.npy", IMAGES)
+    truth = LABELS.copy()
+    truth[20] = (truth[20] + 1) % 3
+    np.save(workplace.path / "labels.npy", truth)
+    words = ("images.npy", "--labels", "labels.npy", "--images", "seen.png", "--force")
+    orange, sizes = [], []
+    for start in (1, 20, 22, 60):
+        predict(*words, "--start", start)
+        with Image.open(workplace.path / "seen.png") as image:
+            pixels = np.asarray(image.convert("RGB")).astype(int)
+        sizes.append(pixels.shape[0])
+        orange.append(int(((pixels[..., 0] - pixels[..., 2]) > 80).sum()))
+    assert min(orange[:2]) > 200
+    assert orange[2:] == [0, 0]
+    assert sizes[0] > sizes[1] > sizes[3]
+
+
+def test_an_existing_file_is_written_over_only_with_force(workplace, predict):
+    np.save(workplace.path / "images.npy", IMAGES)
+    (workplace.path / "label.csv").write_text("mine")
+    told = predict("images.npy", "--output", "label.csv", status=2)
+    assert told == "label.csv exists already; --force writes over it.\n"
+    assert (workplace.path / "label.csv").read_text() == "mine"
+    predict("images.npy", "--output", "label.csv", "--force")
+    assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
+
+
+def files_of_a_stranger(folder):
+    """Write one of everything that can be wrong."""
+    (folder / "empty.csv").touch()
+    (folder / "empty.png").touch()
+    (folder / "fake.png").write_text("no image")
+    (folder / "cut.png").write_bytes(picture(folder / "a.png", IMAGES[0]).read_bytes()[:90])
+    (folder / "fake.npy").write_text("no array")
+    (folder / "nothing").mkdir()
+    (folder / "words.csv").write_text("what,ever\nis,here\n")
+    (folder / "cut.idx").write_bytes(b"\0\0\x08\x03\0\0\0\x09")
+    np.save(folder / "objects.npy", np.array([{}, {}], object), allow_pickle=True)
+    np.save(folder / "small.npy", np.zeros((2, 8, 8), np.uint8))
+    np.save(folder / "nan.npy", np.full((2, SIDE, SIDE), np.nan))
+    np.save(folder / "huge.npy", np.full((2, SIDE, SIDE), 5000.0))
+    np.save(folder / "none.npy", np.zeros((0, SIDE, SIDE)))
+    np.save(folder / "good.npy", IMAGES)
+    np.save(folder / "short.npy", LABELS[:-1])
+    np.save(folder / "strange.npy", LABELS + 7)
+    content = (folder / "good.npy").read_bytes()
+    (folder / "torn.npy").write_bytes(content[: len(content) // 2])
+    write_idx(folder / "torn.gz", IMAGES, compressed=True)
+    (folder / "torn.gz").write_bytes((folder / "torn.gz").read_bytes()[:-20])
+    write_csv(folder / "named.csv", IMAGES, LABELS)
+    text = (folder / "named.csv").read_text()
+    (folder / "unnamed.csv").write_text(text.replace("label", "what", 1))
+    (folder / "taken").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("absent.csv", "absent.csv: there is no such file."),
+        ("absent.png", "absent.png: there is no such file."),
+        ("empty.csv", "empty.csv is empty."),
+        ("empty.png", "empty.png is empty."),
+        ("fake.png", "fake.png is no PNG and no JPEG image."),
+        ("cut.png", "cut.png is a damaged image:"),
+        ("fake.npy", "fake.npy is no .npy array."),
+        ("nothing", "nothing: there is no PNG and no JPEG in this folder."),
+        ("words.csv", "words.csv, row 2, column 1: 'is' is no number."),
+        ("cut.idx", "cut.idx is cut off in its header."),
+        ("objects.npy", "objects.npy is no whole .npy array of numbers."),
+        ("torn.npy", "torn.npy is no whole .npy array of numbers."),
+        ("torn.gz", "the compressed data is cut off or damaged."),
+        ("none.npy", "none.npy has no numbers in it"),
+        ("nan.npy", "nan.npy has values that are no finite numbers."),
+        ("huge.npy", "huge.npy has values from 5000 to 5000; the model was trained on 0 to 255."),
+        ("small.npy", "small.npy has samples of 8 x 8; the model takes 12 x 12."),
+        ("unnamed.csv", "unnamed.csv: no column is named label."),
+        ("named.csv --labels short.npy", "named.csv has a column of labels already."),
+        ("good.npy --labels short.npy", "short.npy has 59 labels for 60 samples."),
+        ("good.npy --labels strange.npy", "has the label"),
+        ("good.npy a.png", "a.png: beside a file of samples there can be no other."),
+        ("good.npy --invert yes", "--invert yes: only images (PNG, JPEG) are inverted."),
+        ("good.npy --probabilities", "name it with --output FILE."),
+        ("good.npy --start 2", "name it with --images FILE."),
+        ("good.npy --start 61 --images new.png", "--start 61: there are 60 samples."),
+        ("good.npy --start 0", "0 must be a whole number, at least 1"),
+        ("good.npy --output taken", "taken is a folder; name a file."),
+        ("good.npy --output absent/new.csv", "absent/new.csv: nothing can be written there"),
+        ("good.npy --output /proc/new.csv", "/proc/new.csv: nothing can be written there"),
+        ("good.npy --output /dev/null --force", "/dev/null is no plain file; name another."),
+        ("good.npy --output good.npy --force", "good.npy is what is read; name another file."),
+        ("good.npy --output new --images new", "two files cannot be written to one place."),
+        ("", "the following arguments are required: INPUT"),
+    ],
+)
+def test_a_mistake_costs_one_sentence_and_leaves_nothing(workplace, predict, words, told):
+    files_of_a_stranger(workplace.path)
+    before = {path: path.stat().st_mtime_ns for path in workplace.path.rglob("*")}
+    answer = predict(*words.split(), status=2)
+    assert told in answer
+    assert answer.count("\n") == 1 or "usage:" in answer
+    assert {path: path.stat().st_mtime_ns for path in workplace.path.rglob("*")} == before
+
+
+def test_a_model_that_takes_no_images_says_so(workplace, predict):
+    chance = np.random.default_rng(0)
+    write_idx(workplace.path / "x", chance.random((90, 5), np.float32))
+    write_idx(workplace.path / "y", (np.arange(90) % 3).astype(np.uint8))
+    files = ["dataset.train_images=x", "dataset.train_labels=y"]
+    workplace.train("dataset=idx", *files, "epochs=1", "hydra.run.dir=run")
+    picture(workplace.path / "a.png", IMAGES[0])
+    told = predict("a.png", status=2, run="run")
+    assert told == "a.png: the model takes samples of 5, which are no images.\n"
+    told = predict("x", "--images", "seen.png", status=2, run="run")
+    assert told == "--images: what this model takes are no images.\n"
+    assert "90 samples: " in predict("x", run="run")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (shutil.rmtree, "is no folder of a run: there is no config.yaml in it."),
+        (lambda run: shutil.rmtree(run / "checkpoints"), "there is no checkpoint of a run"),
+        (lambda run: spoiled(run), "last.safetensors is damaged."),
+        (lambda run: replaced(run, "width: 128", "width: 64"), "config.yaml and checkpoint differ"),
+        (lambda run: replaced(run, "threads: 1", "threads: many"), "threads must be a whole"),
+        (lambda run: replaced(run, "nn.models.MLP", "os.system"), "os is not trusted to run"),
+        (lambda run: replaced(run, "nn.models.MLP", "nn.run.run"), "this is no model."),
+    ],
+)
+def test_a_run_that_cannot_be_used_is_refused(workplace, predict, trained, damage, told):
+    shutil.copytree(trained, workplace.path / "run")
+    damage(workplace.path / "run")
+    np.save(workplace.path / "images.npy", IMAGES)
+    assert told in predict("images.npy", "--output", "label.csv", status=2, run="run")
+    assert not (workplace.path / "label.csv").exists()
+
+
+def spoiled(run):
+    path = run / "checkpoints/last.safetensors"
+    path.write_bytes(path.read_bytes()[:-8] + bytes(8))
+
+
+def replaced(run, old, new):
+    path = run / "config.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_told_from_a_damaged_one(workplace, trained):
+    from nn.tracking import checkpoint
+
+    run = workplace.path / "run"
+    shutil.copytree(trained, run)
+    moment = checkpoint.kept(run)
+    del moment.facts["inputs"]
+    checkpoint.save(run / "checkpoints/last.safetensors", moment)
+    with pytest.raises(Mistake, match="earlier version and does not say what its network takes"):
+        Trained.read(run)
+
+
+def test_a_model_of_ones_own_needs_trust(workplace, predict, monkeypatch):
+    (workplace.path / "mine.py").write_text(
+        "from nn.layers import Dense, Flatten\n"
+        "class Own:\n"
+        "    def layers(self, classes, randomness):\n"
+        "        return [Flatten(), Dense(classes)]\n"
+    )
+    (workplace.path / "model").mkdir()
+    (workplace.path / "model/own.yaml").write_text("_target_: mine.Own\n")
+    monkeypatch.setenv("PYTHONPATH", str(workplace.path))
+    words = ("--config-dir", ".", "model=own", "epochs=1", "hydra.run.dir=run")
+    assert workplace.train(*words).returncode == 0
+    np.save(workplace.path / "x.npy", np.zeros((2, 8, 8), np.uint8))
+    told = predict("x.npy", status=2, run="run")
+    assert "mine is not trusted to run; --trust mine allows it." in told
+    assert predict("x.npy", "--trust", "mine", run="run").startswith("1: ")
+
+
+def test_colour_images_are_read_in_colour(tmp_path):
+    from nn.data.inputs import Inputs, Scale
+
+    inputs = Inputs((3, 6, 6), 0.0, 255.0, 0.0, Scale(1 / 255), ("a", "b"))
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
+    pixels[[0, -1]] = pixels[:, [0, -1]] = 0
+    read = pictures.read([picture(tmp_path / "a.png", pixels)], inputs, "auto")
+    np.testing.assert_array_equal(read.images[0], np.moveaxis(pixels, -1, 0))
+    assert not read.notes
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_damaged_file_is_a_bug(trained, tmp_path_factory, data):
+    """Whatever is in a file, it is read or refused in a sentence."""
+    place = tmp_path_factory.mktemp("damaged")
+    kind = data.draw(st.sampled_from(["png", "jpg", "npy", "idx", "csv"]))
+    path = place / f"file.{kind}"
+    match kind:
+        case "png" | "jpg":
+            picture(path, IMAGES[0])
+        case "npy":
+            np.save(path, IMAGES[:3])
+        case "idx":
+            write_idx(path, IMAGES[:3])
+        case "csv":
+            write_csv(path, IMAGES[:3], LABELS[:3])
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, min(len(content), 400) - 1))] = data.draw(
+            st.integers(0, 255)
+        )
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    reader = pictures.read if kind in ("png", "jpg") else None
+    inputs = Trained.read(trained).inputs
+    try:
+        if reader:
+            reader([path], inputs, "auto")
+        else:
+            arrays.read(path, inputs)
+    except Mistake as mistake:
+        assert str(mistake).endswith((".", "...")), str(mistake)
