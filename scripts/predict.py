@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from nn.config.arguments import at_least
+
 
 def main() -> int:
     """Do what the command line asks for, and give the exit status."""
@@ -28,7 +30,7 @@ def main() -> int:
         "--images", type=Path, metavar="FILE", help="a picture of images with their predictions"
     )
     parser.add_argument(
-        "--start", type=whole, default=1, metavar="N", help="the picture's first image (1)"
+        "--start", type=at_least(1), default=1, metavar="N", help="the picture's first image (1)"
     )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="the true classes: IDX, .npy or CSV"
@@ -54,13 +56,6 @@ def main() -> int:
         print(mistake, file=sys.stderr)
         return 2
     return 0
-
-
-def whole(text: str) -> int:
-    """Take a whole number from 1 on."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be a whole number, at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from nn.config.arguments import at_least
+
 
 def main() -> int:
     """Do what the command line asks for, and give the exit status."""
@@ -13,7 +15,7 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the page (FOLDER/report.html)")
     parser.add_argument("--open", action="store_true", help="show it in the browser")
-    parser.add_argument("--pages", type=whole, metavar="N", help="of a sweep: pages of its best N")
+    parser.add_argument("--pages", type=at_least(1), metavar="N", help="pages of a sweep's best N")
     parser.add_argument("--png", type=Path, metavar="FOLDER", help="pictures there, no page")
     parser.add_argument(
         "--wandb",
@@ -31,13 +33,6 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, Mistake) else 1
     return 0
-
-
-def whole(text: str) -> int:
-    """Take a whole number from 1 on."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be a whole number, at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
+
+from nn.config.arguments import at_least
 
 
 def main() -> int:
@@ -81,17 +82,6 @@ def parsed() -> argparse.Namespace:
         if "=" not in word:
             parser.error(f"{word}: a setting is written KEY=VALUE, such as epochs=5")
     return words
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """Take whole numbers from here on."""
-
-    def whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} must be a whole number, at least {least}")
-        return int(text)
-
-    return whole
 
 
 def seconds(text: str) -> float:

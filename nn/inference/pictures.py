@@ -102,7 +102,7 @@ def _sample(image: Image.Image, inputs: Inputs, invert: str) -> tuple[Array, lis
 
 
 def _flattened(image: Image.Image, mode: str) -> Pixels:
-    """Take the pixels without transparency, which shows what is least like the visible ones."""
+    """Lay what is transparent on a paper from which the visible pixels stand out."""
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
