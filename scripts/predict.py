@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def main() -> int:
     )
     given = parser.parse_intermixed_args()
 
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.stdout.reconfigure(errors="replace")
     from nn.errors import Mistake
     from nn.inference.run import Wanted, run
 

@@ -45,6 +45,7 @@ class Inputs:
     shape: Shape
     low: float  # the least and the largest raw value
     high: float
+    bounded: bool  # whether nothing can lie beyond them
     background: float  # how light the edges of the images are: 0 is low, 1 is high
     scale: Scale
     class_names: tuple[str, ...]
@@ -60,7 +61,7 @@ class Inputs:
         """Describe the samples of a training set; their peak may be known."""
         low, high = (0.0, float(peak)) if peak else (float(learned.min()), float(learned.max()))
         background = (_edge(learned[:LOOKED_AT]) - low) / ((high - low) or 1.0)
-        return cls(learned.shape[1:], low, high, background, scale, class_names)
+        return cls(learned.shape[1:], low, high, bool(peak), background, scale, class_names)
 
     @property
     def is_image(self) -> bool:
@@ -99,7 +100,8 @@ def _describes_inputs(plain: Any) -> bool:
         return False
     numbers = [plain["low"], plain["high"], plain["background"], *scale.values()]
     return (
-        isinstance(shape, list)
+        type(plain["bounded"]) is bool
+        and isinstance(shape, list)
         and all(type(size) is int and size > 0 for size in shape)
         and 0 < len(shape) < 32
         and math.prod(shape) <= LARGEST

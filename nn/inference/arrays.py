@@ -24,6 +24,17 @@ NPY = b"\x93NUMPY"
 
 
 @dataclass(frozen=True)
+class Columns:
+    """How CSV files are to be read: `dataset.header` and `dataset.label`."""
+
+    header: str | bool = "auto"
+    label: str | int = "auto"
+
+
+USUAL = Columns()
+
+
+@dataclass(frozen=True)
 class Content:
     """What is in a file."""
 
@@ -32,7 +43,7 @@ class Content:
     notes: Sequence[str]
 
 
-def read(path: Path, inputs: Inputs) -> Content:
+def read(path: Path, inputs: Inputs, columns: Columns = USUAL) -> Content:
     """Read samples, and labels if they stand beside them."""
     magic, labels = _magic(path), None
     if magic == NPY:
@@ -42,7 +53,7 @@ def read(path: Path, inputs: Inputs) -> Content:
     elif magic[:2] == b"\0\0":
         values = idx.read(path)[0]
     else:
-        values, labels = _rows(path, inputs)
+        values, labels = _rows(path, inputs, columns)
         if labels is not None:
             check_labels(labels, len(inputs.class_names), short(path))
     images = _shaped(values, inputs, path)
@@ -59,6 +70,9 @@ def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
         values = idx.read(path)[0]
     else:
         table = Table.open(path, "auto")
+        numbers = table.values[:, 0]
+        if table.width > 1 and table.names is not None and (numbers[1:] <= numbers[:-1]).any():
+            raise Mistake(f"{short(path)}: its rows are not in the order of {table.names[0]}.")
         values = table.values[:, _label_column(table, table.width - 1)]
     labels = idx.as_labels(values, path)
     if len(labels) != samples:
@@ -82,27 +96,31 @@ def _numbers(path: Path) -> NDArray[Any]:
     """Read a .npy file, which is data and never code."""
     try:
         values = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, EOFError, OSError, MemoryError, TypeError, SyntaxError, OverflowError):
+    except Exception:  # what a damaged header does to a parser is not to be foreseen
         raise Mistake(f"{short(path)} is no whole .npy array of numbers.") from None
-    if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or not values.size:
-        raise Mistake(f"{short(path)} has no numbers in it: its type is {values.dtype}.")
-    if np.iscomplexobj(values):
-        raise Mistake(f"{short(path)} has complex numbers in it.")
+    if values.dtype.kind not in "biuf":
+        raise Mistake(f"{short(path)} has values of type {values.dtype}; they must be numbers.")
+    if not values.size:
+        raise Mistake(f"{short(path)} has no values in it: its sizes are {_sizes(values.shape)}.")
     return values
 
 
-def _rows(path: Path, inputs: Inputs) -> tuple[NDArray[Any], Labels | None]:
+def _rows(path: Path, inputs: Inputs, columns: Columns) -> tuple[NDArray[Any], Labels | None]:
     """Read a CSV file, with a column of labels or without."""
-    table = Table.open(path, "auto")
+    table = Table.open(path, columns.header)
     pixels = math.prod(inputs.shape)
     if table.width not in (pixels, pixels + 1):
         raise Mistake(
             f"{short(path)} has {table.width:,} columns; the model takes {pixels:,} values, and "
             "there may be a label beside them."
         )
-    labelled = table.width == pixels + 1
-    raw = table.samples(_label_column(table, 0) if labelled else None)
-    table.keep()
+    if table.width == pixels:
+        column = None
+    elif columns.label != "auto":
+        column = table.label_column(str(columns.label))
+    else:
+        column = _label_column(table, without_header=0)
+    raw = table.samples(column)
     return raw.images, raw.labels
 
 
@@ -114,7 +132,9 @@ def _label_column(table: Table, without_header: int) -> int:
     for name in NAMES_OF_LABELS:
         if name in names:
             return names.index(name)
-    raise Mistake(f"{short(table.path)}: no column is named {NAMES_OF_LABELS[0]}.")
+    raise Mistake(
+        f"{short(table.path)}: none of its {table.width:,} columns is named {NAMES_OF_LABELS[0]}."
+    )
 
 
 def _shaped(values: NDArray[Any], inputs: Inputs, path: Path) -> NDArray[Any]:
@@ -139,11 +159,10 @@ def _ranged(images: NDArray[Any], inputs: Inputs, path: Path) -> tuple[NDArray[A
         if not np.isfinite(images).all():
             raise Mistake(f"{short(path)} has values that are no finite numbers.")
     low, high = float(images.min()), float(images.max())
-    shares = images.dtype != np.uint8 and 0 <= low < high <= 1
-    if shares and inputs.low == 0 and inputs.high > 1:
+    if inputs.low == 0 <= low < high <= 1 < inputs.high:
         note = f"values from 0 to 1 were taken for shares of {inputs.high:g}"
         return images * np.float32(inputs.high), [note]
-    room = inputs.high - inputs.low
+    room = 0.0 if inputs.bounded else inputs.high - inputs.low
     if high > inputs.high + room or low < inputs.low - room:
         raise Mistake(
             f"{short(path)} has values from {low:g} to {high:g}; the model was trained on "

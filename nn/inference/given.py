@@ -27,7 +27,13 @@ class Given:
         return len(self.images)
 
 
-def read(paths: Sequence[Path], inputs: Inputs, labels: Path | None, invert: str) -> Given:
+def read(
+    paths: Sequence[Path],
+    inputs: Inputs,
+    labels: Path | None,
+    invert: str,
+    columns: arrays.Columns,
+) -> Given:
     """Read one file of many samples, or any number of images, or a folder of images."""
     first = paths[0]
     if first.is_dir() or pictures.is_picture(first):
@@ -38,7 +44,7 @@ def read(paths: Sequence[Path], inputs: Inputs, labels: Path | None, invert: str
             raise Mistake(f"--invert {invert}: only images (PNG, JPEG) are inverted.")
         if len(paths) > 1:
             raise Mistake(f"{short(paths[1])}: beside a file of samples there can be no other.")
-        content = arrays.read(first, inputs)
+        content = arrays.read(first, inputs, columns)
         images, notes, truth = content.images, content.notes, content.labels
         names = [str(number) for number in range(1, len(images) + 1)]
     if labels is not None:
@@ -55,7 +61,13 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             listed.append(path)
             continue
-        found = [each for each in path.iterdir() if each.suffix.lower() in pictures.SUFFIXES]
+        found = [
+            each
+            for each in path.iterdir()
+            if each.suffix.lower() in pictures.SUFFIXES
+            and each.is_file()
+            and not each.name.startswith(".")
+        ]
         if not found:
             raise Mistake(f"{short(path)}: there is no PNG and no JPEG in this folder.")
         listed += sorted(found, key=_counted)

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class Predicted:
                     names[guess],
                     float(self.probabilities[sample, guess]),
                     None if truth is None else names[truth[sample]],
+                    Path(self.given.names[sample]).name,
                 )
             )
         return encoded(lambda: grid(shown))

@@ -10,6 +10,7 @@ from nn.errors import Mistake
 from nn.inference import given, outputs
 from nn.inference.predicted import Predicted
 from nn.inference.trained import Trained
+from nn.tracking.places import short
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,17 @@ def run(wanted: Wanted) -> None:
     """Let a trained network say what it sees; tell, write and draw it."""
     if wanted.probabilities and not wanted.output:
         raise Mistake("--probabilities adds columns to a file; name it with --output FILE.")
+    if wanted.images and wanted.images.suffix.lower() != ".png":
+        raise Mistake(f"--images {wanted.images}: the picture is a PNG; name a file like seen.png.")
     if wanted.start != 1 and not wanted.images:
         raise Mistake("--start says where a picture begins; name it with --images FILE.")
     places = [place for place in (wanted.output, wanted.images) if place]
     read = [*wanted.inputs, *([wanted.labels] if wanted.labels else [])]
-    outputs.check(places, read, wanted.force)
+    outputs.check(places, read, wanted.run, wanted.force)
     trained = Trained.read(wanted.run, wanted.trust)
-    samples = given.read(wanted.inputs, trained.inputs, wanted.labels, wanted.invert)
+    samples = given.read(
+        wanted.inputs, trained.inputs, wanted.labels, wanted.invert, trained.columns
+    )
     if wanted.images and not trained.inputs.is_image:
         raise Mistake("--images: what this model takes are no images.")
     if wanted.start > len(samples):
@@ -49,6 +54,6 @@ def run(wanted: Wanted) -> None:
         contents[wanted.output] = predicted.table(wanted.probabilities)
     if wanted.images:
         contents[wanted.images] = predicted.picture(wanted.start - 1)
-    for line in predicted.told():
-        print(line)
     outputs.write(contents)
+    for line in (*filter(None, [trained.note]), *predicted.told(), *map(short, contents)):
+        print(line)

@@ -16,13 +16,15 @@ from nn.data.dataset import Samples
 from nn.data.inputs import Inputs
 from nn.errors import Mistake
 from nn.experiment import network_of
+from nn.inference.arrays import USUAL, Columns
 from nn.losses import Loss
 from nn.models import Model
 from nn.network import Network
 from nn.randomness import Randomness
-from nn.state import fit_into
+from nn.state import Moment, fit_into
 from nn.tracking import checkpoint
 from nn.tracking.places import short
+from nn.tracking.saved import read_json
 from nn.training import predict
 from nn.types import Array
 
@@ -35,6 +37,8 @@ class Trained:
     network: Network
     loss: Loss
     threads: int
+    columns: Columns
+    note: str | None
 
     @classmethod
     def read(cls, run: Path, trust: str = "") -> Self:
@@ -56,10 +60,18 @@ class Trained:
         except Mistake as mistake:
             raise Mistake(f"{short(run)}: config.yaml and checkpoint differ: {mistake}") from None
         loss.start(len(inputs.class_names), network.parameters.values.dtype)
-        return cls(inputs, network, loss, config["threads"])
+        columns = {key: config["dataset"].get(key, "auto") for key in vars(USUAL)}
+        return cls(inputs, network, loss, config["threads"], Columns(**columns), _note(run, kept))
 
     def probabilities(self, images: Array) -> Array:
         """Say for each image how probable each class is, to the bits that training would."""
         samples = Samples(images, np.zeros(len(images), np.int64), self.inputs.scale)
         with threadpool_limits(self.threads, "blas"):
             return self.loss.probabilities(predict(self.network, samples))
+
+
+def _note(run: Path, kept: Moment) -> str | None:
+    """Say of a run that is not finished how far it has come."""
+    if read_json(run, "summary.json").get("status") == "finished":
+        return None
+    return f"{short(run)} is not finished: these are its weights after epoch {kept.facts['epoch']}"

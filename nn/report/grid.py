@@ -25,12 +25,14 @@ class Shown:
     guess: str
     confidence: float
     truth: str | None
+    name: str = ""
 
 
 def grid(shown: Sequence[Shown]) -> Figure:
     """Draw all of them in rows."""
     rows = -(-len(shown) // COLUMNS)
-    figure = new_figure(7.2, 0.98 * rows + 0.05)
+    named = any(each.name for each in shown)
+    figure = new_figure(7.2, (1.06 if named else 0.98) * rows + 0.05)
     plots = np.atleast_1d(figure.subplots(rows, COLUMNS)).ravel()
     for plot in plots:
         plot.set(xticks=[], yticks=[])
@@ -41,6 +43,7 @@ def grid(shown: Sequence[Shown]) -> Figure:
             text += f"\nis {words.clipped(str(each.truth), 9)}"
         plot.imshow(images.shown(each.image), cmap="gray", vmin=0, vmax=255)
         plot.spines[:].set(visible=wrong, color=ORANGE, linewidth=1.6)
+        plot.set_xlabel(words.clipped(each.name, 14), size=5, labelpad=2)
         plot.set_title(f"{text}\n{words.confidence(each.confidence)}", size=6, weight="normal",
                        loc="center", pad=2, color=ORANGE if wrong else INK)  # fmt: skip
     return figure

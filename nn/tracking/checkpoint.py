@@ -71,11 +71,15 @@ def kept(run: Path) -> Moment:
     folder = run / "checkpoints"
     for name in ("best", "last", "previous"):
         try:
-            return load(folder / f"{name}.safetensors")
+            moment = load(folder / f"{name}.safetensors")
         except FileNotFoundError:
             continue
         except Damaged:
             raise Mistake(f"{folder / name}.safetensors is damaged.") from None
+        config = moment.facts.get("config")
+        if name != "best" and isinstance(config, dict) and config.get("keep") == "best":
+            raise Mistake(f"{folder / 'best'}.safetensors, which has the weights, is missing.")
+        return moment
     raise Mistake(f"{run}: there is no checkpoint of a run in this folder.")
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nn.errors import Mistake
-from nn.inference import arrays, pictures
+from nn.inference import arrays, outputs, pictures
 from nn.inference.trained import Trained
 from nn.tracking.saved import Saved
 from tests.conftest import ROOT, Workplace
@@ -140,6 +140,30 @@ def test_shares_are_scaled_and_it_is_said(workplace, predict):
     assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
 
 
+@pytest.mark.parametrize("form", ["bytes", "csv"])
+def test_black_and_white_is_scaled_too(workplace, predict, form):
+    letters = (IMAGES > 100).astype(np.uint8)
+    if form == "csv":
+        write_csv(workplace.path / "letters.csv", letters)
+    else:
+        np.save(workplace.path / "letters.npy", letters)
+    (path,) = workplace.path.glob("letters.*")
+    assert "taken for shares of 255" in predict(path, "--output", "label.csv")
+    assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
+
+
+def test_a_csv_file_is_read_as_the_run_has_read_its_own(workplace, predict):
+    """A label in the last column, without a header, as dataset.label=last says."""
+    images, labels = letters(200)
+    rows = np.column_stack([images.reshape(200, -1), labels])
+    np.savetxt(workplace.path / "train.csv", rows, "%d", ",")
+    words = "dataset=csv dataset.train=train.csv dataset.label=last epochs=9 hydra.run.dir=last"
+    assert workplace.train(*words.split()).returncode == 0
+    rows = np.column_stack([IMAGES.reshape(60, -1), LABELS])
+    np.savetxt(workplace.path / "test.csv", rows, "%d", ",")
+    assert "60 of 60" in predict("test.csv", run="last")
+
+
 def test_one_image_may_stand_alone_in_an_array(workplace, predict):
     np.save(workplace.path / "image.npy", IMAGES[4])
     assert predict("image.npy").startswith(f"1: {LABELS[4]} (")
@@ -249,6 +273,52 @@ def test_an_existing_file_is_written_over_only_with_force(workplace, predict):
     assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
 
 
+def test_a_file_of_the_run_is_never_written_over(workplace, predict, trained):
+    shutil.copytree(trained, workplace.path / "run")
+    np.save(workplace.path / "images.npy", IMAGES)
+    for name in ("checkpoints/last.safetensors", "config.yaml"):
+        told = predict("images.npy", "--output", f"run/{name}", "--force", status=2, run="run")
+        assert told == f"run/{name} is what is read; name another file.\n"
+    predict("images.npy", "--output", "run/label.csv", run="run")
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(workplace, predict):
+    np.save(workplace.path / "images.npy", IMAGES)
+    (workplace.path / "real.csv").write_text("old")
+    (workplace.path / "link.csv").symlink_to("real.csv")
+    predict("images.npy", "--output", "link.csv", "--force")
+    assert (workplace.path / "link.csv").is_symlink()
+    assert (workplace.path / "real.csv").read_text() == kaggle(LABELS)
+
+
+def test_where_the_picture_cannot_be_written_there_are_no_labels_either(workplace, monkeypatch):
+    first, second = workplace.path / "label.csv", workplace.path / "gone/seen.png"
+    with pytest.raises(Mistake, match=r"gone/seen.png: nothing can be written there: No such file"):
+        outputs.write({first: b"labels", second: b"picture"})
+    assert list(workplace.path.iterdir()) == []
+
+
+def test_a_reader_who_leaves_early_and_an_old_terminal_get_their_files(workplace, trained):
+    np.save(workplace.path / "images.npy", IMAGES)
+    for number, words in enumerate(({"PYTHONIOENCODING": "ascii"}, {"PYTHONUNBUFFERED": "1"})):
+        name = f"{number}.csv"
+        process = workplace.start(PREDICT, str(trained), "images.npy", "--output", name, **words)
+        if number:
+            process.stdout.close()
+            process.stdout = None
+        _, told = process.communicate(timeout=60)
+        assert told == ""
+        assert (workplace.path / name).read_text() == kaggle(LABELS)
+
+
+def test_the_weights_of_a_run_that_is_not_finished_are_said_to_be_so(workplace, trained, predict):
+    shutil.copytree(trained, workplace.path / "run")
+    (workplace.path / "run/summary.json").unlink()
+    np.save(workplace.path / "images.npy", IMAGES)
+    told = predict("images.npy", run="run")
+    assert told.startswith("run is not finished: these are its weights after epoch 8\n")
+
+
 def files_of_a_stranger(folder):
     """Write one of everything that can be wrong."""
     (folder / "empty.csv").touch()
@@ -263,6 +333,12 @@ def files_of_a_stranger(folder):
     np.save(folder / "small.npy", np.zeros((2, 8, 8), np.uint8))
     np.save(folder / "nan.npy", np.full((2, SIDE, SIDE), np.nan))
     np.save(folder / "huge.npy", np.full((2, SIDE, SIDE), 5000.0))
+    np.save(folder / "below.npy", np.linspace(-1, 0, 2 * SIDE**2).reshape(2, SIDE, SIDE))
+    np.save(folder / "complex.npy", np.zeros((2, SIDE, SIDE), complex))
+    header = b"{" * 118
+    (folder / "junk.npy").write_bytes(b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header)
+    (folder / "order.csv").write_text(kaggle(LABELS).replace("\n7,", "\n70,"))
+    (folder / "dangling").symlink_to("nowhere")
     np.save(folder / "none.npy", np.zeros((0, SIDE, SIDE)))
     np.save(folder / "good.npy", IMAGES)
     np.save(folder / "short.npy", LABELS[:-1])
@@ -293,11 +369,23 @@ def files_of_a_stranger(folder):
         ("objects.npy", "objects.npy is no whole .npy array of numbers."),
         ("torn.npy", "torn.npy is no whole .npy array of numbers."),
         ("torn.gz", "the compressed data is cut off or damaged."),
-        ("none.npy", "none.npy has no numbers in it"),
+        ("none.npy", "none.npy has no values in it: its sizes are 0 x 12 x 12."),
         ("nan.npy", "nan.npy has values that are no finite numbers."),
-        ("huge.npy", "huge.npy has values from 5000 to 5000; the model was trained on 0 to 255."),
+        (
+            "huge.npy",
+            "huge.npy has values from 5000 to 5000; the model was trained on 0 to 255.",
+        ),
+        ("below.npy", "below.npy has values from -1 to 0; the model was trained on 0 to 255."),
+        ("complex.npy", "complex.npy has values of type complex128; they must be numbers."),
+        ("junk.npy", "junk.npy is no whole .npy array of numbers."),
+        ("good.npy --labels order.csv", "order.csv: its rows are not in the order of ImageId."),
+        (
+            "good.npy --images seen.jpg",
+            "--images seen.jpg: the picture is a PNG; name a file like seen.png.",
+        ),
+        ("good.npy --output dangling", "dangling is a link to nowhere; name another file."),
         ("small.npy", "small.npy has samples of 8 x 8; the model takes 12 x 12."),
-        ("unnamed.csv", "unnamed.csv: no column is named label."),
+        ("unnamed.csv", "unnamed.csv: none of its 145 columns is named label."),
         ("named.csv --labels short.npy", "named.csv has a column of labels already."),
         ("good.npy --labels short.npy", "short.npy has 59 labels for 60 samples."),
         ("good.npy --labels strange.npy", "has the label"),
@@ -312,17 +400,17 @@ def files_of_a_stranger(folder):
         ("good.npy --output /proc/new.csv", "/proc/new.csv: nothing can be written there"),
         ("good.npy --output /dev/null --force", "/dev/null is no plain file; name another."),
         ("good.npy --output good.npy --force", "good.npy is what is read; name another file."),
-        ("good.npy --output new --images new", "two files cannot be written to one place."),
+        ("good.npy --output new.png --images new.png", "two files cannot be written to one place."),
         ("", "the following arguments are required: INPUT"),
     ],
 )
 def test_a_mistake_costs_one_sentence_and_leaves_nothing(workplace, predict, words, told):
     files_of_a_stranger(workplace.path)
-    before = {path: path.stat().st_mtime_ns for path in workplace.path.rglob("*")}
+    before = {path: path.lstat().st_mtime_ns for path in workplace.path.rglob("*")}
     answer = predict(*words.split(), status=2)
     assert told in answer
     assert answer.count("\n") == 1 or "usage:" in answer
-    assert {path: path.stat().st_mtime_ns for path in workplace.path.rglob("*")} == before
+    assert {path: path.lstat().st_mtime_ns for path in workplace.path.rglob("*")} == before
 
 
 def test_a_model_that_takes_no_images_says_so(workplace, predict):
@@ -403,7 +491,7 @@ def test_a_model_of_ones_own_needs_trust(workplace, predict, monkeypatch):
 def test_colour_images_are_read_in_colour(tmp_path):
     from nn.data.inputs import Inputs, Scale
 
-    inputs = Inputs((3, 6, 6), 0.0, 255.0, 0.0, Scale(1 / 255), ("a", "b"))
+    inputs = Inputs((3, 6, 6), 0.0, 255.0, True, 0.0, Scale(1 / 255), ("a", "b"))
     pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
     pixels[[0, -1]] = pixels[:, [0, -1]] = 0
     read = pictures.read([picture(tmp_path / "a.png", pixels)], inputs, "auto")

@@ -25,7 +25,8 @@ def described(images, peak=None):
 )
 def test_what_was_written_comes_back(shape, numbers, names):
     low, high, background, factor, offset = numbers
-    inputs = Inputs(tuple(shape), low, high, background, Scale(factor, offset), tuple(names))
+    scale = Scale(factor, offset)
+    inputs = Inputs(tuple(shape), low, high, low < high, background, scale, tuple(names))
     assert Inputs.read(json.loads(json.dumps(inputs.plain))) == inputs
 
 
@@ -40,6 +41,7 @@ def test_what_was_written_comes_back(shape, numbers, names):
         ("low", "0"),
         ("high", float("inf")),
         ("background", None),
+        ("bounded", 1),
         ("scale", {"factor": 1.0}),
         ("scale", {"factor": 1.0, "offset": float("nan")}),
         ("class_names", "ab"),
@@ -71,6 +73,6 @@ def test_the_background_is_what_the_edges_are():
 def test_the_range_is_the_known_one_or_the_one_that_was_seen():
     images = np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2)
     known, seen = described(images, 16), described(images)
-    assert (known.low, known.high) == (0, 16)
-    assert (seen.low, seen.high) == (0, 7)
+    assert (known.low, known.high, known.bounded) == (0, 16, True)
+    assert (seen.low, seen.high, seen.bounded) == (0, 7, False)
     assert known.shape == (1, 2, 2)

@@ -25,7 +25,7 @@ from nn.tracking.run_folder import RunFolder
 from tests.conftest import draws
 from tests.tracking.epochs import epoch
 
-CONFIG = {"checkpoint": 0, "lr": 0.1, "epochs": 9}
+CONFIG = {"checkpoint": 0, "lr": 0.1, "epochs": 9, "keep": "best"}
 SAMPLES = Samples(np.zeros((3, 5), np.float32), np.arange(3))
 INPUTS = Inputs.of(SAMPLES.raw, 1, UNSCALED, ("a", "b", "c"))
 DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
@@ -75,6 +75,14 @@ def run(tmp_path):
 def bits(state):
     arrays = {name: array.tobytes() for name, array in state.moment.arrays.items()}
     return arrays, json.dumps(state.moment.facts)
+
+
+def test_weights_that_are_not_those_of_the_best_epoch_are_not_taken_for_them(run):
+    path, _ = run
+    assert checkpoint.kept(path).facts["epoch"] < 6
+    (path / "checkpoints/best.safetensors").unlink()
+    with pytest.raises(Mistake, match=r"best.safetensors, which has the weights, is missing."):
+        checkpoint.kept(path)
 
 
 def restored(path):
