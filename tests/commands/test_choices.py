@@ -44,13 +44,6 @@ def test_a_choice_alone_learns_the_digits_in_ten_epochs(workplace, words):
     assert workplace.only_run.summary["test/accuracy"] >= 0.85
 
 
-@pytest.mark.parametrize("preset", [path.stem for path in (ROOT / "conf/experiment").glob("*")])
-def test_every_preset_trains(workplace, preset):
-    words = [] if preset.startswith("digits") else ["dataset=digits"]
-    done = workplace.train(f"experiment={preset}", "epochs=1", *words)
-    assert done.returncode == 0, done.stderr
-
-
 def test_a_full_batch_learns_as_one_step_an_epoch(workplace):
     done = workplace.train("batch_size=all", "lr=0.5", "epochs=300")
     assert done.returncode == 0, done.stderr

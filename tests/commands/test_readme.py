@@ -17,7 +17,7 @@ CONSOLE = re.findall(r"^\$ (.*)\n(.*)$", README, re.MULTILINE)
 
 @pytest.mark.parametrize("commands", [[MAIN.split("&& ")[1]], *OTHERS], ids=lambda c: c[0][-30:])
 def test_the_commands_of_the_readme_work(workplace, commands):
-    for name in ("scripts", "sweeps"):
+    for name in ("scripts", "sweeps", ".github"):
         (workplace.path / name).symlink_to(ROOT / name)
     for command in commands:
         python, *words = shlex.split(command)
@@ -69,4 +69,8 @@ def test_a_model_with_the_wrong_number_of_outputs_is_refused(workplace):
 
 def test_links_and_pictures_exist():
     for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target.startswith("http") or (ROOT / target).exists(), target
+        if target.startswith("#"):
+            headings = re.findall(r"^## (.*)$", README, re.MULTILINE)
+            assert target[1:] in [heading.lower().replace(" ", "-") for heading in headings]
+        else:
+            assert target.startswith("http") or (ROOT / target).exists(), target
