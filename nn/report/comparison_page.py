@@ -127,9 +127,8 @@ def _scores(comparison: Comparison, output: Path) -> Section:
                 Cell(words.duration(story.seconds), story.seconds),
             ]
         )
-    return Section(
-        "scores", "Scores", [table("Scores of each run", columns, rows, name="scores-table")]
-    )
+    body = [table("Scores of each run", columns, rows, name="scores-table")]
+    return Section("scores", "Scores", body, wide=True)
 
 
 def _settings(comparison: Comparison) -> Section:
