@@ -119,6 +119,7 @@ def main() -> int:
 def results(given: argparse.Namespace) -> int:
     """Run what is missing, and write the table of all that is there."""
     from nn.config.composed import configuration
+    from nn.errors import Mistake
     from nn.tracking.files import write_whole
 
     presets, settings = parted(given.words)
@@ -143,7 +144,10 @@ def results(given: argparse.Namespace) -> int:
         for row in ROWS
     }
     text = "\n".join([f"{before}{BEGIN}", *table(reached), f"{END}{after}"])
-    write_whole(given.readme, text.encode())
+    try:
+        write_whole(given.readme, text.encode())
+    except OSError as error:
+        raise Mistake(f"{given.readme} cannot be written: {error.strerror}.") from None
     print(f"The table is in {given.readme}.")
     return 0
 
@@ -201,7 +205,7 @@ def found(folder: Path) -> Iterator[tuple[str, Result]]:
         except Mistake as mistake:
             print(mistake, file=sys.stderr)
             continue
-        if saved.summary.get("status") == "finished":
+        if saved.summary.get("status") == "finished" and saved.history:
             yield (
                 digest(saved.config),
                 Result(

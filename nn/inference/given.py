@@ -61,17 +61,23 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             listed.append(path)
             continue
-        found = [
-            each
-            for each in path.iterdir()
-            if each.suffix.lower() in pictures.SUFFIXES
-            and each.is_file()
-            and not each.name.startswith(".")
-        ]
+        try:
+            found = [each for each in path.iterdir() if _is_shown_picture(each)]
+        except OSError as error:
+            raise Mistake(f"{short(path)} cannot be read: {error.strerror}.") from None
         if not found:
             raise Mistake(f"{short(path)}: there is no PNG and no JPEG in this folder.")
         listed += sorted(found, key=_counted)
     return listed
+
+
+def _is_shown_picture(path: Path) -> bool:
+    """Whether a file of a folder is an image that the folder shows."""
+    return (
+        path.suffix.lower() in pictures.SUFFIXES
+        and path.is_file()
+        and not path.name.startswith(".")
+    )
 
 
 def _counted(path: Path) -> list[tuple[int, str]]:
