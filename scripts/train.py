@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 
@@ -22,6 +23,7 @@ def main() -> int:
 
     from nn.config.again import asked, go
     from nn.config.check import tidy
+    from nn.config.help import readable
     from nn.config.resolve import of_job
     from nn.config.schema import CONF, register
     from nn.config.sentences import sentence
@@ -48,7 +50,8 @@ def main() -> int:
         if words:
             return go(words)
         sys.argv[1:] = tidy(sys.argv[1:])
-        train()
+        with readable() if {"-h", "--help"} & set(sys.argv) else nullcontext():
+            train()
     except (Diverged, NotSaved) as error:
         return told(error)
     except Exception as error:

@@ -20,6 +20,11 @@ def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="the long proofs, for half an hour")
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One worker more than cores, since some tests wait for a clock."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_generate_tests(metafunc):
     """A test that asks for a `draw` runs a few times, and many times in a soak."""
     if "draw" in metafunc.fixturenames:
@@ -34,7 +39,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(tmp_path, monkeypatch):
+def clean_environment(tmp_path, tmp_path_factory, monkeypatch):
     """No account, no home folder, no signal ignored, nothing left behind."""
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:  # nohup and & pass this on
@@ -45,6 +50,9 @@ def clean_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("COLUMNS", "120")
+    # the commands of a test find their modules compiled, and compile nothing into the project
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
     (tmp_path / "home").mkdir()
 
 
