@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.data.genuine import GENUINE, needs_genuine
 
-GENUINE = ROOT.parent / "shared" / "data"
 CLAIMS = {
     "mnist_drawn_055": (0.8667, 0.8867),  # 0.8767 within a point
     "mnist_drawn_55": (0.93, 1),
@@ -26,9 +25,6 @@ CLAIMS = {
     "mnist_mlp_seconds": (0.98, 1),
     "fashion_mlp_seconds": (0.89, 1),
 }
-needs_data = pytest.mark.skipif(
-    not GENUINE.is_dir(), reason="the genuine files are not beside the project"
-)
 
 
 def reached(workplace, preset):
@@ -38,7 +34,7 @@ def reached(workplace, preset):
     return workplace.only_run
 
 
-@needs_data
+@needs_genuine
 @pytest.mark.parametrize(
     ("preset", "least"), [("mnist_two_epochs", 0.9455), ("fashion_two_epochs", 0.85)]
 )
@@ -46,7 +42,7 @@ def test_two_epochs_reach_what_is_claimed_of_them(workplace, preset, least):
     assert reached(workplace, preset).summary["test/accuracy"] >= least
 
 
-@needs_data
+@needs_genuine
 @pytest.mark.soak
 @pytest.mark.parametrize(("preset", "bounds"), CLAIMS.items())
 def test_a_claim_is_reached(workplace, preset, bounds):
@@ -54,7 +50,7 @@ def test_a_claim_is_reached(workplace, preset, bounds):
     assert least <= reached(workplace, preset).summary["test/accuracy"] <= most
 
 
-@needs_data
+@needs_genuine
 @pytest.mark.soak
 def test_cross_entropy_learns_its_training_images_by_heart(workplace):
     assert reached(workplace, "entropy_64_15_40").history[-1]["train/accuracy"] >= 0.9999

@@ -13,11 +13,10 @@ import pytest
 
 from nn.data import cache, download, mnist
 from nn.errors import Mistake
-from tests.conftest import ROOT
+from tests.data.genuine import GENUINE, needs_genuine
 from tests.data.homes import home
 from tests.data.idx_files import idx_bytes, images_and_labels
 
-GENUINE = ROOT.parent / "shared" / "data"
 CONTENTS = dict(
     zip(
         mnist.MNIST_FILES,
@@ -198,7 +197,7 @@ def test_a_full_disk_is_told(read, monkeypatch):
     assert cached() == []
 
 
-@pytest.mark.skipif(not GENUINE.is_dir(), reason="the genuine files are not beside the project")
+@needs_genuine
 @pytest.mark.parametrize(
     ("source", "mean", "deviation"),
     [(mnist.MNIST, 0.1307, 0.3081), (mnist.FashionMNIST, 0.2860, 0.3530)],
