@@ -1,6 +1,7 @@
 """Run the presets on the genuine data, three seeds each, and write what they reach into the README.
 
-A finished run with the same configuration is used again, and one that was cut off goes on.
+A finished run with the same configuration is used again, and one that was cut off goes on. Of
+presets that are named the result is shown, and the README stays as it is.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def main() -> int:
 
 
 def results(given: argparse.Namespace) -> int:
-    """Run what is missing, and write the table of all that is there."""
+    """Run what is missing, and write the table of all that is there, or show a part of it."""
     from nn.config.composed import configuration
     from nn.errors import Mistake
     from nn.tracking.files import write_whole
@@ -143,6 +144,9 @@ def results(given: argparse.Namespace) -> int:
         row: [finished[digests[row, seed]] for seed in SEEDS if digests[row, seed] in finished]
         for row in ROWS
     }
+    if presets:
+        print("\n".join(table({row: reached[row] for row in ROWS if row.preset in presets})))
+        return 0
     text = "\n".join([f"{before}{BEGIN}", *table(reached), f"{END}{after}"])
     try:
         write_whole(given.readme, text.encode())
