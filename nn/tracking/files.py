@@ -16,16 +16,14 @@ FRESH = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 def write_whole(path: Path, content: bytes, previous: Path | None = None) -> None:
     """Write a file aside, bring it to the disk, and move it into place: all of it or nothing.
 
-    What stood there before can be kept under another name.
+    What stood there before can be kept under another name. Processes may write the same file.
     """
     aside = path.with_name(f".{path.name}.new")
+    descriptor = _alone(aside)
     try:
-        descriptor = os.open(aside, FRESH | os.O_TRUNC, 0o644)
-        try:
-            write_at(descriptor, 0, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        os.ftruncate(descriptor, 0)
+        write_at(descriptor, 0, content)
+        os.fsync(descriptor)
         if previous and path.exists():
             path.replace(previous)
         aside.replace(path)
@@ -33,11 +31,25 @@ def write_whole(path: Path, content: bytes, previous: Path | None = None) -> Non
         with suppress(OSError):
             aside.unlink()
         raise
+    finally:
+        os.close(descriptor)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _alone(path: Path) -> int:
+    """Open a file when no other process writes it any more; closing it lets the next one in."""
+    while True:
+        descriptor = os.open(path, FRESH, 0o644)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return descriptor
+        os.close(descriptor)  # which has been moved into place meanwhile
 
 
 def write_at(descriptor: int, offset: int, content: bytes) -> None:

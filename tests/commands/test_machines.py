@@ -35,7 +35,7 @@ def machine(workplace):
             SWEEP, sweep, "--storage", storage, "--grace", "3", "--name", name,
             "--output", f"machine{number}", "--workers", "1", *words, "tracking=disabled",
         )  # fmt: skip
-        log = (workplace.path / f"log{number}.txt").open("w")
+        log = (workplace.path / f"log{number}.txt").open("a")
         started.append(subprocess.Popen(line, stdout=log, stderr=log, **settings))
         log.close()
         return started[-1]
