@@ -63,7 +63,7 @@ def test_only_one_file_imports_wandb():
     [
         ("plotly", "nn.report"),
         ("matplotlib", "nn.report"),
-        ("PIL", ("nn.report", "nn.inference.pictures")),
+        ("PIL", ("nn.report", "nn.inference.pictures", "nn.inference.adapted")),
         ("wandb_workspaces", "nn.report.wandb_report"),
         ("optuna", "nn.sweeps"),
     ],

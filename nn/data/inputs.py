@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nn.data.look import Look
 from nn.types import Array, Shape
 
 LARGEST = 2**24
 """Values that a sample may have."""
-LOOKED_AT = 1000
-"""Images whose edges tell what their background is."""
+LOOKED_AT = 300
+"""Images that tell how all look."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Inputs:
     low: float  # the least and the largest raw value
     high: float
     bounded: bool  # whether nothing can lie beyond them
-    background: float  # how light the edges of the images are: 0 is low, 1 is high
+    look: Look | None  # if samples are images
     scale: Scale
     class_names: tuple[str, ...]
 
@@ -60,13 +61,12 @@ class Inputs:
     ) -> Self:
         """Describe the samples of a training set; their peak may be known."""
         low, high = (0.0, float(peak)) if peak else (float(learned.min()), float(learned.max()))
-        background = (_edge(learned[:LOOKED_AT]) - low) / ((high - low) or 1.0)
-        return cls(learned.shape[1:], low, high, bool(peak), background, scale, class_names)
-
-    @property
-    def is_image(self) -> bool:
-        """Whether a sample is an image of one channel, or of the three of a colour."""
-        return len(self.shape) == 3 and self.shape[0] in (1, 3)
+        shape = learned.shape[1:]
+        look = None
+        if _is_image(shape):
+            some = learned[: min(LOOKED_AT, max(1, LARGEST // math.prod(shape)))]
+            look = Look.of((some - low) / ((high - low) or 1.0))
+        return cls(shape, low, high, bool(peak), look, scale, class_names)
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -74,6 +74,7 @@ class Inputs:
         return {
             **vars(self),
             "shape": list(self.shape),
+            "look": self.look and vars(self.look),
             "scale": vars(self.scale),
             "class_names": list(self.class_names),
         }
@@ -85,6 +86,7 @@ class Inputs:
             raise ValueError("this describes no inputs")
         given = {
             "shape": tuple(plain["shape"]),
+            "look": Look.read(plain["look"]) if _is_image(plain["shape"]) else None,
             "scale": Scale(**plain["scale"]),
             "class_names": tuple(plain["class_names"]),
         }
@@ -98,7 +100,7 @@ def _describes_inputs(plain: Any) -> bool:
     shape, scale, names = plain["shape"], plain["scale"], plain["class_names"]
     if not isinstance(scale, Mapping) or scale.keys() != Scale.__annotations__.keys():
         return False
-    numbers = [plain["low"], plain["high"], plain["background"], *scale.values()]
+    numbers = [plain["low"], plain["high"], *scale.values()]
     return (
         type(plain["bounded"]) is bool
         and isinstance(shape, list)
@@ -112,10 +114,6 @@ def _describes_inputs(plain: Any) -> bool:
     )
 
 
-def _edge(images: NDArray[Any]) -> float:
-    """Say how large the values at the edges of images are, in the mean."""
-    if images.ndim < 4:
-        return float(images.mean())
-    inside = np.zeros(images.shape[-2:], bool)
-    inside[1:-1, 1:-1] = True
-    return float(images[..., ~inside].mean())
+def _is_image(shape: Sequence[int]) -> bool:
+    """Whether a sample is an image of one channel, or of the three of a colour."""
+    return len(shape) == 3 and shape[0] in (1, 3)

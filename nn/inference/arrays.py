@@ -142,7 +142,7 @@ def _shaped(values: NDArray[Any], inputs: Inputs, path: Path) -> NDArray[Any]:
     given, wanted = values.shape[1:], inputs.shape
     flat, layers = (math.prod(wanted),), wanted[1:] if wanted[0] == 1 else wanted
     last = (*wanted[1:], wanted[0])
-    if given == last and given != wanted and inputs.is_image:
+    if given == last and given != wanted and inputs.look:
         values = np.moveaxis(values, -1, 1)
     elif given not in (wanted, flat, layers) and not (given == () and flat == (1,)):
         raise Mistake(

@@ -6,14 +6,15 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nn.data.files import opened
 from nn.data.inputs import Inputs
+from nn.data.look import Look
 from nn.errors import Mistake
+from nn.inference.adapted import Pixels, adapted
 from nn.tracking.places import short
 from nn.types import Array
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff")
 FORMATS = ("PNG", "JPEG")
-Pixels = NDArray[np.float64]  # height x width, with a last axis of 3 for colours
-CLEAR = 0.25
-"""A training set has a dark background if its edges are darker than this, or the other way."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,14 @@ def is_picture(path: Path) -> bool:
 
 def read(paths: Sequence[Path], inputs: Inputs, invert: str) -> Pictures:
     """Read images one by one."""
-    if not inputs.is_image:
+    if inputs.look is None:
         sizes = " x ".join(map(str, inputs.shape))
         raise Mistake(
             f"{short(paths[0])}: the model takes samples of {sizes}, which are no images."
         )
     images, notes = [], []
     for path in paths:
-        image, done = _sample(_opened(path), inputs, invert)
+        image, done = _sample(_opened(path), inputs, inputs.look, invert)
         images.append(image)
         if done:
             notes.append(f"{short(path)}: {', '.join(done)}")
@@ -82,21 +80,14 @@ def _opened(path: Path) -> Image.Image:
             raise Mistake(f"{short(path)} is a damaged image: {error}.") from None
 
 
-def _sample(image: Image.Image, inputs: Inputs, invert: str) -> tuple[Array, list[str]]:
-    """Bring an image to the channels, size, polarity and range of the training images."""
+def _sample(image: Image.Image, inputs: Inputs, look: Look, invert: str) -> tuple[Array, list[str]]:
+    """Bring an image to the channels, size, look and range of the training images."""
     channels, height, width = inputs.shape
     pixels = _flattened(image, "L" if channels == 1 else "RGB")
-    done = []
-    edge = np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]), axis=0)
-    if invert == "yes" or (invert == "auto" and _opposite(float(edge.mean()), inputs.background)):
-        pixels, edge = 255 - pixels, 255 - edge
-        done.append("inverted")
-    if pixels.shape[:2] != (height, width):
-        done.insert(0, f"{pixels.shape[1]} x {pixels.shape[0]} resized to {width} x {height}")
-        pixels = _resized(pixels, edge, height, width)
+    pixels, done = adapted(pixels, look, (height, width), invert)
     values = np.moveaxis(np.atleast_3d(pixels), -1, 0)
     if (inputs.low, inputs.high) == (0, 255):
-        return values.astype(np.uint8), done
+        return values.round().astype(np.uint8), done
     span = (inputs.high - inputs.low) / 255
     return (values * span + inputs.low).astype(np.float32), done
 
@@ -115,25 +106,3 @@ def _flattened(image: Image.Image, mode: str) -> Pixels:
         paper = (255,) * 4 if ink < 128 else (0, 0, 0, 255)
         image = Image.alpha_composite(Image.new("RGBA", image.size, paper), image)
     return np.asarray(image.convert(mode), np.float64)
-
-
-def _opposite(edge: float, background: float) -> bool:
-    """Whether an image is light where the training images are clearly dark, or dark where light."""
-    light = edge > 127.5
-    return (light and background < CLEAR) or (not light and background > 1 - CLEAR)
-
-
-def _resized(pixels: Pixels, edge: Any, height: int, width: int) -> Pixels:
-    """Fit an image into a size, with its proportions kept and its background around it."""
-    from PIL import Image
-
-    tall, wide = pixels.shape[:2]
-    shrink = min(height / tall, width / wide)
-    size = max(1, round(wide * shrink)), max(1, round(tall * shrink))
-    image = Image.fromarray(pixels.round().astype(np.uint8))
-    small = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float64)
-    whole = np.empty((height, width, *pixels.shape[2:]))
-    whole[:] = edge
-    top, left = (height - size[1]) // 2, (width - size[0]) // 2
-    whole[top : top + size[1], left : left + size[0]] = small
-    return whole

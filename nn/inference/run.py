@@ -44,7 +44,7 @@ def run(wanted: Wanted) -> None:
     samples = given.read(
         wanted.inputs, trained.inputs, wanted.labels, wanted.invert, trained.columns
     )
-    if wanted.images and not trained.inputs.is_image:
+    if wanted.images and trained.inputs.look is None:
         raise Mistake("--images: what this model takes are no images.")
     if wanted.start > len(samples):
         raise Mistake(f"--start {wanted.start}: there are {len(samples):,} samples.")

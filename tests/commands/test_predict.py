@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from nn.data.inputs import Inputs, Scale
+from nn.data.look import Look
 from nn.errors import Mistake
 from nn.inference import arrays, outputs, pictures
 from nn.inference.trained import Trained
@@ -204,10 +206,11 @@ def test_images_of_any_size_and_polarity_are_read_and_what_was_done_is_said(work
     wide = np.zeros((108, 200), np.uint8)
     wide[:, 46:154] = large[3]
     picture(folder / "30.PNG", np.stack([wide] * 3, axis=-1))
+    framed = "framed like the training images"
     notes = [
-        "scans/9.jpg: 108 x 108 resized to 12 x 12",
-        "scans/10.png: 108 x 108 resized to 12 x 12, inverted",
-        "scans/30.PNG: 200 x 108 resized to 12 x 12",
+        f"scans/9.jpg: 108 x 108 resized to 12 x 12, contrast stretched, {framed}",
+        f"scans/10.png: 108 x 108 resized to 12 x 12, inverted, {framed}",
+        f"scans/30.PNG: 200 x 108 resized to 12 x 12, {framed}",
     ]
     told = predict("scans", "--output", "label.csv").splitlines()
     assert told[:3] == notes
@@ -489,9 +492,8 @@ def test_a_model_of_ones_own_needs_trust(workplace, predict, monkeypatch):
 
 
 def test_colour_images_are_read_in_colour(tmp_path):
-    from nn.data.inputs import Inputs, Scale
-
-    inputs = Inputs((3, 6, 6), 0.0, 255.0, True, 0.0, Scale(1 / 255), ("a", "b"))
+    look = Look(0.0, 1.0, False, 0.5, 0.5)
+    inputs = Inputs((3, 6, 6), 0.0, 255.0, True, look, Scale(1 / 255), ("a", "b"))
     pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
     pixels[[0, -1]] = pixels[:, [0, -1]] = 0
     read = pictures.read([picture(tmp_path / "a.png", pixels)], inputs, "auto")

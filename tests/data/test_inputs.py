@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nn.data.inputs import UNSCALED, Inputs, Scale
+from nn.data.look import Look
 
 LETTERS = ("a", "b")
+PLACE = {"weighed": True, "down": 0.5, "across": 0.5}
 
 
 def described(images, peak=None):
@@ -20,13 +22,17 @@ def described(images, peak=None):
 
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=4),
-    st.tuples(*[st.floats(-1e6, 1e6)] * 5),
+    st.tuples(*[st.floats(-1e6, 1e6)] * 4),
+    st.tuples(*[st.floats(0, 1)] * 4),
     st.lists(st.text(max_size=9), min_size=1),
 )
-def test_what_was_written_comes_back(shape, numbers, names):
-    low, high, background, factor, offset = numbers
+def test_what_was_written_comes_back(shape, numbers, shares, names):
+    low, high, factor, offset = numbers
+    background, extent, down, across = shares
+    image = len(shape) == 3 and shape[0] in (1, 3)
+    look = Look(background, extent, low < high, down, across) if image else None
     scale = Scale(factor, offset)
-    inputs = Inputs(tuple(shape), low, high, low < high, background, scale, tuple(names))
+    inputs = Inputs(tuple(shape), low, high, low < high, look, scale, tuple(names))
     assert Inputs.read(json.loads(json.dumps(inputs.plain))) == inputs
 
 
@@ -40,7 +46,12 @@ def test_what_was_written_comes_back(shape, numbers, names):
         ("shape", [True]),
         ("low", "0"),
         ("high", float("inf")),
-        ("background", None),
+        ("look", None),
+        ("look", {"background": 0.0}),
+        ("look", {"background": 0.0, "extent": 1.5, **PLACE}),
+        ("look", {"background": float("nan"), "extent": 1.0, **PLACE}),
+        ("look", {"background": False, "extent": 1.0, **PLACE}),
+        ("look", {"background": 0.0, "extent": 1.0, **PLACE, "weighed": 1}),
         ("bounded", 1),
         ("scale", {"factor": 1.0}),
         ("scale", {"factor": 1.0, "offset": float("nan")}),
@@ -52,7 +63,7 @@ def test_what_was_written_comes_back(shape, numbers, names):
 )
 def test_anything_else_is_refused(key, value):
     plain = described(np.zeros((3, 1, 4, 4), np.uint8)).plain
-    with pytest.raises(ValueError, match="describes no inputs"):
+    with pytest.raises(ValueError, match="describes no"):
         Inputs.read({**plain, key: value})
 
 
@@ -62,12 +73,10 @@ def test_what_is_no_description_is_refused(plain):
         Inputs.read(plain)
 
 
-def test_the_background_is_what_the_edges_are():
-    dark = np.zeros((5, 1, 6, 6), np.uint8)
-    dark[:, :, 1:-1, 1:-1] = 255
-    assert described(dark, 255).background == 0
-    assert described(255 - dark, 255).background == 1
-    assert described(dark.reshape(5, 36) / 255).background == pytest.approx(16 / 36)
+def test_only_images_have_a_look():
+    images = np.zeros((5, 1, 6, 6), np.uint8)
+    assert described(images, 255).look == Look(0, 1, False, 0.5, 0.5)
+    assert described(images.reshape(5, 36)).look is None
 
 
 def test_the_range_is_the_known_one_or_the_one_that_was_seen():
