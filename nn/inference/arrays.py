@@ -133,7 +133,8 @@ def _label_column(table: Table, without_header: int) -> int:
         if name in names:
             return names.index(name)
     raise Mistake(
-        f"{short(table.path)}: none of its {table.width:,} columns is named {NAMES_OF_LABELS[0]}."
+        f"{short(table.path)}: none of its {table.width:,} columns, from {table.names[0]} to "
+        f"{table.names[-1]}, is named {NAMES_OF_LABELS[0]}."
     )
 
 

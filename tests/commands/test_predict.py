@@ -388,7 +388,10 @@ def files_of_a_stranger(folder):
         ),
         ("good.npy --output dangling", "dangling is a link to nowhere; name another file."),
         ("small.npy", "small.npy has samples of 8 x 8; the model takes 12 x 12."),
-        ("unnamed.csv", "unnamed.csv: none of its 145 columns is named label."),
+        (
+            "unnamed.csv",
+            "its 145 columns, from what to pixel143, is named label.",
+        ),
         ("named.csv --labels short.npy", "named.csv has a column of labels already."),
         ("good.npy --labels short.npy", "short.npy has 59 labels for 60 samples."),
         ("good.npy --labels strange.npy", "has the label"),
