@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.conftest import ROOT
+
+SCRIPT = str(ROOT / "scripts/benchmark.py")
 
 
 def test_the_benchmark_holds_searches_against_each_other(workplace):
-    script = str(ROOT / "scripts/benchmark.py")
-    done = workplace.run(script, "--quick", "--surfaces", "1", "--json", "searches.json")
+    done = workplace.run(SCRIPT, "--quick", "--surfaces", "1", "--json", "searches.json")
     assert done.returncode == 0, done.stderr
     rows = json.loads((workplace.path / "searches.json").read_text())
     assert len(done.stdout.splitlines()) == 1 + len(rows)
@@ -17,8 +20,7 @@ def test_the_benchmark_holds_searches_against_each_other(workplace):
 
 
 def test_the_benchmark_tells_ratios_to_people_and_to_machines(workplace):
-    script = str(ROOT / "scripts/benchmark.py")
-    done = workplace.run(script, "--quick", "--rounds", "1", "--json", "ratios.json")
+    done = workplace.run(SCRIPT, "--quick", "--rounds", "1", "--json", "ratios.json")
     assert done.returncode == 0, done.stderr
     rows = json.loads((workplace.path / "ratios.json").read_text())
     assert {"matrix products", "scikit-learn", "bare script"} <= {row["against"] for row in rows}
@@ -27,3 +29,18 @@ def test_the_benchmark_tells_ratios_to_people_and_to_machines(workplace):
         keys = {"net", "batch", "optimizer", "against", "ratio", "low", "high"}
         assert row.keys() == keys
         assert 0 < row["low"] <= row["ratio"] <= row["high"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--rounds 0", "argument --rounds: 0 must be a whole number, at least 1"),
+        ("--surfaces none", "argument --surfaces: none must be a whole number, at least 1"),
+        ("--json .", "--json .: no file can be written there"),
+        ("--json absent/ratios.json", "--json absent/ratios.json: no file can be written there"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_measured(workplace, words, told):
+    done = workplace.run(SCRIPT, *words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr

@@ -1,0 +1,147 @@
+"""The searches of sweeps, held against each other on surfaces with a formula."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from benchmarks.turns import THREADS
+
+HARTMANN = {  # Surjanovic and Bingham, Virtual Library of Simulation Experiments: the slopes, where
+    3: ([[3, 10, 30], [0.1, 10, 35]] * 2, [
+        [3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828],
+    ], 3.8627821),
+    6: ([
+        [10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14],
+        [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14],
+    ], [
+        [1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991],
+        [2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381],
+    ], 3.3223680),
+}  # fmt: skip
+"""By dimensions: slopes and places of the four hollows, and how deep the deepest is."""
+
+
+def branin(point: dict[str, Any]) -> float:
+    """Three equally deep hollows, at 0."""
+    x, y = point["x"], point["y"]
+    bowl = (y - 5.1 / (4 * math.pi**2) * x**2 + 5 / math.pi * x - 6) ** 2
+    return float(bowl + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10 - 0.3978873)
+
+
+def hartmann(point: dict[str, Any]) -> float:
+    """Four hollows, the deepest at 0; a dimension named useless does nothing."""
+    x = [value for name, value in point.items() if name != "useless"]
+    slopes, places, depth = HARTMANN[len(x)]
+    for weight, slope, place in zip((1, 1.2, 3, 3.2), slopes, places, strict=True):
+        square = sum(s * (v - p / 1e4) ** 2 for s, v, p in zip(slope, x, place, strict=True))
+        depth -= weight * math.exp(-square)
+    return depth
+
+
+def tuned(point: dict[str, Any]) -> float:
+    """Something like the loss of a training, by its settings."""
+    lr, wd = math.log10(point["lr"]), math.log10(point["wd"])
+    steps = 0.05 * abs(math.log2(point["batch"]) - 5) + 0.1 * abs(point["depth"] - 3)
+    return 0.3 * (lr + 1.26) ** 2 + steps + 0.02 * (wd + 4) ** 2 + 0.2 * max(0.0, lr + 0.5)
+
+
+def chosen(point: dict[str, Any]) -> float:
+    """The same where each optimizer has a learning rate of its own; a dimension does nothing."""
+    best = {"sgd": -0.5, "momentum": -1.2, "adam": -2.6, "adamw": -2.4, "rmsprop": -3.0}
+    worse = {"sgd": 0.08, "momentum": 0.03, "adam": 0.01, "adamw": 0.0, "rmsprop": 0.06}
+    worse |= {"relu": 0.0, "gelu": 0.03, "tanh": 0.09}
+    optimizer, activation = point["optimizer"], point["activation"]
+    bowl = 0.15 * (math.log10(point["lr"]) - best[optimizer]) ** 2
+    return bowl + 0.3 * (point["dropout"] - 0.25) ** 2 + worse[optimizer] + worse[activation]
+
+
+UNIT = {"distribution": "uniform", "min": 0.0, "max": 1.0}
+PLANE = {"x": {"min": -5.0, "max": 10.0}, "y": {"min": 0.0, "max": 15.0}}
+LR = {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0}
+TUNED = {
+    "lr": LR,
+    "batch": {"values": [8, 16, 32, 64, 128, 256]},
+    "depth": {"min": 1, "max": 6},
+    "wd": {"distribution": "log_uniform_values", "min": 1e-6, "max": 0.1},
+}
+CHOSEN = {
+    "lr": LR,
+    "optimizer": {"values": ["sgd", "momentum", "adam", "adamw", "rmsprop"]},
+    "activation": {"values": ["relu", "gelu", "tanh"]},
+    "dropout": {"min": 0.0, "max": 0.9},
+    "useless": UNIT,
+}
+SURFACES: dict[
+    str, tuple[Callable[[dict[str, Any]], float], dict[str, Any], float, float | None]
+] = {
+    "Branin": (branin, PLANE, 0.0, 0.011),
+    "Hartmann-6": (hartmann, dict.fromkeys("abcdef", UNIT), 0.0, 0.51),
+    "training": (tuned, TUNED, 0.0, 0.0015),
+    "Branin, noise 2": (branin, PLANE, 2.0, None),
+    "Hartmann-3, noise 0.02, useless": (
+        hartmann,
+        dict.fromkeys([*"abc", "useless"], UNIT),
+        0.02,
+        None,
+    ),
+    "optimizers, noise 0.01, useless": (chosen, CHOSEN, 0.01, None),
+}
+"""Each with its parameters, the noise, and what W&B's engine reached: measured before, 8 seeds."""
+
+
+def search(surface: str, sampler: str, seed: int, trials: int) -> tuple[float, float]:
+    """Tell the best value of a search, and the seconds of the slowest of its last proposals."""
+    import numpy as np
+    import optuna
+
+    from nn.sweeps.samplers import made
+    from nn.sweeps.schema import Sweep
+    from nn.sweeps.space import Space
+
+    function, parameters, noise, _ = SURFACES[surface]
+    space = Space(Sweep(method="random", parameters=parameters).parameters)
+    study = optuna.create_study(sampler=made(sampler, space, seed, 0))
+    rng, values, seconds = np.random.default_rng(seed), [], []
+    for _ in range(trials):
+        began = time.perf_counter()
+        trial = study.ask(space.optuna)
+        seconds.append(time.perf_counter() - began)
+        values.append(function(space.from_optuna(trial.params)))
+        study.tell(trial, values[-1] + noise * rng.normal())
+    return min(values), max(seconds[-5:])
+
+
+def compare_searches(seeds: int, quick: bool) -> Iterator[dict[str, Any]]:
+    """The median best value after 40 trials, and the seconds of a proposal after 100."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    samplers = ["gp", "random", "tpe", *(["optuna-gp"] if find_spec("torch") and not quick else [])]
+    for surface in list(SURFACES)[: 1 if quick else None]:
+        result: dict[str, Any] = {"surface": surface}
+        for sampler in samplers:
+            found = [search(surface, sampler, seed, 40)[0] for seed in range(seeds)]
+            result[sampler] = statistics.median(found)
+        result["wandb then"] = SURFACES[surface][-1]
+        result["seconds"] = search(surface, "gp", 0, 105)[1]
+        yield result
+
+
+def told_searches(seeds: int, quick: bool) -> Iterator[dict[str, Any]]:
+    """Print the searches as a table, row by row; W&B's engine was measured before."""
+    os.environ.update(THREADS)
+    for number, result in enumerate(compare_searches(seeds, quick)):
+        if number == 0:
+            names = [f"{name:>11}" for name in list(result)[1:]]
+            print(f"{'surface':31}" + "".join(names))
+        cells = [
+            f"{each:11.5f}" if each is not None else " " * 11 for each in list(result.values())[1:]
+        ]
+        print(f"{result['surface']:31}" + "".join(cells), flush=True)
+        yield result
