@@ -74,6 +74,12 @@ class Search(Trials):
         return [trial for trial in running if machine(trial) != self.machines.me]
 
     @property
+    def mine(self) -> set[int]:
+        """The numbers of the trials that this machine runs."""
+        running = (trial for trial in self.all if trial.state == TrialState.RUNNING)
+        return {trial.number for trial in running if machine(trial) == self.machines.me}
+
+    @property
     def limit(self) -> int | None:
         """How many trials there can be at all."""
         return None if self.grid is None else len(self.grid)
@@ -85,10 +91,13 @@ class Search(Trials):
 
     def begin(self, count: int | None) -> int | None:
         """Propose the next point, if there is one, and give its number."""
+        known = self.mine
 
         def propose() -> int | None:
             with self.storage.turn():
                 self.refresh()
+                if proposed := self.mine - known:  # just before the storage went away
+                    return proposed.pop()
                 if self.exhausted(count):
                     return None
                 trial = self.study.ask(self.space.optuna)
@@ -101,12 +110,14 @@ class Search(Trials):
 
     def take_up(self) -> list[int]:
         """Take over the trials of machines that are gone, and give their numbers."""
+        known = self.mine
 
         def take() -> list[int]:
             with self.storage.turn():
                 self.refresh()
                 self.machines.look()
                 left = [each for each in self.elsewhere if self.machines.gone(machine(each))]
+                left += [self.all[number] for number in self.mine - known]  # taken just before
                 for trial in left:
                     self._note(trial._trial_id, machine=self.machines.me)
                     if trial.params.keys() != self.space.optuna.keys():
@@ -121,24 +132,27 @@ class Search(Trials):
         """Leave what this machine runs to whoever takes it up."""
         with suppress(Exception):  # who does not hear of it, waits
             self.refresh()
-            for trial in self.all:
-                if trial.state == TrialState.RUNNING and machine(trial) == self.machines.me:
-                    self._note(trial._trial_id, machine=None)
+            for number in self.mine:
+                self._note(self.all[number]._trial_id, machine=None)
 
     def write_study(self) -> None:
         """Keep in the folder what a shared study holds, so that it can be looked at there."""
         path = self.folder / "study.log"
         if self.storage.is_in(path):
             return
-        with TemporaryDirectory() as aside:
-            copy = Path(aside) / path.name
-            optuna.copy_study(
-                from_study_name=self.study.study_name,
-                from_storage=self.storage.optuna,
-                to_storage=JournalStorage(journal(copy)),
-                to_study_name=STUDY,
-            )
-            write_whole(path, copy.read_bytes())
+
+        def copied() -> bytes:
+            with TemporaryDirectory() as aside:
+                copy = Path(aside) / path.name
+                optuna.copy_study(
+                    from_study_name=self.study.study_name,
+                    from_storage=self.storage.optuna,
+                    to_storage=JournalStorage(journal(copy)),
+                    to_study_name=STUDY,
+                )
+                return copy.read_bytes()
+
+        write_whole(path, self.storage.patiently(copied))
 
     def lags(self, number: int, epoch: int, value: float) -> bool:
         """Take note of an epoch, and say whether the trial is to end there."""
@@ -166,7 +180,7 @@ class Search(Trials):
             with self.storage.turn():
                 self.refresh()
                 trial = self.all[number]
-                if trial.state == TrialState.RUNNING and machine(trial) == self.machines.me:
+                if number in self.mine:
                     self._note(trial._trial_id, status=status, reason=reason, objective=value)
                     self.study.tell(number, values, state)
 
