@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
+from itertools import count
 
 import optuna
 import pytest
@@ -35,23 +37,23 @@ class Gone(Exception):
 class Leaving(StudyFile):
     """A storage that goes away once: before or after something that changes it, or a turn."""
 
-    def __init__(self, path):
+    def __init__(self, path, moment=math.inf, after=False):
         super().__init__(path)
-        self.moment, self.after, self.count = None, False, 0
+        self.left = math.inf
+        self.moment, self.after = moment, after
         for name in WRITES:
             setattr(self.optuna, name, self.leaving(getattr(self.optuna, name)))
 
     @property
-    def left(self):
-        return self.moment is not None and self.count > self.moment
+    def has_gone(self):
+        return self.left < 0
 
-    def goes_away_at(self, moment, after):
-        self.moment, self.after, self.count = moment, after, 0
+    def begin_to_count(self):
+        self.left = self.moment
 
     def step(self):
-        here = self.count == self.moment
-        self.count += 1
-        if here:
+        self.left -= 1
+        if self.left == -1:
             raise Gone
 
     def leaving(self, original):
@@ -83,71 +85,62 @@ def machine(folder, storage):
     return Search(SWEEP, folder, 0, shared=Shared(storage, "there", "sweep", {}, grace=1000))
 
 
+def storages(folder, after):
+    """One that goes away at its first step, one that does at its second, until there is none."""
+    for moment in count():
+        storage = Leaving(folder / f"{moment}.log", moment, after)
+        yield storage
+        if not storage.has_gone:
+            assert moment > 2
+            return
+
+
 def running(search):
     search.refresh()
-    return [trial for trial in search.all if trial.state == TrialState.RUNNING]
+    return [trial.number for trial in search.all if trial.state == TrialState.RUNNING]
+
+
+def proposed(search, numbers):
+    """Whether these trials have a value for each parameter."""
+    return all(search.point(number).keys() == SWEEP.parameters.keys() for number in numbers)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_what_is_proposed_is_given_out_once(tmp_path, after):
-    moment = 0
-    while True:
-        storage = Leaving(tmp_path / f"{moment}.log")
+    for storage in storages(tmp_path, after):
         search = machine(tmp_path, storage)
-        storage.goes_away_at(moment, after)
+        storage.begin_to_count()
         given = [search.begin(9), search.begin(9)]
-        reached = storage.left
         given += search.take_up()
-        begun = running(search)
-        assert sorted(given) == [trial.number for trial in begun]
-        assert all(search.point(number).keys() == {"lr", "depth"} for number in given)
-        if not reached:
-            break
-        moment += 1
-    assert len(given) == 2
-    assert moment > 8
+        assert sorted(given) == running(search)
+        assert proposed(search, given)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_what_is_taken_up_is_given_out_once(tmp_path, after):
-    moment = 0
-    while True:
-        path = tmp_path / f"{moment}.log"
-        first = machine(tmp_path, StudyFile(path))
+    for storage in storages(tmp_path, after):
+        first = machine(tmp_path, StudyFile(storage.path))
         begun = [first.begin(9), first.begin(9)]
         first.release()
         first.study._storage.create_new_trial(first.study._study_id)  # killed as it proposed
-        storage = Leaving(path)
         second = machine(tmp_path, storage)
-        storage.goes_away_at(moment, after)
-        given = second.take_up()
-        reached = storage.left
-        given += second.take_up()
+        storage.begin_to_count()
+        given = second.take_up() + second.take_up()
         assert sorted(given) == [*begun, 2]
-        assert all(second.point(number).keys() == {"lr", "depth"} for number in given)
-        if not reached:
-            break
-        moment += 1
-    assert moment > 4
+        assert proposed(second, given)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_how_a_trial_has_ended_is_noted(tmp_path, after):
-    moment = 0
-    while True:
-        storage = Leaving(tmp_path / f"{moment}.log")
+    for storage in storages(tmp_path, after):
         search = machine(tmp_path, storage)
         number = search.begin(9)
-        storage.goes_away_at(moment, after)
+        storage.begin_to_count()
         search.end(number, "failed", "a reason")
         assert not running(search)
         trial = search.all[number]
         assert trial.state == TrialState.FAIL
         assert trial.user_attrs["reason"] == "a reason"
-        if not storage.left:
-            break
-        moment += 1
-    assert moment > 2
 
 
 def test_the_copy_of_a_study_is_made_when_its_storage_is_back(tmp_path, monkeypatch):
