@@ -24,8 +24,8 @@ def adapted(pixels: Pixels, look: Look, size: Size, invert: str) -> tuple[Pixels
     """
     foreign = pixels.shape[:2] != size
     paper = _paper(pixels)
-    told = foreign and np.ptp(pixels) >= 2 * FAINT  # by what stands on the paper, else by itself
-    middle = (pixels.min() + pixels.max()) / 2 if told else 127.5
+    blank = np.ptp(pixels) < 2 * FAINT
+    middle = (pixels.min() + pixels.max()) / 2 if foreign and not blank else 127.5
     light = bool(paper.mean() > middle)
     done = []
     if invert == "yes" or (invert == "auto" and (look.dark if light else look.light)):

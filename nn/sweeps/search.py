@@ -68,16 +68,19 @@ class Search(Trials):
         self.all = self.storage.patiently(look)
 
     @property
+    def running(self) -> list[FrozenTrial]:
+        """The trials under way, on whatever machine."""
+        return [trial for trial in self.all if trial.state == TrialState.RUNNING]
+
+    @property
     def elsewhere(self) -> list[FrozenTrial]:
         """The trials that other machines run, or ran until they were gone."""
-        running = (trial for trial in self.all if trial.state == TrialState.RUNNING)
-        return [trial for trial in running if machine(trial) != self.machines.me]
+        return [trial for trial in self.running if machine(trial) != self.machines.me]
 
     @property
     def mine(self) -> set[int]:
         """The numbers of the trials that this machine runs."""
-        running = (trial for trial in self.all if trial.state == TrialState.RUNNING)
-        return {trial.number for trial in running if machine(trial) == self.machines.me}
+        return {trial.number for trial in self.running if machine(trial) == self.machines.me}
 
     @property
     def limit(self) -> int | None:

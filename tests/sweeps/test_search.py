@@ -97,7 +97,7 @@ def storages(folder, after):
 
 def running(search):
     search.refresh()
-    return [trial.number for trial in search.all if trial.state == TrialState.RUNNING]
+    return [trial.number for trial in search.running]
 
 
 def proposed(search, numbers):
