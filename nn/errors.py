@@ -27,6 +27,22 @@ class NotSaved(Exception):
     """A result that could not be written."""
 
 
+class SweepError(Exception):
+    """A sweep that has begun and cannot continue."""
+
+
+def is_external(error: BaseException | None) -> bool:
+    """Whether an error comes from memory, disk, network or storage: a retry may succeed.
+
+    A sentence for the user keeps the error that it describes as its context.
+    """
+    while error is not None:
+        if isinstance(error, (OSError, MemoryError, NotSaved)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def require(condition: bool, name: str, value: object, expected: str) -> None:
     """Refuse a setting unless the condition holds."""
     if not condition:

@@ -16,7 +16,7 @@ def main() -> int:
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     words = parsed()
-    from nn.errors import Mistake, NotSaved
+    from nn.errors import Mistake, NotSaved, SweepError
     from nn.sweeps.run import check, run
     from nn.sweeps.wanted import Wanted
 
@@ -25,7 +25,7 @@ def main() -> int:
     try:
         if words.check:
             return check(words.file, words.overrides)
-        run(
+        return run(
             Wanted(
                 words.file,
                 words.count,
@@ -40,10 +40,9 @@ def main() -> int:
                 tuple(words.overrides),
             )
         )
-    except (Mistake, NotSaved) as error:
+    except (Mistake, NotSaved, SweepError) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, Mistake) else 1
-    return 0
 
 
 def parsed() -> argparse.Namespace:

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
-from nn.errors import Mistake
+from nn.errors import SweepError
 from nn.interrupts import Interrupts
 from nn.sweeps.search import Search
 from nn.sweeps.space import words
@@ -20,8 +20,10 @@ from nn.sweeps.worker import Order, Report, work
 
 LOOK = 1.0
 """Seconds from one look at what other machines do to the next."""
-TRIES = 2
-"""How often a trial may take its process down with it."""
+MAX_CRASHES = 2
+"""How often a trial may take its process down with it before it waits for the next resume."""
+MAX_FAILURES_IN_A_ROW = 3
+"""After so many external failures without a success in between the sweep stops."""
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Engine:
     def __init__(
         self,
         trials: Search,
-        workers: list[Worker],
+        pool: WorkerPool,
         count: int | None,
         fixed: tuple[Sequence[str], Sequence[str]],
         screen: Screen,
@@ -59,29 +61,30 @@ class Engine:
         self.trials, self.count, self.fixed, self.screen = trials, count, fixed, screen
         self.interrupts = interrupts
         self.sweep = trials.sweep
-        self.again = deque(trials.take_up())
+        self.again = deque(trials.take_up(retry=True))
         self.looked = time.monotonic()
-        self.deaths: Counter[int] = Counter()
+        self.crashes: Counter[int] = Counter()
+        self.idle_crashes = 0
         self.compared: set[int] = set()
         self.best: tuple[float, int] | None = None
         self.took: list[float] = []
         self.began = time.monotonic()
         self.reached = False
-        self.failed: list[str | None] = []
+        self.failures_in_a_row = 0
         self._compare()
-        self.workers = workers
+        self.pool = pool
 
     @property
     def running(self) -> list[Running]:
         """The trials under way."""
-        return [worker.trial for worker in self.workers if worker.trial]
+        return [worker.trial for worker in self.pool.workers if worker.trial]
 
     @property
     def reason(self) -> str:
         """Why nothing more is begun."""
         if self.reached and self.sweep.metric:
             return f"The target {self.sweep.metric.target:g} is reached."
-        if self.trials.exhausted(None):
+        if self.trials.exhausted(None) and not self.trials.failed:
             return "Every point of the grid has been tried."
         return ""
 
@@ -100,8 +103,8 @@ class Engine:
                 if not self.running and not self.trials.elsewhere:
                     return
                 self.screen.show(self)
-            by_line = {worker.line: worker for worker in self.workers}
-            sentinels = [worker.process.sentinel for worker in self.workers]
+            by_line = {worker.line: worker for worker in self.pool.workers}
+            sentinels = [worker.process.sentinel for worker in self.pool.workers]
             heard = wait([*by_line, *sentinels], timeout=0.25)
             with self.interrupts.held_off():
                 for each in heard:
@@ -109,13 +112,13 @@ class Engine:
                         self._listen(by_line[each])
 
     def _keep_busy(self) -> None:
-        """Give each worker a trial, and dead ones a successor."""
-        for place, worker in enumerate(self.workers):
+        """Give each worker a trial, and start another as long as there are more of them."""
+        for worker in list(self.pool.workers):
             if not worker.process.is_alive():
-                self.workers[place] = self._replaced(worker)
-        for worker in self.workers:
-            if worker.trial is None:
-                self._order(worker)
+                self.pool.remove(worker)
+                self._crashed(worker)
+        while (number := self._next_trial()) is not None:
+            self._order(self.pool.idle(), number)
 
     def _look_around(self) -> None:
         """See now and then what other machines have done, and take up what they left."""
@@ -124,21 +127,24 @@ class Engine:
             self._compare()
             self.looked = time.monotonic()
 
-    def _order(self, worker: Worker) -> None:
-        """Give a worker the next trial, if there is one."""
+    def _next_trial(self) -> int | None:
+        """Return the number of the next trial, if there is one and a worker may take it."""
+        if len(self.running) == self.pool.size:
+            return None
         if self.again:
-            number = self.again.popleft()
-        elif self.reached or self.trials.exhausted(self.count):
-            return
-        else:
-            begun = self.trials.begin(self.count)
-            if begun is None:
-                return
-            number = begun
+            return self.again.popleft()
+        if self.reached or self.trials.exhausted(self.count):
+            return None
+        return self.trials.begin(self.count)
+
+    def _order(self, worker: Worker, number: int) -> None:
+        """Give a worker a trial."""
         before, after = self.fixed
+        point = self.trials.point(number)
         order = Order(
             number,
-            (*before, *words(self.trials.point(number)), *after),
+            point,
+            (*before, *words(point), *after),
             self.trials.path(number),
             judged=self.sweep.early_terminate is not None,
         )
@@ -172,29 +178,40 @@ class Engine:
 
     def _ended(self, trial: Running, report: Report) -> None:
         assert report.status is not None
-        value = self.trials.end(trial.number, report.status, report.reason)
+        value = self.trials.end(trial.number, report.status, report.reason, report.external)
         self.took.append(time.monotonic() - trial.began)
         self._compare()
         self.screen.ended(self, trial, report, value)
-        if report.status == "failed":
-            self.failed.append(report.reason)
-            if len(self.failed) == len(self.took) == 3:
-                raise Mistake(f"The first three trials have all failed: {report.reason}")
+        self._check_failures(report)
 
-    def _replaced(self, worker: Worker) -> Worker:
-        """Put a new worker in the place of a dead one, and see to the trial that it had."""
-        worker.line.close()
-        trial, key = worker.trial, -1 if worker.trial is None else worker.trial.number
-        self.deaths[key] += 1
-        if trial is None and self.deaths[key] > 2 * len(self.workers):
-            raise Mistake("The workers die before they run a trial; is there enough memory?")
-        if trial and self.deaths[key] < TRIES:
+    def _check_failures(self, report: Report) -> None:
+        """Stop a sweep in which nothing succeeds."""
+        if report.status != "failed":
+            self.failures_in_a_row = 0
+            return
+        at_first = self.failures_in_a_row + 1 == len(self.took)
+        self.failures_in_a_row += report.external or at_first
+        if self.failures_in_a_row == MAX_FAILURES_IN_A_ROW:
+            which = "first" if at_first else "last"
+            raise SweepError(f"The {which} three trials have all failed: {report.reason}")
+
+    def _crashed(self, worker: Worker) -> None:
+        """Take note of a worker that has died, and start its trial again, but not for ever."""
+        trial, status = worker.trial, worker.process.exitcode
+        if trial is None:
+            self.idle_crashes += 1
+            if self.idle_crashes > 2 * self.pool.size:
+                raise SweepError("The workers die before they run a trial; is there enough memory?")
+            return
+        self.crashes[trial.number] += 1
+        reason = f"its process died with status {status}"
+        if self.crashes[trial.number] < MAX_CRASHES and self.trials.can_fail_again(trial.number):
+            self.trials.end(trial.number, "failed", reason, external=True)
+            self.trials.retry(trial.number)
             self.again.appendleft(trial.number)
-        elif trial:
-            status = worker.process.exitcode
-            reason = f"its process died {TRIES} times, at last with status {status}"
-            self._ended(trial, Report(trial.number, status="failed", reason=reason))
-        return Worker()
+        else:
+            report = Report(trial.number, status="failed", reason=reason, external=True)
+            self._ended(trial, report)
 
     def _compare(self) -> None:
         """Find the best of all, and whether it is good enough."""
@@ -228,13 +245,43 @@ class Worker:
             self.process.join()
 
 
+class WorkerPool:
+    """Workers, which start as they are needed."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.workers: list[Worker] = []
+
+    def start(self, number: float) -> None:
+        """Start some workers before they are needed, since that takes them a while."""
+        while len(self.workers) < number:
+            self._start()
+
+    def idle(self) -> Worker:
+        """Return a worker without a trial, which may have to be started."""
+        return next((worker for worker in self.workers if not worker.trial), None) or self._start()
+
+    def remove(self, worker: Worker) -> None:
+        """Forget a worker that has died."""
+        worker.line.close()
+        self.workers.remove(worker)
+
+    def _start(self) -> Worker:
+        try:
+            self.workers.append(Worker())
+        except OSError as error:
+            raise SweepError(f"A worker process cannot be started: {error.strerror}.") from None
+        return self.workers[-1]
+
+
 @contextmanager
-def crew(size: int) -> Iterator[list[Worker]]:
-    """Start workers, and end them; what they run is saved, to be taken up again."""
-    workers = [Worker() for _ in range(size)]
+def worker_pool(size: int) -> Iterator[WorkerPool]:
+    """End the workers at the end; what they run is saved, to be taken up again."""
+    pool = WorkerPool(size)
     try:
-        yield workers
+        yield pool
     finally:
+        workers = pool.workers
         for worker in workers:
             worker.line.close()
             if worker.trial and worker.process.is_alive():

@@ -1,35 +1,78 @@
-"""The file of Optuna's that keeps a study, made to survive the death of whoever writes it."""
+"""The file in which Optuna keeps a study, made to survive crashes and full disks."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.storages.journal import BaseJournalBackend
 
-from nn.tracking.files import read_plain
+from nn.tracking.files import read_plain, write_at
 from nn.tracking.history import LONGEST
 
+BLOCK = 2**16
+"""Bytes read at once when looking for the last line end."""
 
-class Lock(BaseJournalFileLock):
-    """A lock of the system's, which ends with its process; Optuna's own outlives it."""
+
+class JournalFile(BaseJournalBackend):
+    """Optuna's journal of operations, one JSON object a line.
+
+    Optuna's own backend leaves a lock file behind when its process is killed, and a torn line when
+    the disk is full, after which the journal cannot be read. Here the lock is the operating
+    system's, and a torn line is cut off.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._path = path
+        self._offsets = [0]  # where each log begins, as far as the file has been read
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._lock = os.open(path.with_name(f".{path.name}.lock"), flags, 0o644)
+        os.close(os.open(path, flags, 0o644))
 
-    def acquire(self) -> bool:
-        """Wait until nobody else writes."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        return True
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Yield the logs from a number on; a line without its end is not there yet."""
+        number = min(log_number_from, len(self._offsets) - 1)
+        with self._path.open("rb") as file:
+            file.seek(self._offsets[number])
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                if number + 1 == len(self._offsets):
+                    self._offsets.append(self._offsets[number] + len(line))
+                if number >= log_number_from:
+                    yield json.loads(line)
+                number += 1
 
-    def release(self) -> None:
-        """Let others write."""
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add lines to the file, all of them or none."""
+        content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with self._locked():
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                end = _end_of_last_line(file)
+                os.ftruncate(file, end)
+                try:
+                    write_at(file, end, content)
+                except OSError:
+                    with suppress(OSError):  # else the next process to write cuts it off
+                        os.ftruncate(file, end)
+                    raise
+                os.fsync(file)
+            finally:
+                os.close(file)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
 
 class Reading(BaseJournalBackend):
@@ -48,16 +91,13 @@ class Reading(BaseJournalBackend):
         raise PermissionError
 
 
-def journal(path: Path) -> JournalFileBackend:
-    """Open a study's file, and drop a last line that was torn off."""
-    lock = Lock(path.with_name(f".{path.name}.lock"))
-    lock.acquire()
-    try:
-        if path.exists():
-            content = path.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                os.truncate(path, whole)
-    finally:
-        lock.release()
-    return JournalFileBackend(str(path), lock_obj=lock)
+def _end_of_last_line(file: int) -> int:
+    """Return the size of a file without what follows its last line end."""
+    end = os.fstat(file).st_size
+    while end:
+        start = max(0, end - BLOCK)
+        found = os.pread(file, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nn.errors import Mistake
 from nn.interrupts import Stopped, interruptible
 from nn.sweeps import lint, schema
-from nn.sweeps.engine import Engine, crew
+from nn.sweeps.engine import Engine, worker_pool
 from nn.sweeps.schema import Sweep
 from nn.sweeps.screen import SweepScreen, say
 from nn.sweeps.search import Search
 from nn.sweeps.shared import Shared
-from nn.sweeps.storage import shown, storage
+from nn.sweeps.space import Space
+from nn.sweeps.storage import STUDY_FILES, shown, storage
 from nn.sweeps.wanted import Wanted, agreed
 from nn.tracking.files import lock, write_whole
 from nn.tracking.places import short
@@ -38,17 +42,18 @@ def check(file: Path, overrides: Sequence[str]) -> int:
     return 2 if mistakes else 0
 
 
-def run(wanted: Wanted) -> None:
-    """Run a sweep, or go on with one."""
+def run(wanted: Wanted) -> int:
+    """Run a sweep, or go on with one, and give the exit status."""
     sweep = schema.read(wanted.file)
     seed, sampler, overrides = agreed(wanted, sweep)
     before, after = sweep.fixed_words
     tracked = ["tracking=offline", f"tracking.group={wanted.name}", *before]
     after = [*after, *overrides]
-    with (
-        interruptible() as interrupts,
-        crew(wanted.workers) as workers,
-    ):  # which start while this one checks
+    count = wanted.count or sweep.run_cap
+    with interruptible() as interrupts, worker_pool(wanted.workers) as pool:
+        if not wanted.folder.exists():  # workers start while this process checks
+            grid_size = Space(sweep.parameters).size if sweep.method == "grid" else math.inf
+            pool.start(min(count or wanted.workers, grid_size, wanted.workers))
         for sentence in lint.warnings(wanted.file):
             say(f"{wanted.file}: {sentence}")
         for sentence in lint.mistakes(sweep, overrides):
@@ -57,21 +62,20 @@ def run(wanted: Wanted) -> None:
         if shared:
             shared.storage.waiting = interrupts.let_in
         with _held(wanted, seed, sampler), SweepScreen() as screen:
-            trials = Search(sweep, wanted.folder, seed, sampler, shared)
-            count = wanted.count or sweep.run_cap
-            engine = Engine(trials, workers, count, (tracked, after), screen, interrupts)
+            trials = Search(sweep, wanted.folder, seed, sampler, shared, say)
+            engine = Engine(trials, pool, count, (tracked, after), screen, interrupts)
             try:
                 engine.go()
             except Stopped:
-                again = f"python scripts/sweep.py {wanted.file} --output {short(wanted.folder)}"
-                again = "the same command" if shared else f"{again} --resume"
-                say(f"\nStopped. To go on: {again}")
+                say(f"\nStopped. To resume: {_resume_command(wanted)}")
                 raise
             finally:
                 trials.release()
-                trials.write_table()
-                trials.write_study()
+                problem = _write_result(trials)
+                if problem:
+                    say(problem)
     screen.result(trials, (before, after), engine.reason)
+    return 1 if trials.failed or problem else 0
 
 
 def _shared(wanted: Wanted, sweep: Sweep, seed: int, sampler: str | None) -> Shared | None:
@@ -91,20 +95,59 @@ def _shared(wanted: Wanted, sweep: Sweep, seed: int, sampler: str | None) -> Sha
 
 @contextmanager
 def _held(wanted: Wanted, seed: int, sampler: str | None) -> Iterator[None]:
-    """Hold the sweep's folder, and write down what it is about if it is new."""
-    folder = wanted.folder
+    """Hold the sweep's folder, and write what the sweep is about if it is new.
+
+    Where a new sweep cannot begin, nothing of it is left.
+    """
+    folder, held = wanted.folder, None
+    is_new = not (folder / "sweep.yaml").exists()
+    created = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=wanted.resume or wanted.storage is not None)
-        # machines that share the study may share the folder too
-        held = None if wanted.storage else lock(folder / ".lock", "at work on this sweep")
-        if not (folder / "sweep.yaml").exists():
-            settings = {"seed": seed, "sampler": sampler, "overrides": wanted.overrides}
-            write_whole(folder / "settings.json", json.dumps(settings).encode())
-            write_whole(folder / "sweep.yaml", wanted.file.read_bytes())
-    except OSError as error:
-        raise Mistake(f"{short(folder)}: nothing can be written there: {error.strerror}.") from None
-    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # machines that share the study may share the folder too
+            held = None if wanted.storage else lock(folder / ".lock", "at work on this sweep")
+            if is_new:
+                settings = {"seed": seed, "sampler": sampler, "overrides": wanted.overrides}
+                write_whole(folder / "settings.json", json.dumps(settings).encode())
+                write_whole(folder / "sweep.yaml", wanted.file.read_bytes())
+        except OSError as error:
+            reason = f"nothing can be written there: {error.strerror}"
+            raise Mistake(f"{short(folder)}: {reason}.") from None
         yield
+    except Mistake:
+        if is_new and not (folder / "trials").exists():
+            _remove(folder, created)
+        raise
     finally:
         if held is not None:
             os.close(held)
+
+
+def _remove(folder: Path, created: Sequence[Path]) -> None:
+    """Remove the files of a sweep that did not begin, and the folders made for it."""
+    for name in (".lock", "settings.json", "sweep.yaml", *STUDY_FILES):
+        with suppress(OSError):
+            (folder / name).unlink()
+    for place in created:
+        with suppress(OSError):
+            place.rmdir()
+
+
+def _write_result(trials: Search) -> str | None:
+    """Write the table and the study into the folder; return what went wrong."""
+    try:
+        trials.write_table()
+        trials.write_study()
+    except OSError as error:
+        reason = error.strerror or error
+        return f"{short(trials.folder)}: trials.csv and study.log cannot be written: {reason}."
+    return None
+
+
+def _resume_command(wanted: Wanted) -> str:
+    """Return the command line that continues this sweep, with all of its options."""
+    words = ["python", short(sys.argv[0]), *sys.argv[1:]]
+    if not (wanted.resume or wanted.storage):
+        words.append("--resume")
+    return shlex.join(words)

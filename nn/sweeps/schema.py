@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from nn.components import nearest
 from nn.errors import Mistake, as_typed
@@ -73,7 +81,7 @@ class Sweep(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     method: Literal["grid", "random", "bayes"]
-    parameters: dict[str, Distribution]
+    parameters: dict[str, SerializeAsAny[Distribution]]
     metric: Metric | None = None
     early_terminate: Hyperband | None = None
     run_cap: Annotated[int, Field(strict=True, ge=1)] | None = None
@@ -124,6 +132,32 @@ class Sweep(BaseModel):
                     f"command: {word} is neither a macro of W&B's nor a setting KEY=VALUE."
                 )
         return before, after
+
+
+def changes(before: Sweep, after: Sweep) -> Iterator[str]:
+    """Describe what differs between two versions of a sweep, except for the number of runs."""
+    old, new = (_flat(sweep) for sweep in (before, after))
+    for name in {**old, **new}:
+        if name not in new:
+            yield f"{name}: {old[name]} was removed"
+        elif name not in old:
+            yield f"{name}: {new[name]} was added"
+        elif old[name] != new[name]:
+            yield f"{name}: {old[name]} was changed to {new[name]}"
+
+
+def _flat(sweep: Sweep) -> dict[str, str]:
+    """Write each parameter and each other key as one line of YAML."""
+    content = sweep.model_dump(exclude={"run_cap", "parameters"}, exclude_none=True)
+    for name, each in sweep.parameters.items():
+        kind = next(kind for kind, model in KINDS.items() if model is type(each))
+        content[f"parameters.{name}"] = {"distribution": kind, **each.model_dump()}
+    return {name: _in_one_line(value) for name, value in content.items()}
+
+
+def _in_one_line(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=LARGEST)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def read(path: Path) -> Sweep:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
@@ -16,7 +17,7 @@ from rich.text import Text
 from nn.errors import as_typed
 from nn.sweeps.engine import Engine, Running
 from nn.sweeps.space import Point, words
-from nn.sweeps.trials import Trials
+from nn.sweeps.trials import Trials, is_retriable
 from nn.sweeps.worker import Report
 from nn.tracking.places import short
 
@@ -73,6 +74,8 @@ class SweepScreen:
         """Show the ranking, what mattered, and how the best trial is repeated."""
         ranked, metric = trials.ranked(), trials.sweep.metric
         total = f"{reason} Trials: {len(trials.all)}, in {short(trials.folder)}".strip()
+        if trials.failed:
+            total = f"{_failures(trials)}\n{total}"
         if not ranked or metric is None:
             self.console.print(total)
             return
@@ -100,6 +103,21 @@ class SweepScreen:
 def say(sentence: str) -> None:
     """Tell something beside the results."""
     print(sentence, file=sys.stderr)
+
+
+def _failures(trials: Trials) -> str:
+    """Say which trials have no result, why, and whether they can be retried."""
+    failed = trials.failed
+    begun = sum(trials.space.is_complete(trial.params) for trial in trials.all)
+    reasons = Counter(str(trial.user_attrs.get("reason")) for trial in failed)
+    lines = [f"{begun - len(failed)} of {begun} trials have a result, {len(failed)} failed:"]
+    lines += [
+        f"  {reason}" + (f" ({times} trials)" if times > 1 else "")
+        for reason, times in reasons.most_common(3)
+    ]
+    if retriable := sum(map(is_retriable, failed)):
+        lines.append(f"--resume retries {retriable} of them.")
+    return "\n".join(lines)
 
 
 def _standing(engine: Engine) -> str:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from nn.errors import Mistake
 from nn.sweeps import samplers
 from nn.sweeps.drawn import Drawn
+from nn.sweeps.grid import GridSampler
 from nn.sweeps.hyperband import Pruner
-from nn.sweeps.journal import journal
+from nn.sweeps.journal import JournalFile
 from nn.sweeps.machines import Machines
+from nn.sweeps.restore import restored_trials
 from nn.sweeps.schema import Sweep
 from nn.sweeps.shared import Shared
 from nn.sweeps.storage import StudyFile
-from nn.sweeps.trials import STUDY, Trials, machine, objective
+from nn.sweeps.trials import STUDY, Trials, is_retriable, machine, outcome
 from nn.tracking.files import write_whole
+
+MAX_FAILURES = 3
+"""How often a trial may fail for external reasons before it counts as failed for good."""
 
 
 class Search(Trials):
@@ -34,10 +40,11 @@ class Search(Trials):
         seed: int,
         sampler: str | None = None,
         shared: Shared | None = None,
+        notify: Callable[[str], None] = print,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.shared = shared is not None
-        self.storage = shared.storage if shared else StudyFile(folder / "study.log")
+        self.storage = shared.storage if shared else StudyFile.recovered(folder, notify)
         with self.storage.turn():
             study = optuna.create_study(
                 storage=self.storage.optuna,
@@ -47,16 +54,46 @@ class Search(Trials):
             )
             if shared:
                 shared.agree(study)
-        super().__init__(sweep, folder, study)
+            super().__init__(sweep, folder, study)
+            if not (shared and self.all):
+                self._restore(notify)
+        self._check_params()
         self.machines = Machines(self.study, shared.grace if shared else None)
         self.refresh()
-        if sweep.method == "bayes":
-            begun = len(self.all)
-            self.study.sampler = samplers.made(sampler or samplers.GP, self.space, seed, begun)
-        else:
-            self.study.sampler = Drawn(self.space, seed, self.grid)
+        self.grid = GridSampler(self.space) if sweep.method == "grid" else None
+        self.study.sampler = self.grid or self._sampler(sampler, seed)
         if sweep.early_terminate and sweep.metric:
             self.study.pruner = Pruner(sweep.early_terminate, sweep.metric)
+
+    def _sampler(self, name: str | None, seed: int) -> BaseSampler:
+        if self.sweep.method == "bayes":
+            return samplers.made(name or samplers.GP, self.space, seed, begun=len(self.all))
+        return Drawn(self.space, seed)
+
+    def _restore(self, notify: Callable[[str], None]) -> None:
+        """Add the trials that the study has lost, and whose directories are still there."""
+        lost = restored_trials(self.sweep, self.space, self.folder / "trials", len(self.all))
+        for trial in lost:
+            self.study.add_trial(trial)
+        if lost:
+            known = sum(self.space.is_complete(trial.params) for trial in lost)
+            notify(
+                f"The study had lost {len(lost)} trials; {known} of them were restored from "
+                f"{self.folder / 'trials'}."
+            )
+
+    def _check_params(self) -> None:
+        """Refuse a study whose trials are not points of this sweep's space."""
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.state == TrialState.RUNNING or not trial.params:
+                continue  # which is completed or marked failed when it is reclaimed
+            try:
+                self.space.from_optuna(trial.params)
+            except (KeyError, ValueError, TypeError):
+                raise Mistake(
+                    f"{self.folder}: trial {trial.number} has other parameters than the sweep "
+                    "file; the study is that of another sweep."
+                ) from None
 
     def refresh(self) -> None:
         """Look at what all machines have done."""
@@ -70,7 +107,11 @@ class Search(Trials):
     @property
     def running(self) -> list[FrozenTrial]:
         """The trials under way, on whatever machine."""
-        return [trial for trial in self.all if trial.state == TrialState.RUNNING]
+        return [
+            trial
+            for trial in self.all
+            if trial.state == TrialState.RUNNING and not is_retriable(trial)
+        ]
 
     @property
     def elsewhere(self) -> list[FrozenTrial]:
@@ -85,12 +126,21 @@ class Search(Trials):
     @property
     def limit(self) -> int | None:
         """How many trials there can be at all."""
-        return None if self.grid is None else len(self.grid)
+        return None if self.grid is None else self.grid.size
+
+    @property
+    def begun(self) -> int:
+        """How many trials have begun, without those that never had their parameters."""
+        return sum(
+            trial.state == TrialState.RUNNING or self.space.is_complete(trial.params)
+            for trial in self.all
+        )
 
     def exhausted(self, count: int | None) -> bool:
         """Whether there is nothing more to begin."""
-        limits = [limit for limit in (count, self.limit) if limit is not None]
-        return len(self.all) >= min(limits, default=math.inf)
+        if self.grid and not self.grid.has_remaining(self.all):
+            return True
+        return count is not None and self.begun >= count
 
     def begin(self, count: int | None) -> int | None:
         """Propose the next point, if there is one, and give its number."""
@@ -101,6 +151,8 @@ class Search(Trials):
                 self.refresh()
                 if proposed := self.mine - known:  # just before the storage went away
                     return proposed.pop()
+                if reclaimed := self._reclaim(1):  # of which nobody has heard
+                    return reclaimed[0]
                 if self.exhausted(count):
                     return None
                 trial = self.study.ask(self.space.optuna)
@@ -111,25 +163,52 @@ class Search(Trials):
         self.refresh()
         return number
 
-    def take_up(self) -> list[int]:
-        """Take over the trials of machines that are gone, and give their numbers."""
+    def take_up(self, retry: bool = False) -> list[int]:
+        """Take over the trials of machines that are gone, and give their numbers.
+
+        With `retry` also those that have failed for external reasons.
+        """
         known = self.mine
 
         def take() -> list[int]:
             with self.storage.turn():
                 self.refresh()
                 self.machines.look()
-                left = [each for each in self.elsewhere if self.machines.gone(machine(each))]
-                left += [self.all[number] for number in self.mine - known]  # taken just before
-                for trial in left:
-                    self._note(trial._trial_id, machine=self.machines.me)
-                    if trial.params.keys() != self.space.optuna.keys():
-                        self._complete(trial)
-                return [trial.number for trial in left]
+                taken = sorted(self.mine - known)  # just before the storage went away
+                if retry:
+                    failed = [trial for trial in self.all if is_retriable(trial)]
+                    taken += [trial.number for trial in failed]
+                    for trial in failed:
+                        self._claim(trial)
+                return taken + self._reclaim()
 
         taken = self.storage.patiently(take)
         self.refresh()
         return taken
+
+    def _reclaim(self, limit: int | None = None) -> list[int]:
+        """Claim trials of machines that are gone; this machine has its turn meanwhile."""
+        taken = []
+        for trial in self.elsewhere:
+            if not self.machines.gone(machine(trial)):
+                continue
+            if not self.space.is_complete(trial.params) and not self._complete(trial):
+                continue
+            self._claim(trial)
+            taken.append(trial.number)
+            if len(taken) == limit:
+                break
+        return taken
+
+    def can_fail_again(self, number: int) -> bool:
+        """Whether a trial stays open for a retry when it fails for an external reason now."""
+        failures: int = self.all[number].user_attrs.get("failures", 0)
+        return failures + 1 < MAX_FAILURES
+
+    def retry(self, number: int) -> None:
+        """Begin a trial again that has failed for an external reason."""
+        self.storage.patiently(lambda: self._claim(self.all[number]))
+        self.refresh()
 
     def release(self) -> None:
         """Leave what this machine runs to whoever takes it up."""
@@ -150,7 +229,7 @@ class Search(Trials):
                 optuna.copy_study(
                     from_study_name=self.study.study_name,
                     from_storage=self.storage.optuna,
-                    to_storage=JournalStorage(journal(copy)),
+                    to_storage=JournalStorage(JournalFile(copy)),
                     to_study_name=STUDY,
                 )
                 return copy.read_bytes()
@@ -171,32 +250,60 @@ class Search(Trials):
 
         return self.storage.patiently(judge)
 
-    def end(self, number: int, status: str, reason: str | None = None) -> float | None:
-        """Take note of how a trial has ended, and give its objective."""
-        scored = status in ("finished", "pruned")  # whatever else happened counts as the worst
-        value = objective(self.sweep.metric, self.path(number)) if scored else None
-        ends = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-        state = ends.get(status, TrialState.FAIL) if value is not None else TrialState.FAIL
-        values = value if state == TrialState.COMPLETE else None
+    def end(
+        self, number: int, status: str, reason: str | None = None, external: bool = False
+    ) -> float | None:
+        """Take note of how a trial has ended, and give its objective.
+
+        One that has failed for an external reason stays open for a retry, but not for ever.
+        """
+        try:
+            state, value = outcome(status, self.sweep.metric, self.path(number))
+        except Mistake as error:  # the disk does not give back what the run has written
+            status, reason, external = "failed", str(error), True
+            state, value = TrialState.FAIL, None
+        retriable = external and self.can_fail_again(number)
+        failures = self.all[number].user_attrs.get("failures", 0) + external
 
         def tell() -> None:
             with self.storage.turn():
                 self.refresh()
                 trial = self.all[number]
-                if number in self.mine:
-                    self._note(trial._trial_id, status=status, reason=reason, objective=value)
+                if number not in self.mine:
+                    return
+                facts = {"status": status, "reason": reason, "objective": value}
+                self._note(trial._trial_id, **facts, failures=failures)
+                if retriable:
+                    self._note(trial._trial_id, retriable=True)
+                else:
+                    values = value if state == TrialState.COMPLETE else None
                     self.study.tell(number, values, state)
 
         self.storage.patiently(tell)
         self.refresh()
         return value
 
-    def _note(self, trial_id: int, **facts: Any) -> None:
+    def _claim(self, trial: FrozenTrial) -> None:
+        """Note that this machine runs a trial."""
+        facts = {"machine": self.machines.me, "status": "running", "retriable": False}
+        self._note(trial._trial_id, **facts)
+
+    def _note(self, trial_id: int, **facts: object) -> None:
         for name, content in facts.items():
             self.study._storage.set_trial_user_attr(trial_id, name, content)
 
-    def _complete(self, trial: FrozenTrial) -> None:
-        """Propose what was still to be proposed when the sweep was killed."""
-        begun = optuna.Trial(self.study, trial._trial_id)
-        for name, distribution in self.space.optuna.items():
-            begun._suggest(name, distribution)
+    def _complete(self, trial: FrozenTrial) -> bool:
+        """Propose what was still to be proposed when the sweep was killed, if that is possible.
+
+        Parameters of another sweep file, or more trials than a grid has points, are not: then the
+        trial is marked failed.
+        """
+        fits = all(self.space.optuna.get(n) == d for n, d in trial.distributions.items())
+        if fits and (self.grid is None or self.grid.next_point(trial, self.all)):
+            begun = optuna.Trial(self.study, trial._trial_id)
+            for name, distribution in self.space.optuna.items():
+                begun._suggest(name, distribution)
+            return True
+        self._note(trial._trial_id, status="failed", reason="its parameters were never complete")
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        return False

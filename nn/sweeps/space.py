@@ -51,18 +51,22 @@ class Space:
 
     def draw(self, rng: np.random.Generator, tried: Iterable[Point]) -> Point:
         """Draw a point that has not been tried, as long as there is one."""
-        known = {_key(point) for point in tried}
+        known = {point_key(point) for point in tried}
         for _ in range(100):
             point = {name: each.at(rng.random()) for name, each in self.parameters.items()}
-            if _key(point) not in known:
+            if point_key(point) not in known:
                 return point
         if self.size <= LISTED:
             values = (each.values_in_order() for each in self.parameters.values())
             points = (dict(zip(self.parameters, each, strict=True)) for each in product(*values))
-            left = [each for each in points if _key(each) not in known]
+            left = [each for each in points if point_key(each) not in known]
             if left:
                 return left[int(rng.integers(len(left)))]
         return point
+
+    def is_complete(self, params: Mapping[str, Any]) -> bool:
+        """Whether there is a value for each parameter, and for nothing else."""
+        return params.keys() == self.optuna.keys()
 
     def known_to_optuna(self, point: Point) -> dict[str, Any]:
         """Write a point as Optuna keeps it: what is no number as the text of a command line.
@@ -102,7 +106,8 @@ def _quoted(value: Any) -> str:
     return repr(value) if isinstance(value, float) else as_typed(value)
 
 
-def _key(point: Point) -> tuple[str, ...]:
+def point_key(point: Point) -> tuple[str, ...]:
+    """Return what tells a point from others of the same space."""
     return tuple(as_typed(value) for value in point.values())
 
 

@@ -17,12 +17,18 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage
 
 from nn.errors import Mistake, NotSaved
-from nn.sweeps.journal import journal
+from nn.sweeps.journal import JournalFile
 
 Result = TypeVar("Result")
 PATIENCE = 600.0
 """Seconds for which a database may be away."""
 SCHEMES = ("postgresql", "postgres")
+STUDY_FILES = ("study.log", ".study.log.lock", ".study.log.turn")
+"""The files by which a sweep's own folder keeps its study."""
+
+
+class DamagedStudyError(Mistake):
+    """A file that does not hold a study."""
 
 
 class Storage(ABC):
@@ -51,13 +57,25 @@ class StudyFile(Storage):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.optuna = JournalStorage(journal(path))
+            self.optuna = JournalStorage(JournalFile(path))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._turn = os.open(path.with_name(f".{path.name}.turn"), flags, 0o644)
         except OSError as error:
             raise Mistake(f"{path}: no study can be kept there: {error.strerror}.") from None
-        except (ValueError, KeyError, TypeError):
-            raise Mistake(f"{path} is no file of a study.") from None
+        except Exception:  # what a damaged journal does to Optuna cannot be foreseen
+            raise DamagedStudyError(f"{path} is not the file of a study.") from None
+
+    @classmethod
+    def recovered(cls, folder: Path, notify: Callable[[str], None]) -> StudyFile:
+        """Open the study of a sweep's own folder; a damaged one is put aside."""
+        path = folder / "study.log"
+        try:
+            return cls(path)
+        except DamagedStudyError:
+            aside = path.with_name("study.log.damaged")
+            path.replace(aside)
+            notify(f"{path} is damaged; it was renamed to {aside.name}.")
+            return cls(path)
 
     def is_in(self, path: Path) -> bool:
         """Whether this is the same file."""

@@ -6,7 +6,6 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,7 +46,7 @@ class Trials:
             study = optuna.load_study(study_name=STUDY, storage=JournalStorage(Reading(folder)))
             trials = cls(sweep, folder, study)
             for trial in trials.all:
-                if trial.params.keys() == trials.space.optuna.keys():
+                if trials.space.is_complete(trial.params):
                     trials.space.from_optuna(trial.params)
         except FileNotFoundError:
             raise Mistake(f"{short(folder)}: no trial of this sweep has begun.") from None
@@ -56,11 +55,6 @@ class Trials:
         except Exception:  # what a damaged journal does to Optuna is not to be foreseen
             raise Mistake(f"{short(folder / 'study.log')} is damaged.") from None
         return trials
-
-    @cached_property
-    def grid(self) -> list[Point] | None:
-        """All points that there are, if the sweep goes through all."""
-        return self.space.grid() if self.sweep.method == "grid" else None
 
     def point(self, number: int) -> Point:
         """The parameters of a trial."""
@@ -76,6 +70,15 @@ class Trials:
         scored = [trial for trial in self.all if _value(trial) is not None]
         sign = metric.sign if metric else 1
         return sorted(scored, key=lambda trial: sign * (_value(trial) or 0.0))
+
+    @property
+    def failed(self) -> list[FrozenTrial]:
+        """The trials that have failed, whether or not they can be retried."""
+        return [
+            trial
+            for trial in self.all
+            if trial.user_attrs.get("status") == "failed" and self.space.is_complete(trial.params)
+        ]
 
     def importance(self) -> dict[str, float]:
         """How much of the objective's ups and downs each parameter explains."""
@@ -98,8 +101,8 @@ class Trials:
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["number", "state", "objective", *names, "folder"])
         for trial in self.all:
-            if trial.params.keys() != self.space.optuna.keys():
-                continue  # which another machine proposes at this moment
+            if not self.space.is_complete(trial.params):
+                continue  # which another machine proposes at this moment, or that was lost
             point = self.space.from_optuna(trial.params)
             state = trial.user_attrs.get("status", trial.state.name.lower())
             values = [point[name] for name in names]
@@ -114,6 +117,11 @@ def machine(trial: FrozenTrial) -> str | None:
     """The machine that runs a trial, or ran it at last."""
     name: str | None = trial.user_attrs.get("machine")
     return name
+
+
+def is_retriable(trial: FrozenTrial) -> bool:
+    """Whether a trial has failed for an external reason, and may be tried again on resume."""
+    return trial.state == TrialState.RUNNING and bool(trial.user_attrs.get("retriable"))
 
 
 def _value(trial: FrozenTrial) -> float | None:
@@ -131,9 +139,25 @@ def objective(metric: Metric | None, folder: Path) -> float | None:
     return min(values, key=lambda value: metric.sign * value, default=None)
 
 
+def outcome(status: str, metric: Metric | None, folder: Path) -> tuple[TrialState, float | None]:
+    """Return Optuna's state for how a run has ended, and its objective.
+
+    Whatever has neither finished nor been pruned counts as the worst.
+    """
+    value = objective(metric, folder) if status in ("finished", "pruned") else None
+    states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+    return (TrialState.FAIL if value is None else states[status]), value
+
+
 def metric_values(metric: Metric, folder: Path) -> list[float]:
     """The metric's values over the epochs that a run has written."""
     return _numbers(records(folder), metric.name)
+
+
+def metric_curve(metric: Metric, folder: Path) -> dict[int, float]:
+    """Return the metric by epoch, of the epochs that have it."""
+    lines = [record for record in records(folder) if _numbers([record], metric.name)]
+    return {int(record["epoch"]): float(record[metric.name]) for record in lines}
 
 
 def _numbers(records: Sequence[Mapping[str, Any]], name: str) -> list[float]:

@@ -30,22 +30,27 @@ class Wanted:
     overrides: tuple[str, ...]
 
 
+def _is_used(folder: Path) -> bool:
+    """Whether there is more in a folder than a sweep leaves that was killed before it began."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(not each.name.startswith((".", "settings.json")) for each in folder.iterdir())
+
+
 def agreed(wanted: Wanted, sweep: Sweep) -> tuple[int, str | None, tuple[str, ...]]:
     """Settle seed, sampler and overrides, which stay as they are if a sweep is gone on with."""
     sampler = samplers.checked(wanted.sampler, sweep.method)
     folder, exists = wanted.folder, (wanted.folder / "sweep.yaml").exists()
     if wanted.resume and not exists:
-        raise Mistake(f"{short(folder)}: there is no sweep to go on with.")
-    if folder.exists() and not wanted.resume and not wanted.storage:
+        raise Mistake(f"{short(folder)}: there is no sweep to resume.")
+    if not wanted.resume and not wanted.storage and _is_used(folder):
         raise Mistake(
-            f"{short(folder)} exists: --resume goes on with it, --name=NAME begins another."
+            f"{short(folder)} exists: --resume continues that sweep, --name=NAME begins another."
         )
     if not exists:
         return wanted.seed or 0, sampler, wanted.overrides
-    begun = schema.read(folder / "sweep.yaml").model_dump(exclude={"run_cap"})
-    for key, value in sweep.model_dump(exclude={"run_cap"}).items():
-        if begun[key] != value:
-            raise Mistake(f"{wanted.file}: {key} is not what it was when this sweep began.")
+    for change in schema.changes(schema.read(folder / "sweep.yaml"), sweep):
+        raise Mistake(f"{wanted.file}: {change} since the sweep began; --name=NAME begins another.")
     try:
         saved = json.loads(read_plain(folder, "settings.json", 2**20))
         seed, overrides = int(saved["seed"]), tuple(map(str, saved["overrides"]))
@@ -57,5 +62,6 @@ def agreed(wanted: Wanted, sweep: Sweep) -> tuple[int, str | None, tuple[str, ..
     if wanted.sampler not in (None, began):
         raise Mistake(f"--sampler={wanted.sampler}: this sweep began with {began}.")
     if wanted.overrides and wanted.overrides != overrides:
-        raise Mistake(f"{' '.join(wanted.overrides)}: this sweep began with {' '.join(overrides)}.")
+        began_with = " ".join(overrides) or "no overrides"
+        raise Mistake(f"{' '.join(wanted.overrides)}: this sweep began with {began_with}.")
     return seed, began, overrides

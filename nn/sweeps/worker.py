@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from nn.config.composed import configuration
-from nn.errors import Diverged, Mistake, NotSaved, Pruned
+from nn.errors import Diverged, Mistake, NotSaved, Pruned, is_external
 from nn.run import run
-from nn.tracking.files import lock
+from nn.tracking.files import lock, write_whole
+from nn.tracking.plain import to_json
+from nn.tracking.saved import read_json
 
 PATIENCE = 30.0
 """Seconds to wait for a folder that a process at its end still holds."""
+RECORD = "trial.json"
+"""The file in a trial's directory that says which point it tried."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Order:
     """A trial to be run, or to be taken up again where its folder has a run."""
 
     number: int
+    parameters: Mapping[str, Any]
     words: tuple[str, ...]
     folder: Path
     judged: bool = False
@@ -43,6 +49,8 @@ class Report:
     record: Mapping[str, Any] | None = None
     status: str | None = None
     reason: str | None = None
+    external: bool = False
+    """Whether a failure has a reason outside of the trial, so that a retry may succeed."""
 
 
 def work(line: Connection) -> None:
@@ -54,14 +62,41 @@ def work(line: Connection) -> None:
             order: Order = line.recv()
         except EOFError:
             return
-        order.folder.mkdir(parents=True, exist_ok=True)
-        log = (order.folder / "output.txt").open("a", encoding="utf-8")
         try:
-            with log, redirect_stdout(log), redirect_stderr(log):
+            with _log(order.folder) as log, redirect_stdout(log), redirect_stderr(log):
                 report = _carried_out(order, line)
             line.send(report)
         except (KeyboardInterrupt, EOFError, OSError):  # the sweep has ended or is about to
             return
+
+
+@contextmanager
+def _log(directory: Path) -> Iterator[TextIO]:
+    """Open the log of a trial; what cannot be written to it is lost, which costs no trial."""
+    log = _open_log(directory)
+    try:
+        yield log
+    finally:
+        with suppress(OSError):
+            log.close()
+
+
+def _open_log(directory: Path) -> TextIO:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return (directory / "output.txt").open("a", encoding="utf-8")
+    except OSError:
+        return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def _write_record(order: Order) -> None:
+    """Write once which point the directory holds; refuse one that holds another trial."""
+    record = to_json({"number": order.number, "parameters": order.parameters})
+    written = read_json(order.folder, RECORD)
+    if not written:
+        write_whole(order.folder / RECORD, record.encode())
+    elif written != json.loads(record):
+        raise Mistake(f"{order.folder} holds a trial of another sweep.")
 
 
 def _carried_out(order: Order, line: Connection) -> Report:
@@ -75,7 +110,9 @@ def _carried_out(order: Order, line: Connection) -> Report:
 
     try:
         config = configuration(order.words)
+        order.folder.mkdir(parents=True, exist_ok=True)
         _wait_until_free(order.folder)
+        _write_record(order)
         run(config, order.folder, (order.folder / "config.yaml").exists(), watch)
         return Report(order.number, status="finished")
     except Diverged as error:
@@ -85,11 +122,15 @@ def _carried_out(order: Order, line: Connection) -> Report:
     except (EOFError, ConnectionError):
         raise
     except (Mistake, NotSaved) as error:
-        return Report(order.number, status="failed", reason=str(error))
+        return _failed(order, str(error), error)
     except Exception as error:
-        traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}"
-        return Report(order.number, status="failed", reason=reason)
+        with suppress(OSError):
+            traceback.print_exc()
+        return _failed(order, f"{type(error).__name__}: {error}", error)
+
+
+def _failed(order: Order, reason: str, error: Exception) -> Report:
+    return Report(order.number, status="failed", reason=reason, external=is_external(error))
 
 
 def _wait_until_free(folder: Path) -> None:

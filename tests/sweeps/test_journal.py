@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
 import optuna
+import pytest
 from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
-from nn.sweeps.journal import journal
+from nn.sweeps import journal
+from nn.sweeps.journal import JournalFile
 
 
 def study(path):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = JournalStorage(journal(path))
+    storage = JournalStorage(JournalFile(path))
     return optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
 
 
@@ -35,8 +40,45 @@ def test_a_process_that_dies_while_it_writes_does_not_keep_the_others_out(tmp_pa
     path = tmp_path / "study.log"
     dying = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from nn.sweeps.journal import Lock\n"
-        "Lock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from nn.sweeps import journal\n"
+        "journal.write_at = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "journal.JournalFile(Path(sys.argv[1])).append_logs([{}])\n"
     )
-    subprocess.run([sys.executable, "-c", dying, str(tmp_path / ".study.log.lock")], timeout=60)
+    subprocess.run([sys.executable, "-c", dying, str(path)], timeout=60)
     assert study(path).ask().number == 0
+
+
+@pytest.mark.parametrize("can_truncate", [True, False])
+def test_a_line_for_which_the_disk_is_too_full_can_be_written_later(
+    tmp_path, monkeypatch, can_truncate
+):
+    path = tmp_path / "study.log"
+    first = study(path)
+    first.ask()
+    truncate = os.ftruncate
+
+    def write_half(file, offset, content):
+        os.pwrite(file, content[: len(content) // 2], offset)
+        if not can_truncate:
+            monkeypatch.setattr(os, "ftruncate", refuse)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "write_at", write_half)
+        with pytest.raises(OSError, match="No space"):
+            first.ask()
+    monkeypatch.setattr(os, "ftruncate", truncate)
+    assert [trial.number for trial in study(path).get_trials()] == [0]
+    first.tell(first.ask().number, 1.0)
+    assert [trial.value for trial in study(path).get_trials()] == [None, 1.0]
+
+
+def test_a_journal_is_read_by_optunas_own_backend(tmp_path):
+    path = tmp_path / "study.log"
+    ours = study(path)
+    ours.tell(ours.ask().number, 1.0)
+    theirs = JournalStorage(JournalFileBackend(str(path)))
+    assert optuna.load_study(storage=theirs, study_name="s").trials[0].value == 1.0

@@ -17,10 +17,11 @@ from nn.sweeps.search import Search
 from nn.sweeps.shared import Shared
 from nn.sweeps.storage import StudyFile
 
-SWEEP = Sweep(
-    method="random",
-    parameters={"lr": {"min": 0.1, "max": 0.5}, "depth": {"values": [1, 2, 3]}},
-)
+CONTENT = {
+    "method": "random",
+    "parameters": {"lr": {"min": 0.1, "max": 0.5}, "depth": {"values": [1, 2, 3]}},
+}
+SWEEP = Sweep(**CONTENT)
 WRITES = (
     "create_new_trial",
     "set_trial_param",
@@ -82,7 +83,7 @@ class Leaving(StudyFile):
 
 
 def machine(folder, storage):
-    return Search(SWEEP, folder, 0, shared=Shared(storage, "there", "sweep", {}, grace=1000))
+    return Search(SWEEP, folder, 0, shared=Shared(storage, "there", "sweep", CONTENT, grace=1000))
 
 
 def storages(folder, after):
