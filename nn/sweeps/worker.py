@@ -54,9 +54,14 @@ class Report:
 
 
 def work(line: Connection) -> None:
-    """Run what is ordered until the line is closed."""
+    """Be a worker's process."""
     _end_with_parent()
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    serve(line)
+
+
+def serve(line: Connection) -> None:
+    """Run what is ordered until the line is closed."""
     while True:
         try:
             order: Order = line.recv()

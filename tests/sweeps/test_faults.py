@@ -1,0 +1,168 @@
+"""A disk that fails at any moment of a sweep costs no result: a resume brings all of them."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import multiprocessing
+import os
+from threading import Thread
+
+import pytest
+import yaml
+
+from nn.errors import Mistake, NotSaved, SweepError
+from nn.sweeps import engine, storage
+from nn.sweeps.run import run
+from nn.sweeps.wanted import Wanted
+from nn.sweeps.worker import serve
+from tests.conftest import Run, draws
+
+OPERATIONS = ("open", "pwrite", "write", "fsync", "replace", "rename", "ftruncate", "mkdir")
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+POINTS = ["0.05", "0.1", "0.2"]
+SWEEP = {
+    "method": "grid",
+    "metric": {"name": "val/loss", "goal": "minimize"},
+    "early_terminate": {"type": "hyperband", "min_iter": 2, "eta": 2},
+    "parameters": {"lr": {"values": [float(point) for point in POINTS]}},
+}
+WORDS = ("epochs=1", "model.hidden=[4]", "batch_size=512", "tracking=disabled")
+
+
+class Faults:
+    """Fails at one operation on the files below a directory, or from then on."""
+
+    def __init__(self, monkeypatch, directory, moment, error, lasting):
+        self.directory, self.moment, self.error, self.lasting = directory, moment, error, lasting
+        self.count, self.failed, self.ours = 0, [], set()
+        for name in OPERATIONS:
+            monkeypatch.setattr(os, name, self.failing(name, getattr(os, name)))
+        monkeypatch.setattr(io, "open", self.failing("io.open", io.open))
+
+    def failing(self, name, original):
+        def operation(where, *arguments, **named):
+            is_descriptor = isinstance(where, int)
+            if is_descriptor and where not in self.ours:
+                return original(where, *arguments, **named)
+            if not is_descriptor and not str(where).startswith(str(self.directory)):
+                return original(where, *arguments, **named)
+            self.count += 1
+            if self.count == self.moment or (self.lasting and self.count > self.moment):
+                self.failed.append(f"{name} {where}")
+                raise OSError(self.error, os.strerror(self.error))
+            result = original(where, *arguments, **named)
+            if name == "open":
+                self.ours.add(result)
+            return result
+
+        return operation
+
+
+class LocalWorker:
+    """A worker in a thread, so that faults reach it too."""
+
+    exitcode = 0
+
+    def __init__(self):
+        self.line, theirs = multiprocessing.Pipe()
+        self.sentinel, self.end = os.pipe()
+        self.thread = Thread(target=self.work, args=(theirs,), daemon=True)
+        self.thread.start()
+        self.process, self.trial = self, None
+
+    def work(self, line):
+        try:
+            serve(line)
+        finally:
+            line.close()
+            os.close(self.end)
+
+    def send(self, message):
+        self.line.send(message)
+
+    def is_alive(self):
+        return self.thread.is_alive()
+
+    def join(self, timeout=None):
+        self.thread.join(timeout)
+
+    def terminate(self):
+        """The worker ends by itself, since its line is closed."""
+
+
+def sweep(path, resume=False):
+    """Run the sweep in this process, and give its exit status."""
+    file = path.parent / "file.yaml"
+    file.write_text(yaml.safe_dump(SWEEP))
+    wanted = Wanted(
+        file=file,
+        count=None,
+        workers=1,
+        seed=None,
+        sampler=None,
+        name="faults",
+        folder=path,
+        resume=resume,
+        storage=None,
+        grace=60.0,
+        overrides=WORDS,
+    )
+    try:
+        return run(wanted)
+    except Mistake:
+        return 2
+    except (NotSaved, SweepError):
+        return 1
+
+
+def results(path):
+    """The rows of the table, with what the directories of the trials say."""
+    rows = list(csv.DictReader((path / "trials.csv").read_text().splitlines()))
+    runs = [Run(path / row["folder"]) for row in rows]
+    return [
+        (row["lr"], row["state"], row["objective"], one.bits)
+        for row, one in zip(rows, runs, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    path = tmp_path_factory.mktemp("unbroken") / "sweep"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "Worker", LocalWorker)
+        assert sweep(path) == 0
+    return results(path)
+
+
+@draws(1, 12)
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
+@pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
+def test_a_fault_at_every_operation_of_a_sweep_loses_no_result(
+    unbroken, tmp_path, monkeypatch, capsys, error, lasting, draw
+):
+    """Each draw takes every twelfth operation."""
+    monkeypatch.setattr(engine, "Worker", LocalWorker)
+    monkeypatch.setattr(storage, "PATIENCE", 0.1)
+    moment = 1 + (draw + ERRORS.index(error) * 4 + lasting * 2) % 12
+    while True:
+        path = tmp_path / f"{moment}/sweep"
+        path.parent.mkdir()
+        with monkeypatch.context() as patch:
+            faults = Faults(patch, path, moment, error, lasting)
+            status = sweep(path)
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err, faults.failed
+        if not faults.failed:
+            break
+        if status == 2:
+            assert not path.exists(), (faults.failed, sorted(path.rglob("*")))
+        attempts = 0
+        resumed = path.exists()
+        while attempts == 0 or (status and attempts < 3):
+            status, attempts = sweep(path, resume=resumed), attempts + 1
+        assert status == 0, (moment, faults.failed, capsys.readouterr())
+        assert results(path) == unbroken, (moment, faults.failed)
+        moment += 12
+    assert moment > 100
