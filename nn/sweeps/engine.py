@@ -13,13 +13,15 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from nn.errors import Mistake
-from nn.interrupts import Interrupts
+from nn.interrupts import BoundedInterrupts
 from nn.sweeps.search import Search
 from nn.sweeps.space import words
 from nn.sweeps.worker import Order, Report, work
 
 LOOK = 1.0
 """Seconds from one look at what other machines do to the next."""
+KILL_SECONDS = 1.0
+"""Seconds before the end of a sweep that is stopped at which workers that are not done die."""
 TRIES = 2
 """How often a trial may take its process down with it."""
 
@@ -54,7 +56,7 @@ class Engine:
         count: int | None,
         fixed: tuple[Sequence[str], Sequence[str]],
         screen: Screen,
-        interrupts: Interrupts,
+        interrupts: BoundedInterrupts,
     ) -> None:
         self.trials, self.count, self.fixed, self.screen = trials, count, fixed, screen
         self.interrupts = interrupts
@@ -229,19 +231,26 @@ class Worker:
 
 
 @contextmanager
-def crew(size: int) -> Iterator[list[Worker]]:
+def crew(size: int, interrupts: BoundedInterrupts) -> Iterator[list[Worker]]:
     """Start workers, and end them; what they run is saved, to be taken up again."""
-    workers = [Worker() for _ in range(size)]
+    workers: list[Worker] = []
     try:
+        with interrupts.held_off():
+            workers += [Worker() for _ in range(size)]
         yield workers
     finally:
-        for worker in workers:
-            worker.line.close()
-            if worker.trial and worker.process.is_alive():
-                worker.process.terminate()
-        until = time.monotonic() + 10
+        dismiss(workers)
+        until = min(time.monotonic() + 10, interrupts.deadline - KILL_SECONDS)
         for worker in workers:
             worker.process.join(max(0.0, until - time.monotonic()))
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
+        for worker in workers:
+            worker.process.kill()
+
+
+def dismiss(workers: Sequence[Worker]) -> None:
+    """Ask workers to save what they run, and to end."""
+    for worker in workers:
+        worker.line.close()
+        if worker.trial:
+            worker.process.terminate()
+        worker.trial = None

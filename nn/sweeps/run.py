@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nn.errors import Mistake
-from nn.interrupts import Stopped, interruptible
+from nn.interrupts import BoundedInterrupts, Stopped, handled_by
 from nn.sweeps import lint, schema
-from nn.sweeps.engine import Engine, crew
+from nn.sweeps.engine import Engine, crew, dismiss
 from nn.sweeps.schema import Sweep
 from nn.sweeps.screen import SweepScreen, say
 from nn.sweeps.search import Search
@@ -46,32 +46,57 @@ def run(wanted: Wanted) -> None:
     tracked = ["tracking=offline", f"tracking.group={wanted.name}", *before]
     after = [*after, *overrides]
     with (
-        interruptible() as interrupts,
-        crew(wanted.workers) as workers,
+        handled_by(BoundedInterrupts()) as interrupts,
+        crew(wanted.workers, interrupts) as workers,
     ):  # which start while this one checks
         for sentence in lint.warnings(wanted.file):
             say(f"{wanted.file}: {sentence}")
         for sentence in lint.mistakes(sweep, overrides):
             raise Mistake(f"{wanted.file}: {sentence}")
-        shared = _shared(wanted, sweep, seed, sampler)
-        if shared:
-            shared.storage.waiting = interrupts.let_in
+        shared = interrupts.call(lambda: _shared(wanted, sweep, seed, sampler))
+
+        def search() -> Search:
+            return Search(sweep, wanted.folder, seed, sampler, shared)
+
         with _held(wanted, seed, sampler), SweepScreen() as screen:
-            trials = Search(sweep, wanted.folder, seed, sampler, shared)
+            if shared:
+                shared.storage.interrupts = interrupts
+                trials = shared.storage.patiently(search)
+            else:
+                trials = interrupts.call(search)
+                trials.storage.interrupts = interrupts
             count = wanted.count or sweep.run_cap
-            engine = Engine(trials, workers, count, (tracked, after), screen, interrupts)
             try:
+                engine = Engine(trials, workers, count, (tracked, after), screen, interrupts)
                 engine.go()
             except Stopped:
-                again = f"python scripts/sweep.py {wanted.file} --output {short(wanted.folder)}"
-                again = "the same command" if shared else f"{again} --resume"
-                say(f"\nStopped. To go on: {again}")
+                dismiss(workers)  # they save while this one says what is left to be said
+                with suppress(OSError):  # to a terminal that may be what has gone away
+                    say(f"\nStopped. To go on: {_again(wanted)}")
+                with suppress(Exception):
+                    _leave(trials)
                 raise
-            finally:
-                trials.release()
-                trials.write_table()
-                trials.write_study()
+            except BaseException:
+                _leave(trials)
+                raise
+            _leave(trials)
     screen.result(trials, (before, after), engine.reason)
+
+
+def _leave(trials: Search) -> None:
+    """Leave behind what others take up, and what a person looks at."""
+    trials.release()
+    try:
+        trials.write_study()
+    finally:
+        trials.write_table()
+
+
+def _again(wanted: Wanted) -> str:
+    """Say how a sweep that was stopped is gone on with."""
+    if wanted.storage:
+        return "the same command"
+    return f"python scripts/sweep.py {wanted.file} --output {short(wanted.folder)} --resume"
 
 
 def _shared(wanted: Wanted, sweep: Sweep, seed: int, sampler: str | None) -> Shared | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
@@ -15,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nn.sweeps import samplers
 from nn.sweeps.drawn import Drawn
 from nn.sweeps.hyperband import Pruner
-from nn.sweeps.journal import journal
+from nn.sweeps.journal import Copy
 from nn.sweeps.machines import Machines
 from nn.sweeps.schema import Sweep
 from nn.sweeps.shared import Shared
@@ -60,12 +59,11 @@ class Search(Trials):
 
     def refresh(self) -> None:
         """Look at what all machines have done."""
+        self.storage.patiently(self._look)
 
-        def look() -> list[FrozenTrial]:
-            self.machines.beat()
-            return self.study.get_trials(deepcopy=False)
-
-        self.all = self.storage.patiently(look)
+    def _look(self) -> None:
+        self.machines.beat()
+        self.all = self.study.get_trials(deepcopy=False)
 
     @property
     def running(self) -> list[FrozenTrial]:
@@ -98,7 +96,7 @@ class Search(Trials):
 
         def propose() -> int | None:
             with self.storage.turn():
-                self.refresh()
+                self._look()
                 if proposed := self.mine - known:  # just before the storage went away
                     return proposed.pop()
                 if self.exhausted(count):
@@ -117,7 +115,7 @@ class Search(Trials):
 
         def take() -> list[int]:
             with self.storage.turn():
-                self.refresh()
+                self._look()
                 self.machines.look()
                 left = [each for each in self.elsewhere if self.machines.gone(machine(each))]
                 left += [self.all[number] for number in self.mine - known]  # taken just before
@@ -133,10 +131,14 @@ class Search(Trials):
 
     def release(self) -> None:
         """Leave what this machine runs to whoever takes it up."""
-        with suppress(Exception):  # who does not hear of it, waits
-            self.refresh()
+
+        def leave() -> None:
+            self._look()
             for number in self.mine:
                 self._note(self.all[number]._trial_id, machine=None)
+
+        with suppress(Exception):  # who does not hear of it, waits
+            self.storage.patiently(leave)
 
     def write_study(self) -> None:
         """Keep in the folder what a shared study holds, so that it can be looked at there."""
@@ -145,15 +147,14 @@ class Search(Trials):
             return
 
         def copied() -> bytes:
-            with TemporaryDirectory() as aside:
-                copy = Path(aside) / path.name
-                optuna.copy_study(
-                    from_study_name=self.study.study_name,
-                    from_storage=self.storage.optuna,
-                    to_storage=JournalStorage(journal(copy)),
-                    to_study_name=STUDY,
-                )
-                return copy.read_bytes()
+            copy = Copy()
+            optuna.copy_study(
+                from_study_name=self.study.study_name,
+                from_storage=self.storage.optuna,
+                to_storage=JournalStorage(copy),
+                to_study_name=STUDY,
+            )
+            return copy.content
 
         write_whole(path, self.storage.patiently(copied))
 
@@ -181,7 +182,7 @@ class Search(Trials):
 
         def tell() -> None:
             with self.storage.turn():
-                self.refresh()
+                self._look()
                 trial = self.all[number]
                 if number in self.mine:
                     self._note(trial._trial_id, status=status, reason=reason, objective=value)

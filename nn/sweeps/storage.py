@@ -8,7 +8,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -17,20 +17,38 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage
 
 from nn.errors import Mistake, NotSaved
+from nn.interrupts import BoundedInterrupts
 from nn.sweeps.journal import journal
 
 Result = TypeVar("Result")
 PATIENCE = 600.0
 """Seconds for which a database may be away."""
 SCHEMES = ("postgresql", "postgres")
+CONNECTION = {
+    "application_name": "nn-sweeps",
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+"""Settings of libpq: a network that swallows everything counts as gone after half a minute."""
+TURN = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+    "idle_in_transaction_session_timeout": "300s",
+}
+"""The server's settings for a turn, which ends when its machine vanishes or is suspended."""
+LOCK = "select pg_advisory_xact_lock(hashtext('nn-sweeps'))"
 
 
 class Storage(ABC):
     """Optuna's storage, and a turn in it that only one process has at a time."""
 
     optuna: BaseStorage
-    waiting: Callable[[], AbstractContextManager[None]] = nullcontext
-    """In what this waits for a storage that has gone away."""
+    interrupts: BoundedInterrupts | None = None
+    """What keeps signals coming in while the storage hangs."""
 
     @abstractmethod
     def turn(self) -> AbstractContextManager[None]:
@@ -42,7 +60,7 @@ class Storage(ABC):
 
     def patiently(self, call: Callable[[], Result]) -> Result:
         """Do something that has the same effect when it is done again."""
-        return call()
+        return self.interrupts.call(call) if self.interrupts else call()
 
 
 class StudyFile(Storage):
@@ -83,10 +101,8 @@ class Database(Storage):
         self._sql = sqlalchemy
         self.where = f"--storage={shown(url)}"
         address = "postgresql+psycopg" + url[url.index("://") :]
-        settings = {
-            "pool_pre_ping": True,
-            "connect_args": {"connect_timeout": 10, "application_name": "nn-sweeps"},
-        }
+        self._patience = PATIENCE
+        settings = {"pool_pre_ping": True, "connect_args": CONNECTION}
         try:
             self._engine = sqlalchemy.create_engine(address, **settings)
             with self.turn():  # two machines may come first at once, and make the tables
@@ -104,9 +120,10 @@ class Database(Storage):
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Have a lock of the database's, which ends with the connection."""
-        lock = self._sql.text("select pg_advisory_xact_lock(hashtext('nn-sweeps'))")
+        settings = ", ".join(f"set_config('{key}', '{to}', true)" for key, to in TURN.items())
         with self._engine.begin() as connection:
-            connection.execute(lock)
+            connection.execute(self._sql.text(f"select {settings}"))
+            connection.execute(self._sql.text(LOCK))
             yield
 
     def patiently(self, call: Callable[[], Result]) -> Result:
@@ -114,18 +131,18 @@ class Database(Storage):
         began, told = time.monotonic(), False
         while True:
             try:
-                return call()
+                return super().patiently(call)
             except (self._sql.exc.DBAPIError, StorageInternalError) as error:
-                gone = time.monotonic() - began
-                if gone > PATIENCE:
+                stopping = self.interrupts and self.interrupts.stopping
+                if stopping or time.monotonic() - began > self._patience:
+                    self._patience = 0.0  # what is still to be said afterwards has one try
                     raise NotSaved(f"{self.where} is gone: {_reason(error)}.") from None
                 if not told:
                     told = True
                     print(
                         f"{self.where} is gone; waiting for it: {_reason(error)}", file=sys.stderr
                     )
-                with self.waiting():
-                    time.sleep(0.5)
+                super().patiently(lambda: time.sleep(0.5))
 
 
 def storage(where: str) -> Storage:
