@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from nn.errors import SweepError
-from nn.interrupts import Interrupts
+from nn.interrupts import BoundedInterrupts
 from nn.sweeps.search import Search
 from nn.sweeps.space import words
 from nn.sweeps.worker import Order, Report, work
@@ -24,6 +24,8 @@ MAX_CRASHES = 2
 """How often a trial may take its process down with it before it waits for the next resume."""
 MAX_FAILURES_IN_A_ROW = 3
 """After so many external failures without a success in between the sweep stops."""
+KILL_SECONDS = 1.0
+"""Seconds before the end of a sweep that is stopped at which workers that are not done die."""
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Engine:
         count: int | None,
         fixed: tuple[Sequence[str], Sequence[str]],
         screen: Screen,
-        interrupts: Interrupts,
+        interrupts: BoundedInterrupts,
     ) -> None:
         self.trials, self.count, self.fixed, self.screen = trials, count, fixed, screen
         self.interrupts = interrupts
@@ -248,8 +250,8 @@ class Worker:
 class WorkerPool:
     """Workers, which start as they are needed."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, interrupts: BoundedInterrupts) -> None:
+        self.size, self.interrupts = size, interrupts
         self.workers: list[Worker] = []
 
     def start(self, number: float) -> None:
@@ -266,29 +268,33 @@ class WorkerPool:
         worker.line.close()
         self.workers.remove(worker)
 
+    def dismiss(self) -> None:
+        """Ask workers to save what they run, and to end."""
+        for worker in self.workers:
+            worker.line.close()
+            if worker.trial:
+                worker.process.terminate()
+            worker.trial = None
+
     def _start(self) -> Worker:
         try:
-            self.workers.append(Worker())
+            with self.interrupts.held_off():
+                self.workers.append(Worker())
         except OSError as error:
             raise SweepError(f"A worker process cannot be started: {error.strerror}.") from None
         return self.workers[-1]
 
 
 @contextmanager
-def worker_pool(size: int) -> Iterator[WorkerPool]:
+def worker_pool(size: int, interrupts: BoundedInterrupts) -> Iterator[WorkerPool]:
     """End the workers at the end; what they run is saved, to be taken up again."""
-    pool = WorkerPool(size)
+    pool = WorkerPool(size, interrupts)
     try:
         yield pool
     finally:
-        workers = pool.workers
-        for worker in workers:
-            worker.line.close()
-            if worker.trial and worker.process.is_alive():
-                worker.process.terminate()
-        until = time.monotonic() + 10
-        for worker in workers:
+        pool.dismiss()
+        until = min(time.monotonic() + 10, interrupts.deadline - KILL_SECONDS)
+        for worker in pool.workers:
             worker.process.join(max(0.0, until - time.monotonic()))
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
+        for worker in pool.workers:
+            worker.process.kill()

@@ -91,6 +91,26 @@ class Reading(BaseJournalBackend):
         raise PermissionError
 
 
+class Copy(BaseJournalBackend):
+    """A study's journal in memory."""
+
+    def __init__(self) -> None:
+        self._logs: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """Give the entries from one on."""
+        return self._logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add entries."""
+        self._logs += logs
+
+    @property
+    def content(self) -> bytes:
+        """The journal as the bytes of a file."""
+        return b"".join(json.dumps(log).encode() + b"\n" for log in self._logs)
+
+
 def _end_of_last_line(file: int) -> int:
     """Return the size of a file without what follows its last line end."""
     end = os.fstat(file).st_size

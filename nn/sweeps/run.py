@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nn.errors import Mistake
-from nn.interrupts import Stopped, interruptible
+from nn.errors import Mistake, SweepError
+from nn.interrupts import BoundedInterrupts, Stopped, handled_by
 from nn.sweeps import lint, schema
 from nn.sweeps.engine import Engine, worker_pool
 from nn.sweeps.schema import Sweep
@@ -50,7 +50,10 @@ def run(wanted: Wanted) -> int:
     tracked = ["tracking=offline", f"tracking.group={wanted.name}", *before]
     after = [*after, *overrides]
     count = wanted.count or sweep.run_cap
-    with interruptible() as interrupts, worker_pool(wanted.workers) as pool:
+    with (
+        handled_by(BoundedInterrupts()) as interrupts,
+        worker_pool(wanted.workers, interrupts) as pool,
+    ):
         if not wanted.folder.exists():  # workers start while this process checks
             grid_size = Space(sweep.parameters).size if sweep.method == "grid" else math.inf
             pool.start(min(count or wanted.workers, grid_size, wanted.workers))
@@ -58,24 +61,66 @@ def run(wanted: Wanted) -> int:
             say(f"{wanted.file}: {sentence}")
         for sentence in lint.mistakes(sweep, overrides):
             raise Mistake(f"{wanted.file}: {sentence}")
-        shared = _shared(wanted, sweep, seed, sampler)
-        if shared:
-            shared.storage.waiting = interrupts.let_in
+        shared = interrupts.call(lambda: _shared(wanted, sweep, seed, sampler))
         with _held(wanted, seed, sampler), SweepScreen() as screen:
-            trials = Search(sweep, wanted.folder, seed, sampler, shared, say)
-            engine = Engine(trials, pool, count, (tracked, after), screen, interrupts)
+            trials = _search(wanted, sweep, seed, sampler, shared, interrupts)
             try:
+                engine = Engine(trials, pool, count, (tracked, after), screen, interrupts)
                 engine.go()
             except Stopped:
-                say(f"\nStopped. To resume: {_resume_command(wanted)}")
+                pool.dismiss()  # workers save while this process writes what is left to be written
+                with suppress(OSError):  # to a terminal that may be what has gone away
+                    say(f"\nStopped. To resume: {_resume_command(wanted)}")
+                with suppress(Exception):
+                    _leave(trials)
                 raise
-            finally:
-                trials.release()
-                problem = _write_result(trials)
-                if problem:
-                    say(problem)
+            except OSError as error:
+                _leave(trials)
+                raise SweepError(f"{short(wanted.folder)}: {error.strerror}.") from None
+            except BaseException:
+                _leave(trials)
+                raise
+            is_complete = _leave(trials)
     screen.result(trials, (before, after), engine.reason)
-    return 1 if trials.failed or problem else 0
+    return 1 if trials.failed or not is_complete else 0
+
+
+def _search(
+    wanted: Wanted,
+    sweep: Sweep,
+    seed: int,
+    sampler: str | None,
+    shared: Shared | None,
+    interrupts: BoundedInterrupts,
+) -> Search:
+    """Open the study, on a disk or in a database that may hang."""
+
+    def search() -> Search:
+        return Search(sweep, wanted.folder, seed, sampler, shared, say)
+
+    if shared:
+        shared.storage.interrupts = interrupts
+        return shared.storage.patiently(search)
+    try:
+        trials = interrupts.call(search)
+    except OSError as error:
+        reason = f"the study cannot be kept there: {error.strerror}"
+        raise Mistake(f"{short(wanted.folder)}: {reason}.") from None
+    trials.storage.interrupts = interrupts
+    return trials
+
+
+def _leave(trials: Search) -> bool:
+    """Release what others may take up, and write the files for people; say if that succeeds."""
+    trials.release()
+    try:
+        trials.write_table()
+        trials.write_study()
+    except OSError as error:
+        reason = error.strerror or error
+        say(f"{short(trials.folder)}: trials.csv and study.log cannot be written: {reason}.")
+        return False
+    return True
 
 
 def _shared(wanted: Wanted, sweep: Sweep, seed: int, sampler: str | None) -> Shared | None:
@@ -132,17 +177,6 @@ def _remove(folder: Path, created: Sequence[Path]) -> None:
     for place in created:
         with suppress(OSError):
             place.rmdir()
-
-
-def _write_result(trials: Search) -> str | None:
-    """Write the table and the study into the folder; return what went wrong."""
-    try:
-        trials.write_table()
-        trials.write_study()
-    except OSError as error:
-        reason = error.strerror or error
-        return f"{short(trials.folder)}: trials.csv and study.log cannot be written: {reason}."
-    return None
 
 
 def _resume_command(wanted: Wanted) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -17,7 +16,7 @@ from nn.sweeps import samplers
 from nn.sweeps.drawn import Drawn
 from nn.sweeps.grid import GridSampler
 from nn.sweeps.hyperband import Pruner
-from nn.sweeps.journal import JournalFile
+from nn.sweeps.journal import Copy
 from nn.sweeps.machines import Machines
 from nn.sweeps.restore import restored_trials
 from nn.sweeps.schema import Sweep
@@ -97,12 +96,11 @@ class Search(Trials):
 
     def refresh(self) -> None:
         """Look at what all machines have done."""
+        self.storage.patiently(self._look)
 
-        def look() -> list[FrozenTrial]:
-            self.machines.beat()
-            return self.study.get_trials(deepcopy=False)
-
-        self.all = self.storage.patiently(look)
+    def _look(self) -> None:
+        self.machines.beat()
+        self.all = self.study.get_trials(deepcopy=False)
 
     @property
     def running(self) -> list[FrozenTrial]:
@@ -148,7 +146,7 @@ class Search(Trials):
 
         def propose() -> int | None:
             with self.storage.turn():
-                self.refresh()
+                self._look()
                 if proposed := self.mine - known:  # just before the storage went away
                     return proposed.pop()
                 if reclaimed := self._reclaim(1):  # of which nobody has heard
@@ -172,7 +170,7 @@ class Search(Trials):
 
         def take() -> list[int]:
             with self.storage.turn():
-                self.refresh()
+                self._look()
                 self.machines.look()
                 taken = sorted(self.mine - known)  # just before the storage went away
                 if retry:
@@ -212,10 +210,14 @@ class Search(Trials):
 
     def release(self) -> None:
         """Leave what this machine runs to whoever takes it up."""
-        with suppress(Exception):  # who does not hear of it, waits
-            self.refresh()
+
+        def leave() -> None:
+            self._look()
             for number in self.mine:
                 self._note(self.all[number]._trial_id, machine=None)
+
+        with suppress(Exception):  # who does not hear of it, waits
+            self.storage.patiently(leave)
 
     def write_study(self) -> None:
         """Keep in the folder what a shared study holds, so that it can be looked at there."""
@@ -224,15 +226,14 @@ class Search(Trials):
             return
 
         def copied() -> bytes:
-            with TemporaryDirectory() as aside:
-                copy = Path(aside) / path.name
-                optuna.copy_study(
-                    from_study_name=self.study.study_name,
-                    from_storage=self.storage.optuna,
-                    to_storage=JournalStorage(JournalFile(copy)),
-                    to_study_name=STUDY,
-                )
-                return copy.read_bytes()
+            copy = Copy()
+            optuna.copy_study(
+                from_study_name=self.study.study_name,
+                from_storage=self.storage.optuna,
+                to_storage=JournalStorage(copy),
+                to_study_name=STUDY,
+            )
+            return copy.content
 
         write_whole(path, self.storage.patiently(copied))
 
@@ -267,7 +268,7 @@ class Search(Trials):
 
         def tell() -> None:
             with self.storage.turn():
-                self.refresh()
+                self._look()
                 trial = self.all[number]
                 if number not in self.mine:
                     return

@@ -8,7 +8,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -17,12 +17,31 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage
 
 from nn.errors import Mistake, NotSaved
+from nn.interrupts import BoundedInterrupts
 from nn.sweeps.journal import JournalFile
+from nn.tracking.places import short
 
 Result = TypeVar("Result")
 PATIENCE = 600.0
-"""Seconds for which a database may be away."""
+"""Seconds for which a storage may be away."""
 SCHEMES = ("postgresql", "postgres")
+CONNECTION = {
+    "application_name": "nn-sweeps",
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+"""Settings of libpq: a network that swallows everything counts as gone after half a minute."""
+TURN = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+    "idle_in_transaction_session_timeout": "300s",
+}
+"""The server's settings for a turn, which ends when its machine vanishes or is suspended."""
+LOCK = "select pg_advisory_xact_lock(hashtext('nn-sweeps'))"
 STUDY_FILES = ("study.log", ".study.log.lock", ".study.log.turn")
 """The files by which a sweep's own folder keeps its study."""
 
@@ -35,27 +54,55 @@ class Storage(ABC):
     """Optuna's storage, and a turn in it that only one process has at a time."""
 
     optuna: BaseStorage
-    waiting: Callable[[], AbstractContextManager[None]] = nullcontext
-    """In what this waits for a storage that has gone away."""
+    where: str
+    interrupts: BoundedInterrupts | None = None
+    """What keeps signals coming in while the storage hangs."""
+
+    def __init__(self) -> None:
+        self._patience = PATIENCE
 
     @abstractmethod
     def turn(self) -> AbstractContextManager[None]:
         """Wait until no other process has its turn, and have it; a context."""
+
+    @abstractmethod
+    def is_away(self, error: Exception) -> bool:
+        """Whether an error says that the storage cannot be used for the time being."""
 
     def is_in(self, path: Path) -> bool:
         """Whether this file is where the study is kept."""
         return False
 
     def patiently(self, call: Callable[[], Result]) -> Result:
-        """Do something that has the same effect when it is done again."""
-        return call()
+        """Do something that has the same effect when it is done again; wait for the storage."""
+        began, is_reported = time.monotonic(), False
+        while True:
+            try:
+                return self._call(call)
+            except Exception as error:
+                if not self.is_away(error):
+                    raise
+                stopping = self.interrupts and self.interrupts.stopping
+                if stopping or time.monotonic() - began > self._patience:
+                    self._patience = 0.0  # what is still to be said afterwards has one try
+                    raise NotSaved(f"{self.where} is gone: {_reason(error)}.") from None
+                if not is_reported:
+                    is_reported = True
+                    print(
+                        f"{self.where} is gone; waiting for it: {_reason(error)}", file=sys.stderr
+                    )
+                self._call(lambda: time.sleep(0.5))
+
+    def _call(self, function: Callable[[], Result]) -> Result:
+        return self.interrupts.call(function) if self.interrupts else function()
 
 
 class StudyFile(Storage):
     """Optuna's journal: a file, of this machine's or on a disk that machines share."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__()
+        self.path, self.where = path, short(path)
         try:
             self.optuna = JournalStorage(JournalFile(path))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -76,6 +123,11 @@ class StudyFile(Storage):
             path.replace(aside)
             notify(f"{path} is damaged; it was renamed to {aside.name}.")
             return cls(path)
+
+    def is_away(self, error: Exception) -> bool:
+        """Whether the disk is full or does not answer; a file that was removed stays away."""
+        final = (TimeoutError, FileNotFoundError, NotADirectoryError)
+        return isinstance(error, OSError) and not isinstance(error, final)
 
     def is_in(self, path: Path) -> bool:
         """Whether this is the same file."""
@@ -98,13 +150,11 @@ class Database(Storage):
         import sqlalchemy
         from optuna.storages import RDBStorage
 
+        super().__init__()
         self._sql = sqlalchemy
         self.where = f"--storage={shown(url)}"
         address = "postgresql+psycopg" + url[url.index("://") :]
-        settings = {
-            "pool_pre_ping": True,
-            "connect_args": {"connect_timeout": 10, "application_name": "nn-sweeps"},
-        }
+        settings = {"pool_pre_ping": True, "connect_args": CONNECTION}
         try:
             self._engine = sqlalchemy.create_engine(address, **settings)
             with self.turn():  # two machines may come first at once, and make the tables
@@ -122,28 +172,15 @@ class Database(Storage):
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Have a lock of the database's, which ends with the connection."""
-        lock = self._sql.text("select pg_advisory_xact_lock(hashtext('nn-sweeps'))")
+        settings = ", ".join(f"set_config('{key}', '{to}', true)" for key, to in TURN.items())
         with self._engine.begin() as connection:
-            connection.execute(lock)
+            connection.execute(self._sql.text(f"select {settings}"))
+            connection.execute(self._sql.text(LOCK))
             yield
 
-    def patiently(self, call: Callable[[], Result]) -> Result:
-        """Wait for a database that has gone away."""
-        began, told = time.monotonic(), False
-        while True:
-            try:
-                return call()
-            except (self._sql.exc.DBAPIError, StorageInternalError) as error:
-                gone = time.monotonic() - began
-                if gone > PATIENCE:
-                    raise NotSaved(f"{self.where} is gone: {_reason(error)}.") from None
-                if not told:
-                    told = True
-                    print(
-                        f"{self.where} is gone; waiting for it: {_reason(error)}", file=sys.stderr
-                    )
-                with self.waiting():
-                    time.sleep(0.5)
+    def is_away(self, error: Exception) -> bool:
+        """Whether the server cannot be reached."""
+        return isinstance(error, (self._sql.exc.DBAPIError, StorageInternalError))
 
 
 def storage(where: str) -> Storage:
@@ -169,7 +206,9 @@ def shown(url: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what the database or its driver says."""
+    """The first line of what the system, the database or its driver says."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     cause = getattr(error, "orig", None) or error.__cause__ or error
     cause = getattr(cause, "orig", None) or cause
     return str(cause).strip().split("\n", 1)[0].rstrip(".") or type(cause).__name__

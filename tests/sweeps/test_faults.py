@@ -91,6 +91,8 @@ class LocalWorker:
     def terminate(self):
         """The worker ends by itself, since its line is closed."""
 
+    kill = terminate
+
 
 def sweep(path, resume=False):
     """Run the sweep in this process, and give its exit status."""
