@@ -57,12 +57,25 @@ class Network:
         for layer in reversed(self._learning):
             dy = layer.backward(dy)
 
+    def describe(self) -> dict[str, Any]:
+        """Give the shapes of a sample and of each layer's output, and the parameter counts."""
+        layers = [
+            {
+                "layer": name,
+                "output": [int(size) for size in layer.output_shape],
+                "parameters": int(sum(map(math.prod, layer.parameter_shapes.values()))),
+            }
+            for name, layer in zip(self.chain.names, self.layers, strict=True)
+        ]
+        shape, count = list(self.input_shape), len(self.parameters)
+        return {"input": shape, "layers": layers, "parameters": count}
+
     def table(self) -> str:
         """List the layers with their output shapes and parameter counts."""
         rows = [("layer", "output", "parameters"), ("", _sizes(self.input_shape), "")]
-        for name, layer in zip(self.chain.names, self.layers, strict=True):
-            count = sum(math.prod(shape) for shape in layer.parameter_shapes.values())
-            rows.append((name, _sizes(layer.output_shape), f"{count:,}" if count else ""))
+        for each in self.describe()["layers"]:
+            count = each["parameters"]
+            rows.append((each["layer"], _sizes(each["output"]), f"{count:,}" if count else ""))
         rows.append(("", "", f"{len(self.parameters):,}"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(

@@ -90,6 +90,7 @@ class Run:
         self.display.title(_title(self.experiment, self.config))
         if resumed:
             self.folder.restore(self.state, self.experiment.dataset.sha256)
+        self.folder.describe_model(self.experiment.network.describe())
         try:
             self.mirror.open(self.folder.begun, resume=resumed)
             self.began = time.perf_counter() - self.state.seconds

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nn.errors import Mistake
-from nn.tracking.places import FILES, PREDICTIONS, short
+from nn.tracking.places import FILES, MODEL, PREDICTIONS, short
 
 
 def check(outputs: Sequence[Path], inputs: Sequence[Path], run: Path, force: bool) -> None:
@@ -54,7 +54,7 @@ def write(contents: Mapping[Path, bytes]) -> None:
 
 def _belongs(place: Path, run: Path) -> bool:
     """Whether a place is that of a file of a run."""
-    kept = [run / name for name in (*FILES, PREDICTIONS, ".lock")]
+    kept = [run / name for name in (*FILES, MODEL, PREDICTIONS, ".lock")]
     return place in kept or not {run / "checkpoints", run / "wandb"}.isdisjoint(place.parents)
 
 

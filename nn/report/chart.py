@@ -10,6 +10,7 @@ from typing import Any
 
 from nn.report.markup import Markup, element
 from nn.report.palette import Colour, colour
+from nn.report.paths import shorten
 from nn.report.words import clipped
 
 Trace = dict[str, Any]
@@ -66,7 +67,7 @@ class Chart:
 
 def data(content: Any, **attributes: Any) -> Markup:
     """Put data into a page, where no part of it can end the element that it stands in."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    text = shorten(json.dumps(content, allow_nan=False, separators=(",", ":")))
     safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return element("script", Markup(safe), type="application/json", **attributes)
 
@@ -93,14 +94,17 @@ def line(
     }
 
 
+def dotted(x: float, layer: str) -> dict[str, Any]:
+    """Draw a dotted upright line through a chart, below or above its traces."""
+    stroke = {"color": colour("muted"), "width": 1.5, "dash": "dot"}
+    across = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1}
+    return {"type": "line", "x0": x, "x1": x, "line": stroke, "layer": layer, **across}
+
+
 def upright(x: float, text: str) -> dict[str, Any]:
     """Draw a dotted upright line through a chart, with a word at its head."""
-    stroke = {"color": colour("muted"), "width": 1.5, "dash": "dot"}
-    across = {"xref": "x", "yref": "paper", "y1": 1}
     return {
-        "shapes": [
-            {"type": "line", "x0": x, "x1": x, "y0": 0, "line": stroke, "layer": "below", **across}
-        ],
+        "shapes": [dotted(x, "below")],
         "annotations": [
             {"x": x, "y": 1, "yref": "paper", "text": text, "showarrow": False, "yanchor": "bottom"}
         ],

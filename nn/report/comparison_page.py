@@ -14,6 +14,7 @@ from nn.report.links import linked
 from nn.report.markup import element
 from nn.report.page import Page, Section
 from nn.report.palette import colour
+from nn.report.paths import shorten
 from nn.report.run_curves import POINTS, thinned
 from nn.report.run_page import footer
 from nn.report.run_story import PARTS, RunStory
@@ -77,7 +78,7 @@ def page(comparison: Comparison, output: Path) -> Page:
         notices,
         (),
         None,
-        footer(Path.cwd()),
+        footer(),
     )
 
 
@@ -209,4 +210,4 @@ def _names(paths: Sequence[Path]) -> list[str]:
         all(len(each) > shared + 1 for each in parts) and len({each[shared] for each in parts}) == 1
     ):
         shared += 1
-    return ["/".join(each[shared:]) for each in parts]
+    return [shorten(str(Path(*each[shared if shared > 1 else 0 :]))) for each in parts]

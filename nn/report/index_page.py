@@ -12,6 +12,7 @@ from nn.report import words
 from nn.report.links import is_run, is_sweep, linked
 from nn.report.markup import Markup, element
 from nn.report.page import Page, Section
+from nn.report.paths import without_folder
 from nn.report.run_page import footer
 from nn.report.run_story import RunStory
 from nn.report.sweep_story import SweepStory
@@ -50,7 +51,7 @@ def entries(folder: Path) -> tuple[list[Entry], list[str]]:
         try:
             found.append(_sweep(path) if is_sweep(path) else _run(path))
         except Mistake as mistake:
-            problems.append(str(mistake))
+            problems.append(without_folder(str(mistake), folder))
     return sorted(found, key=lambda entry: -entry.when), problems
 
 
@@ -68,7 +69,8 @@ def page(folder: Path, found: Sequence[Entry], problems: Sequence[str], output: 
     )
     lead = f"{words.listed(counted)}."
     if best:
-        lead += f" The highest test accuracy is {words.percent(best.test)}, of {short(best.path)}."
+        name, reached = best.path.relative_to(folder), words.percent(best.test)
+        lead += f" The highest test accuracy is {reached}, of {name}."
     listed = table(
         "Runs and sweeps",
         [
@@ -180,10 +182,10 @@ def _sweep(path: Path) -> Entry:
         f"{words.listed(story.varied)}" if story.varied else "",
         "running" if story.states.get("running") else "finished",
         best.accuracy if best else None,
-        None,
+        best.val_accuracy if best else None,
         story.best_so_far(story.scored),
         len(story.trials),
-        story.took,
+        story.time.total,
         _time(path / "sweep.yaml"),
     )
 

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from nn.report.paths import shorten
+
 VOID = {"img", "input", "link", "meta"}
+ADDRESSES = {"href", "src"}
 
 
 class Markup(str):
-    """HTML; any other text is escaped before it becomes a part of a page."""
+    """HTML; in any other text paths are shortened, and it is escaped, before it joins a page."""
 
     __slots__ = ()
 
@@ -33,11 +36,12 @@ def _piece(piece: Any) -> str:
         return ""
     if isinstance(piece, Iterable) and not isinstance(piece, str):
         return join(piece)
-    return escape(str(piece), quote=False)
+    return escape(shorten(str(piece)), quote=False)
 
 
 def _attribute(item: tuple[str, Any]) -> str:
     name, value = item[0].rstrip("_").replace("_", "-"), item[1]
     if value is None or value is False:
         return ""
-    return f" {name}" if value is True else f' {name}="{escape(str(value))}"'
+    text = str(value) if name in ADDRESSES else shorten(str(value))
+    return f" {name}" if value is True else f' {name}="{escape(text)}"'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from nn.report import (
 )
 from nn.report.markup import Markup, element
 from nn.report.page import Page, Section
+from nn.report.paths import recorded_command, shown
 from nn.report.run_story import PARTS, RunStory
 from nn.report.tables import Cell, Column, pairs, table
 from nn.report.values import flat, mapping, number
@@ -30,6 +32,8 @@ RIGHT, WRONG = 16, 24
 """Predictions that are shown."""
 ROWS = 30
 """Classes that are listed at a time."""
+LAYERS = 40
+"""Layers that are listed at a time."""
 
 
 def page(story: RunStory, above: Markup | None = None) -> Page:
@@ -47,9 +51,10 @@ def page(story: RunStory, above: Markup | None = None) -> Page:
     )
 
 
-def footer(path: Path) -> list[object]:
-    """Say where all of this comes from."""
-    return [f"Made on {datetime.now():%Y-%m-%d %H:%M} from {path.absolute()}."]
+def footer(path: Path | None = None) -> list[object]:
+    """Say when the page was made, and of which folder."""
+    source = f" from {shown(path)}" if path else ""
+    return [f"Made on {datetime.now():%Y-%m-%d %H:%M}{source}."]
 
 
 def command(line: str) -> Markup:
@@ -66,6 +71,8 @@ def _sections(story: RunStory) -> Iterator[Section]:
         yield _classes(story)
     if story.predictions is not None:
         yield from _looked_at(story)
+    if story.layers:
+        yield _architecture(story)
     units = weights.first_layer(story.weights, _shape(story))
     if units is not None:
         shown = weights.pictures(units)
@@ -192,6 +199,33 @@ def _map(story: RunStory) -> Section:
     return Section("map", "Map", [map_chart.chart(story, read, places, sheet).markup()], [remark])
 
 
+def _architecture(story: RunStory) -> Section:
+    columns = [
+        Column("Layer", numeric=False),
+        Column("Output shape", numeric=False),
+        Column("Parameters"),
+    ]
+    rows = [
+        [
+            Cell(layer.name),
+            Cell(_sizes(layer.output), math.prod(layer.output)),
+            Cell(words.count(layer.parameters) if layer.parameters else "", layer.parameters),
+        ]
+        for layer in story.layers
+    ]
+    listed = table("Layers", columns, rows, LAYERS, name="layers-table")
+    total = sum(layer.parameters for layer in story.layers)
+    remark = (
+        f"{words.count(len(story.layers) - 1, 'layer')} with {words.count(total, 'parameter')}, "
+        "from the input at the top to a value for each class; shapes are those of one sample."
+    )
+    return Section("architecture", "Architecture", [listed], [remark])
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
 def _settings(story: RunStory) -> Section:
     config = story.config
     chosen = [
@@ -203,14 +237,14 @@ def _settings(story: RunStory) -> Section:
     groups = {key: value for key, value in config.items() if key not in (*KNOBS, "choices")}
     everything = [(key, words.setting(value)) for key, value in flat(groups).items()]
     timing = run_curves.timing(story)
-    asked = story.environment.get("command")
+    asked = str(story.environment.get("command") or "")
     return Section(
         "settings",
         "Settings",
         [
             element("h3", "To repeat this run to the same bits"),
             command(story.repeat),
-            isinstance(asked, str) and [element("h3", "It was begun with"), command(asked)],
+            asked and [element("h3", "It was begun with"), command(recorded_command(asked))],
             element("h3", "Chosen"),
             pairs(chosen, "Chosen options"),
             element("h3", "Knobs"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +14,11 @@ import numpy as np
 from nn.errors import Mistake
 from nn.predictions import Predictions
 from nn.report import words
+from nn.report.paths import shell_line, shown, without_folder
 from nn.report.values import column, counts, known, mapping, number, numbered
 from nn.tracking import checkpoint
-from nn.tracking.places import PREDICTIONS, short
-from nn.tracking.saved import Saved
+from nn.tracking.places import MODEL, PREDICTIONS, short
+from nn.tracking.saved import Saved, read_json
 from nn.types import Array, Counts
 
 PARTS = {"test": "test", "val": "validation", "train": "training"}
@@ -41,6 +41,15 @@ class Finding:
     share: float
 
 
+@dataclass(frozen=True)
+class LayerSummary:
+    """A layer, the shape of its output for one sample, and how many parameters it has."""
+
+    name: str
+    output: Sequence[int]
+    parameters: int
+
+
 class RunStory:
     """A run, told from its folder."""
 
@@ -54,7 +63,7 @@ class RunStory:
     @property
     def name(self) -> str:
         """The run's folder."""
-        return short(self.path)
+        return shown(self.path)
 
     @property
     def title(self) -> str:
@@ -171,7 +180,7 @@ class RunStory:
         try:
             read = self.saved.predictions
         except Mistake as mistake:
-            return None, str(mistake)
+            return None, without_folder(str(mistake), self.path)
         if read is None:
             return None, f"There is no {PREDICTIONS} in the folder: it is written when a run ends."
         if self.confusion is not None and read.probabilities.shape[1] != len(self.confusion):
@@ -196,6 +205,19 @@ class RunStory:
         except Mistake:
             return {}
 
+    @cached_property
+    def layers(self) -> list[LayerSummary]:
+        """The input and the layers; none where they were not recorded or the file is damaged."""
+        try:
+            model = read_json(self.path, MODEL)
+        except Mistake:
+            return []
+        given = model.get("layers")
+        inputs = {"layer": "input", "output": model.get("input"), "parameters": 0}
+        read = [_layer(each) for each in [inputs, *(given if isinstance(given, list) else [])]]
+        whole = [layer for layer in read if layer is not None]
+        return whole if len(whole) == len(read) > 1 else []
+
     @property
     def hidden(self) -> bool:
         """Whether there is a hidden layer, as far as can be told."""
@@ -210,9 +232,9 @@ class RunStory:
     @property
     def repeat(self) -> str:
         """The command that repeats the run."""
-        command = ["python", "scripts/train.py", f"repeat={self.name}"]
+        command = ["python", "scripts/train.py", f"repeat={short(self.path)}"]
         foreign = sorted(_packages(self.config) - {"nn"})
-        return shlex.join([*command, *([f"trust={','.join(foreign)}"] if foreign else [])])
+        return shell_line([*command, *([f"trust={','.join(foreign)}"] if foreign else [])])
 
     @property
     def lead(self) -> str:
@@ -280,6 +302,17 @@ class RunStory:
             f"Validation loss was lowest in epoch {when:,.0f}, at {words.figure(low)}, "
             f"and ended at {words.figure(last)}."
         )
+
+
+def _layer(given: Any) -> LayerSummary | None:
+    """Take a layer as model.json describes it."""
+    about = mapping(given)
+    output, parameters = about.get("output"), about.get("parameters")
+    if not isinstance(output, list) or not isinstance(parameters, int):
+        return None
+    if any(type(each) is not int or not 0 <= each < 2**53 for each in (*output, parameters)):
+        return None
+    return LayerSummary(str(about.get("layer")), output, parameters)
 
 
 def _packages(config: Mapping[str, Any]) -> set[str]:

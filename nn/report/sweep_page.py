@@ -12,7 +12,6 @@ from nn.report.page import Page, Section
 from nn.report.run_page import command, footer
 from nn.report.sweep_story import STATES, SweepStory, Trial
 from nn.report.tables import Cell, Column, pairs, table
-from nn.tracking.places import short
 
 ROWS = 25
 """Trials that are listed at a time."""
@@ -39,13 +38,15 @@ def _figures(story: SweepStory) -> list[tuple[str, str, object]]:
         figures.append(
             (f"Best {story.metric.name}", words.figure(story.best.value), story.best.value)
         )
-        if story.best.accuracy is not None:
-            accuracy = story.best.accuracy
-            figures.append(("Its test accuracy", words.percent(accuracy), accuracy))
+        for part, accuracy in (
+            ("validation", story.best.val_accuracy),
+            ("test", story.best.accuracy),
+        ):
+            figures.append((f"Its {part} accuracy", words.percent(accuracy), accuracy))
     figures += [
         (f"Trials {state}", words.count(times), times) for state, times in story.states.items()
     ]
-    figures.append(("From begin to end", words.duration(story.took), story.took))
+    figures.append(("Running time", words.duration(story.time.total), story.time.total))
     figures.append(("Training in all", words.duration(story.seconds), story.seconds))
     return [each for each in figures if each[1] != words.MISSING]
 
@@ -62,13 +63,13 @@ def _sections(story: SweepStory, output: Path, pages: Mapping[int, Path]) -> Ite
         )
     importance = sweep_points.importance(story)
     if importance:
-        yield Section("importance", "What mattered", [importance.markup()], [
-            story.finding,
-            "By functional ANOVA of a random forest, over the trials that finished.",
-        ])  # fmt: skip
+        basis = "Estimated by functional ANOVA of a random forest that is fitted to these trials."
+        remarks = [story.finding, story.importance.caution, basis]
+        yield Section("importance", "Parameter importance", [importance.markup()], remarks)
     elif story.trials:
-        few = "What mattered is told from four finished trials on whose values differ."
-        yield Section("importance", "What mattered", [element("p", few, class_="sentence")])
+        few = "It is estimated from four finished trials on whose values differ."
+        shown = element("p", few, class_="sentence")
+        yield Section("importance", "Parameter importance", [shown])
     best = sweep_points.best_so_far(story)
     if best:
         shown = element("div", [chart.markup() for chart in best], class_="columns")
@@ -102,6 +103,7 @@ def _trials(story: SweepStory, output: Path, pages: Mapping[int, Path]) -> Secti
         Column("State", numeric=False),
         Column(story.metric.name),
         *(Column(name, numeric=_numeric(story, name)) for name in story.varied),
+        Column("Validation accuracy"),
         Column("Test accuracy"),
         Column("Epochs"),
         Column("Seconds"),
@@ -138,6 +140,7 @@ def _row(
         Cell(trial.status),
         Cell(words.figure(trial.value), trial.value),
         *(Cell(words.MISSING if value is None else words.brief(value), value) for value in values),
+        Cell(words.percent(trial.val_accuracy), trial.val_accuracy),
         Cell(words.percent(trial.accuracy), trial.accuracy),
         Cell(words.count(len(trial.epochs)), len(trial.epochs)),
         Cell(words.MISSING if trial.seconds is None else f"{trial.seconds:.2f}", trial.seconds),
@@ -167,7 +170,9 @@ def _time(story: SweepStory) -> Section:
         "time",
         "Where time went",
         [ran and ran.markup(), pairs(by_state, "Seconds by state")],
-        ["Each bar is a trial; those one above the other ran side by side."] if ran else [],
+        ["Each bar is a trial; those one above the other ran side by side.", story.paused]
+        if ran
+        else [],
     )
 
 
@@ -194,7 +199,7 @@ def _settings(story: SweepStory) -> Section:
             again,
             element("h3", "The search"),
             pairs([row for row in rows if row[1] is not None], "The search"),
-            element("h3", short(story.path / "sweep.yaml")),
+            element("h3", "sweep.yaml"),
             element("pre", story.text),
         ],
     )

@@ -28,13 +28,14 @@ CROWD = 250
 
 def importance(story: SweepStory) -> Chart | None:
     """How much each parameter explains."""
-    if not story.importance:
+    shares_of, trials = story.importance.shares, story.importance.num_trials
+    if not shares_of:
         return None
-    names = list(story.importance)[::-1]
-    shares = [story.importance[name] for name in names]
+    names = list(shares_of)[::-1]
+    shares = [shares_of[name] for name in names]
     return Chart(
         "importance",
-        "Share of the differences that each parameter explains",
+        f"Share of the differences that each parameter explains, over {trials} finished trials",
         story.finding,
         [
             {
@@ -63,14 +64,14 @@ def importance(story: SweepStory) -> Chart | None:
 def best_so_far(story: SweepStory) -> list[Chart]:
     """The best value over trials, and over time."""
     charts = []
-    timed = [trial for trial in story.scored if story.after(trial.ended) is not None]
-    timed.sort(key=lambda trial: story.after(trial.ended) or 0.0)
-    scale_of_time, second = words.timescale(story.took or 0.0)
+    timed = [trial for trial in story.scored if story.after(trial) is not None]
+    timed.sort(key=lambda trial: story.after(trial) or 0.0)
+    scale_of_time, second = words.timescale(story.time.total or 0.0)
     numbers: list[float] = [trial.number for trial in story.scored]
-    moments = [round((story.after(trial.ended) or 0.0) / second, 4) for trial in timed]
+    moments = [round((story.after(trial) or 0.0) / second, 4) for trial in timed]
     for name, title, unit, ordered, x in (
         ("trials", "Best so far, by trial", "trial", story.scored, numbers),
-        ("time", "Best so far, by time", scale_of_time, timed, moments),
+        ("time", "Best so far, by running time", scale_of_time, timed, moments),
     ):
         if not ordered:
             continue

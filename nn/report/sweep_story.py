@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +12,12 @@ from typing import Any
 
 from nn.errors import Mistake
 from nn.report import words
+from nn.report.paths import shell_line, shown, without_folder
+from nn.report.running_time import Interval, RunningTime, intervals, sessions
 from nn.report.values import column, known, number, numbered
 from nn.sweeps.distributions import InvLogUniform, LogNormal, LogUniform, LogUniformValues
 from nn.sweeps.schema import Metric
-from nn.sweeps.trials import Trials, objective
+from nn.sweeps.trials import Importance, Trials, objective, read_summary
 from nn.tracking.files import read_plain
 from nn.tracking.history import records
 from nn.tracking.places import short
@@ -42,8 +42,9 @@ class Trial:
     curve: list[float | None]
     seconds: float | None
     accuracy: float | None
-    began: datetime | None
+    val_accuracy: float | None
     ended: datetime | None
+    ran: Sequence[Interval]
     folder: Path
 
 
@@ -59,7 +60,7 @@ class SweepStory:
     @property
     def name(self) -> str:
         """The sweep's folder."""
-        return short(self.path)
+        return shown(self.path)
 
     @property
     def title(self) -> str:
@@ -75,7 +76,7 @@ class SweepStory:
             for name, value in point.items():
                 found[name].add(repr(value))
         names = [name for name, values in found.items() if len(values) > 1]
-        return sorted(names, key=lambda name: -self.importance.get(name, 0.0))
+        return sorted(names, key=lambda name: -self.importance.shares.get(name, 0.0))
 
     @cached_property
     def fixed(self) -> dict[str, Any]:
@@ -88,13 +89,9 @@ class SweepStory:
         return isinstance(self.space.parameters[name], LOGARITHMIC)
 
     @cached_property
-    def importance(self) -> dict[str, float]:
-        """How much of the ups and downs each parameter explains."""
-        try:
-            found = self.study.importance()
-        except (ValueError, RuntimeError):
-            return {}
-        return {name: float(share) for name, share in found.items() if math.isfinite(share)}
+    def importance(self) -> Importance:
+        """How much of the metric's variance each parameter explains, as far as can be estimated."""
+        return self.study.importance()
 
     @cached_property
     def scored(self) -> list[Trial]:
@@ -132,20 +129,25 @@ class SweepStory:
         return sum(known([trial.seconds for trial in self.trials])) or None
 
     @cached_property
-    def began(self) -> datetime | None:
-        """When the first trial began."""
-        return min((trial.began for trial in self.trials if trial.began), default=None)
+    def time(self) -> RunningTime:
+        """The time in which trials ran."""
+        return RunningTime(interval for trial in self.trials for interval in trial.ran)
 
-    def after(self, moment: datetime | None) -> float | None:
-        """The seconds from the sweep's begin to a moment."""
-        if moment is None or self.began is None:
-            return None
-        return (moment - self.began).total_seconds()
+    def after(self, trial: Trial) -> float | None:
+        """Seconds of the sweep's running time until a trial ended."""
+        return None if trial.ended is None or not trial.ran else self.time.at(trial.ended)
 
     @property
-    def took(self) -> float | None:
-        """The seconds from the begin of the first trial to the end of the last."""
-        return max(known([self.after(trial.ended) for trial in self.trials]), default=None)
+    def paused(self) -> str:
+        """How long no trial ran between the first start and the last end, in a sentence."""
+        lengths = [seconds for _, seconds in self.time.pauses]
+        if not lengths:
+            return ""
+        often = "once" if len(lengths) == 1 else f"{len(lengths):,} times"
+        return (
+            f"The sweep was paused {often}, for {words.duration(sum(lengths))} in all: no trial "
+            "ran, as between a stop and a resume. Pauses do not count as running time."
+        )
 
     @property
     def shown_metric(self) -> str:
@@ -190,11 +192,12 @@ class SweepStory:
 
     @property
     def finding(self) -> str:
-        """What mattered, in a sentence."""
-        if not self.importance:
+        """The most important parameters, in a sentence."""
+        if not self.importance.shares:
             return ""
-        first, *others = list(self.importance.items())
-        told = f"{first[0]} explains {first[1]:.0%} of the differences"
+        first, *others = list(self.importance.shares.items())
+        trials = words.count(self.importance.num_trials, "finished trial")
+        told = f"{first[0]} explains {first[1]:.0%} of the differences between {trials}"
         rest = [f"{name} {share:.0%}" for name, share in others[:2] if share >= 0.01]
         return f"{told}, {words.listed(rest)}." if rest else f"{told}."
 
@@ -210,16 +213,17 @@ class SweepStory:
 
     def repeat(self, trial: Trial) -> str:
         """The command that runs a trial again."""
-        return shlex.join(["python", "scripts/train.py", f"repeat={short(trial.folder)}"])
+        return shell_line(["python", "scripts/train.py", f"repeat={short(trial.folder)}"])
 
     def _trial(self, kept: Any) -> Trial:
         """Read a trial; its run may not have begun, or may be damaged."""
         folder = self.study.path(kept.number)
         status = str(kept.user_attrs.get("status", "running"))
+        summary = read_summary(kept, folder)
         try:
-            history, summary = records(folder), read_json(folder, "summary.json")
+            history = records(folder)
         except Mistake:
-            history, summary = [], {}
+            history = []
         curve = column(history, self.metric.name)
         value = number(kept.user_attrs.get("objective"))
         if self.sweep.metric is None and status in ("finished", "pruned"):
@@ -229,14 +233,15 @@ class SweepStory:
         return Trial(
             kept.number,
             status if status in STATES else "failed",
-            str(kept.user_attrs.get("reason") or ""),
+            without_folder(str(kept.user_attrs.get("reason") or ""), self.path),
             self.space.from_optuna(kept.params) if whole else {},
             value,
             numbered(history),
             curve,
             spent if spent is not None else sum(known(column(history, "seconds"))) or None,
             number(summary.get("test/accuracy")),
-            kept.datetime_start,
+            number(summary.get("val/accuracy")),
             kept.datetime_complete,
+            intervals(kept.datetime_start, kept.datetime_complete, sessions(summary)),
             folder,
         )

@@ -109,8 +109,8 @@ def of_sweep(story: SweepStory, place: Place) -> Report:
         f"Sweep: {story.title}",
         [
             *_opening(story.lead, story.notices, [("metric", story.shown_metric)]),
-            wr.H2(text="What mattered"),
-            *_paragraphs(story.finding),
+            wr.H2(text="Parameter importance"),
+            *_paragraphs(story.finding, story.importance.caution),
             wr.PanelGrid(runsets=[runs], panels=panels),
             wr.H2(text="Side by side"),
             wr.PanelGrid(

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
+from optuna.trial import FrozenTrial
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -17,7 +18,7 @@ from rich.text import Text
 from nn.errors import as_typed
 from nn.sweeps.engine import Engine, Running
 from nn.sweeps.space import Point, words
-from nn.sweeps.trials import Trials, is_retriable
+from nn.sweeps.trials import Trials, is_retriable, read_summary
 from nn.sweeps.worker import Report
 from nn.tracking.places import short
 
@@ -79,20 +80,20 @@ class SweepScreen:
         if not ranked or metric is None:
             self.console.print(total)
             return
-        table = Table(box=None, pad_edge=False, title_justify="left")
-        for title in ("rank", metric.name, "trial", "state", *trials.space.parameters):
-            table.add_column(title, justify="left" if title == "state" else "right")
-        for rank, each in enumerate(ranked[:SHOWN], 1):
-            point = trials.space.from_optuna(each.params)
-            value, status = each.user_attrs["objective"], each.user_attrs["status"]
-            cells = (_short(point[name]) for name in trials.space.parameters)
-            table.add_row(str(rank), f"{value:.5g}", str(each.number), status, *cells)
         self.console.print()
+        unlimited = self.console.options.update(width=UNLIMITED)
+        for scores in (("val/accuracy", "test/accuracy"), ("test/accuracy",), ()):
+            table = _ranking(trials, ranked[:SHOWN], metric.name, scores)
+            if self.console.measure(table, options=unlimited).maximum <= self.console.width:
+                break
         self.console.print(table)
         importance = trials.importance()
-        if importance:
-            shares = ", ".join(f"{name} {share:.0%}" for name, share in importance.items())
-            self.console.print(f"\nWhat mattered: {shares}")
+        if importance.shares:
+            shares = ", ".join(f"{name} {share:.0%}" for name, share in importance.shares.items())
+            basis = f"fANOVA, {importance.num_trials} finished trials"
+            self.console.print(f"\nParameter importance ({basis}): {shares}")
+            if importance.caution:
+                self.console.print(importance.caution)
         before, after = fixed
         best = [*before, *words(trials.point(ranked[0].number)), *after]
         self.console.print(f"\n{total}")
@@ -118,6 +119,34 @@ def _failures(trials: Trials) -> str:
     if retriable := sum(map(is_retriable, failed)):
         lines.append(f"--resume retries {retriable} of them.")
     return "\n".join(lines)
+
+
+def _ranking(
+    trials: Trials, ranked: Sequence[FrozenTrial], metric: str, scores: Sequence[str]
+) -> Table:
+    """Build the table of the best trials, with those scores of their runs that any of them has.
+
+    The trials that have failed stand below.
+    """
+    ranked = [*ranked, *trials.failed[:SHOWN]]
+    summaries = [read_summary(trial, trials.path(trial.number)) for trial in ranked]
+    columns = {score: [_accuracy(summary.get(score)) for summary in summaries] for score in scores}
+    columns = {score: cells for score, cells in columns.items() if any(cells) and score != metric}
+    table = Table(box=None, pad_edge=False)
+    for title in ("rank", metric, *columns, "trial", "state", *trials.space.parameters):
+        table.add_column(title, justify="left" if title == "state" else "right")
+    for place, trial in enumerate(ranked):
+        point = trials.space.from_optuna(trial.params)
+        value, status = trial.user_attrs["objective"], trial.user_attrs["status"]
+        rank, scored = ("", "") if value is None else (str(place + 1), f"{value:.5g}")
+        parameters = (_short(point[name]) for name in trials.space.parameters)
+        shown = (cells[place] for cells in columns.values())
+        table.add_row(rank, scored, *shown, str(trial.number), status, *parameters)
+    return table
+
+
+def _accuracy(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else ""
 
 
 def _standing(engine: Engine) -> str:

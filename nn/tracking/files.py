@@ -13,17 +13,21 @@ from nn.errors import Mistake
 FRESH = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def write_whole(path: Path, content: bytes, previous: Path | None = None) -> None:
+def write_whole(
+    path: Path, content: bytes, previous: Path | None = None, durable: bool = True
+) -> None:
     """Write a file aside, bring it to the disk, and move it into place: all of it or nothing.
 
     What stood there before can be kept under another name. Processes may write the same file.
+    A file that need not survive a power cut is not waited for.
     """
     aside = path.with_name(f".{path.name}.new")
     descriptor = _alone(aside)
     try:
         os.ftruncate(descriptor, 0)
         write_at(descriptor, 0, content)
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
         if previous and path.exists():
             path.replace(previous)
         aside.replace(path)
@@ -33,6 +37,8 @@ def write_whole(path: Path, content: bytes, previous: Path | None = None) -> Non
         raise
     finally:
         os.close(descriptor)
+    if not durable:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

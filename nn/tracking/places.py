@@ -11,6 +11,7 @@ from pathlib import Path
 from nn.errors import Mistake
 
 FILES = ("config.yaml", "environment.json", "history.jsonl", "summary.json")
+MODEL = "model.json"
 PREDICTIONS = "predictions.safetensors"
 
 

@@ -4,6 +4,7 @@ config.yaml        the resolved configuration, written first
 environment.json   the machine, the versions and the code
 history.jsonl      a line for each epoch, written as it happens
 checkpoints/       the state at the end of an epoch: last, the one before, and the best
+model.json         the layers, with their output shapes and numbers of parameters
 predictions.safetensors  what the kept weights say of the test set, with some of its images
 summary.json       the result, written last
 """
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -27,7 +29,7 @@ from nn.state import Moment, State, UnlikeThis
 from nn.tracking import checkpoint
 from nn.tracking.files import lock, read_plain, write_whole
 from nn.tracking.history import LONGEST, History, first_lines, parse
-from nn.tracking.places import FILES, PREDICTIONS, short
+from nn.tracking.places import FILES, MODEL, PREDICTIONS, short
 from nn.tracking.plain import to_json, to_yaml
 from nn.tracking.saved import read_json
 
@@ -48,6 +50,8 @@ class RunFolder:
     ) -> None:
         self.path, self.config, self.environment, self._begun = path, config, environment, b""
         self._saved, self._warned = time.monotonic(), -math.inf
+        self._earlier: list[list[str]] = []
+        self._session_began = _now()
         self._lock = lock(path / ".lock")
         try:
             if again:
@@ -115,6 +119,8 @@ class RunFolder:
                 except UnlikeThis as error:
                     raise Mistake(f"{self.path}: the {name} checkpoint: {error}") from None
                 done, begun = moment.facts["epoch"], lines
+                sessions = moment.facts.get("sessions")
+                self._earlier = sessions if isinstance(sessions, list) else []
                 break
         with _told(self.path):
             self.history.cut_back(begun)
@@ -144,6 +150,7 @@ class RunFolder:
             "dataset": dataset.sha256,
             "inputs": dataset.inputs.plain,
             "config": self.config,
+            "sessions": self._sessions,
         }
         last, previous = (folder / f"{name}.safetensors" for name in CHECKPOINTS)
         if not state.epoch:
@@ -158,6 +165,18 @@ class RunFolder:
         except OSError as error:
             self._warn("A checkpoint", error)
 
+    @property
+    def _sessions(self) -> list[list[str]]:
+        """When each session of the run began and ended; one that was killed, at its checkpoint."""
+        return [*self._earlier, [self._session_began, _now()]]
+
+    def describe_model(self, model: Mapping[str, Any]) -> None:
+        """Write the layers of the network, which only reports read."""
+        try:
+            write_whole(self.path / MODEL, _lines(model), durable=False)
+        except OSError as error:
+            self._warn(MODEL, error)
+
     def keep(self, predictions: Predictions) -> None:
         """Write what the kept weights predict."""
         try:
@@ -169,7 +188,8 @@ class RunFolder:
         """Write what came of the run."""
         try:
             self.history.sync()
-            write_whole(self.path / "summary.json", _lines(summary))
+            timed = {**summary, "seconds/sessions": self._sessions}
+            write_whole(self.path / "summary.json", _lines(timed))
         except OSError as error:
             raise NotSaved(
                 f"The result could not be written to {self.path}: {error.strerror}; when that is "
@@ -246,6 +266,10 @@ def _undone(path: Path) -> Iterator[None]:
         with suppress(OSError):
             path.rmdir()
         raise
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
 def _lines(content: Mapping[str, Any]) -> bytes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 from tests.loopback import Loopback
-from tests.report.made import made_run, made_sweep
+from tests.report.made import SWEEP, made_run, made_sweep
 
 REPORT, UPLOAD = str(ROOT / "scripts/report.py"), str(ROOT / "scripts/upload.py")
 
@@ -48,6 +49,33 @@ def test_a_sweep_a_folder_of_runs_and_several_runs_have_pages_too(runs):
         done = runs.run(REPORT, *words)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{expected}\n", "")
         assert (runs.path / expected).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("here", ["home/project", "elsewhere"])
+def test_a_page_names_no_home_folder(workplace, tmp_path, here):
+    home = tmp_path / "home"
+    project = workplace.path = home / "project"
+    for folder in (project, tmp_path / "elsewhere"):
+        folder.mkdir()
+    settings = ["epochs=1", f"+tracking.notes={home}/notes"]
+    done = workplace.train(*settings, f"hydra.run.dir={project}/runs/one")
+    assert done.returncode == 0, done.stderr
+    (project / "s.yaml").write_text(yaml.safe_dump(SWEEP | {"description": f"{home}/s"}))
+    words = ["s.yaml", "--count=2", "--output", f"{project}/runs/s", "tracking=disabled"]
+    done = workplace.run(str(ROOT / "scripts/sweep.py"), *words, *settings)
+    assert done.returncode == 0, done.stderr
+    workplace.path = tmp_path / here
+    pages = []
+    for number, folders in enumerate((["one"], ["s"], ["."], ["one", "s/trials/0001"])):
+        words = [f"{project}/runs/{each}" for each in folders]
+        done = workplace.run(REPORT, *words, "--output", f"{tmp_path}/{number}.html")
+        assert done.returncode == 0, done.stderr
+        pages.append((tmp_path / f"{number}.html").read_text())
+        assert str(home) not in pages[-1]
+    shown = "runs/one" if here == "home/project" else "$HOME/project/runs/one"
+    assert "python scripts/train.py tracking=disabled epochs=1 " in pages[0]
+    assert f"repeat={shown}" in pages[0]
+    assert "~/notes" in pages[0]
 
 
 def test_the_browser_is_opened_on_demand(runs):

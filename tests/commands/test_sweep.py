@@ -19,6 +19,7 @@ import yaml
 from nn.errors import Mistake
 from nn.sweeps import samplers
 from tests.conftest import ROOT, Run, draws
+from tests.report.pages import Page
 
 SWEEP = str(ROOT / "scripts/sweep.py")
 SMALL = {
@@ -91,8 +92,17 @@ def test_a_sweep_leaves_a_run_folder_for_each_trial_and_a_table(workplace, sweep
         best = min(line["val/loss"] for line in trial.history)
         assert float(row["objective"]) == best
         assert trial.path == swept.path / row["folder"]
+        for score in ("val/accuracy", "val/loss", "test/accuracy", "test/loss", "seconds"):
+            assert float(row[score]) == trial.summary[score]
+        assert int(row["epochs_trained"]) == 2
         assert list(trial.path.glob("wandb/offline-run-*/*.wandb"))
-    assert "What mattered: " in done.stdout
+    titles, first = (done.stdout.splitlines()[line].split() for line in (6, 7))
+    best = dict(zip(titles, first, strict=True))
+    row = swept.table[int(best["trial"])]
+    for score in ("val/accuracy", "test/accuracy"):
+        assert best[score] == f"{float(row[score]):.4f}"
+    assert "Parameter importance (fANOVA, 5 finished trials): " in done.stdout
+    assert "5 finished trials are few" in done.stdout
     assert "Trials: 5, in runs/sweeps/small" in done.stdout
 
 
@@ -329,6 +339,31 @@ def test_ctrl_c_leaves_a_sweep_that_goes_on(workplace, sweep):
     done = workplace.run(*shlex.split(command)[1:])
     assert done.returncode == 0, done.stderr
     check_whole(folder(workplace), 4)
+
+
+def test_the_time_between_a_stop_and_a_resume_is_not_running_time(workplace, sweep):
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    words = ["small.yaml", "--count", "2", "--workers", "1", "epochs=300", "tracking=disabled"]
+    began = time.monotonic()
+    process = workplace.start(SWEEP, *words)
+    history = folder(workplace).path / "trials/0000/history.jsonl"
+    while not history.exists() or history.read_bytes().count(b"\n") < 20:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    time.sleep(8)
+    done = workplace.run(SWEEP, *words[:-2], "--resume")
+    assert done.returncode == 0, done.stderr
+    longest = time.monotonic() - began - 8
+
+    assert len(Run(history.parent).summary["seconds/sessions"]) == 2
+    done = workplace.run(str(ROOT / "scripts/report.py"), "runs/sweeps/small")
+    assert done.returncode == 0, done.stderr
+    page = Page(folder(workplace).path / "report.html")
+    trained = sum(trial.summary["seconds"] for trial in folder(workplace).trials)
+    assert trained <= page.figures["Running time"] <= longest
+    assert "The sweep was paused once, for " in page.text
+    assert len(page.charts["timeline"]["layout"]["shapes"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_all_of_wandbs_folders_stay_inside_the_run(tracked, workplace, tmp_path)
         "config.yaml",
         "environment.json",
         "history.jsonl",
+        "model.json",
         "predictions.safetensors",
         "summary.json",
         "wandb",

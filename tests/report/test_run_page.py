@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
+import yaml
 
 from nn.config.composed import configuration
 from nn.errors import Mistake
+from nn.experiment import prepare
 from nn.report.make import Wanted, make
 from nn.report.run_story import RunStory
 from nn.report.sample_map import FILE
 from nn.run import run
 from nn.tracking.checkpoint import load
-from nn.tracking.saved import Saved
+from nn.tracking.saved import Saved, read_config
 from tests.report.made import NASTY, changed, made_run, of_letters
 from tests.report.pages import Page
 
@@ -86,6 +89,52 @@ def test_settings_environment_and_the_command_that_repeats_it_are_there(folder):
     assert saved.environment["packages"]["numpy"] in text
     assert saved.environment["processor"] in text
     assert saved.summary["weights/sha256"][:16] in text
+
+
+def test_the_layers_are_those_that_the_terminal_shows(folder):
+    network = prepare(read_config(folder)).network
+    page = report(folder)
+    (_, inputs, *layers, total) = network.table().splitlines()
+    assert f"{len(layers)} layers with {total.strip()} parameters" in page.text
+    cells = re.search(r'id="layers-table".*?</table>', page.html, re.DOTALL)[0]
+    rows = re.findall(r"<tr.*?</tr>", cells, re.DOTALL)[1:]
+    shown = [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in rows]
+    assert shown == [" ".join(line.split()) for line in (f"input {inputs}", *layers)]
+    described = json.loads((folder / "model.json").read_text())
+    assert described["parameters"] == Saved.read(folder).summary["parameters"]
+
+
+def test_the_layers_of_a_model_of_ones_own_are_shown_without_its_code(folder):
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["model"]["_target_"] = "mine.models.Wide"
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "architecture" in report(folder).sections
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{", "[]", '{"layers": 3}', '{"input": [8], "layers": [1]}', '{"input": [8], "layers": []}',
+        '{"input": [8], "layers": [{"layer": "a", "output": [true], "parameters": 1}]}',
+        '{"input": [8], "layers": [{"layer": "a", "output": "8", "parameters": 1}]}',
+        '{"input": [8], "layers": [{"layer": "a", "output": [8], "parameters": -1}]}',
+        '{"input": [1e400], "layers": [{"layer": "a", "output": [8], "parameters": 1}]}',
+        None,
+    ],
+)  # fmt: skip
+def test_layers_that_were_not_recorded_or_are_damaged_are_left_out(folder, content):
+    (folder / "model.json").unlink()
+    if content is not None:
+        (folder / "model.json").write_text(content)
+    assert "architecture" not in report(folder).sections
+
+
+def test_the_names_of_layers_are_text(folder):
+    odd = {"layer": NASTY, "output": [8], "parameters": 1}
+    (folder / "model.json").write_text(json.dumps({"input": [8], "layers": [odd]}))
+    page = report(folder)
+    assert "<img src=x" not in page.html
+    assert NASTY in page.text
 
 
 def test_every_sample_on_the_map_has_its_class_and_its_image(folder):

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
+from copy import copy
+from datetime import timedelta
 from itertools import pairwise
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from nn.errors import Mistake
 from nn.report.make import Wanted, make
 from nn.report.sweep_story import SweepStory
-from nn.sweeps.trials import Trials
-from tests.report.made import SWEEP, made_run, made_sweep
+from nn.sweeps.schema import read
+from nn.sweeps.search import Search
+from nn.sweeps.trials import STUDY, Trials
+from tests.report.made import SWEEP, changed, made_run, made_sweep
 from tests.report.pages import Page
 
 BOMB = "\n".join(
@@ -156,3 +164,59 @@ def test_a_trial_whose_files_are_damaged_is_shown_without_them(tmp_path):
     (folder / "trials/0001/history.jsonl").write_bytes(b"\xff{")
     (folder / "trials/0002/summary.json").write_bytes(b"[1]")
     assert len(report(folder).rows("trials-table")) == 4
+
+
+def test_the_best_trials_accuracies_are_shown(tmp_path):
+    folder = made_sweep(tmp_path / "s", 6)
+    for trial in SweepStory(folder).trials:
+        changed(trial.folder, "summary.json", **{"val/accuracy": 0.5 + trial.number / 100})
+    page, best = report(folder), SweepStory(folder).best
+    assert page.figures["Its validation accuracy"] == 0.5 + best.number / 100
+    assert page.figures["Its test accuracy"] == best.accuracy
+    for row in page.rows("trials-table"):
+        assert str(0.5 + int(row[1]) / 100) in row
+
+
+@pytest.mark.parametrize(("trials", "few"), [(8, True), (36, False)])
+def test_importance_says_on_how_many_trials_it_rests(tmp_path, trials, few):
+    page = report(made_sweep(tmp_path / "s", trials))
+    assert f"of the differences between {trials} finished trials" in page.text
+    assert f"over {trials} finished trials" in page.text
+    assert ("treat it as a hint" in page.text) == few
+
+
+def test_pauses_are_left_out_of_the_time_that_a_sweep_ran(tmp_path):
+    folder = made_sweep(tmp_path / "s", 6)
+    before = report(folder).figures["Running time"]
+    study = optuna.load_study(
+        study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(folder / "study.log")))
+    )
+    last = study.trials[-1]
+    began = last.datetime_complete + timedelta(hours=1)
+    first = [last.datetime_complete + timedelta(seconds=1), began - timedelta(minutes=30)]
+    second = [began, began + timedelta(seconds=3)]
+    for place in (first, second):
+        later = copy(last)
+        later.datetime_start, later.datetime_complete = place[0], began + timedelta(seconds=3)
+        study.add_trial(later)
+        number = len(study.trials) - 1
+        shutil.copytree(folder / "trials/0005", folder / f"trials/{number:04}")
+    worked = [[moment.astimezone().isoformat() for moment in each] for each in (first, second)]
+    changed(folder / "trials/0006", "summary.json", **{"seconds/sessions": worked})
+
+    page = report(folder)
+    assert page.figures["Running time"] == pytest.approx(before + 1 + 1799 + 3, abs=0.1)
+    assert "The sweep was paused once, for 30 min 0 s in all" in page.text
+    (line,) = page.charts["timeline"]["layout"]["shapes"]
+    ends = [trace["base"][-1] + trace["x"][-1] for trace in page.charts["timeline"]["traces"]]
+    assert 0 < line["x0"] < max(ends)
+    assert max(page.charts["best-time"]["traces"][-1]["x"]) == pytest.approx(max(ends), abs=0.01)
+
+
+def test_a_trial_that_failed_is_told_with_paths_from_the_sweep(tmp_path):
+    folder = made_sweep(tmp_path / "s", 1)
+    study = Search(read(folder / "sweep.yaml"), folder, 0)
+    study.begin(None)
+    study.end(1, "failed", f"{folder}/trials/0001 already holds a run; name another folder.")
+    text = report(folder).text
+    assert "1 trial failed: trials/0001 already holds a run" in text

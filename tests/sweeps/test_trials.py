@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
+import optuna
 import pytest
 
 from nn.sweeps.schema import parse
+from nn.sweeps.screen import SweepScreen
 from nn.sweeps.search import Search
+from nn.sweeps.trials import SCORES, Importance, Trials
+from tests.report.made import made_sweep
 
 PARAMETERS = {
     "lr": {"distribution": "log_uniform_values", "min": 0.01, "max": 0.5},
@@ -79,3 +85,150 @@ def test_a_trial_that_another_took_over_is_told_once(tmp_path):
 def test_no_more_trials_begin_than_are_wanted(tmp_path):
     some = trials(tmp_path / "study")
     assert [some.begin(2) for _ in range(3)] == [0, 1, None]
+
+
+def table_of(some):
+    some.write_table()
+    with (some.folder / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def summarized(some, number, **content):
+    folder = some.path(number)
+    folder.mkdir(parents=True)
+    scores = dict.fromkeys(SCORES, 0.5)
+    (folder / "summary.json").write_text(json.dumps(scores | {"status": "finished"} | content))
+    return folder / "summary.json"
+
+
+def test_the_table_has_the_scores_of_each_run(tmp_path):
+    some = trials(tmp_path / "s")
+    for number, content in enumerate(
+        [
+            {"val/accuracy": 0.75, "epochs": 7, "seconds": 1.5},
+            {"status": "pruned", "test/accuracy": None, "epochs": 2},
+        ]
+    ):
+        some.begin(None)
+        summarized(some, number, **content)
+        some.end(number, content.get("status", "finished"))
+    finished, pruned = table_of(some)
+    assert [finished[key] for key in SCORES] == ["0.75", "0.5", "0.5", "0.5"]
+    assert (finished["epochs_trained"], finished["seconds"]) == ("7", "1.5")
+    assert [pruned[key] for key in ("state", "test/accuracy", "epochs_trained", "seconds")] == [
+        "pruned", "", "2", "",
+    ]  # fmt: skip
+    names = ["number", "state", "reason", "objective", *SCORES, "epochs_trained", "seconds"]
+    assert list(finished) == [*names, *some.space.parameters, "folder"]
+
+
+def test_a_parameter_and_a_result_do_not_share_a_column(tmp_path):
+    some = trials(tmp_path / "s", parameters={"epochs": {"values": [9]}, **PARAMETERS})
+    some.begin(None)
+    summarized(some, 0, epochs=4)
+    some.end(0, "finished")
+    (row,) = table_of(some)
+    assert (row["epochs"], row["epochs_trained"]) == ("9", "4")
+    header = (some.folder / "trials.csv").read_text().splitlines()[0].split(",")
+    assert len(header) == len(set(header))
+
+
+DAMAGED = {
+    "missing": lambda file: file.unlink(),
+    "torn": lambda file: file.write_bytes(file.read_bytes()[:20]),
+    "a list": lambda file: file.write_text("[1, 2]"),
+    "no text": lambda file: file.write_bytes(b"\xff\xfe\x00"),
+    "odd values": lambda file: file.write_text(
+        '{"status": "finished", "val/accuracy": "high", "val/loss": NaN, "test/accuracy": true, '
+        f'"test/loss": [0.1], "epochs": {{}}, "seconds": {10**400}}}'
+    ),
+    "a link out of its folder": lambda file: (
+        file.rename(file.parents[2] / "other.json"),
+        file.symlink_to(file.parents[2] / "other.json"),
+    ),
+    "a folder": lambda file: (file.unlink(), file.mkdir()),
+    "an earlier attempt's": lambda file: file.write_text(
+        file.read_text().replace("finished", "interrupted")
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
+def test_a_score_that_is_not_known_is_an_empty_cell(tmp_path, damage):
+    some = trials(tmp_path / "s")
+    for number in range(2):
+        some.begin(None)
+        file = summarized(some, number)
+        (file.parent / "history.jsonl").write_text('{"epoch": 1, "val/loss": 0.3}\n')
+        some.end(number, "finished")
+    damage(file)
+    whole, damaged = table_of(some)
+    assert {whole[key] for key in SCORES} == {"0.5"}
+    assert {damaged[key] for key in (*SCORES, "epochs_trained", "seconds")} == {""}
+    assert (damaged["state"], damaged["objective"]) == ("finished", "0.3")
+
+
+def test_a_trial_of_another_machine_has_its_row_without_scores(tmp_path):
+    some = trials(tmp_path / "s")
+    some.begin(None)
+    some.end(0, "failed", 'it said "no", and\nended')
+    (row,) = table_of(some)
+    assert row["reason"] == 'it said "no", and\nended'
+    assert {row[key] for key in SCORES} == {""}
+    assert row["folder"].endswith(":trials/0000")
+
+
+@pytest.mark.parametrize(
+    ("count", "parameters", "few"),
+    [(4, 1, True), (9, 1, True), (10, 1, False), (20, 3, True), (30, 3, False)],
+)
+def test_importance_from_fewer_than_ten_trials_per_parameter_comes_with_a_caution(
+    count, parameters, few
+):
+    shares = {str(number): 1 / parameters for number in range(parameters)}
+    caution = Importance(shares, count).caution
+    assert bool(caution) == few
+    if few:
+        assert caution.startswith(f"{count} finished trials are few for this estimate")
+        assert f"at least {10 * parameters} " in caution
+
+
+def test_importance_counts_finished_trials_and_varied_parameters(tmp_path):
+    made_sweep(tmp_path / "s", 12, states=("finished", "pruned", "failed"))
+    found = Trials.read(tmp_path / "s").importance()
+    assert found.num_trials == 4
+    assert found.shares.keys() == {"lr", "optimizer", "depth"}
+    assert "at least 30 " in found.caution
+
+
+def test_a_sweep_whose_importance_cannot_be_estimated_ends_all_the_same(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("zero total variance")
+
+    made_sweep(tmp_path / "s", 12)
+    monkeypatch.setattr(optuna.importance, "get_param_importances", fail)
+    assert Trials.read(tmp_path / "s").importance() == Importance({}, 12)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (120, ["val/accuracy", "test/accuracy"]),
+        (80, ["test/accuracy"]),
+        (40, []),
+    ],
+)
+def test_the_ranking_shows_the_accuracies_that_fit_on_the_screen(tmp_path, capsys, width, shown):
+    made_sweep(tmp_path / "s", 12)
+    for file in (tmp_path / "s").rglob("summary.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"val/accuracy": 0.875}))
+    screen = SweepScreen()
+    screen.console.width = width
+    screen.result(Trials.read(tmp_path / "s"), ((), ()), "")
+    out = capsys.readouterr().out
+    titles, first = (line.split() for line in out.splitlines()[1:3])
+    assert [title for title in titles if title.endswith("accuracy")] == shown
+    if "val/accuracy" in shown:
+        assert first[titles.index("val/accuracy")] == "0.8750"
+    assert "Parameter importance (fANOVA, 12 finished trials): " in out
+    assert "12 finished trials are few" in out

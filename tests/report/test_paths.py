@@ -1,0 +1,85 @@
+"""A page may be shared: it names no home folder where a shorter path says the same."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nn.report.paths import recorded_command, shell_line, shorten, shown, without_folder
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    home = tmp_path / "ann"
+    (home / "work").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home / "work")
+    return home
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{home}/data/mnist", "~/data/mnist"),
+        ("root={home}", "root=~"),
+        ("[{home}/a, {home}/b]", "[~/a, ~/b]"),
+        ("{home}/work/runs/mine", "runs/mine"),
+        ("file://x {home}/work.", "file://x ~/work."),
+        ("dir={home}/work", "dir=."),
+        ("{home}/workshop/x", "~/workshop/x"),
+        ("{home}a/x", "{home}a/x"),
+        ("/mnt{home}/x", "/mnt{home}/x"),
+        ("/home/bob/nn/train.csv", "~/nn/train.csv"),
+        ("root: '/Users/Zoë/data'", "root: '~/data'"),
+        ("/data/home/bob/x", "/data/home/bob/x"),
+        ("/srv/mnist", "/srv/mnist"),
+        ("runs/mine ~/x 1/2 a/home/b", "runs/mine ~/x 1/2 a/home/b"),
+    ],
+)
+def test_paths_are_written_from_the_current_folder_or_the_home_folder(here, text, expected):
+    assert shorten(text.format(home=here)) == expected.format(home=here)
+
+
+@pytest.mark.parametrize("folder", ["/", "/home"])
+def test_the_current_folder_can_be_above_all_home_folders(folder, monkeypatch):
+    monkeypatch.setattr(Path, "cwd", lambda: Path(folder))
+    assert shorten("/home/bob/x /srv/y") == "~/x /srv/y"
+
+
+def test_a_folder_elsewhere_goes_by_its_name(here, tmp_path):
+    assert shown(here / "work/runs/mine") == "runs/mine"
+    assert shown(here / "runs/mine") == "~/runs/mine"
+    assert shown(tmp_path / "runs/mine") == "mine"
+
+
+def test_messages_name_files_from_their_folder(here):
+    folder = here / "work/sweep"
+    for prefix in (folder, "sweep"):
+        text = without_folder(f"{prefix}/trials/0001 already holds a run.", folder)
+        assert text == "trials/0001 already holds a run."
+
+
+@pytest.mark.parametrize("odd", ["it's", 'a "b" c', "a$b", "a\\b", "a b", "a`b"])
+def test_a_shell_reads_the_shortened_command_as_the_words_that_it_was(here, odd):
+    words = ["printf", "%s\\n", f"root={here}/{odd}", f"{here}/x", f"a={odd}", "b=$HOME"]
+    line = shell_line(words)
+    assert str(here) not in line
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == words[2:]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("python {home}/nn/scripts/train.py lr=0.1", "python scripts/train.py lr=0.1"),
+        ("python /opt/nn/scripts/sweep.py a.yaml", "python scripts/sweep.py a.yaml"),
+        ("python scripts/train.py 'a=[1, 2]'", "python scripts/train.py 'a=[1, 2]'"),
+        ("python x.py hydra.run.dir={home}/r", 'python x.py "hydra.run.dir=$HOME/r"'),
+        ("python x.py 'unfinished", "python x.py 'unfinished"),
+        ("", ""),
+    ],
+)
+def test_a_recorded_command_is_written_as_it_is_typed_in_the_project(here, line, expected):
+    assert recorded_command(line.format(home=here)) == expected

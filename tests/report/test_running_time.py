@@ -1,0 +1,75 @@
+"""A sweep's running time counts when trials ran, and no pause."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from nn.report.running_time import RunningTime, intervals, sessions
+
+NOON = datetime(2026, 11, 21, 12)
+
+
+def at(seconds):
+    return NOON + timedelta(seconds=seconds)
+
+
+def spans(*pairs):
+    return [(at(start), at(end)) for start, end in pairs]
+
+
+@pytest.mark.parametrize(
+    ("ran", "total", "pauses"),
+    [
+        ([], None, []),
+        ([(0, 10)], 10, []),
+        ([(0, 10), (0, 10), (5, 12)], 12, []),
+        ([(0, 10), (11, 20)], 20, []),
+        ([(0, 10), (110, 120)], 20, [(10, 100)]),
+        ([(110, 120), (0, 10), (2, 4), (115, 125), (200, 201)], 26, [(10, 100), (25, 75)]),
+        ([(0, 100), (10, 20), (90, 130)], 130, []),
+    ],
+)
+def test_it_is_the_union_of_the_intervals_without_long_gaps(ran, total, pauses):
+    time = RunningTime(spans(*ran))
+    assert time.total == total
+    assert time.pauses == pauses
+
+
+def test_a_moment_in_a_pause_is_where_the_pause_begins():
+    time = RunningTime(spans((0, 10), (110, 120)))
+    places = [time.at(at(seconds)) for seconds in (-5, 0, 4, 10, 60, 110, 115, 120, 300)]
+    assert places == [0, 0, 4, 10, 10, 10, 15, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "worked", "expected"),
+    [
+        (0, 10, [], [(0, 10)]),
+        (0, 10, [(1, 9)], [(0, 10)]),
+        (0, 100, [(1, 9), (80, 98)], [(0, 9), (80, 100)]),
+        (0, 100, [(70, 98)], [(70, 100)]),  # proposed, killed before it began, and run later
+        (0, None, [(1, 9), (80, 98)], [(0, 9), (80, 98)]),  # stopped, and not resumed yet
+        (0, None, [], []),
+        (None, None, [(1, 9)], []),
+        (0, 10, [(-3600, -3590)], [(0, 10)]),  # by a clock in another time zone
+        (0, 10, [(5, 3), (2, 9)], [(0, 10)]),
+    ],
+)
+def test_a_trial_did_not_run_between_its_sessions(began, ended, worked, expected):
+    moments = [None if each is None else at(each) for each in (began, ended)]
+    assert intervals(*moments, spans(*worked)) == spans(*expected)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [None, 3, "no", [1], [["2026-11-21"]], [["x", "y"]], [[1, 2]], {"a": 1}, [[None, None]]],
+)
+def test_sessions_that_are_damaged_count_as_unknown(found):
+    assert sessions({"seconds/sessions": found}) == []
+
+
+def test_sessions_are_read_as_the_local_time_of_where_they_ran():
+    found = [["2026-11-21T12:00:00.000+05:00", "2026-11-21T12:00:09.000+05:00"]]
+    assert sessions({"seconds/sessions": found}) == spans((0, 9))
