@@ -58,7 +58,7 @@ class Trials:
         return trials
 
     @cached_property
-    def grid(self) -> list[Point] | None:
+    def grid(self) -> Sequence[Point] | None:
         """All points that there are, if the sweep goes through all."""
         return self.space.grid() if self.sweep.method == "grid" else None
 
