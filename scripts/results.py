@@ -255,10 +255,21 @@ def table(reached: Mapping[Row, Sequence[Result]]) -> Iterator[str]:
     if environments:
         processor, numpy = said(environments, "processor"), said(environments, "packages", "numpy")
         yield (
-            f"Test accuracy, mean and standard deviation of {len(SEEDS)} seeds, and the median of "
-            f"the seconds of training, one core of {processor} with NumPy {numpy}."
+            f"{caption({len(results) for results in reached.values() if results})}, "
+            f"one core of {processor} with NumPy {numpy}."
         )
         yield ""
+
+
+def caption(seeds: set[int]) -> str:
+    """Say what the figures are, by the numbers of seeds that the rows rest on."""
+    if seeds == {1}:
+        return "Test accuracy of one seed, and the seconds of its training"
+    numbers = " to ".join(map(str, sorted({min(seeds), max(seeds)})))
+    return (
+        f"Test accuracy, mean and standard deviation of {numbers} seeds, "
+        "and the median of the seconds of training"
+    )
 
 
 def spread(shares: Sequence[float]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,8 +20,10 @@ def main() -> int:
         stream.reconfigure(errors="replace")
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from omegaconf import DictConfig
 
+    from nn.config import multirun
     from nn.config.again import asked, go
     from nn.config.check import tidy
     from nn.config.help import readable
@@ -39,11 +42,17 @@ def main() -> int:
 
         nonlocal status
         job = HydraConfig.get()
-        folder = Path(job.runtime.output_dir)
+        folder, failure = Path(job.runtime.output_dir), None
         try:
             run(of_job(config, job), folder, resumed=comes_back(Path(job.run.dir)))
         except (Diverged, Mistake, NotSaved) as error:  # to which Hydra would add a line
-            status = told(error)
+            status, failure = told(error), error
+        except Exception as error:
+            if job.mode != RunMode.MULTIRUN:
+                raise
+            traceback.print_exc()  # and the other jobs run
+            failure = error
+        multirun.record(job, failure)
 
     try:
         words = asked(sys.argv[1:])
@@ -52,10 +61,15 @@ def main() -> int:
         sys.argv[1:] = tidy(sys.argv[1:])
         with readable() if {"-h", "--help"} & set(sys.argv) else nullcontext():
             train()
+        if multirun.has_begun():
+            return multirun.summarize()
     except (Diverged, NotSaved) as error:
         return told(error)
     except Exception as error:
         mistake = sentence(error)
+        if mistake is None and multirun.has_begun():  # such as a worker that was killed
+            traceback.print_exc()
+            return multirun.summarize()
         if mistake is None:
             raise
         return told(Mistake(mistake))

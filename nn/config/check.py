@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from nn.config import multirun
 from nn.config.names import meant
 from nn.config.resolve import of_job
 from nn.config.schema import GROUPS
@@ -55,10 +56,12 @@ class CheckBeforeStart(Callback):
         try:
             _refuse_the_other("hydra.run.dir", "hydra.sweep.dir", config)
             refuse_unusable(config.hydra.sweep.dir, "hydra.sweep.dir")
-            for overrides in _combinations(list(config.hydra.overrides.task)):
+            combinations = _combinations(list(config.hydra.overrides.task))
+            for overrides in combinations:
                 job = compose(start["config_name"], overrides, return_hydra_config=True)
                 with interruptible():
                     prepare(of_job(job, job.hydra))
+            multirun.begin(Path(config.hydra.sweep.dir), combinations)
         except Exception as error:
             _leave(error)
 

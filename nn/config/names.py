@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from omegaconf import OmegaConf
 
 from nn.components import nearest
@@ -58,6 +60,7 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+@cache
 def _known() -> list[str]:
     names = [*KNOBS, *GROUPS, "hydra.run.dir", "hydra.sweep.dir"]
     for group in GROUPS[:-1]:

@@ -124,12 +124,12 @@ def _values(distribution: Distribution) -> list[Any]:
     """List the values of a parameter, if they are few or no numbers."""
     if isinstance(distribution, IntUniform):
         few = distribution.max - distribution.min < LISTED
-        return distribution.values_in_order() if few else []
+        return list(distribution.values_in_order()) if few else []
     if isinstance(distribution, Quantized):
         first, last = (round(distribution.unrounded(end) / distribution.q) for end in (0.0, 1.0))
         numbers = range(first, last + 1) if last - first < LISTED else []
         return [distribution.near(number * distribution.q) for number in numbers]
-    return distribution.values_in_order() if distribution.discrete else []
+    return list(distribution.values_in_order()) if distribution.discrete else []
 
 
 def _even(numbers: Sequence[float]) -> Array:

@@ -7,13 +7,22 @@ evenly from there makes a value drawn from it.
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from statistics import NormalDist
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from nn.errors import as_typed
 
@@ -21,6 +30,46 @@ Number = int | float
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Whole = Annotated[int, Field(strict=True)]
+Value = TypeVar("Value")
+MAX_EXPONENT = 700.0
+"""exp(x) overflows soon above it, and exp(-x) underflows."""
+MAX_MULTIPLE = 2**53
+"""The largest multiple of q; floats cannot count further."""
+
+
+def _exponent(value: float) -> float:
+    if abs(value) > MAX_EXPONENT:
+        raise ValueError(
+            f"{value:g} is an exponent, and exp({value:g}) is out of range; "
+            "for bounds that are values, the distribution's name ends in _values"
+        )
+    return value
+
+
+Exponent = Annotated[Finite, AfterValidator(_exponent)]
+
+
+class Computed(Sequence[Value]):
+    """A sequence whose elements are computed as they are accessed, however many there are."""
+
+    def __init__(self, length: int, element: Callable[[int], Value]) -> None:
+        self.length, self.element = length, element
+
+    def __len__(self) -> int:
+        return min(self.length, sys.maxsize)  # Python allows no more
+
+    @overload
+    def __getitem__(self, index: int) -> Value: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Value]: ...
+
+    def __getitem__(self, index: int | slice) -> Value | list[Value]:
+        if isinstance(index, slice):
+            return [self.element(each) for each in range(*index.indices(len(self)))]
+        if not -self.length <= index < self.length:
+            raise IndexError(index)
+        return self.element(index % self.length)
 
 
 class Distribution(BaseModel, ABC):
@@ -28,7 +77,7 @@ class Distribution(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     discrete: ClassVar[bool] = False
-    """Whether there are so few values that they can be listed."""
+    """Whether the values can be listed."""
 
     @abstractmethod
     def at(self, share: float) -> Any:
@@ -42,14 +91,14 @@ class Distribution(BaseModel, ABC):
         """The value that stands for one that is not rounded yet."""
         return value
 
-    def values_in_order(self) -> list[Any]:
+    def values_in_order(self) -> Sequence[Any]:
         """List the values of a discrete distribution."""
         raise NotImplementedError
 
     @property
-    def grid(self) -> list[Any]:
-        """The values that a grid goes through."""
-        return self.values_in_order()
+    def count(self) -> int:
+        """The number of values of a discrete distribution."""
+        return len(self.values_in_order())
 
     @property
     def ends(self) -> tuple[Any, ...]:
@@ -144,9 +193,14 @@ class IntUniform(_Range):
         """Around the middle of each part stands the whole number."""
         return self.min - 0.5 + share * (self.max - self.min + 1)
 
-    def values_in_order(self) -> list[Any]:
+    def values_in_order(self) -> Sequence[Any]:
         """From the smallest to the largest."""
-        return list(range(self.min, self.max + 1))
+        return Computed(self.count, lambda place: self.min + place)
+
+    @property
+    def count(self) -> int:
+        """Both ends are among them."""
+        return self.max - self.min + 1
 
     @property
     def ends(self) -> tuple[Any, ...]:
@@ -168,8 +222,8 @@ class Uniform(_Range):
 class LogUniform(_Range):
     """exp(x), with x uniform from min to max."""
 
-    min: Finite
-    max: Finite
+    min: Exponent
+    max: Exponent
 
     def at(self, share: float) -> float:
         """Even in the exponent."""
@@ -191,8 +245,8 @@ class LogUniformValues(_Range):
 class InvLogUniform(_Range):
     """1 / exp(x), with x uniform from min to max."""
 
-    min: Finite
-    max: Finite
+    min: Exponent
+    max: Exponent
 
     def at(self, share: float) -> float:
         """From the smallest, 1 / exp(max), upwards."""
@@ -219,7 +273,7 @@ class LogNormal(Normal):
 
     def at(self, share: float) -> float:
         """exp of the normal distribution's."""
-        return math.exp(super().at(share))
+        return math.exp(min(max(super().at(share), -MAX_EXPONENT), MAX_EXPONENT))
 
 
 class Beta(Distribution):
@@ -248,6 +302,13 @@ class Quantized(Distribution):
             raise ValueError("q must be above 0")
         return q
 
+    @model_validator(mode="after")
+    def check_multiples(self) -> Self:
+        """Few enough to be counted."""
+        if max(abs(self.unrounded(end)) for end in (0.0, 1.0)) / self.q > MAX_MULTIPLE:
+            raise ValueError(f"q={self.q:g} is too small for values as large as these")
+        return self
+
     def at(self, share: float) -> Number:
         """The value that is rounded."""
         return self.near(self.unrounded(share))
@@ -268,21 +329,44 @@ class QUniform(Quantized, Uniform):
 
     discrete: ClassVar[bool] = True
 
-    def values_in_order(self) -> list[Any]:
+    def values_in_order(self) -> Sequence[Any]:
         """All multiples from the one nearest to min to the one nearest to max."""
-        first, last = round(self.min / self.q), round(self.max / self.q)
-        return [multiple * self.q for multiple in range(first, last + 1)]
+        first = round(self.min / self.q)
+        return Computed(self.count, lambda place: (first + place) * self.q)
 
     @property
-    def grid(self) -> list[Any]:
-        """From min in steps of q, without max."""
-        steps = math.ceil((self.max - self.min) / self.q)
-        return [self.min + step * self.q for step in range(steps)]
+    def count(self) -> int:
+        """The multiples nearest to the ends are among them."""
+        return round(self.max / self.q) - round(self.min / self.q) + 1
 
     @property
     def ends(self) -> tuple[Any, ...]:
         """The two outermost."""
         return self.at(0.0), self.at(1.0)
+
+
+class QUniformGrid(QUniform):
+    """The values that W&B's `method: grid` makes of `q_uniform`: from min in steps of q, below max.
+
+    They are whole numbers if min and q are, and need not be multiples of q.
+    """
+
+    def values_in_order(self) -> Sequence[Any]:
+        """From the smallest to the largest."""
+        return Computed(self.count, self._step)
+
+    @property
+    def count(self) -> int:
+        """Max is not among them."""
+        return math.ceil((self.max - self.min) / self.q)
+
+    def near(self, value: Any) -> Number:
+        """The nearest of them."""
+        return self._step(min(max(round((value - self.min) / self.q), 0), self.count - 1))
+
+    def _step(self, number: int) -> Number:
+        whole = isinstance(self.q, int) and self.min.is_integer()
+        return (int(self.min) if whole else self.min) + number * self.q
 
 
 class QLogUniform(Quantized, LogUniform):

@@ -18,20 +18,28 @@ class GridSampler(Sampler):
 
     def __init__(self, space: Space) -> None:
         super().__init__(space, seed=0)
-        self._remaining = {point_key(point): point for point in space.grid()}
+        self._points = space.grid()
+        self._held: set[tuple[str, ...]] = set()
         self._seen: set[int] = set()
-        self.size = len(self._remaining)
+        self._first = 0  # all points before this one are held
+
+    @property
+    def size(self) -> int:
+        """The number of points."""
+        return len(self._points)
 
     def has_remaining(self, trials: Iterable[FrozenTrial]) -> bool:
         """Whether there is a point that no trial holds."""
         self._update(trials)
-        return bool(self._remaining)
+        return self._first < self.size
 
     def next_point(self, trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> Point | None:
         """Return the first point left that agrees with the parameters that a trial has."""
         self._update(trials)
-        for point in self._remaining.values():
-            if trial.params.items() <= self.space.known_to_optuna(point).items():
+        for number in range(self._first, self.size):
+            point = self._points[number]
+            agrees = trial.params.items() <= self.space.known_to_optuna(point).items()
+            if agrees and point_key(point) not in self._held:
                 return point
         return None
 
@@ -46,4 +54,6 @@ class GridSampler(Sampler):
         for trial in trials:
             if trial.number not in self._seen and self.space.is_complete(trial.params):
                 self._seen.add(trial.number)
-                self._remaining.pop(point_key(self.space.from_optuna(trial.params)), None)
+                self._held.add(point_key(self.space.from_optuna(trial.params)))
+        while self._first < self.size and point_key(self._points[self._first]) in self._held:
+            self._first += 1

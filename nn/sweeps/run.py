@@ -29,12 +29,9 @@ from nn.tracking.plain import to_json
 
 def check(file: Path, overrides: Sequence[str]) -> int:
     """Tell everything that is wrong with a sweep file, and give the exit status."""
-    content = schema.raw(file)
     for sentence in lint.warnings(file):
         say(f"{file}: {sentence}")
-    mistakes = schema.problems(content)
-    if not mistakes:
-        mistakes = list(lint.mistakes(schema.parse(content, file), overrides))
+    mistakes = lint.mistakes(file, overrides)
     for sentence in mistakes:
         say(f"{file}: {sentence}")
     if not mistakes:
@@ -59,7 +56,7 @@ def run(wanted: Wanted) -> int:
             pool.start(min(count or wanted.workers, grid_size, wanted.workers))
         for sentence in lint.warnings(wanted.file):
             say(f"{wanted.file}: {sentence}")
-        for sentence in lint.mistakes(sweep, overrides):
+        for sentence in lint.mistakes(wanted.file, overrides):
             raise Mistake(f"{wanted.file}: {sentence}")
         shared = interrupts.call(lambda: _shared(wanted, sweep, seed, sampler))
         with _held(wanted, seed, sampler), SweepScreen() as screen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     SerializeAsAny,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -24,6 +26,7 @@ from nn.sweeps.distributions import (
     KINDS,
     CategoricalWithProbabilities,
     Distribution,
+    QUniformGrid,
     implied,
 )
 
@@ -31,6 +34,21 @@ LARGEST = 2**20
 """Bytes that a sweep file may have."""
 MOST_PARTS = 10**5
 """Values that a sweep file may have."""
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads YAML as W&B does, except that a date is text, as on a command line and in JSON."""
+
+
+Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+
+
+class InvalidParametersError(ValueError):
+    """What is wrong with the parameters, a sentence for each."""
+
+    def __init__(self, sentences: list[str]) -> None:
+        super().__init__("\n".join(sentences))
+        self.sentences = sentences
 
 
 class Metric(BaseModel):
@@ -94,11 +112,19 @@ class Sweep(BaseModel):
 
     @field_validator("parameters", mode="before")
     @classmethod
-    def read(cls, given: Any) -> dict[str, Distribution]:
+    def read(cls, given: Any, info: ValidationInfo) -> dict[str, Distribution]:
         """Read each parameter as the distribution that it names or implies."""
         if not isinstance(given, Mapping) or not given:
             raise ValueError("there must be at least one parameter")
-        return {name: _distribution(name, each) for name, each in _dotted(given).items()}
+        parameters, sentences = {}, []
+        for name, each in dotted(given).items():
+            try:
+                parameters[name] = distribution(name, each, info.data.get("method") == "grid")
+            except ValueError as error:
+                sentences.append(str(error))
+        if sentences:
+            raise InvalidParametersError(sentences)
+        return parameters
 
     @model_validator(mode="after")
     def check(self) -> Sweep:
@@ -149,8 +175,9 @@ def changes(before: Sweep, after: Sweep) -> Iterator[str]:
 def _flat(sweep: Sweep) -> dict[str, str]:
     """Write each parameter and each other key as one line of YAML."""
     content = sweep.model_dump(exclude={"run_cap", "parameters"}, exclude_none=True)
+    kinds = {model: kind for kind, model in KINDS.items()}
     for name, each in sweep.parameters.items():
-        kind = next(kind for kind, model in KINDS.items() if model is type(each))
+        kind = next(kinds[model] for model in type(each).__mro__ if model in kinds)
         content[f"parameters.{name}"] = {"distribution": kind, **each.model_dump()}
     return {name: _in_one_line(value) for name, value in content.items()}
 
@@ -167,23 +194,39 @@ def read(path: Path) -> Sweep:
 
 def raw(path: Path) -> dict[str, Any]:
     """Read the YAML."""
+    text = text_of(path)
     try:
-        if path.stat().st_size > LARGEST or not path.is_file():
-            raise Mistake(f"{path} is no sweep file.")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Mistake(f"{path}: there is no such file.") from None
-    except OSError as error:
-        raise Mistake(f"{path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        content = _loaded(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
+        # libyaml puts the end of a file into the line after the last
+        line = f", line {min(where.line, text.count(chr(10))) + 1}" if where else ""
         raise Mistake(f"{path}{line}: this is no YAML.") from None
     if not isinstance(content, dict):
         raise Mistake(f"{path}: a sweep file has method and parameters.")
     if _parts(content) > MOST_PARTS:
         raise Mistake(f"{path}: there is too much in it, or it refers to itself.")
     return content
+
+
+@lru_cache(maxsize=2)
+def _loaded(text: str) -> Any:
+    """Load a file once for all that look at it; nobody changes what is loaded."""
+    return yaml.load(text, Loader)
+
+
+def text_of(path: Path) -> str:
+    """Read the text of a sweep file."""
+    try:
+        if path.stat().st_size > LARGEST or not path.is_file():
+            raise Mistake(f"{path} is no sweep file.")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Mistake(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise Mistake(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise Mistake(f"{path}: this is no YAML.") from None
 
 
 def _parts(content: Any) -> int:
@@ -207,8 +250,8 @@ def problems(content: Mapping[str, Any]) -> list[str]:
     try:
         Sweep(**{str(key): value for key, value in content.items()})
     except ValidationError as error:
-        told = (_sentence(each) for each in _unknown_first(error))
-        return [f"{' '.join(sentence.split())}." for sentence in told]
+        found = [sentence for each in _unknown_first(error) for sentence in _sentences(each)]
+        return [f"{' '.join(sentence.split())}." for sentence in found]
     return []
 
 
@@ -218,22 +261,23 @@ def nested(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, list[st
     for name, each in parameters.items():
         if isinstance(each, Mapping) and isinstance(each.get("parameters"), Mapping):
             inner = each["parameters"]
-            blocks[f"{prefix}{name}"] = list(_dotted(inner, f"{prefix}{name}."))
+            blocks[f"{prefix}{name}"] = list(dotted(inner, f"{prefix}{name}."))
     return blocks
 
 
-def _dotted(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Read nested blocks of parameters as dotted names."""
     flat: dict[str, Any] = {}
     for name, each in parameters.items():
         if isinstance(each, Mapping) and isinstance(each.get("parameters"), Mapping):
-            flat |= _dotted(each["parameters"], f"{prefix}{name}.")
+            flat |= dotted(each["parameters"], f"{prefix}{name}.")
         else:
             flat[f"{prefix}{name}"] = each
     return flat
 
 
-def _distribution(name: str, given: Any) -> Distribution:
+def distribution(name: str, given: Any, grid: bool = False) -> Distribution:
+    """Read a parameter as the distribution that it names or implies."""
     if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
         raise ValueError(f"parameters.{name}: this is no name of a setting")
     if not isinstance(given, Mapping):
@@ -250,12 +294,17 @@ def _distribution(name: str, given: Any) -> Distribution:
             f"parameters.{name}.distribution: {kind}: there is no such distribution; {hint}"
         )
     settings = {key: value for key, value in given.items() if key != "distribution"}
+    model = QUniformGrid if grid and kind == "q_uniform" else KINDS[kind]
     try:
-        return KINDS[kind](**settings)
+        return model(**settings)
     except ValidationError as error:
-        raise ValueError(
-            f"parameters.{name}{_sentence(_unknown_first(error)[0], KINDS[kind])}"
-        ) from None
+        raise ValueError(f"parameters.{name}{_sentence(_unknown_first(error)[0], model)}") from None
+
+
+def _sentences(each: Mapping[str, Any]) -> list[str]:
+    """Spell out an error that pydantic reports for a sweep."""
+    cause = each.get("ctx", {}).get("error")
+    return cause.sentences if isinstance(cause, InvalidParametersError) else [_sentence(each)]
 
 
 def _sentence(first: Mapping[str, Any], model: type[BaseModel] = Sweep) -> str:

@@ -17,17 +17,21 @@ from optuna.distributions import (
 
 from nn.errors import as_typed
 from nn.sweeps.distributions import (
+    Computed,
     Distribution,
     IntUniform,
     InvLogUniform,
     LogNormal,
     LogUniform,
     LogUniformValues,
+    QUniform,
 )
 
 Point = dict[str, Any]
 LISTED = 10**6
 """A space of more points than this is not gone through."""
+MAX_CATEGORIES = 10**4
+"""A range with more steps than this is a range to Optuna too, not a list of its values."""
 
 
 class Space:
@@ -36,18 +40,33 @@ class Space:
     def __init__(self, parameters: Mapping[str, Distribution]) -> None:
         self.parameters = dict(sorted(parameters.items()))
         self.optuna = {name: _for_optuna(each) for name, each in self.parameters.items()}
+        self.categories = {
+            name: {as_typed(value): value for value in self.parameters[name].values_in_order()}
+            for name, each in self.optuna.items()
+            if isinstance(each, CategoricalDistribution)
+        }
+        """The values that stand behind the texts that Optuna keeps, by parameter."""
 
     @property
     def size(self) -> float:
         """How many points there are."""
         if not all(each.discrete for each in self.parameters.values()):
             return math.inf
-        return math.prod(len(each.values_in_order()) for each in self.parameters.values())
+        return math.prod(each.count for each in self.parameters.values())
 
-    def grid(self) -> list[Point]:
-        """All points, in W&B's order."""
-        values = (each.grid for each in self.parameters.values())
-        return [dict(zip(self.parameters, point, strict=True)) for point in product(*values)]
+    def grid(self) -> Computed[Point]:
+        """All points, in W&B's order: the last parameter changes first."""
+        values = {name: each.values_in_order() for name, each in self.parameters.items()}
+        counts = {name: each.count for name, each in self.parameters.items()}
+
+        def point(number: int) -> Point:
+            chosen = {}
+            for name in reversed(values):
+                number, place = divmod(number, counts[name])
+                chosen[name] = values[name][place]
+            return {name: chosen[name] for name in values}
+
+        return Computed(math.prod(counts.values()), point)
 
     def draw(self, rng: np.random.Generator, tried: Iterable[Point]) -> Point:
         """Draw a point that has not been tried, as long as there is one."""
@@ -88,9 +107,8 @@ class Space:
         point = {}
         for name, each in self.parameters.items():
             value = known[name]
-            if isinstance(self.optuna[name], CategoricalDistribution):
-                texts = {as_typed(listed): listed for listed in each.values_in_order()}
-                value = texts[value]
+            if name in self.categories:
+                value = self.categories[name][value]
             point[name] = each.near(value)
         return point
 
@@ -114,7 +132,7 @@ def point_key(point: Point) -> tuple[str, ...]:
 def _for_optuna(each: Distribution) -> BaseDistribution:
     if isinstance(each, IntUniform):
         return IntDistribution(each.min, each.max)
-    if each.discrete:
+    if each.discrete and not (isinstance(each, QUniform) and each.count > MAX_CATEGORIES):
         return CategoricalDistribution([as_typed(value) for value in each.values_in_order()])
     logarithmic = isinstance(each, LogUniform | LogUniformValues | InvLogUniform | LogNormal)
     low, high = each.unrounded(0.0), each.unrounded(1.0)

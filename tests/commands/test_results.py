@@ -63,6 +63,15 @@ def test_a_finished_run_is_used_again_wherever_it_is_and_only_if_its_settings_ar
     assert "train.py" in done.stdout
 
 
+def test_the_caption_says_how_many_seeds_were_run(results):
+    one = "Test accuracy of one seed, and the seconds of its training, one core of "
+    many = "Test accuracy, mean and standard deviation of {} seeds, and the median of the seconds"
+    assert one in results("mse_64_1_20", "--quick", *QUICK).stdout
+    assert many.format(3) in results("mse_128_1_30", *QUICK).stdout
+    shown = results("mse_64_1_20", "mse_128_1_30", "--quick", *QUICK).stdout
+    assert many.format("1 to 3") in shown
+
+
 def test_quick_leaves_out_other_seeds_and_what_takes_minutes(workplace, results):
     done = results("--quick", *QUICK)
     # on the digits a preset for Fashion-MNIST may be the same as one for MNIST, and is used again

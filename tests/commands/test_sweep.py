@@ -183,6 +183,26 @@ def test_a_grid_ends_when_it_is_done_and_tries_each_point_once(workplace, sweep)
     assert "Every point of the grid has been tried." in done.stdout
 
 
+def test_a_grid_in_steps_goes_from_min_below_max(workplace, sweep):
+    steps = {"width": {"distribution": "q_uniform", "min": 9, "max": 14, "q": 2}}
+    sweep({**SMALL, "method": "grid", "parameters": steps}, *QUICK)
+    assert [row["width"] for row in folder(workplace).table] == ["9", "11", "13"]
+
+
+def test_a_grid_of_any_size_starts_and_goes_in_order(workplace, sweep):
+    huge = {
+        "weight_decay": {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.000001},
+        "lr": {"values": [(n + 1) / 2000 for n in range(1000)]},
+        "seed": {"min": 0, "max": 10**12},
+    }
+    content = {**SMALL, "method": "grid", "parameters": huge}
+    sweep(content, "--count", "3", *QUICK)
+    tried = [
+        (row["lr"], row["seed"], float(row["weight_decay"])) for row in folder(workplace).table
+    ]
+    assert tried == [("0.0005", "0", 0.0), ("0.0005", "0", 1e-6), ("0.0005", "0", 2e-6)]
+
+
 def test_a_small_space_is_used_up_before_a_point_comes_again(workplace, sweep):
     few = {"lr": {"values": [0.05, 0.1]}, "depth": {"values": [0, 1, 2]}}
     sweep({**SMALL, "parameters": few}, "--count", "7", *QUICK)
@@ -422,6 +442,26 @@ def test_a_setting_that_the_sweep_searches_cannot_be_fixed(sweep):
 def test_check_tells_all_that_is_wrong_at_once(sweep):
     done = sweep({**SMALL, "method": "grit", "run_cap": 0, "mtric": 1}, "--check", status=2)
     assert len(done.stderr.splitlines()) == 3
+
+
+def test_warnings_are_printed_by_check_and_once_before_a_sweep(workplace, sweep):
+    content = {**SMALL, "metric": {"name": "val/accuracy"}}
+    sentence = "small.yaml: metric: val/accuracy is minimized, which is W&B's default; write goal: "
+    for words in (["--check"], ["--count", "1", *QUICK]):
+        assert sweep(content, *words).stderr == f"{sentence}maximize.\n"
+
+
+def test_a_key_given_twice_is_refused_with_its_lines_before_anything_is_written(workplace, sweep):
+    (workplace.path / "twice.yaml").write_text(
+        "method: random\nparameters:\n  lr: {values: [0.1]}\n  lr: {values: [0.2]}\n"
+    )
+    for words in (["--check"], ["--count", "1", *QUICK]):
+        done = workplace.run(SWEEP, "twice.yaml", *words)
+        assert done.returncode == 2
+        assert done.stderr == (
+            "twice.yaml: parameters.lr: this key is given twice, in lines 3 and 4; keep one.\n"
+        )
+    assert not (workplace.path / "runs").exists()
 
 
 def test_the_only_worker_can_die(workplace, sweep):

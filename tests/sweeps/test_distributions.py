@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nn.sweeps.distributions import KINDS, implied
+from nn.sweeps.distributions import KINDS, QUniformGrid, implied
 
 SHARES = np.random.default_rng(0).random(20_000)
 LOW, HIGH = math.log(0.01), math.log(10.0)
@@ -134,6 +134,30 @@ def test_the_distribution_that_is_not_named_is_the_one_that_w_and_b_takes(given,
     assert implied(given) == kind
 
 
-def test_a_grid_over_steps_goes_from_min_without_max():
-    assert KINDS["q_uniform"](min=0.0, max=1.0, q=0.25).grid == [0.0, 0.25, 0.5, 0.75]
-    assert KINDS["int_uniform"](min=2, max=4).grid == [2, 3, 4]
+def test_ranges_of_any_number_of_values_are_listed_without_memory():
+    whole = KINDS["int_uniform"](min=2, max=10**30)
+    assert (whole.count, whole.values_in_order()[10**9]) == (10**30 - 1, 10**9 + 2)
+    steps = KINDS["q_uniform"](min=0.0, max=1e9, q=0.25)
+    assert (steps.count, steps.values_in_order()[-1]) == (4 * 10**9 + 1, 1e9)
+    assert list(KINDS["int_uniform"](min=2, max=4).values_in_order()) == [2, 3, 4]
+    assert list(KINDS["q_uniform"](min=2.4, max=8.0, q=2).values_in_order()) == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("settings", "values"),
+    [
+        ({"min": 0.0, "max": 1.0, "q": 0.25}, [0.0, 0.25, 0.5, 0.75]),
+        ({"min": 9, "max": 16, "q": 2}, [9, 11, 13, 15]),
+        ({"min": 0.5, "max": 2.6, "q": 1}, [0.5, 1.5, 2.5]),
+    ],
+)
+def test_a_grid_over_steps_goes_from_min_without_max(settings, values):
+    steps = QUniformGrid(**settings)
+    listed = steps.values_in_order()
+    assert list(listed) == values
+    assert listed[1:] == values[1:]
+    assert [type(value) for value in listed] == [type(value) for value in values]
+    assert steps.count == len(values)
+    assert [steps.near(value + 0.1) for value in values] == values
+    with pytest.raises(IndexError):
+        listed[len(values)]

@@ -99,6 +99,18 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
             "parameters: {lr: {value: 1}}",
             "early_terminate needs a metric to go by",
         ),
+        (
+            "method: random\nparameters: {n: {distribution: log_uniform, min: 16, max: 1024}}",
+            "parameters.n.max: 1024 is an exponent, and exp(1024) is out of range; for bounds",
+        ),
+        (
+            "method: random\nparameters: {n: {distribution: inv_log_uniform, min: -800, max: 1}}",
+            "parameters.n.min: -800 is an exponent, and exp(-800) is out of range; for bounds",
+        ),
+        (
+            "method: random\nparameters: {n: {distribution: q_uniform, max: 1, min: 0, q: 1.e-99}}",
+            "parameters.n: q=1e-99 is too small for values as large as these",
+        ),
         ("method: random\nrun_cap: 0\nparameters: {lr: {value: 1}}", "run_cap: 0 must be"),
         ("method: random\nrun_cap: 2.0\nparameters: {lr: {value: 1}}", "run_cap: 2 must be"),
     ],

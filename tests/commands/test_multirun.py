@@ -1,0 +1,120 @@
+"""A `--multirun` ends with a table of its jobs, and with a status that tells how they ended."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+BREAKING = """
+import os, signal
+from nn.layers import Dense, Flatten
+
+class Breaking(Dense):
+    def forward(self, *args, **settings):
+        raise MemoryError("no room for this layer")
+
+class Killing(Dense):
+    def forward(self, *args, **settings):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Model:
+    def __init__(self, layer: str):
+        self.layer = {"sound": Dense, "breaking": Breaking, "killing": Killing}[layer]
+    def layers(self, classes, randomness):
+        return [Flatten(), self.layer(classes)]
+"""
+LAUNCHERS = [[], ["hydra/launcher=joblib"], ["hydra/launcher=submitit_local"]]
+
+
+@pytest.fixture
+def multirun(workplace):
+    """Run several jobs, of a model that breaks if asked to."""
+    (workplace.path / "own.py").write_text(BREAKING)
+    (workplace.path / "conf/model").mkdir(parents=True)
+    (workplace.path / "conf/model/own.yaml").write_text("_target_: own.Model\nlayer: sound\n")
+
+    def multirun(*words, status):
+        done = workplace.train(
+            *("--config-dir", "conf", "--multirun", "hydra.sweep.dir=jobs", "epochs=1", *words),
+            PYTHONPATH=".",
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        lines = done.stdout.splitlines()
+        begin = next(n for n, line in enumerate(lines) if line.startswith("job "))
+        return done, [line.split() for line in lines[begin:]]
+
+    return multirun
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=str)
+def test_the_jobs_are_ranked_by_validation_with_what_differs_between_them(
+    workplace, multirun, launcher
+):
+    _, (title, *rows, empty, total) = multirun(*launcher, "lr=0.01,0.1", "depth=1,2", status=0)
+    assert " ".join(title) == "job lr depth status val accuracy test accuracy folder"
+    runs = {run.path.name: run.summary for run in workplace.runs}
+    assert {row[0] for row in rows} == set(runs) == {"0", "1", "2", "3"}
+    for number, _, _, status, val, test, folder in rows:
+        summary = runs[number]
+        assert (status, folder) == ("finished", f"jobs/{number}")
+        assert val == f"{summary['val/accuracy']:.4f}"
+        assert test == f"{summary['test/accuracy']:.4f}"
+    assert [row[4] for row in rows] == sorted((row[4] for row in rows), reverse=True)
+    assert sorted((row[0], *row[1:3]) for row in rows) == [
+        *[("0", "0.01", "1"), ("1", "0.01", "2"), ("2", "0.1", "1"), ("3", "0.1", "2")]
+    ]
+    assert empty == []
+    assert " ".join(total) == "Jobs: 4, 4 finished, in jobs"
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=str)
+def test_a_job_that_fails_or_diverges_is_named_with_its_reason(multirun, launcher):
+    done, lines = multirun(*launcher, "model=own", "model.layer=breaking,sound", status=1)
+    assert [line[:3] for line in lines[1:3]] == [
+        ["1", "sound", "finished"],
+        ["0", "breaking", "failed"],
+    ]
+    assert "Job 0 failed: no room for this layer" in done.stdout
+    assert " ".join(lines[-1]) == "Jobs: 2, 1 finished, in jobs"
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=str)
+def test_jobs_that_diverge_give_status_3_unless_one_failed(workplace, multirun, launcher):
+    done, lines = multirun(*launcher, "lr=5000,0.1", "depth=2", status=3)
+    assert [line[:3] for line in lines[1:3]] == [
+        ["1", "0.1", "finished"],
+        ["0", "5000", "diverged"],
+    ]
+    assert "Job 0 diverged: Training diverged in epoch 1" in done.stdout
+    shutil.rmtree(workplace.path / "jobs")
+    words = ["model=own", "model.layer=breaking,sound", "lr=0.1,1e39"]
+    done, lines = multirun(*launcher, *words, status=1)
+    statuses = [line[3] for line in lines[1:5]]
+    assert statuses == ["finished", "failed", "failed", "diverged"], lines
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS[1:], ids=str)
+def test_a_job_whose_process_is_killed_counts_as_failed(multirun, launcher):
+    done, lines = multirun(*launcher, "model=own", "model.layer=killing", "seed=0,1", status=1)
+    assert [line[2] for line in lines[1:3]] == ["failed", "failed"]
+    assert "Job 0 failed: it did not start, or its process ended before it was done" in done.stdout
+
+
+def test_a_result_that_cannot_be_saved_fails_its_job(multirun, workplace):
+    (workplace.path / "jobs/1/summary.json").mkdir(parents=True)
+    _, lines = multirun("lr=0.1,0.01", status=1)
+    assert [line[:3] for line in lines[1:3]] == [["0", "0.1", "finished"], ["1", "0.01", "failed"]]
+
+
+def test_many_jobs_are_shown_by_their_best(multirun):
+    _, (_, *rows) = multirun("seed=range(30)", "dataset.limit=100", status=0)
+    assert len(rows) == 22
+    assert " ".join(rows[-1]) == "Jobs: 30, 30 finished, in jobs"
+
+
+def test_a_single_run_shows_no_table(workplace):
+    done = workplace.train("epochs=1")
+    assert done.returncode == 0
+    assert "Jobs:" not in done.stdout
+    assert not list(workplace.path.rglob(".jobs"))

@@ -1,0 +1,319 @@
+"""What would go wrong with a sweep file is reported before it starts, all at once and quickly."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from nn.sweeps import dry_run, lint
+from tests.conftest import ROOT
+
+COMMAND = ["${env}", "${interpreter}", "${program}", "${args_no_hyphens}"]
+SOUND = {
+    "program": "scripts/train.py",
+    "command": COMMAND,
+    "method": "random",
+    "metric": {"name": "val/loss", "goal": "minimize"},
+    "parameters": {"lr": {"value": 0.1}},
+}
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        path = tmp_path / "sweep.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def warned(file):
+    def warned(**changes):
+        content = {key: value for key, value in (SOUND | changes).items() if value is not None}
+        path = file(yaml.safe_dump(content))
+        assert lint.mistakes(path, []) == []
+        return list(lint.warnings(path))
+
+    return warned
+
+
+def test_a_file_without_fault_is_not_warned_about(warned):
+    assert warned() == []
+    assert warned(program=None, command=None) == []
+    assert warned(metric={"name": "val/accuracy", "goal": "maximize"}) == []
+    assert warned(metric=None) == []
+    tiny = {"distribution": "log_uniform", "min": -7.0, "max": -0.5}
+    values = {"distribution": "log_uniform_values", "min": 0.001, "max": 0.1}
+    assert warned(parameters={"lr": tiny, "weight_decay": values}) == []
+    assert warned(command=["python", "${program}", "${args_override_hydra}"]) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "sentences"),
+    [
+        (
+            {"name": "val/accuracy"},
+            ["metric: val/accuracy is minimized, which is W&B's default; write goal: maximize."],
+        ),
+        (
+            {"name": "train/accuracy", "goal": "minimize"},
+            ["metric.goal: train/accuracy is better when higher, and minimize looks for the low"],
+        ),
+        (
+            {"name": "val/loss", "goal": "maximize"},
+            ["metric.goal: val/loss is better when lower, and maximize looks for the highest."],
+        ),
+        (
+            {"name": "test/top3"},
+            ["metric: test/top3 is minimized,", "metric.name: test/top3 selects trials by the te"],
+        ),
+        ({"name": "test/loss"}, ["metric.name: test/loss selects trials by the test set, whose"]),
+        ({"name": "test/calibration_error", "goal": "maximize"}, ["metric.goal", "metric.name"]),
+    ],
+)
+def test_a_metric_with_the_wrong_goal_or_of_the_test_set_is_warned_about(warned, metric, sentences):
+    for found, sentence in zip(warned(metric=metric), sentences, strict=True):
+        assert found.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "ends"),
+    [
+        ("log_uniform", 0.001, 0.1, "1.001 to 1.105"),
+        ("log_uniform", 0, 1, "1 to 2.718"),
+        ("q_log_uniform", 1, 4, "3 to 55"),
+        ("inv_log_uniform", 0.1, 1.0, "0.3679 to 0.9048"),
+    ],
+)
+def test_exponents_that_look_like_values_are_warned_about(warned, kind, low, high, ends):
+    name = "width" if kind.startswith("q") else "lr"
+    quantum = {"q": 1} if kind.startswith("q") else {}
+    parameters = {name: {"distribution": kind, "min": low, "max": high, **quantum}}
+    (found,) = warned(parameters=parameters)
+    assert found == (
+        f"parameters.{name}: min and max are exponents in {kind}, so values from {ends} are "
+        f"tried; for values from {low:g} to {high:g} write {kind}_values."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"command": [*COMMAND[:3], f"${{{macro}}}"]}, f"command: ${{{macro}}} does not write lr=")
+        for macro in (
+            *("args", "args_no_boolean_flags", "args_no_equals", "args_json", "args_json_file"),
+            *("args_dict", "args_append_hydra"),
+        )
+    ]
+    + [
+        ({"command": None}, "command is missing: wandb agent would pass --lr=0.1, which train"),
+        ({"command": COMMAND[:3]}, "command: without a macro for the parameters wandb agent runs"),
+        ({"command": [*COMMAND, "${argz}"]}, "command: ${argz} is not a macro of wandb agent,"),
+        ({"program": None}, "program is missing: command needs it; write program: scripts/train"),
+        ({"program": "else/train.py"}, "program: else/train.py is not in this folder, where"),
+        (
+            {
+                "command": [*COMMAND[:3], "${args_override_hydra}"],
+                "parameters": {"optimizer": {"value": "sgd"}},
+            },
+            "command: ${args_override_hydra} writes ++optimizer=NAME, which Hydra refuses; write",
+        ),
+    ],
+)
+def test_what_no_trial_would_survive_behind_an_agent_is_warned_about(warned, changes, sentence):
+    (found,) = warned(**changes)
+    assert found.startswith(sentence)
+
+
+@pytest.mark.parametrize("program", ["mine.py", "scripts/trian.py", "scripts/sweep.py.txt", "nn"])
+def test_a_sweep_of_another_program_is_refused(file, program):
+    path = file(yaml.safe_dump(SOUND | {"program": program}))
+    assert lint.mistakes(path, []) == [
+        f"program: {program} is not what is run here; write program: scripts/train.py."
+    ]
+
+
+def test_a_train_py_of_someone_else_is_refused(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("import torch\n")
+    path = file(yaml.safe_dump(SOUND | {"program": "train.py"}))
+    (found,) = lint.mistakes(path, [])
+    assert found.startswith("program: train.py is not what is run here")
+    (tmp_path / "train.py").write_text((ROOT / "scripts/train.py").read_text())
+    assert lint.mistakes(path, []) == []
+
+
+PARAMETERS = "method: random\nparameters:\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        (
+            "method: random\nparameters:\n  lr: {value: 1}\nmethod: grid\n",
+            ["method: this key is given twice, in lines 1 and 4; keep one."],
+        ),
+        (
+            PARAMETERS
+            + "  lr: {value: 1}\n  depth: {value: 1}\n  lr: {value: 2}\n  lr: {value: 3}",
+            ["parameters.lr: this key is given 3 times, in lines 3, 5 and 6; keep one."],
+        ),
+        (
+            PARAMETERS + "  lr:\n    values: [0.1]\n    'values': [0.2]\n",
+            ["parameters.lr.values: this key is given twice, in lines 4 and 5; keep one."],
+        ),
+        (
+            PARAMETERS + "  augmentation: {values: [none, off]}\n",
+            [
+                "parameters.augmentation.values: off in line 3 is read as false; write 'off' if "
+                "it is a text."
+            ],
+        ),
+        (
+            PARAMETERS + "  dataset.normalize:\n    values:\n    - standard\n    - No\n",
+            ["parameters.dataset.normalize.values: No in line 6 is read as false; write 'No' if"],
+        ),
+        (
+            PARAMETERS + "  optimizer: {parameters: {clip: {value: on}}}",
+            [
+                "parameters.optimizer.parameters.clip.value: on in line 3 is read as true; write",
+            ],
+        ),
+        (
+            PARAMETERS + "  seed: {values: [1, 007, 010]}\n",
+            [
+                "parameters.seed.values: 010 in line 3 is read as 8, an octal number; write '010' "
+                "if it is a text, 10 if it is a number."
+            ],
+        ),
+        (
+            PARAMETERS + "  seed: {values: [1:30]}\n",
+            ["parameters.seed.values: 1:30 in line 3 is read as 90, a number in base 60; write"],
+        ),
+        (
+            PARAMETERS + "  tracking.notes: {values: [2026-01-31, 2026-02-31]}\n",
+            [
+                "parameters.tracking.notes.values: 2026-01-31 in line 3 is read as a date; write '",
+                "parameters.tracking.notes.values: 2026-02-31 in line 3 is read as a date; write '",
+            ],
+        ),
+        (
+            PARAMETERS + "  on: {value: 1}\n",
+            [
+                "parameters: on in line 3 is read as true; write 'on' if it is a text.",
+                "parameters.True: True=1: there is no setting True; --help shows what there is.",
+            ],
+        ),
+    ],
+)
+def test_what_yaml_reads_as_something_else_is_refused_with_its_line(file, text, sentences):
+    for found, sentence in zip(lint.mistakes(file(text), []), sentences, strict=True):
+        assert found.startswith(sentence)
+
+
+def test_yaml_that_means_what_it_says_is_accepted(file):
+    path = file(
+        "method: random\n"
+        "metric: {name: val/loss}\n"
+        "early_terminate: {type: hyperband, min_iter: 2, strict: yes}\n"
+        "parameters:\n"
+        "  lr: &range {distribution: uniform, min: 0.1, max: 0.2}\n"
+        "  weight_decay: {<<: *range, max: 0.3}\n"
+        "  profile: {values: [on, off]}\n"
+        "  seed: {values: [0, 00, 007, 0x10, 1_000]}\n"
+        "  tracking.notes: {values: ['off', '2026-01-31', \"010\"]}\n"
+    )
+    assert lint.mistakes(path, []) == []
+    assert list(lint.warnings(path)) == []
+
+
+def test_everything_that_is_wrong_is_reported_at_once(file):
+    path = file(
+        PARAMETERS
+        + "  lr: {values: [0.1, fast, -1, 0.2]}\n"
+        + "  learning_rate: {value: 0.1}\n"
+        + "  optimizer: {values: [sgd, adm, momentun, adam]}\n"
+        + "  dropout: {min: 0, max: 1}\n"
+        + "  dropout: {min: 0, max: 1}\n"
+        + "  augmentation: {values: [off, afine]}\n"
+        + "  optimizer.clip: {min: -1.0, max: 2.0}\n"
+        + "program: mine.py\n"
+        + "metric: {name: los}\n"
+    )
+    found = lint.mistakes(path, ["width=0", "lr=0.5"])
+    assert sorted(sentence.split(": ")[0] for sentence in found) == sorted(
+        [
+            *["parameters.dropout"] * 2,
+            "parameters.augmentation.values",
+            *["parameters.lr", "parameters.lr", "parameters.learning_rate"],
+            *["parameters.optimizer", "parameters.optimizer", "parameters.augmentation"],
+            *["parameters.optimizer.clip", "program", "metric.name", "width=0", "lr=0.5"],
+        ]
+    )
+    path = file(PARAMETERS + "  lr: {min: 2.0, max: 1.0}\n  depth: {}\nmethd: grid\nmethd: grid\n")
+    assert [sentence.split(": ")[0] for sentence in lint.mistakes(path, [])] == [
+        *["methd", "methd", "parameters.lr", "parameters.depth"]
+    ]
+
+
+def test_a_refused_setting_is_named_and_hides_no_other(file):
+    path = file(PARAMETERS + "  model: {value: linear}\n  depth: {value: 1}\n  width: {value: 9}\n")
+    assert lint.mistakes(path, []) == [
+        "parameters.depth: depth=1 has no effect with model=linear; leave it out.",
+        "parameters.width: width=9 has no effect with model=linear; leave it out.",
+    ]
+    path = file(
+        PARAMETERS + "  dataset: {value: csv}\n  dataset.train: {value: none.csv}\n"
+        "  lr: {values: [0.1, 0]}\n"
+    )
+    assert lint.mistakes(path, []) == [
+        "parameters.dataset.train: none.csv: there is no such file.",
+        "parameters.lr: lr=0: lr must be a number above 0.",
+    ]
+
+
+def listed(values):
+    return "{values: [" + ",".join(map(str, values)) + "]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        (f"  lr: {listed(range(1, 40_000))}  batch_size: {listed(range(1, 40_000))}", 0),
+        (f"  lr: {listed(range(-40_000, 0))}  batch_size: {listed(range(1, 40_000))}", 6),
+        (f"  optimizer: {listed(f'adam{n}' for n in range(30_000))}", 6),
+        ("".join(f"  unknown{n}: {{value: 1}}\n" for n in range(1000)), 41),
+        ("  seed: {distribution: q_uniform, min: 0, max: 1000000000000, q: 1}\n", 0),
+        ("  seed: {min: 0, max: 1000000000000}\n", 0),
+    ],
+    ids=["many", "negative", "options", "unknown", "steps", "whole"],
+)
+def test_a_check_is_bounded_whatever_is_listed(file, monkeypatch, text, sentences):
+    prepared = []
+    prepare = dry_run.prepare
+    monkeypatch.setattr(
+        dry_run, "prepare", lambda config: (prepared.append(config), prepare(config))
+    )
+    assert len(lint.mistakes(file(PARAMETERS + text), [])) == sentences
+    assert len(prepared) <= 60
+
+
+def test_every_option_is_checked_and_the_ends_of_each_range_are_prepared(file):
+    names = [*["sgd"] * 30, "adm", *["adam"] * 30]
+    (found,) = lint.mistakes(file(PARAMETERS + f"  optimizer: {listed(names)}"), [])
+    assert found.startswith("parameters.optimizer: optimizer=adm: there is no such optimizer")
+    ranges = {
+        "optimizer.clip": "{min: 0.5, max: 1.0}",
+        "optimizer.momentum": "{min: 0.5, max: 1.5}",
+        "loss.label_smoothing": "{min: 0.0, max: 0.1}",
+    }
+    text = "".join(f"  {name}: {each}\n" for name, each in ranges.items())
+    (found,) = lint.mistakes(file(PARAMETERS + text), ["optimizer=momentum"])
+    assert found.startswith("parameters.optimizer.momentum: optimizer.momentum=1.5")
