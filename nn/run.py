@@ -39,15 +39,22 @@ def run(
     Whoever watches is told of each epoch, and ends the training by raising `Pruned`.
     """
     experiment = prepare(config)
+    state = State(
+        experiment.network,
+        experiment.optimizer,
+        experiment.schedule,
+        experiment.kept,
+        experiment.randomness,
+    )
     with (
         interruptible() as interrupts,
         threadpool_limits(config["threads"], "blas"),
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
-        RunFolder.again(path, config)
+        RunFolder.again(path, config, state, experiment.dataset.sha256)
         if resumed
         else RunFolder.new(path, config, environment.describe()) as folder,
     ):
-        return Run(experiment, config, folder, interrupts, watch).go(resumed)
+        return Run(experiment, config, folder, state, interrupts, watch).go(resumed)
 
 
 class Run:
@@ -58,18 +65,12 @@ class Run:
         experiment: Experiment,
         config: Mapping[str, Any],
         folder: RunFolder,
+        state: State,
         interrupts: Interrupts,
         watch: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        self.experiment, self.config = experiment, config
-        self.folder, self.interrupts, self.watch = folder, interrupts, watch
-        self.state = State(
-            experiment.network,
-            experiment.optimizer,
-            experiment.schedule,
-            experiment.kept,
-            experiment.randomness,
-        )
+        self.experiment, self.config, self.folder, self.state = experiment, config, folder, state
+        self.interrupts, self.watch = interrupts, watch
         self.mirror = Mirror(
             experiment.tracking,
             folder.path,
@@ -88,8 +89,6 @@ class Run:
         judged: dict[str, Any] = {}
         predictions = None
         self.display.title(_title(self.experiment, self.config))
-        if resumed:
-            self.folder.restore(self.state, self.experiment.dataset.sha256)
         self.folder.describe_model(self.experiment.network.describe())
         try:
             self.mirror.open(self.folder.begun, resume=resumed)

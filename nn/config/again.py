@@ -156,16 +156,18 @@ def _resume(words: Words, config: dict[str, Any]) -> int:
 def _repeat(folder: Path, config: dict[str, Any]) -> int:
     """Run the same configuration in a new folder, and hold the results against each other."""
     path = Path(new_folder())
+    summary, history = read_json(folder, "summary.json"), _history(folder)
+    theirs = read_json(folder, "environment.json")
     run(config, path)
     differing = [
-        *_differences(*(read_json(each, "summary.json") for each in (folder, path))),
-        *(["history"] if _history(folder) != _history(path) else []),
+        *_differences(summary, read_json(path, "summary.json")),
+        *(["history"] if history != _history(path) else []),
     ]
     if not differing:
         print("The same bits: history, summary and weights are those of the run repeated.")
         return 0
     print(f"Not the same bits: {', '.join(differing)}.", file=sys.stderr)
-    theirs, ours = read_json(folder, "environment.json"), json.loads(json.dumps(describe()))
+    ours = json.loads(json.dumps(describe()))
     for key in ("git", "python", "packages", "platform", "processor", "blas", "simd"):
         if theirs.get(key) != ours[key]:
             there, here = json.dumps(theirs.get(key)), json.dumps(ours[key])

@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from itertools import product
+from os.path import normpath
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra import compose
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from nn.config import multirun
 from nn.config.names import meant
@@ -56,9 +58,18 @@ class CheckBeforeStart(Callback):
         try:
             _refuse_the_other("hydra.run.dir", "hydra.sweep.dir", config)
             refuse_unusable(config.hydra.sweep.dir, "hydra.sweep.dir")
-            combinations = _combinations(list(config.hydra.overrides.task))
-            for overrides in combinations:
-                job = compose(start["config_name"], overrides, return_hydra_config=True)
+            common, folders = _as_written(config.hydra.overrides.hydra), set()
+            task = _as_written(config.hydra.overrides.task)
+            combinations = _combinations(task)
+            for number, overrides in enumerate(combinations):
+                words = [*overrides, *common]
+                job = compose(start["config_name"], words, return_hydra_config=True)
+                folder = Path(normpath(Path(config.hydra.sweep.dir) / _subfolder(job, number)))
+                if (folder / "config.yaml").exists():
+                    raise Mistake(f"{folder} already holds a run; name another hydra.sweep.dir.")
+                if folder in folders:
+                    raise Mistake(f"{folder}: hydra.sweep.subdir names this folder for two jobs.")
+                folders.add(folder)
                 with interruptible():
                     prepare(of_job(job, job.hydra))
             multirun.begin(Path(config.hydra.sweep.dir), combinations)
@@ -90,9 +101,14 @@ def _refuse_flags(message: str) -> NoReturn:
 
 def _refuse_the_other(setting: str, right: str, config: DictConfig) -> None:
     """Refuse the folder of a single run in a multirun, and the other way round."""
-    for override in config.hydra.overrides.hydra:
+    for override in _as_written(config.hydra.overrides.hydra):
         if override.startswith(f"{setting}="):
             raise Mistake(f"{override} has no effect here; set {right}.")
+
+
+def _as_written(overrides: ListConfig) -> list[str]:
+    """List overrides with the interpolations in them left as they are."""
+    return [str(each) for each in OmegaConf.to_container(overrides, resolve=False) or ()]
 
 
 def _refuse_another(config: Mapping[str, Any], folder: Path) -> None:
@@ -121,6 +137,19 @@ def refuse(told: str) -> int:
     else:
         print(told, file=sys.stderr)
     return 2
+
+
+def _subfolder(job: DictConfig, number: int) -> str:
+    """Name the folder of a job below that of its multirun, as Hydra will."""
+    known = HydraConfig.instance()
+    before = known.cfg
+    with open_dict(job):
+        job.hydra.job.num = job.hydra.job.id = number
+    known.set_config(job)
+    try:
+        return str(OmegaConf.select(job, "hydra.sweep.subdir"))
+    finally:
+        known.cfg = before
 
 
 def _combinations(overrides: list[str]) -> list[list[str]]:

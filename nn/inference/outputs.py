@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nn.errors import Mistake
+from nn.tracking.files import written_together
 from nn.tracking.places import FILES, MODEL, PREDICTIONS, short
 
 
@@ -35,21 +35,9 @@ def check(outputs: Sequence[Path], inputs: Sequence[Path], run: Path, force: boo
 
 
 def write(contents: Mapping[Path, bytes]) -> None:
-    """Write all of them aside, then move them into their places."""
-    asides: dict[Path, Path] = {}
-    try:
-        for path, content in contents.items():
-            place = path.resolve()
-            asides[path] = place.with_name(f".{secrets.token_hex(8)}.new")
-            with asides[path].open("xb") as file:
-                file.write(content)
-        for path, aside in asides.items():
-            aside.replace(path.resolve())
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    finally:
-        for aside in asides.values():
-            aside.unlink(missing_ok=True)
+    """Write all of them or none, each into what a link points to."""
+    with written_together((path.resolve(), each) for path, each in contents.items()) as move:
+        move()
 
 
 def _belongs(place: Path, run: Path) -> bool:

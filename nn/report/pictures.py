@@ -9,10 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nn.errors import Mistake
-from nn.tracking.files import write_whole
-from nn.tracking.places import short
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -49,18 +45,13 @@ COLOURS = 128
 """Colours of a picture, more than its few inks and their edges need."""
 
 
-def write(drawn: Callable[[], Iterator[tuple[str, Figure]]], folder: Path) -> None:
-    """Write pictures into a folder, and say where each is."""
+def encoded_all(
+    drawn: Callable[[], Iterator[tuple[str, Figure]]], folder: Path
+) -> Iterator[tuple[Path, bytes]]:
+    """Draw pictures, each with its place in a folder."""
     with _style():
         for name, figure in drawn():
-            place = folder / f"{name}.png"
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                write_whole(place, _encoded(figure))
-            except OSError as error:
-                reason = f"nothing can be written there: {error.strerror}"
-                raise Mistake(f"{short(place)}: {reason}.") from None
-            print(short(place))
+            yield folder / f"{name}.png", _encoded(figure)
 
 
 def encoded(drawn: Callable[[], Figure]) -> bytes:

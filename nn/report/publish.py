@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nn.errors import Mistake, NotSaved
 from nn.report.links import is_run, is_sweep
@@ -16,12 +19,15 @@ from nn.tracking.places import short
 from nn.tracking.saved import read_json
 from nn.tracking.settings import require_credentials
 
+if TYPE_CHECKING:
+    from wandb_workspaces.reports.v2.interface import Report
+
 KNOWN = "wandb-report.json"
 """A file beside the story, with the reports that were made of it by their project."""
 
 
-def publish(folder: Path, where: str) -> str:
-    """Make the report of a run or a sweep, or update it, and give its address."""
+def prepare(folder: Path, where: str) -> Callable[[], str]:
+    """Make the report of a run or a sweep; what this returns sends it and gives its address."""
     from nn.report.wandb_report import Place, of_run, of_sweep
 
     place = Place.named(where)
@@ -33,7 +39,13 @@ def publish(folder: Path, where: str) -> str:
         report = of_sweep(SweepStory(folder), place)
     else:
         report = of_run(RunStory(folder), place)
-    known, project = read_json(folder, KNOWN), f"{place.entity}/{place.project}"
+    return partial(
+        _send, report, folder, where, f"{place.entity}/{place.project}", read_json(folder, KNOWN)
+    )
+
+
+def _send(report: Report, folder: Path, where: str, project: str, known: dict[str, Any]) -> str:
+    """Create the report in W&B, or update the one of before."""
     earlier = known.get(project)
     try:
         if isinstance(earlier, str):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nn.errors import Mistake
+from nn.errors import Mistake, NotSaved
+from nn.tracking.places import short
 
 FRESH = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -21,6 +25,20 @@ def write_whole(
     What stood there before can be kept under another name. Processes may write the same file.
     A file that need not survive a power cut is not waited for.
     """
+    with written_aside(path, content, durable) as move_into_place:
+        if previous and path.exists():
+            path.replace(previous)
+        move_into_place()
+
+
+@contextmanager
+def written_aside(
+    path: Path, content: bytes, durable: bool = True
+) -> Iterator[Callable[[], object]]:
+    """Write a file aside and bring it to the disk; the block moves it into place when it is time.
+
+    If the block fails with an error of the system, the file aside is removed.
+    """
     aside = path.with_name(f".{path.name}.new")
     descriptor = _alone(aside)
     try:
@@ -28,9 +46,7 @@ def write_whole(
         write_at(descriptor, 0, content)
         if durable:
             os.fsync(descriptor)
-        if previous and path.exists():
-            path.replace(previous)
-        aside.replace(path)
+        yield lambda: aside.replace(path)
     except OSError:
         with suppress(OSError):
             aside.unlink()
@@ -44,6 +60,61 @@ def write_whole(
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def written_together(contents: Iterable[tuple[Path, bytes]]) -> Iterator[Callable[[], list[Path]]]:
+    """Write files aside as they come; the block moves all of them into place when it is time.
+
+    Until then a refusal leaves none of them behind, and the files they replace as they were.
+    """
+    asides: dict[Path, Path] = {}
+
+    def move() -> list[Path]:
+        for path, aside in asides.items():
+            try:
+                aside.replace(path)
+            except OSError as error:
+                raise NotSaved(f"{short(path)} cannot be written: {error.strerror}.") from None
+        return list(asides)
+
+    try:
+        for path, content in contents:
+            try:
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                asides[path] = path.with_name(f".{secrets.token_hex(8)}.new")
+                with asides[path].open("xb") as file:
+                    file.write(content)
+            except OSError as error:
+                raise _unwritable(path, error) from None
+        yield move
+    finally:
+        for aside in asides.values():
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """Make a folder with those above it; if the block fails, the new ones are removed if empty."""
+    missing = []
+    try:
+        missing = [place for place in (path, *path.parents) if not place.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for place in missing:
+                place.rmdir()
+        raise
+
+
+def _unwritable(path: Path, error: OSError) -> Mistake:
+    return Mistake(f"{short(path)}: nothing can be written there: {error.strerror}.")
 
 
 def _alone(path: Path) -> int:
@@ -97,12 +168,32 @@ def read_plain(folder: Path, name: str, most: int) -> bytes:
 
 def lock(path: Path, doing: str = "training in this folder") -> int:
     """Take a lock that ends with this process, however it ends; give its descriptor."""
-    descriptor = os.open(path, FRESH, 0o644)
+    while True:
+        descriptor = os.open(path, FRESH, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise Mistake(f"{path.parent}: another process is {doing}.") from None
+        except OSError:
+            pass  # a file system without locks
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return descriptor
+        os.close(descriptor)  # a refused process has removed this file meanwhile
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock; if the block refuses its work, a lock file that is new is removed again."""
+    is_new = not path.exists()
+    descriptor = lock(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        yield
+    except Mistake:
+        if is_new:
+            with suppress(OSError):
+                path.unlink()
+        raise
+    finally:
         os.close(descriptor)
-        raise Mistake(f"{path.parent}: another process is {doing}.") from None
-    except OSError:
-        pass  # a file system without locks
-    return descriptor

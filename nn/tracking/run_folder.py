@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +26,7 @@ from nn.errors import Mistake, NotSaved
 from nn.predictions import Predictions
 from nn.state import Moment, State, UnlikeThis
 from nn.tracking import checkpoint
-from nn.tracking.files import lock, read_plain, write_whole
+from nn.tracking.files import locked, read_plain, write_whole, written_aside
 from nn.tracking.history import LONGEST, History, first_lines, parse
 from nn.tracking.places import FILES, MODEL, PREDICTIONS, short
 from nn.tracking.plain import to_json, to_yaml
@@ -46,21 +45,15 @@ class RunFolder:
         path: Path,
         config: Mapping[str, Any],
         environment: Mapping[str, Any],
-        again: bool = False,
+        history: History,
+        begun: bytes = b"",
+        sessions: Sequence[list[str]] = (),
     ) -> None:
-        self.path, self.config, self.environment, self._begun = path, config, environment, b""
+        self.path, self.config, self.environment = path, config, environment
+        self.history, self._begun = history, begun
         self._saved, self._warned = time.monotonic(), -math.inf
-        self._earlier: list[list[str]] = []
+        self._earlier = list(sessions)
         self._session_began = _now()
-        self._lock = lock(path / ".lock")
-        try:
-            if again:
-                with suppress(FileNotFoundError):
-                    self._begun = read_plain(path, "history.jsonl", LONGEST)
-            self.history = History(path / "history.jsonl")
-        except BaseException:
-            os.close(self._lock)
-            raise
 
     @classmethod
     @contextmanager
@@ -72,62 +65,45 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             if (path / "config.yaml").exists():
                 raise FileExistsError
-            folder = stack.enter_context(closing(cls(path, config, environment)))
-            folder.history.cut_back(b"")
+            stack.enter_context(locked(path / ".lock"))
+            history = stack.enter_context(closing(History(path / "history.jsonl")))
+            history.cut_back(b"")
             (path / "checkpoints").mkdir(exist_ok=True)
             write_whole(path / "environment.json", _lines(environment))
             write_whole(path / "config.yaml", to_yaml(config).encode())
             begun = stack.pop_all()
         with begun:
-            yield folder
+            yield cls(path, config, environment, history)
 
     @classmethod
     @contextmanager
-    def again(cls, path: Path, config: Mapping[str, Any]) -> Iterator[Self]:
-        """Take up a run that has begun."""
-        with _told(path):
-            folder = cls(path, config, read_json(path, "environment.json"), again=True)
-        with closing(folder):
+    def again(
+        cls, path: Path, config: Mapping[str, Any], state: State, dataset: str
+    ) -> Iterator[Self]:
+        """Resume a run: restore the training state, then write; a refusal comes before that."""
+        with ExitStack() as stack:
             with _told(path):
-                (path / "checkpoints").mkdir(exist_ok=True)
-                for name in ("summary.json", PREDICTIONS):
-                    (path / name).unlink(missing_ok=True)
-                write_whole(path / "config.yaml", to_yaml(config).encode())
-            yield folder
+                stack.enter_context(locked(path / ".lock"))
+                environment = read_json(path, "environment.json")
+                begun, sessions = _restore(path, config, state, dataset)
+            try:
+                _begin_again(path, config)
+                history = stack.enter_context(closing(History(path / "history.jsonl")))
+                history.cut_back(begun)
+            except OSError as error:
+                raise NotSaved(
+                    f"{path} cannot be written: {error.strerror}; when that is mended, "
+                    f"python scripts/train.py resume={short(path)} resumes the run."
+                ) from None
+            done = state.epoch
+            where = f"goes on after epoch {done}" if done else "starts over: there is no checkpoint"
+            _say(f"The run {where}.", sys.stdout)
+            yield cls(path, config, environment, history, begun, sessions)
 
     @property
     def begun(self) -> list[dict[str, Any]]:
         """The epochs that were there when this process began."""
         return parse(self._begun)
-
-    def close(self) -> None:
-        """Let others write here again."""
-        self.history.close()
-        os.close(self._lock)
-
-    def restore(self, state: State, dataset: str) -> int:
-        """Put a training back to its newest whole checkpoint, and give the epochs that are done."""
-        if self._begun and not self._begun.endswith(b"\n"):
-            self._say("The last line of history.jsonl was torn, and is dropped.")
-        done, begun = 0, b""
-        for name in CHECKPOINTS:
-            moment, lines = self._read(name)
-            if moment:
-                self._check(name, moment, dataset)
-                try:
-                    state.put_back(moment)
-                except UnlikeThis as error:
-                    raise Mistake(f"{self.path}: the {name} checkpoint: {error}") from None
-                done, begun = moment.facts["epoch"], lines
-                sessions = moment.facts.get("sessions")
-                self._earlier = sessions if isinstance(sessions, list) else []
-                break
-        with _told(self.path):
-            self.history.cut_back(begun)
-        self._begun = begun
-        where = f"goes on after epoch {done}" if done else "starts over: there is no checkpoint"
-        self._say(f"The run {where}.", sys.stdout)
-        return done
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a line to the history; one that cannot be written now is written later."""
@@ -196,47 +172,88 @@ class RunFolder:
                 f"mended, python scripts/train.py resume={short(self.path)} brings it back."
             ) from None
 
-    def _read(self, name: str) -> tuple[Moment | None, bytes]:
-        """Read a checkpoint if it is there, whole, and goes with the history."""
-        try:
-            moment = checkpoint.load(self.path / "checkpoints" / f"{name}.safetensors")
-            lines = first_lines(self._begun, moment.facts["history"])
-        except FileNotFoundError:
-            return None, b""
-        except (checkpoint.Damaged, KeyError, TypeError):
-            self._say(f"The {name} checkpoint is damaged, and is left out.")
-            return None, b""
-        if lines is None:
-            self._say(
-                f"history.jsonl is not what it was at the {name} checkpoint, which is left out."
-            )
-            return None, b""
-        return moment, lines
-
-    def _check(self, name: str, moment: Moment, dataset: str) -> None:
-        """Refuse a checkpoint that another configuration or dataset has led to."""
-        if moment.facts.get("dataset") != dataset:
-            raise Mistake(f"{self.path}: the dataset is not the one that this run began with.")
-        theirs = moment.facts.get("config")
-        for key, value in json.loads(to_json(self.config)).items():
-            if key in ("epochs", "tracking", "choices"):
-                continue
-            if not isinstance(theirs, dict) or theirs.get(key) != value:
-                raise Mistake(
-                    f"{self.path}: {key} in config.yaml is not what it is in the {name} checkpoint."
-                )
-
     def _warn(self, what: str, error: OSError) -> None:
         """Say what cannot be written, again and again until it is mended."""
         if time.monotonic() - self._warned >= PATIENCE:
             self._warned = time.monotonic()
             reason = error.strerror or error
-            self._say(f"{what} cannot be written to {self.path}: {reason}; the training goes on.")
+            _say(f"{what} cannot be written to {self.path}: {reason}; the training goes on.")
 
-    @staticmethod
-    def _say(sentence: str, stream: TextIO | None = None) -> None:
-        with suppress(OSError):
-            print(sentence, file=stream or sys.stderr)
+
+def _restore(
+    path: Path, config: Mapping[str, Any], state: State, dataset: str
+) -> tuple[bytes, list[list[str]]]:
+    """Restore the newest intact checkpoint.
+
+    Return the lines of history that it covers, and when the sessions before it began and ended.
+    """
+    history, notes = b"", []
+    with suppress(FileNotFoundError):
+        history = read_plain(path, "history.jsonl", LONGEST)
+    for name in ("summary.json", PREDICTIONS):
+        if (path / name).is_dir():
+            raise Mistake(f"{path / name} is a folder, where a file of the run should be.")
+    if history and not history.endswith(b"\n"):
+        notes.append("The last line of history.jsonl was torn, and is dropped.")
+    covered, sessions = b"", None
+    for name in CHECKPOINTS:
+        try:
+            moment = checkpoint.load(path / "checkpoints" / f"{name}.safetensors")
+            lines = first_lines(history, moment.facts["history"])
+        except FileNotFoundError:
+            continue
+        except (checkpoint.Damaged, KeyError, TypeError):
+            notes.append(f"The {name} checkpoint is damaged, and is left out.")
+            continue
+        if lines is None:
+            notes.append(
+                f"history.jsonl is not what it was at the {name} checkpoint, which is left out."
+            )
+            continue
+        _check(path, config, name, moment, dataset)
+        try:
+            state.put_back(moment)
+        except UnlikeThis as error:
+            raise Mistake(f"{path}: the {name} checkpoint: {error}") from None
+        covered, sessions = lines, moment.facts.get("sessions")
+        break
+    for note in notes:
+        _say(note)
+    return covered, sessions if isinstance(sessions, list) else []
+
+
+def _check(path: Path, config: Mapping[str, Any], name: str, moment: Moment, dataset: str) -> None:
+    """Refuse a checkpoint that another configuration or dataset has led to."""
+    if moment.facts.get("dataset") != dataset:
+        raise Mistake(f"{path}: the dataset is not the one that this run began with.")
+    theirs = moment.facts.get("config")
+    for key, value in json.loads(to_json(config)).items():
+        if key in ("epochs", "tracking", "choices"):
+            continue
+        if not isinstance(theirs, dict) or theirs.get(key) != value:
+            raise Mistake(
+                f"{path}: {key} in config.yaml is not what it is in the {name} checkpoint."
+            )
+
+
+def _begin_again(path: Path, config: Mapping[str, Any]) -> None:
+    """Write the configuration, and remove the result of a run that had ended.
+
+    A disk without room for the configuration is noticed while nothing has changed yet.
+    """
+    with ExitStack() as stack:
+        with _told(path):
+            content = to_yaml(config).encode()
+            move = stack.enter_context(written_aside(path / "config.yaml", content))
+        (path / "checkpoints").mkdir(exist_ok=True)
+        for name in ("summary.json", PREDICTIONS):
+            (path / name).unlink(missing_ok=True)
+        move()
+
+
+def _say(sentence: str, stream: TextIO | None = None) -> None:
+    with suppress(OSError):
+        print(sentence, file=stream or sys.stderr)
 
 
 @contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nn.errors import Mistake, NotSaved
-from nn.tracking.files import lock
+from nn.tracking.files import locked
 from nn.tracking.mirror import Mirror
 from nn.tracking.places import short
 from nn.tracking.saved import Saved, runs_in
@@ -25,34 +25,44 @@ def upload(folders: list[Path]) -> int:
         found = runs_in(folder)
         if not found:
             raise Mistake(f"{folder}: there is no run in this folder.")
-        runs += [(saved, _tracking(saved)) for saved in map(Saved.read, found)]
+        runs += found
+    for run in runs:
+        _check(run)
     require_credentials("upload.py")
     status = 0
-    for saved, tracking in runs:
+    for run in runs:
         try:
-            print(f"{short(saved.path)}: {_upload(saved, tracking)}", flush=True)
-        except NotSaved as error:
-            print(f"{short(saved.path)}: {error}", flush=True)
+            print(f"{short(run)}: {_upload(run)}", flush=True)
+        except (Mistake, NotSaved) as error:  # a mistake only now: the run was changed meanwhile
+            print(f"{short(run)}: {error}", flush=True)
             status = 1
     return status
 
 
-def _upload(saved: Saved, tracking: Tracking) -> str:
+def _check(run: Path) -> None:
+    """Refuse a run that cannot be uploaded, before anything of any run is."""
+    lock = run / ".lock"
+    with locked(lock) if lock.exists() else nullcontext():
+        saved = Saved.read(run)
+        _tracking(saved)
+        _ = saved.predictions
+
+
+def _upload(run: Path) -> str:
     """Upload one run, in which nobody may be training meanwhile."""
-    held = lock(saved.path / ".lock")
-    try:
-        with _apart(), TemporaryDirectory() as aside:
-            mirror = Mirror(
-                tracking, saved.path, saved.config, saved.environment, saved.class_names
-            )
-            return mirror.copy(saved, Path(aside))
-    except Mistake:
-        raise
-    except Exception as error:
-        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-        raise NotSaved(f"W&B did not take all of it, so upload it again: {reason}") from None
-    finally:
-        os.close(held)
+    with locked(run / ".lock"):
+        saved = Saved.read(run)
+        try:
+            with _apart(), TemporaryDirectory() as aside:
+                mirror = Mirror(
+                    _tracking(saved), run, saved.config, saved.environment, saved.class_names
+                )
+                return mirror.copy(saved, Path(aside))
+        except Mistake:
+            raise
+        except Exception as error:
+            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+            raise NotSaved(f"W&B did not take all of it, so upload it again: {reason}") from None
 
 
 def _tracking(saved: Saved) -> Tracking:

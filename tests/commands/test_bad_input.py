@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+
+from nn.config.again import asked, go
+from nn.config.composed import configuration
+from nn.errors import Mistake
+from nn.run import run
+from tests.unchanged import unchanged
 
 SENTENCES = {
     "learning_rate=0.1": "learning_rate=0.1: there is no setting learning_rate; did you mean lr?",
@@ -114,13 +122,33 @@ SENTENCES = {
 }
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "run"
+    run(configuration(["tracking=disabled", "model.hidden=[4]", "epochs=1"]), path)
+    return path
+
+
 @pytest.mark.parametrize("words", SENTENCES)
-def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(workplace, words):
+def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(workplace, finished, words):
+    shutil.copytree(finished, workplace.path / "run")
     overrides = words.split()
     tracking = None if "tracking" in words else "disabled"
-    done = workplace.train(*overrides, tracking=tracking)
+    with unchanged(workplace.path):
+        done = workplace.train(*overrides, tracking=tracking)
     assert done.returncode == 2, done.stdout + done.stderr
     assert SENTENCES[words] in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
-    assert list(workplace.path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["resume", "repeat"])
+@pytest.mark.parametrize("words", SENTENCES)
+def test_beside_a_run_of_before_a_mistake_leaves_it_as_it_was(
+    workplace, finished, monkeypatch, words, verb
+):
+    shutil.copytree(finished, workplace.path / "run")
+    (workplace.path / "run/summary.json").unlink()
+    monkeypatch.chdir(workplace.path)
+    with unchanged(workplace.path), pytest.raises(Mistake):
+        go(asked([f"{verb}=run", *words.split()]))

@@ -18,6 +18,7 @@ import yaml
 
 from tests.commands.wandb_file import of_type, wandb_records
 from tests.conftest import ROOT, Run, draws
+from tests.unchanged import unchanged
 
 TRAIN = str(ROOT / "scripts/train.py")
 SCENARIOS = [
@@ -235,12 +236,11 @@ def test_a_run_can_begin_with_the_weights_of_another(workplace):
 )
 def test_a_mistake_costs_a_sentence(workplace, words, sentence):
     workplace.train("epochs=2", "hydra.run.dir=run")
-    before = sorted(workplace.path.rglob("*"))
-    done = workplace.run(TRAIN, *words.split())
+    with unchanged(workplace.path):
+        done = workplace.run(TRAIN, *words.split())
     assert done.returncode == 2, done.stdout
     assert done.stderr.startswith(sentence)
     assert done.stderr.count("\n") == 1
-    assert sorted(workplace.path.rglob("*")) == before
 
 
 def changed(path, **settings):
@@ -295,12 +295,11 @@ def test_a_malicious_run_folder_is_refused(workplace, verb, damage):
     workplace.train("epochs=1", "hydra.run.dir=run")
     (workplace.path / "run/summary.json").unlink()
     damage(workplace.path / "run/config.yaml")
-    before = sorted(workplace.path.rglob("*"))
-    done = workplace.run(TRAIN, f"{verb}=run")
+    with unchanged(workplace.path):
+        done = workplace.run(TRAIN, f"{verb}=run")
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
-    assert sorted(workplace.path.rglob("*")) == before
 
 
 def test_a_package_of_ones_own_runs_again_if_it_is_trusted(workplace):

@@ -1,0 +1,482 @@
+"""A command that is refused has written nothing, whatever was there before."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import random
+import shutil
+
+import pytest
+import yaml
+
+from nn.config.composed import configuration
+from nn.run import run
+from nn.state import Moment
+from nn.tracking import checkpoint
+from tests.conftest import ROOT, Run
+from tests.loopback import Loopback
+from tests.report.made import made_sweep
+from tests.unchanged import unchanged
+
+TRAIN, REPORT, PREDICT, UPLOAD, SWEEP = (
+    str(ROOT / f"scripts/{name}.py") for name in ("train", "report", "predict", "upload", "sweep")
+)
+WORDS = ["tracking=disabled", "dataset=csv", "dataset.train=data.csv", "model.hidden=[4]"]
+WORDS += ["epochs=2", "keep=best"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with a file of samples and a finished run that has learned from it."""
+    folder = tmp_path_factory.mktemp("finished")
+    chance = random.Random(0)
+    with (folder / "data.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["label", *(f"pixel{number}" for number in range(9))])
+        for number in range(90):
+            rows.writerow([number % 3, *(chance.randrange(256) for _ in range(9))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run(configuration(WORDS), folder / "run")
+    # as it is when a run is copied without its hidden files: who looks must not make one
+    (folder / "run/.lock").unlink()
+    return folder
+
+
+@pytest.fixture
+def work(workplace, finished):
+    shutil.copytree(finished, workplace.path, dirs_exist_ok=True)
+    return workplace
+
+
+def refuse(workplace, words, sentence, **environment):
+    """Run a command that is refused in one sentence and leaves all as it was."""
+    with unchanged(workplace.path):
+        done = workplace.run(*words, **environment)
+    assert (done.returncode, done.stdout) == (2, ""), done.stdout + done.stderr
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def edit(name, old, new):
+    def change(folder):
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def link(name):
+    def change(folder):
+        (folder / name).rename(folder / "elsewhere")
+        (folder / name).symlink_to(folder / "elsewhere")
+
+    return change
+
+
+def into_folder(name):
+    def change(folder):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).mkdir()
+
+    return change
+
+
+def into_pipe(name):
+    def change(folder):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return change
+
+
+def facts(**changes):
+    def change(folder):
+        file = folder / "run/checkpoints/last.safetensors"
+        moment = checkpoint.load(file)
+        checkpoint.save(file, Moment(moment.arrays, moment.facts | changes))
+
+    return change
+
+
+def weights_of_others(folder):
+    file = folder / "run/checkpoints/last.safetensors"
+    moment = checkpoint.load(file)
+    moment.arrays.pop(next(iter(moment.arrays)))
+    checkpoint.save(file, moment)
+
+
+def newer_format(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT", 9)
+        checkpoint.save(
+            folder / "run/checkpoints/last.safetensors",
+            checkpoint.Moment({}, {}),
+        )
+
+
+def torn_history_and_edited_data(folder):
+    with (folder / "run/history.jsonl").open("a") as file:
+        file.write('{"epoch": 3')
+    edit("data.csv", "\n0,", "\n1,")(folder)
+
+
+def unset(key):
+    def change(folder):
+        file = folder / "run/config.yaml"
+        config = yaml.safe_load(file.read_text())
+        del config[key]
+        file.write_text(yaml.safe_dump(config))
+
+    return change
+
+
+def enlarged(name, size):
+    def change(folder):
+        os.truncate(folder / name, size)
+
+    return change
+
+
+DAMAGE = {
+    "edited data": (edit("data.csv", "\n0,", "\n1,"), "the dataset is not the one"),
+    "no data": (lambda folder: (folder / "data.csv").unlink(), "data.csv"),
+    "unreadable data": (edit("data.csv", "\n0,", "\nzero,"), "data.csv"),
+    "torn and edited": (torn_history_and_edited_data, "the dataset is not the one"),
+    "another lr": (edit("run/config.yaml", "lr: ", "lr: 1"), "lr in config.yaml is not what"),
+    "an impossible lr": (edit("run/config.yaml", "lr: ", "lr: -"), "lr must be a number above 0"),
+    "a foreign class": (
+        edit("run/config.yaml", "nn.models.MLP", "os.system"),
+        "os is not trusted to run",
+    ),
+    "no YAML": (edit("run/config.yaml", "lr: ", "lr: ["), "config.yaml is damaged"),
+    "a setting too few": (unset("profile"), "profile is missing"),
+    "a setting too many": (edit("run/config.yaml", "lr: ", "lrs: 1\nlr: "), "lrs is no setting"),
+    "a linked config": (link("run/config.yaml"), "leads out of its folder"),
+    "a huge config": (enlarged("run/config.yaml", 2**21), "bytes"),
+    "a newer checkpoint": (newer_format, "is of format 9"),
+    "a linked checkpoint": (link("run/checkpoints/last.safetensors"), "leads out of its folder"),
+    "a folder for a checkpoint": (
+        into_folder("run/checkpoints/last.safetensors"),
+        "is no plain file",
+    ),
+    "a file for checkpoints": (
+        lambda folder: (
+            shutil.rmtree(folder / "run/checkpoints"),
+            (folder / "run/checkpoints").write_text(""),
+        ),
+        "cannot be read",
+    ),
+    "nonsense facts": (facts(randomness=1), "its facts are not those of a training"),
+    "another dataset's facts": (facts(dataset="?"), "the dataset is not the one"),
+    "another model's weights": (weights_of_others, "is in this model, not in that"),
+    "a linked history": (link("run/history.jsonl"), "leads out of its folder"),
+    "a folder for the history": (into_folder("run/history.jsonl"), "is no plain file"),
+    "a pipe for the history": (into_pipe("run/history.jsonl"), "is no plain file"),
+    "a huge history": (enlarged("run/history.jsonl", 2**30 + 1), "bytes"),
+    "a linked summary": (link("run/summary.json"), "leads out of its folder"),
+    "a folder for the summary": (into_folder("run/summary.json"), "is no plain file"),
+    "a linked environment": (link("run/environment.json"), "leads out of its folder"),
+    "a folder for predictions": (into_folder("run/predictions.safetensors"), "is a folder"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_resumption_that_is_refused_leaves_the_run_as_it_was(work, name):
+    damage, sentence = DAMAGE[name]
+    damage(work.path)
+    refuse(work, [TRAIN, "resume=run", "epochs=5"], sentence)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["epochs=1", "epochs=0", "epochs=5 lr=0.1", "epochs=5 tracking=no", "epochs=5 tracking=online"],
+)
+def test_words_that_a_resumption_does_not_take_leave_the_run_as_it_was(work, words):
+    refuse(work, [TRAIN, "resume=run", *words.split()], words.split()[-1].partition("=")[0])
+
+
+def test_a_resumption_beside_another_process_is_refused(work):
+    with (work.path / "run/.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        refuse(work, [TRAIN, "resume=run", "epochs=5"], "another process is training")
+        refuse(work, [UPLOAD, "run"], "another process is training")
+
+
+def test_a_resumption_whose_first_weights_are_gone_is_refused(work):
+    words = [word for word in WORDS if word != "tracking=disabled"]
+    done = work.train(*words, "init_from=run", "hydra.run.dir=second")
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(work.path / "run/checkpoints")
+    refuse(work, [TRAIN, "resume=second", "epochs=5"], "init_from=run: run: there is no checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words", "sentence"),
+    [
+        (edit("data.csv", "\n0,", "\n1,"), [], "the dataset is not the one"),
+        (newer_format, [], "is of format 9"),
+        (facts(randomness=1), [], "its facts are not those of a training"),
+        (into_folder("run/summary.json"), [], "is a folder"),
+        (edit("run/config.yaml", "lr: ", "lr: ["), [], "config.yaml is damaged"),
+        (lambda _: None, ["lr=0.2"], "has another lr than it began with"),
+        (lambda _: None, ["lr=-1"], "has another lr than it began with"),
+        (lambda _: None, ["epochs=0"], "has another epochs than it began with"),
+        (link("run/environment.json"), [], "leads out of its folder"),
+        (lambda _: None, ["learning_rate=1"], "did you mean lr?"),
+    ],
+)
+def test_an_agents_run_that_comes_back_and_is_refused_is_left_as_it_was(
+    work, damage, words, sentence
+):
+    damage(work.path)
+    (work.path / "runs/s").mkdir(parents=True)
+    (work.path / "run").rename(work.path / "runs/s/r")
+    for file in work.path.rglob("*"):
+        if file.is_symlink():  # which is to lead to where it led
+            target = file.readlink()
+            file.unlink()
+            file.symlink_to(target)
+    agent = {"WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": "r", "WANDB_MODE": "disabled"}
+    refuse(work, [TRAIN, *WORDS[1:], *words], sentence, **agent)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (link("run/history.jsonl"), "leads out of its folder"),
+        (link("run/summary.json"), "leads out of its folder"),
+        (link("run/environment.json"), "leads out of its folder"),
+        (lambda folder: (folder / "data.csv").unlink(), "data.csv"),
+    ],
+)
+def test_a_run_that_cannot_be_compared_is_not_repeated(work, damage, sentence):
+    damage(work.path)
+    refuse(work, [TRAIN, "repeat=run", "tracking=disabled"], sentence)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("hydra.run.dir=run", "the folder already holds a run"),
+        ("hydra.run.dir=data.csv", "nothing can be written there"),
+        ("init_from=run model.hidden=[5] hydra.run.dir=new", "init_from=run: its dense1"),
+        ("init_from=data.csv hydra.run.dir=new", "init_from=data.csv: "),
+        ("--multirun seed=1,2 hydra.sweep.dir=run", "the folder already holds a run"),
+        ("--multirun seed=1,2 hydra.sweep.dir=.", "the folder already holds a run"),
+        (
+            "--multirun seed=1,2 hydra.sweep.dir=.. hydra.sweep.subdir=work/${name.${seed}}",
+            "hydra.sweep.subdir",
+        ),
+        (
+            "--multirun seed=1,2 hydra.sweep.dir=new hydra.sweep.subdir=../run",
+            "run already holds a run; name another hydra.sweep.dir.",
+        ),
+        (
+            "--multirun seed=1,2 hydra.sweep.dir=new hydra.sweep.subdir=a/b",
+            "new/a/b: hydra.sweep.subdir names this folder for two jobs.",
+        ),
+        ("--multirun seed=1,2 optimizer=sgd,adm hydra.sweep.dir=new", "did you mean adam?"),
+    ],
+)
+def test_a_training_that_is_refused_leaves_a_run_as_it_was(work, words, sentence):
+    refuse(work, [TRAIN, *WORDS, *words.split()], sentence)
+
+
+def second(work):
+    shutil.copytree(work.path / "run", work.path / "second")
+    return work.path / "second"
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (link("second/predictions.safetensors"), "leads out of its folder"),
+        (enlarged("second/predictions.safetensors", 99), "predictions.safetensors is damaged"),
+        (link("second/history.jsonl"), "leads out of its folder"),
+        (enlarged("second/summary.json", 2**27), "bytes"),
+        (edit("second/config.yaml", "lr: ", "lr: ["), "config.yaml is damaged"),
+        (edit("second/config.yaml", "images: 16", "images: 1000"), "images"),
+    ],
+)
+def test_of_runs_of_which_one_is_refused_none_is_uploaded(work, damage, sentence):
+    second(work)
+    damage(work.path)
+    with Loopback() as server:
+        refuse(work, [UPLOAD, "run", "second"], sentence, **server.environment)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "words", "sentence"),
+    [
+        (lambda _: None, "run --png pictures --pages 2", "--pages makes pages of a sweep's"),
+        (lambda _: None, "run --png pictures --output mine.html", "mine.html is no page"),
+        (lambda _: None, "run --png pictures --output no/page.html", "no/page.html: nothing can"),
+        (lambda _: None, "run --png mine.html/pictures", "nothing can be written there"),
+        (into_folder("curves.png"), "run --png .", "curves.png: nothing can be written there"),
+        (into_folder("confusion.png"), "run --png .", "confusion.png: nothing can be written"),
+        (into_folder("run/report.html"), "run", "report.html: nothing can be written there"),
+        (lambda _: None, "run second --png pictures", "--png draws the pictures of one run"),
+        (link("second/history.jsonl"), "run second", "leads out of its folder"),
+        (edit("second/config.yaml", "lr: ", "lr: ["), "second --png new/pictures", "is damaged"),
+        (lambda _: None, "run --wandb a/b --output mine.html", "mine.html is no page"),
+        (lambda _: None, "run --wandb a/b --pages 2", "--pages makes pages of a sweep's"),
+        (lambda _: None, "run --wandb a", "--wandb a: write ENTITY/PROJECT"),
+        (
+            lambda folder: (folder / "run/wandb-report.json").symlink_to(folder / "mine.html"),
+            "run --wandb a/b",
+            "leads out of its folder",
+        ),
+    ],
+)
+def test_a_report_that_is_refused_writes_no_part_of_it(work, damage, words, sentence):
+    second(work)
+    (work.path / "mine.html").write_text("<p>my own page")
+    damage(work.path)
+    with Loopback() as server:
+        refuse(work, [REPORT, *words.split()], sentence, **server.environment)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (link("s/trials/0001/summary.json"), "leads out of its folder"),
+        (lambda folder: (folder / "s/trials/0001/report.html").write_text("mine"), "is no page"),
+        (into_folder("s/trials/0001/report.html"), "nothing can be written there"),
+    ],
+)
+def test_the_pages_of_a_sweep_are_written_together_or_not_at_all(work, damage, sentence):
+    made_sweep(work.path / "s", 3)
+    for number in range(3):
+        trial = work.path / f"s/trials/{number:04}"
+        shutil.copy(work.path / "run/config.yaml", trial)
+    damage(work.path)
+    refuse(work, [REPORT, "s", "--pages", "3"], sentence)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--output out.csv --images out.csv", "the picture is a PNG"),
+        ("--output out.png --images out.png", "two files cannot be written to one place"),
+        ("--output data.csv", "is what is read"),
+        ("--output data.csv --force", "is what is read"),
+        ("--output run/history.jsonl --force", "is what is read"),
+        ("--output run/checkpoints/x --force", "is what is read"),
+        ("--output mine.csv", "exists already; --force writes over it"),
+        ("--output new.csv --images mine.png", "mine.png exists already"),
+        ("--output new.csv --images new.png --start 99", "there are 90 samples"),
+        ("--output new.csv --labels mine.csv", "has a column of labels already"),
+        ("--output new.csv --images no/new.png", "no/new.png: nothing can be written there"),
+        ("--output run", "is a folder"),
+        ("--output new.csv --invert yes", "only images"),
+        ("--output new.csv --trust x", None),
+    ],
+)
+def test_predictions_that_are_refused_are_not_written(work, words, sentence):
+    for name in ("mine.csv", "mine.png"):
+        (work.path / name).write_text("mine")
+    command = [PREDICT, "run", "data.csv", *words.split()]
+    if sentence:
+        refuse(work, command, sentence)
+        return
+    edit("run/config.yaml", "nn.models.MLP", "os.system")(work.path)
+    refuse(work, command, "os is not trusted to run")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        newer_format,
+        link("run/checkpoints/best.safetensors"),
+        enlarged("run/checkpoints/best.safetensors", 99),
+        lambda folder: (folder / "run/checkpoints/best.safetensors").unlink(),
+        edit("run/config.yaml", "hidden:\n  - 4", "hidden:\n  - 5"),
+    ],
+)
+def test_a_run_that_cannot_predict_writes_nothing(work, damage):
+    if damage is newer_format:
+        shutil.rmtree(work.path / "run/checkpoints")
+        (work.path / "run/checkpoints").mkdir()
+    damage(work.path)
+    refuse(work, [PREDICT, "run", "data.csv", "--output", "new.csv"], "")
+
+
+SMALL = {
+    "method": "random",
+    "metric": {"name": "val/loss"},
+    "parameters": {"lr": {"min": 0.01, "max": 0.5}},
+}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A folder with a sweep of one trial, as a sweep leaves it."""
+    from tests.conftest import Workplace
+
+    place = Workplace(tmp_path_factory.mktemp("swept") / "work")
+    (place.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    words = ["--count", "1", "--workers", "1", "epochs=1", "tracking=disabled"]
+    done = place.run(SWEEP, "small.yaml", *words)
+    assert done.returncode == 0, done.stderr
+    return place.path
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "sentence"),
+    [
+        ({}, "", "exists: --resume goes on with it"),
+        ({}, "--resume --seed 5", "--seed=5: this sweep began with 0"),
+        ({}, "--resume --sampler tpe", "--sampler=tpe"),
+        ({}, "--resume epochs=9", "epochs=9: this sweep began with"),
+        ({}, "--resume --name other", "there is no sweep to go on with"),
+        ({"method": "bayes"}, "--resume", "method is not what it was"),
+        ({"metric": {"name": "val/los"}}, "--resume", "metric"),
+        ({"parameters": {}}, "--resume", "there must be at least one parameter"),
+        ({}, "--resume --storage mysql://a@b/c", "write postgresql://USER@HOST"),
+        ({}, "--resume --storage no/study.log", "no study can be kept there"),
+        ({}, "--name new lr=0.1", "the sweep searches this itself"),
+        ({}, "--name new epochs=0", "epochs must be a whole number"),
+    ],
+)
+def test_a_sweep_that_is_refused_leaves_the_one_of_before_as_it_was(
+    workplace, swept, change, words, sentence
+):
+    shutil.copytree(swept, workplace.path, dirs_exist_ok=True)
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL | change))
+    refuse(workplace, [SWEEP, "small.yaml", *words.split()], sentence)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda sweep: (sweep / "settings.json").unlink(), "settings.json is damaged"),
+        (lambda sweep: (sweep / "settings.json").write_text("{"), "settings.json is damaged"),
+        (lambda sweep: (sweep / "sweep.yaml").write_text("a: ["), "sweep.yaml"),
+    ],
+)
+def test_a_damaged_sweep_that_is_refused_is_left_as_it_was(workplace, swept, damage, sentence):
+    shutil.copytree(swept, workplace.path, dirs_exist_ok=True)
+    damage(workplace.path / "runs/sweeps/small")
+    refuse(workplace, [SWEEP, "small.yaml", "--resume"], sentence)
+
+
+def test_a_sweep_at_work_is_not_taken_over(workplace, swept):
+    shutil.copytree(swept, workplace.path, dirs_exist_ok=True)
+    with (workplace.path / "runs/sweeps/small/.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        refuse(workplace, [SWEEP, "small.yaml", "--resume"], "another process is at work")
+
+
+def test_a_finished_run_keeps_its_result_until_a_longer_one_has_begun(work):
+    done = work.run(TRAIN, "resume=run", "epochs=3")
+    assert done.returncode == 0, done.stderr
+    assert Run(work.path / "run").summary["epochs"] == 3
+    config = json.loads(json.dumps(yaml.safe_load((work.path / "run/config.yaml").read_text())))
+    assert config["epochs"] == 3
