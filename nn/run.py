@@ -87,6 +87,7 @@ class Run:
         status = "crashed"
         judged: dict[str, Any] = {}
         predictions = None
+        self.display.notes(self.experiment.dataset.notes)
         self.display.title(_title(self.experiment, self.config))
         if resumed:
             self.folder.restore(self.state, self.experiment.dataset.sha256)

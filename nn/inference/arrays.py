@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nn.data import idx
-from nn.data.csv import NAMES_OF_LABELS, Table
+from nn.data.csv import Table
+from nn.data.csv_text import NAMES_OF_LABELS
 from nn.data.files import opened
 from nn.data.inputs import Inputs
 from nn.data.source import check_labels
@@ -46,6 +47,7 @@ class Content:
 def read(path: Path, inputs: Inputs, columns: Columns = USUAL) -> Content:
     """Read samples, and labels if they stand beside them."""
     magic, labels = _magic(path), None
+    ignored: list[str] = []
     if magic == NPY:
         values = _numbers(path)
         if values.shape == inputs.shape[-2:] and len(inputs.shape) == 3:
@@ -53,12 +55,12 @@ def read(path: Path, inputs: Inputs, columns: Columns = USUAL) -> Content:
     elif magic[:2] == b"\0\0":
         values = idx.read(path)[0]
     else:
-        values, labels = _rows(path, inputs, columns)
+        values, labels, ignored = _rows(path, inputs, columns)
         if labels is not None:
             check_labels(labels, len(inputs.class_names), short(path))
     images = _shaped(values, inputs, path)
     images, notes = _ranged(images, inputs, path)
-    return Content(images, labels, notes)
+    return Content(images, labels, [*ignored, *notes])
 
 
 def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
@@ -70,10 +72,12 @@ def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
         values = idx.read(path)[0]
     else:
         table = Table.open(path, "auto")
+        column = _label_column(table, table.width - 1)
         numbers = table.values[:, 0]
-        if table.width > 1 and table.names is not None and (numbers[1:] <= numbers[:-1]).any():
-            raise Mistake(f"{short(path)}: its rows are not in the order of {table.names[0]}.")
-        values = table.values[:, _label_column(table, table.width - 1)]
+        if table.names is not None and column > 0 and (numbers[1:] <= numbers[:-1]).any():
+            index = table.names[0] or "its first column"
+            raise Mistake(f"{short(path)}: its rows are not in the order of {index}.")
+        values = table.values[:, column]
     labels = idx.as_labels(values, path)
     if len(labels) != samples:
         raise Mistake(f"{short(path)} has {len(labels):,} labels for {samples:,} samples.")
@@ -105,37 +109,42 @@ def _numbers(path: Path) -> NDArray[Any]:
     return values
 
 
-def _rows(path: Path, inputs: Inputs, columns: Columns) -> tuple[NDArray[Any], Labels | None]:
-    """Read a CSV file, with a column of labels or without."""
-    table = Table.open(path, columns.header)
-    pixels = math.prod(inputs.shape)
+def _rows(
+    path: Path, inputs: Inputs, columns: Columns
+) -> tuple[NDArray[Any], Labels | None, list[str]]:
+    """Read a CSV file, with a column of labels or without, and say what is ignored in it."""
+    pixels, label = math.prod(inputs.shape), str(columns.label)
+    whole = Table.open(path, columns.header)
+    table = whole.without_extra(
+        pixels, len(inputs.class_names), label, place=pixels if label == "last" else 0
+    )
     if table.width not in (pixels, pixels + 1):
         raise Mistake(
-            f"{short(path)} has {table.width:,} columns; the model takes {pixels:,} values, and "
-            "there may be a label beside them."
+            f"{short(path)} has {whole.width:,} columns; the model takes {pixels:,} values, and "
+            "there may be a label and an index in addition."
         )
     if table.width == pixels:
         column = None
-    elif columns.label != "auto":
-        column = table.label_column(str(columns.label))
+    elif label != "auto":
+        column = table.label_column(label)
     else:
-        column = _label_column(table, without_header=0)
+        column = _label_column(table, without_names=0)
     raw = table.samples(column)
-    return raw.images, raw.labels
+    return raw.images, raw.labels, table.notes
 
 
-def _label_column(table: Table, without_header: int) -> int:
+def _label_column(table: Table, without_names: int) -> int:
     """Find the column of the labels by its name, or take the usual one where there are no names."""
-    if table.names is None:
-        return without_header
-    names = [name.lower() for name in table.names]
-    for name in NAMES_OF_LABELS:
-        if name in names:
-            return names.index(name)
-    raise Mistake(
-        f"{short(table.path)}: none of its {table.width:,} columns, from {table.names[0]} to "
-        f"{table.names[-1]}, is named {NAMES_OF_LABELS[0]}."
-    )
+    if table.is_unnamed:
+        return table.columns[without_names]
+    found = table.column_of(NAMES_OF_LABELS)
+    if found is None:
+        names = table.names or []
+        raise Mistake(
+            f"{short(table.path)}: none of its {len(names):,} columns, from {names[0]} to "
+            f"{names[-1]}, is named {NAMES_OF_LABELS[0]}."
+        )
+    return found
 
 
 def _shaped(values: NDArray[Any], inputs: Inputs, path: Path) -> NDArray[Any]:

@@ -367,7 +367,7 @@ def files_of_a_stranger(folder):
         ("cut.png", "cut.png is a damaged image:"),
         ("fake.npy", "fake.npy is no .npy array."),
         ("nothing", "nothing: there is no PNG and no JPEG in this folder."),
-        ("words.csv", "words.csv, row 2, column 1: 'is' is no number."),
+        ("words.csv", "words.csv, row 2, column 1: 'is' is not a number."),
         ("cut.idx", "cut.idx is cut off in its header."),
         ("objects.npy", "objects.npy is no whole .npy array of numbers."),
         ("torn.npy", "torn.npy is no whole .npy array of numbers."),
