@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nn.data import cache, index_columns
 from nn.data.csv_text import NAMES_OF_LABELS, as_bytes, is_header, parse, problem, rows
-from nn.data.files import opened
+from nn.data.files import find, opened
 from nn.data.source import MOST_CLASSES, Content, Raw, Source, check_labels, count_classes
 from nn.errors import Mistake, require
 
@@ -40,13 +40,13 @@ class CSV(Source):
     def read(self, rng: np.random.Generator) -> Content:
         """Read the files; the labels of the training set say how many classes there are."""
         label = str(self.label)
-        table = Table.open(Path(self.train), self.header).without_index(label)
+        table = Table.open(find(self.train), self.header).without_index(label)
         column = table.label_column(label)
         train = table.samples(column)
         assert train.labels is not None
         classes, tables, test = count_classes(train.labels, self.train), [table], None
         if self.test is not None:
-            other, labels = Table.open(Path(self.test), self.header).like(table, column, classes)
+            other, labels = Table.open(find(self.test), self.header).like(table, column, classes)
             test = other.samples(labels)
             if test.labels is not None:
                 check_labels(test.labels, classes, self.test)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data.files import opened, read_exactly
+from nn.data.files import find, opened, read_exactly
 from nn.data.source import Content, Raw, Source, check_labels, count_classes
 from nn.errors import Mistake
 from nn.types import Labels, Shape
@@ -67,13 +67,13 @@ class IDX(Source):
 
     def read(self, rng: np.random.Generator) -> Content:
         """Read the files; the labels of the training set say how many classes there are."""
-        train = _pair(Path(self.train_images), Path(self.train_labels))
+        train = _pair(find(self.train_images), find(self.train_labels))
         assert train.labels is not None
         classes = count_classes(train.labels, self.train_labels)
         test = None
         if self.test_images is not None:
-            labels = None if self.test_labels is None else Path(self.test_labels)
-            test = _pair(Path(self.test_images), labels)
+            labels = None if self.test_labels is None else find(self.test_labels)
+            test = _pair(find(self.test_images), labels)
             if test.images.shape[1:] != train.images.shape[1:]:
                 raise Mistake(
                     f"{self.test_images} has samples of {_sizes(test.images.shape[1:])}, "
