@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data import cache, index_columns
+from nn.data import cache, formats, index_columns
 from nn.data.csv_text import NAMES_OF_LABELS, as_bytes, is_header, parse, problem, rows
 from nn.data.files import find, opened
 from nn.data.source import MOST_CLASSES, Content, Raw, Source, check_labels, count_classes
@@ -71,6 +71,10 @@ class Table:
     @classmethod
     def open(cls, path: Path, header: str | bool) -> Table:
         """Take the numbers from the cache, or parse them."""
+        found = formats.identify(formats.read_head(path))
+        if found is not None:
+            remedy = "dataset=idx reads it" if found is formats.IDX else ""
+            raise formats.wrong_format(path, found, "a CSV file", remedy)
         with opened(path) as content:
             skipped, first = next(
                 (pair for pair in enumerate(rows(content, path)) if any(map(str.strip, pair[1]))),

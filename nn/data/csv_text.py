@@ -64,18 +64,19 @@ def _delimiter(lines: Sequence[str]) -> str:
     """
     commas = all("," in line for line in lines)
     for delimiter in ";\t|":
-        if not all(delimiter in line for line in lines):
+        if not lines or not all(delimiter in line for line in lines):
             continue
         cells = [cell for line in lines[1:] or lines for cell in line.split(delimiter)]
         if not commas or all(is_number(cell) or DECIMAL_COMMA.fullmatch(cell) for cell in cells):
             return delimiter
     any_comma = any("," in line for line in lines)
-    return " " if not any_comma and all(" " in line for line in lines) else ","
+    spaced = bool(lines) and all(" " in line for line in lines)
+    return " " if spaced and not any_comma else ","
 
 
 def is_header(cells: Sequence[str]) -> bool:
     """Take a row for a header if most of it is names, one of them means labels, or it counts up."""
-    names = [cell for cell in cells if not is_number(cell)]
+    names = [cell for cell in cells if not is_number(cell) and not DECIMAL_COMMA.fullmatch(cell)]
     labelled = any(name.strip().lower() in NAMES_OF_LABELS for name in names)
     return labelled or 2 * len(names) > len(cells) or is_numbered_header(cells)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nn.data import formats
 from nn.data.files import find, opened, read_exactly
 from nn.data.source import Content, Raw, Source, check_labels, count_classes
 from nn.errors import Mistake
@@ -28,7 +29,7 @@ def read(path: Path) -> tuple[NDArray[Any], str]:
         if not magic:
             raise Mistake(f"{path} is empty.")
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not magic[3]:
-            raise Mistake(f"{path} is no IDX file: it begins with {magic.hex()}.")
+            raise _not_idx(path, bytes(magic))
         dtype, rank = np.dtype(TYPES[magic[2]]), magic[3]
         header = read_exactly(content, 4 * rank)
         if len(header) < 4 * rank:
@@ -54,6 +55,17 @@ def read(path: Path) -> tuple[NDArray[Any], str]:
     except ValueError:  # more dimensions than NumPy has
         raise Mistake(f"{path} has {rank} dimensions, more than can be used.") from None
     return array, digest.hexdigest()
+
+
+def _not_idx(path: Path, magic: bytes) -> Mistake:
+    head = formats.read_head(path)
+    found = formats.identify(head)
+    if found is not None and found is not formats.IDX:
+        return formats.wrong_format(path, found, "an IDX file")
+    if head.isascii() and b"\0" not in head:
+        text = formats.Format("a text file", "dataset=csv reads CSV files")
+        return formats.wrong_format(path, text, "an IDX file")
+    return Mistake(f"{path} is not an IDX file: it begins with {magic.hex()}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Many samples in one file: IDX, .npy or CSV, compressed or not."""
+"""Many samples in one file: IDX, .npy, .npz or CSV, compressed or not."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data import idx
+from nn.data import formats, idx
 from nn.data.csv import Table
 from nn.data.csv_text import NAMES_OF_LABELS
-from nn.data.files import opened
 from nn.data.inputs import Inputs
 from nn.data.source import check_labels
 from nn.errors import Mistake
+from nn.inference.numpy_files import read_npy, read_npz, read_npz_labels
 from nn.tracking.places import short
 from nn.types import Array, Labels, Shape
-
-NPY = b"\x93NUMPY"
 
 
 @dataclass(frozen=True)
@@ -45,30 +43,36 @@ class Content:
 
 
 def read(path: Path, inputs: Inputs, columns: Columns = USUAL) -> Content:
-    """Read samples, and labels if they stand beside them."""
-    magic, labels = _magic(path), None
-    ignored: list[str] = []
-    if magic == NPY:
-        values = _numbers(path)
-        if values.shape == inputs.shape[-2:] and len(inputs.shape) == 3:
-            values = values[None]
-    elif magic[:2] == b"\0\0":
+    """Read samples, and labels if they are in the same file."""
+    labels: NDArray[Any] | None = None
+    notes: list[str] = []
+    kind = _kind(path, "an image or a CSV, IDX, .npy or .npz file")
+    if kind == "npy":
+        values = read_npy(path)
+    elif kind == "npz":
+        arrays = read_npz(path)
+        values, labels, notes = arrays.samples, arrays.labels, arrays.notes
+    elif kind == "idx":
         values = idx.read(path)[0]
     else:
-        values, labels, ignored = _rows(path, inputs, columns)
-        if labels is not None:
-            check_labels(labels, len(inputs.class_names), short(path))
+        values, labels, notes = _rows(path, inputs, columns)
+    if values.shape == inputs.shape[-2:] and len(inputs.shape) == 3 and kind in ("npy", "npz"):
+        values = values[None]
     images = _shaped(values, inputs, path)
-    images, notes = _ranged(images, inputs, path)
-    return Content(images, labels, [*ignored, *notes])
+    images, scaled = _ranged(images, inputs, path)
+    if labels is not None:
+        labels = _checked_labels(labels, path, inputs, len(images))
+    return Content(images, labels, [*notes, *scaled])
 
 
 def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
     """Read the true classes of samples that are in another file."""
-    magic = _magic(path)
-    if magic == NPY:
-        values = _numbers(path)
-    elif magic[:2] == b"\0\0":
+    kind = _kind(path, "a CSV, IDX, .npy or .npz file")
+    if kind == "npy":
+        values = read_npy(path)
+    elif kind == "npz":
+        values = read_npz_labels(path)
+    elif kind == "idx":
         values = idx.read(path)[0]
     else:
         table = Table.open(path, "auto")
@@ -78,6 +82,11 @@ def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
             index = table.names[0] or "its first column"
             raise Mistake(f"{short(path)}: its rows are not in the order of {index}.")
         values = table.values[:, column]
+    return _checked_labels(values, path, inputs, samples)
+
+
+def _checked_labels(values: NDArray[Any], path: Path, inputs: Inputs, samples: int) -> Labels:
+    """Make labels of values, one for each sample."""
     labels = idx.as_labels(values, path)
     if len(labels) != samples:
         raise Mistake(f"{short(path)} has {len(labels):,} labels for {samples:,} samples.")
@@ -85,28 +94,21 @@ def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
     return labels
 
 
-def _magic(path: Path) -> bytes:
-    """Read how a file begins."""
-    with opened(path) as content:
-        magic = content.read(len(NPY))
-    if not magic:
+def _kind(path: Path, expected: str) -> str:
+    """Recognize the format of a file, and refuse what cannot hold samples."""
+    head = formats.read_head(path)
+    if not head:
         raise Mistake(f"{short(path)} is empty.")
-    if path.suffix.lower() == ".npy" and magic != NPY:
-        raise Mistake(f"{short(path)} is no .npy array.")
-    return magic
-
-
-def _numbers(path: Path) -> NDArray[Any]:
-    """Read a .npy file, which is data and never code."""
-    try:
-        values = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except Exception:  # what a damaged header does to a parser is not to be foreseen
-        raise Mistake(f"{short(path)} is no whole .npy array of numbers.") from None
-    if values.dtype.kind not in "biuf":
-        raise Mistake(f"{short(path)} has values of type {values.dtype}; they must be numbers.")
-    if not values.size:
-        raise Mistake(f"{short(path)} has no values in it: its sizes are {_sizes(values.shape)}.")
-    return values
+    found, suffix = formats.identify(head), path.suffix.lower()
+    if found is None and head.startswith(b"\0\0"):
+        found = formats.IDX
+    kind = "csv" if found is None else found.kind
+    if found is not None and kind not in ("npy", "npz", "idx"):
+        raise formats.wrong_format(short(path), found, expected)
+    if suffix in (".npy", ".npz") and kind != suffix[1:]:
+        what = formats.NPY if suffix == ".npy" else formats.NPZ
+        raise Mistake(f"{short(path)} is not {what.name}.")
+    return kind
 
 
 def _rows(
