@@ -88,6 +88,7 @@ class Run:
         status = "crashed"
         judged: dict[str, Any] = {}
         predictions = None
+        self.display.notes(self.experiment.dataset.notes)
         self.display.title(_title(self.experiment, self.config))
         self.folder.describe_model(self.experiment.network.describe())
         try:

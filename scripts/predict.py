@@ -19,10 +19,14 @@ def main() -> int:
         nargs="+",
         type=Path,
         metavar="INPUT",
-        help="a CSV, IDX or .npy file of samples; or PNG and JPEG images, or a folder of them",
+        help="a CSV, IDX, .npy or .npz file of samples; or images (PNG, JPEG, GIF, TIFF, WebP or "
+        "BMP), or a folder of them",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="the labels, as Kaggle's Digit Recognizer takes"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the labels, as Kaggle's Digit Recognizer takes them; of images, by file name",
     )
     parser.add_argument(
         "--probabilities", action="store_true", help="in that file, a column for each class"
@@ -34,7 +38,7 @@ def main() -> int:
         "--start", type=at_least(1), default=1, metavar="N", help="the picture's first image (1)"
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="the true classes: IDX, .npy or CSV"
+        "--labels", type=Path, metavar="FILE", help="the true classes: CSV, IDX, .npy or .npz"
     )
     parser.add_argument(
         "--invert",

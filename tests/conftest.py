@@ -49,6 +49,7 @@ def clean_environment(tmp_path, tmp_path_factory, monkeypatch):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("NN_DATA", raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     # the commands of a test find their modules compiled, and compile nothing into the project
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)

@@ -21,6 +21,7 @@ from nn.config.schema import GROUPS, Config
 from nn.data.augmentation import Augmentation
 from nn.data.source import Source
 from nn.errors import Mistake, SettingError, as_typed
+from nn.experiment import prepare
 from nn.knobs import KNOBS
 from nn.losses import Loss
 from nn.models import Model
@@ -155,6 +156,9 @@ def _resume(words: Words, config: dict[str, Any]) -> int:
 
 def _repeat(folder: Path, config: dict[str, Any]) -> int:
     """Run the same configuration in a new folder, and hold the results against each other."""
+    expected = read_json(folder, "summary.json").get("dataset/sha256")
+    if expected is not None and prepare(config).dataset.sha256 != expected:
+        raise Mistake(f"{short(folder)}: the dataset is not the one that this run was trained on.")
     path = Path(new_folder())
     summary, history = read_json(folder, "summary.json"), _history(folder)
     theirs = read_json(folder, "environment.json")

@@ -41,6 +41,7 @@ class Dataset:
     test: Samples | None
     inputs: Inputs
     sha256: str
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> Shape:

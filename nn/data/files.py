@@ -1,8 +1,9 @@
-"""Opening files whose content nobody vouches for."""
+"""Finding and opening files whose content nobody vouches for."""
 
 from __future__ import annotations
 
 import gzip
+import os
 import stat
 import zlib
 from collections.abc import Iterator
@@ -11,6 +12,42 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from nn.errors import Mistake
+
+DATA_VARIABLE = "NN_DATA"
+"""The environment variable that names a folder of data."""
+
+
+def find(name: str) -> Path:
+    """Find a file from the current folder, or else in the folder that NN_DATA names."""
+    path = Path(name)
+    try:
+        if path.is_absolute() or path.exists():
+            return path
+        folder = data_folder()
+        elsewhere = None if folder is None else folder / path
+        if elsewhere is None or elsewhere.exists():
+            return elsewhere or path
+    except OSError:  # such as a name too long, which opening it will report
+        return path
+    raise Mistake(f"{name}: there is no such file, nor is there {elsewhere}.")
+
+
+def data_folder() -> Path | None:
+    """Give the folder that NN_DATA names, if it is set."""
+    name = os.environ.get(DATA_VARIABLE)
+    if not name:
+        return None
+    list_folder(name, DATA_VARIABLE)
+    return Path(name).expanduser()
+
+
+def list_folder(folder: str, setting: str) -> dict[str, Path]:
+    """List a folder that a setting names, by the names in it."""
+    try:
+        return {path.name: path for path in Path(folder).expanduser().iterdir()}
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower().rstrip(".")
+        raise Mistake(f"{setting}={folder} cannot be read: {reason}.") from None
 
 
 @contextmanager

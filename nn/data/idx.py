@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data.files import opened, read_exactly
+from nn.data import formats
+from nn.data.files import find, opened, read_exactly
 from nn.data.source import Content, Raw, Source, check_labels, count_classes
 from nn.errors import Mistake
 from nn.types import Labels, Shape
@@ -28,7 +29,7 @@ def read(path: Path) -> tuple[NDArray[Any], str]:
         if not magic:
             raise Mistake(f"{path} is empty.")
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not magic[3]:
-            raise Mistake(f"{path} is no IDX file: it begins with {magic.hex()}.")
+            raise _not_idx(path, bytes(magic))
         dtype, rank = np.dtype(TYPES[magic[2]]), magic[3]
         header = read_exactly(content, 4 * rank)
         if len(header) < 4 * rank:
@@ -56,6 +57,17 @@ def read(path: Path) -> tuple[NDArray[Any], str]:
     return array, digest.hexdigest()
 
 
+def _not_idx(path: Path, magic: bytes) -> Mistake:
+    head = formats.read_head(path)
+    found = formats.identify(head)
+    if found is not None and found is not formats.IDX:
+        return formats.wrong_format(path, found, "an IDX file")
+    if head.isascii() and b"\0" not in head:
+        text = formats.Format("a text file", "dataset=csv reads CSV files")
+        return formats.wrong_format(path, text, "an IDX file")
+    return Mistake(f"{path} is not an IDX file: it begins with {magic.hex()}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class IDX(Source):
     """Any four IDX files; those of the test may be left out."""
@@ -67,13 +79,13 @@ class IDX(Source):
 
     def read(self, rng: np.random.Generator) -> Content:
         """Read the files; the labels of the training set say how many classes there are."""
-        train = _pair(Path(self.train_images), Path(self.train_labels))
+        train = _pair(find(self.train_images), find(self.train_labels))
         assert train.labels is not None
         classes = count_classes(train.labels, self.train_labels)
         test = None
         if self.test_images is not None:
-            labels = None if self.test_labels is None else Path(self.test_labels)
-            test = _pair(Path(self.test_images), labels)
+            labels = None if self.test_labels is None else find(self.test_labels)
+            test = _pair(find(self.test_images), labels)
             if test.images.shape[1:] != train.images.shape[1:]:
                 raise Mistake(
                     f"{self.test_images} has samples of {_sizes(test.images.shape[1:])}, "

@@ -1,12 +1,14 @@
 """MNIST (LeCun, Cortes, Burges) and Fashion-MNIST (Zalando, 2017, MIT licence).
 
-Each is looked for in a folder of the user's, then in the cache, then downloaded. The published
-archives differ from home to home in their compression, so it is the content that is verified.
+Each is looked for in `dataset.root`, then in the folder that the environment variable NN_DATA
+names, then in the cache, then downloaded. The published archives differ from home to home in
+their compression, so it is the content that is verified.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from nn.data import cache, idx
 from nn.data.download import download
+from nn.data.files import DATA_VARIABLE, data_folder, list_folder
 from nn.data.source import Content, Raw, Source
 from nn.errors import Mistake
 
@@ -32,6 +35,10 @@ FASHION_FILES = {
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 """The SHA-256 of the content of each file."""
+
+
+class OtherDatasetError(Mistake):
+    """A published file, but of the dataset whose files have the same names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +65,14 @@ class MNIST(Source):
 
     def _read(self, name: str) -> NDArray[Any]:
         """Take the user's file, else the cached one, else the one from the internet."""
-        if self.root is not None:
-            try:
-                folder = Path(self.root).expanduser()
-                there = {path.name: path for path in folder.iterdir()}
-            except (OSError, RuntimeError) as error:
-                reason = (getattr(error, "strerror", None) or str(error)).lower().rstrip(".")
-                raise Mistake(f"dataset.root={self.root} cannot be read: {reason}.") from None
+        for there, is_own in self._folders():
             for file in (name, f"{name}.gz"):
                 if file in there:
-                    return self._verified(there[file])
+                    try:
+                        return self._verified(there[file])
+                    except OtherDatasetError:
+                        if is_own:
+                            raise
         cached = cache.folder(self.NAME) / f"{name}.gz"
         if cached.exists():
             with contextlib.suppress(Mistake):
@@ -78,19 +83,32 @@ class MNIST(Source):
             names = ", ".join(f"{file}.gz" for file in self.FILES)
             raise Mistake(
                 f"{self.NAME} could not be downloaded: put {names} into {cached.parent}, or name "
-                f"a folder that has them with dataset.root=FOLDER ({error})."
+                f"a folder that has them with dataset.root=FOLDER or {DATA_VARIABLE} ({error})."
             ) from None
         return self._verified(cached)
 
+    def _folders(self) -> Iterator[tuple[Mapping[str, Path], bool]]:
+        """List the user's folders, and say whether each is meant to hold this very dataset."""
+        if self.root is not None:
+            yield list_folder(self.root, "dataset.root"), True
+        data = data_folder()
+        if data is not None:
+            if (data / self.NAME).is_dir():
+                yield list_folder(str(data / self.NAME), DATA_VARIABLE), True
+            yield list_folder(str(data), DATA_VARIABLE), False
+
     def _verified(self, path: Path) -> NDArray[Any]:
         values, digest = idx.read(path)
-        expected = self.FILES[path.name.removesuffix(".gz")]
-        if digest != expected:
-            raise Mistake(
-                f"{path} is not the published file: the SHA-256 of its content is {digest}, "
-                f"not {expected}."
-            )
-        return values
+        name = path.name.removesuffix(".gz")
+        if digest == self.FILES[name]:
+            return values
+        for other in (MNIST, FashionMNIST):
+            if digest == other.FILES[name]:
+                raise OtherDatasetError(f"{path} is of {other.NAME}; set dataset={other.NAME}.")
+        raise Mistake(
+            f"{path} is not the published file: the SHA-256 of its content is {digest}, "
+            f"not {self.FILES[name]}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

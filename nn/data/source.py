@@ -38,7 +38,7 @@ class Content:
     """All that a source gives.
 
     `peak` is the largest value that its images could have, `sha256` that of the content where it
-    is not the images and labels as they stand here.
+    is not the images and labels as they stand here, `notes` what to print about the files.
     """
 
     train: Raw
@@ -46,6 +46,7 @@ class Content:
     class_names: tuple[str, ...]
     peak: float | None = None
     sha256: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ class Source(ABC):
             test=Samples(*self._limited(test, rng), scale) if test and test.labelled else None,
             inputs=Inputs.of(learned, content.peak, scale, content.class_names),
             sha256=content.sha256 or digest_of(content.train, content.test),
+            notes=content.notes,
         )
 
     def _limited(self, raw: Raw, rng: np.random.Generator) -> tuple[NDArray[Any], Labels]:

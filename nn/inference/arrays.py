@@ -1,4 +1,4 @@
-"""Many samples in one file: IDX, .npy or CSV, compressed or not."""
+"""Many samples in one file: IDX, .npy, .npz or CSV, compressed or not."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data import idx
-from nn.data.csv import NAMES_OF_LABELS, Table
-from nn.data.files import opened
+from nn.data import formats, idx
+from nn.data.csv import Table
+from nn.data.csv_text import NAMES_OF_LABELS
 from nn.data.inputs import Inputs
 from nn.data.source import check_labels
 from nn.errors import Mistake
+from nn.inference.numpy_files import read_npy, read_npz, read_npz_labels
 from nn.tracking.places import short
 from nn.types import Array, Labels, Shape
-
-NPY = b"\x93NUMPY"
 
 
 @dataclass(frozen=True)
@@ -44,36 +43,50 @@ class Content:
 
 
 def read(path: Path, inputs: Inputs, columns: Columns = USUAL) -> Content:
-    """Read samples, and labels if they stand beside them."""
-    magic, labels = _magic(path), None
-    if magic == NPY:
-        values = _numbers(path)
-        if values.shape == inputs.shape[-2:] and len(inputs.shape) == 3:
-            values = values[None]
-    elif magic[:2] == b"\0\0":
+    """Read samples, and labels if they are in the same file."""
+    labels: NDArray[Any] | None = None
+    notes: list[str] = []
+    kind = _kind(path, "an image or a CSV, IDX, .npy or .npz file")
+    if kind == "npy":
+        values = read_npy(path)
+    elif kind == "npz":
+        arrays = read_npz(path)
+        values, labels, notes = arrays.samples, arrays.labels, arrays.notes
+    elif kind == "idx":
         values = idx.read(path)[0]
     else:
-        values, labels = _rows(path, inputs, columns)
-        if labels is not None:
-            check_labels(labels, len(inputs.class_names), short(path))
+        values, labels, notes = _rows(path, inputs, columns)
+    if values.shape == inputs.shape[-2:] and len(inputs.shape) == 3 and kind in ("npy", "npz"):
+        values = values[None]
     images = _shaped(values, inputs, path)
-    images, notes = _ranged(images, inputs, path)
-    return Content(images, labels, notes)
+    images, scaled = _ranged(images, inputs, path)
+    if labels is not None:
+        labels = _checked_labels(labels, path, inputs, len(images))
+    return Content(images, labels, [*notes, *scaled])
 
 
 def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
     """Read the true classes of samples that are in another file."""
-    magic = _magic(path)
-    if magic == NPY:
-        values = _numbers(path)
-    elif magic[:2] == b"\0\0":
+    kind = _kind(path, "a CSV, IDX, .npy or .npz file")
+    if kind == "npy":
+        values = read_npy(path)
+    elif kind == "npz":
+        values = read_npz_labels(path)
+    elif kind == "idx":
         values = idx.read(path)[0]
     else:
         table = Table.open(path, "auto")
+        column = _label_column(table, table.width - 1)
         numbers = table.values[:, 0]
-        if table.width > 1 and table.names is not None and (numbers[1:] <= numbers[:-1]).any():
-            raise Mistake(f"{short(path)}: its rows are not in the order of {table.names[0]}.")
-        values = table.values[:, _label_column(table, table.width - 1)]
+        if table.names is not None and column > 0 and (numbers[1:] <= numbers[:-1]).any():
+            index = table.names[0] or "its first column"
+            raise Mistake(f"{short(path)}: its rows are not in the order of {index}.")
+        values = table.values[:, column]
+    return _checked_labels(values, path, inputs, samples)
+
+
+def _checked_labels(values: NDArray[Any], path: Path, inputs: Inputs, samples: int) -> Labels:
+    """Make labels of values, one for each sample."""
     labels = idx.as_labels(values, path)
     if len(labels) != samples:
         raise Mistake(f"{short(path)} has {len(labels):,} labels for {samples:,} samples.")
@@ -81,61 +94,59 @@ def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
     return labels
 
 
-def _magic(path: Path) -> bytes:
-    """Read how a file begins."""
-    with opened(path) as content:
-        magic = content.read(len(NPY))
-    if not magic:
+def _kind(path: Path, expected: str) -> str:
+    """Recognize the format of a file, and refuse what cannot hold samples."""
+    head = formats.read_head(path)
+    if not head:
         raise Mistake(f"{short(path)} is empty.")
-    if path.suffix.lower() == ".npy" and magic != NPY:
-        raise Mistake(f"{short(path)} is no .npy array.")
-    return magic
+    found, suffix = formats.identify(head), path.suffix.lower()
+    if found is None and head.startswith(b"\0\0"):
+        found = formats.IDX
+    kind = "csv" if found is None else found.kind
+    if found is not None and kind not in ("npy", "npz", "idx"):
+        raise formats.wrong_format(short(path), found, expected)
+    if suffix in (".npy", ".npz") and kind != suffix[1:]:
+        what = formats.NPY if suffix == ".npy" else formats.NPZ
+        raise Mistake(f"{short(path)} is not {what.name}.")
+    return kind
 
 
-def _numbers(path: Path) -> NDArray[Any]:
-    """Read a .npy file, which is data and never code."""
-    try:
-        values = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except Exception:  # what a damaged header does to a parser is not to be foreseen
-        raise Mistake(f"{short(path)} is no whole .npy array of numbers.") from None
-    if values.dtype.kind not in "biuf":
-        raise Mistake(f"{short(path)} has values of type {values.dtype}; they must be numbers.")
-    if not values.size:
-        raise Mistake(f"{short(path)} has no values in it: its sizes are {_sizes(values.shape)}.")
-    return values
-
-
-def _rows(path: Path, inputs: Inputs, columns: Columns) -> tuple[NDArray[Any], Labels | None]:
-    """Read a CSV file, with a column of labels or without."""
-    table = Table.open(path, columns.header)
-    pixels = math.prod(inputs.shape)
+def _rows(
+    path: Path, inputs: Inputs, columns: Columns
+) -> tuple[NDArray[Any], Labels | None, list[str]]:
+    """Read a CSV file, with a column of labels or without, and say what is ignored in it."""
+    pixels, label = math.prod(inputs.shape), str(columns.label)
+    whole = Table.open(path, columns.header)
+    table = whole.without_extra(
+        pixels, len(inputs.class_names), label, place=pixels if label == "last" else 0
+    )
     if table.width not in (pixels, pixels + 1):
         raise Mistake(
-            f"{short(path)} has {table.width:,} columns; the model takes {pixels:,} values, and "
-            "there may be a label beside them."
+            f"{short(path)} has {whole.width:,} columns; the model takes {pixels:,} values, and "
+            "there may be a label and an index in addition."
         )
     if table.width == pixels:
         column = None
-    elif columns.label != "auto":
-        column = table.label_column(str(columns.label))
+    elif label != "auto":
+        column = table.label_column(label)
     else:
-        column = _label_column(table, without_header=0)
+        column = _label_column(table, without_names=0)
     raw = table.samples(column)
-    return raw.images, raw.labels
+    return raw.images, raw.labels, table.notes
 
 
-def _label_column(table: Table, without_header: int) -> int:
+def _label_column(table: Table, without_names: int) -> int:
     """Find the column of the labels by its name, or take the usual one where there are no names."""
-    if table.names is None:
-        return without_header
-    names = [name.lower() for name in table.names]
-    for name in NAMES_OF_LABELS:
-        if name in names:
-            return names.index(name)
-    raise Mistake(
-        f"{short(table.path)}: none of its {table.width:,} columns, from {table.names[0]} to "
-        f"{table.names[-1]}, is named {NAMES_OF_LABELS[0]}."
-    )
+    if table.is_unnamed:
+        return table.columns[without_names]
+    found = table.column_of(NAMES_OF_LABELS)
+    if found is None:
+        names = table.names or []
+        raise Mistake(
+            f"{short(table.path)}: none of its {len(names):,} columns, from {names[0]} to "
+            f"{names[-1]}, is named {NAMES_OF_LABELS[0]}."
+        )
+    return found
 
 
 def _shaped(values: NDArray[Any], inputs: Inputs, path: Path) -> NDArray[Any]:

@@ -16,12 +16,16 @@ from nn.types import Array, Labels
 
 @dataclass(frozen=True)
 class Given:
-    """Samples, what they are called, their true classes as far as known, and what was done."""
+    """Samples, what they are called, their true classes as far as known, and what was done.
+
+    The names are those of files, or numbers from 1.
+    """
 
     images: Array
     names: Sequence[str]
     labels: Labels | None
     notes: Sequence[str]
+    are_files: bool
 
     def __len__(self) -> int:
         return len(self.images)
@@ -36,12 +40,13 @@ def read(
 ) -> Given:
     """Read one file of many samples, or any number of images, or a folder of images."""
     first = paths[0]
-    if first.is_dir() or pictures.is_picture(first):
+    are_files = first.is_dir() or pictures.is_picture(first)
+    if are_files:
         read = pictures.read(_listed(paths), inputs, invert)
         images, names, notes, truth = read.images, read.names, read.notes, None
     else:
         if invert != "auto":
-            raise Mistake(f"--invert {invert}: only images (PNG, JPEG) are inverted.")
+            raise Mistake(f"--invert {invert}: only images are inverted.")
         if len(paths) > 1:
             raise Mistake(f"{short(paths[1])}: beside a file of samples there can be no other.")
         content = arrays.read(first, inputs, columns)
@@ -51,7 +56,7 @@ def read(
         if truth is not None:
             raise Mistake(f"--labels {labels}: {short(first)} has a column of labels already.")
         truth = arrays.read_labels(labels, inputs, len(images))
-    return Given(images, names, truth, notes)
+    return Given(images, names, truth, notes, are_files)
 
 
 def _listed(paths: Sequence[Path]) -> list[Path]:
@@ -66,7 +71,7 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
         except OSError as error:
             raise Mistake(f"{short(path)} cannot be read: {error.strerror}.") from None
         if not found:
-            raise Mistake(f"{short(path)}: there is no PNG and no JPEG in this folder.")
+            raise Mistake(f"{short(path)}: this folder has no images ({pictures.LISTED}).")
         listed += sorted(found, key=_counted)
     return listed
 

@@ -1,7 +1,9 @@
-"""PNG and JPEG files of any size, made into what a network was trained on."""
+"""Image files of any size, made into what a network was trained on."""
 
 from __future__ import annotations
 
+import io
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nn.data.files import opened
+from nn.data import formats
+from nn.data.files import opened, read_exactly
 from nn.data.inputs import Inputs
 from nn.data.look import Look
 from nn.errors import Mistake
@@ -21,9 +24,10 @@ from nn.types import Array
 if TYPE_CHECKING:
     from PIL import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-MAGIC = (b"\x89PNG", b"\xff\xd8\xff")
-FORMATS = ("PNG", "JPEG")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp")
+FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
+LISTED = "PNG, JPEG, GIF, TIFF, WebP or BMP"
+MOST_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ def is_picture(path: Path) -> bool:
     """Whether a file is an image, by its name or by how it begins."""
     if path.suffix.lower() in SUFFIXES:
         return True
-    with opened(path) as content:
-        return content.read(4).startswith(MAGIC)
+    found = formats.identify(formats.read_head(path))
+    return found is not None and found.kind == "image"
 
 
 def read(paths: Sequence[Path], inputs: Inputs, invert: str) -> Pictures:
@@ -52,31 +56,49 @@ def read(paths: Sequence[Path], inputs: Inputs, invert: str) -> Pictures:
         )
     images, notes = [], []
     for path in paths:
-        image, done = _sample(_opened(path), inputs, inputs.look, invert)
+        decoded, has_more = _opened(path)
+        image, done = _sample(decoded, inputs, inputs.look, invert)
         images.append(image)
+        done = [*(["only the first of its frames"] if has_more else []), *done]
         if done:
             notes.append(f"{short(path)}: {', '.join(done)}")
-    return Pictures(np.stack(images), [short(path) for path in paths], notes)
+    # a file name may be any bytes, and a text only what UTF-8 can write
+    names = [os.fsencode(short(path)).decode(errors="backslashreplace") for path in paths]
+    return Pictures(np.stack(images), names, notes)
 
 
-def _opened(path: Path) -> Image.Image:
-    """Decode a file, and refuse one that is no image, or too large a one."""
+def _opened(path: Path) -> tuple[Image.Image, bool]:
+    """Decode a file, and say whether it has more images than the first.
+
+    A file that is not an image, or too large a one, is refused.
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    with opened(path) as file, warnings.catch_warnings():
+    with opened(path) as file:
+        data = read_exactly(file, MOST_BYTES + 1)
+    if not data:
+        raise Mistake(f"{short(path)} is empty.")
+    if len(data) > MOST_BYTES:
+        raise Mistake(f"{short(path)} has more than {MOST_BYTES:,} bytes.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        if not file.read(1):
-            raise Mistake(f"{short(path)} is empty.")
-        file.seek(0)
         try:
-            image = Image.open(file, formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            has_more = bool(getattr(image, "is_animated", False))
+            image.seek(0)
             image.load()
-            return ImageOps.exif_transpose(image)
+            if image.mode == "LAB":
+                return image.convert("RGB"), has_more
+            return ImageOps.exif_transpose(image), has_more
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise Mistake(f"{short(path)} has more pixels than an image should have.") from None
         except UnidentifiedImageError:
-            raise Mistake(f"{short(path)} is no PNG and no JPEG image.") from None
-        except Exception as error:  # what a damaged image does to a decoder is not to be foreseen
+            found = formats.identify(bytes(data[: formats.HEAD_BYTES]))
+            if found is not None and found.kind != "image":
+                raise formats.wrong_format(short(path), found, f"an image ({LISTED})") from None
+            raise Mistake(f"{short(path)} is not an image that can be read ({LISTED}).") from None
+        except Exception as error:  # a damaged image may do anything to its decoder
             raise Mistake(f"{short(path)} is a damaged image: {error}.") from None
 
 
@@ -97,8 +119,10 @@ def _flattened(image: Image.Image, mode: str) -> Pixels:
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
-        levels = np.asarray(image, np.float64)
-        image = Image.fromarray((levels * (255 / max(levels.max(), 65535))).astype(np.uint8))
+        levels = np.nan_to_num(np.asarray(image, np.float64)).clip(0)
+        tops = (1, 255, 65535) if image.mode == "F" else (65535,)
+        top = next((top for top in tops if levels.max() <= top), levels.max())
+        image = Image.fromarray((levels * (255 / top)).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         grey, alpha = np.asarray(image.convert("L"), float), np.asarray(image.getchannel("A"))

@@ -39,15 +39,15 @@ class Predicted:
         return labels
 
     def table(self, with_probabilities: bool) -> bytes:
-        """Write the labels in the form that Kaggle's Digit Recognizer takes."""
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
+        """Write the labels beside file names, or else as Kaggle's Digit Recognizer takes them."""
         more = self.inputs.class_names if with_probabilities else ()
-        rows.writerow(["ImageId", "Label", *more])
-        for number, label in enumerate(self.labels.tolist(), 1):
-            shares = self.probabilities[number - 1].tolist() if with_probabilities else []
-            rows.writerow([number, label, *(f"{share:.6g}" for share in shares)])
-        return text.getvalue().encode()
+        lines = [_csv_line("File" if self.given.are_files else "ImageId", "Label", *more)]
+        for sample, (name, label) in enumerate(
+            zip(self.given.names, self.labels.tolist(), strict=True)
+        ):
+            shares = self.probabilities[sample].tolist() if with_probabilities else []
+            lines.append(_csv_line(name, label, *(f"{share:.6g}" for share in shares)))
+        return "".join(lines).encode()
 
     def picture(self, start: int) -> bytes:
         """Draw a grid of images, from one of them on."""
@@ -89,3 +89,10 @@ class Predicted:
             right = int((self.labels == truth).sum())
             share = words.percent(right / len(truth))
             yield f"accuracy {share}: {right:,} of {words.count(len(truth), 'sample')}"
+
+
+def _csv_line(*cells: object) -> str:
+    """Write a row that ends as in Unix; either half of a Windows line end in a cell is quoted."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"

@@ -38,6 +38,11 @@ class Display:
         if self.bar:
             self.bar.stop()
 
+    def notes(self, notes: Sequence[str]) -> None:
+        """Show what was noticed in the files of the dataset."""
+        for note in notes:
+            self._say(escape(note))
+
     def title(self, title: str) -> None:
         """Show what is about to be trained."""
         self._say(title)

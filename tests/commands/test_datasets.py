@@ -137,7 +137,7 @@ def test_damage_to_idx_files_is_told_through_the_command(workplace, files):
         whole[:-1]: "holds 4,799 bytes of values",
         whole + b"x": "goes on after the 4,800 bytes",
         b"": "train-x is empty.",
-        b"\0\0\x0f" + whole[3:]: "train-x is no IDX file",
+        b"\0\0\x0f" + whole[3:]: "train-x is not an IDX file",
         whole[:4] + b"\xff" * 8 + whole[12:]: "more than it can hold",
         whole[:7] + b"\x2d" + whole[8:]: "bytes of values",
     }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from nn.data.inputs import Inputs, Scale
 from nn.data.look import Look
@@ -216,8 +219,9 @@ def test_images_of_any_size_and_polarity_are_read_and_what_was_done_is_said(work
     assert told[:3] == notes
     names = [line.split(":")[0] for line in told[3:7]]
     assert names == ["scans/2.png", "scans/9.jpg", "scans/10.png", "scans/30.PNG"]
-    rows = (workplace.path / "label.csv").read_text()
-    assert rows[:-2] == kaggle([LABELS[2], LABELS[1], LABELS[0], LABELS[3]])[:-2]
+    rows = list(csv.reader((workplace.path / "label.csv").read_text().splitlines()))
+    assert [row[0] for row in rows] == ["File", *names]
+    assert [int(row[1]) for row in rows[1:4]] == [LABELS[2], LABELS[1], LABELS[0]]
 
 
 def test_inverting_can_be_asked_for_and_forbidden(workplace, predict):
@@ -363,14 +367,14 @@ def files_of_a_stranger(folder):
         ("absent.png", "absent.png: there is no such file."),
         ("empty.csv", "empty.csv is empty."),
         ("empty.png", "empty.png is empty."),
-        ("fake.png", "fake.png is no PNG and no JPEG image."),
+        ("fake.png", "fake.png is not an image that can be read (PNG, JPEG, GIF"),
         ("cut.png", "cut.png is a damaged image:"),
-        ("fake.npy", "fake.npy is no .npy array."),
-        ("nothing", "nothing: there is no PNG and no JPEG in this folder."),
-        ("words.csv", "words.csv, row 2, column 1: 'is' is no number."),
+        ("fake.npy", "fake.npy is not a NumPy .npy file."),
+        ("nothing", "nothing: this folder has no images (PNG, JPEG, GIF"),
+        ("words.csv", "words.csv, row 2, column 1: 'is' is not a number."),
         ("cut.idx", "cut.idx is cut off in its header."),
-        ("objects.npy", "objects.npy is no whole .npy array of numbers."),
-        ("torn.npy", "torn.npy is no whole .npy array of numbers."),
+        ("objects.npy", "objects.npy has values of type object; they must be numbers."),
+        ("torn.npy", "torn.npy is not a complete .npy array of numbers."),
         ("torn.gz", "the compressed data is cut off or damaged."),
         ("none.npy", "none.npy has no values in it: its sizes are 0 x 12 x 12."),
         ("nan.npy", "nan.npy has values that are no finite numbers."),
@@ -380,7 +384,7 @@ def files_of_a_stranger(folder):
         ),
         ("below.npy", "below.npy has values from -1 to 0; the model was trained on 0 to 255."),
         ("complex.npy", "complex.npy has values of type complex128; they must be numbers."),
-        ("junk.npy", "junk.npy is no whole .npy array of numbers."),
+        ("junk.npy", "junk.npy is not a complete .npy array of numbers."),
         ("good.npy --labels order.csv", "order.csv: its rows are not in the order of ImageId."),
         (
             "good.npy --images seen.jpg",
@@ -396,7 +400,7 @@ def files_of_a_stranger(folder):
         ("good.npy --labels short.npy", "short.npy has 59 labels for 60 samples."),
         ("good.npy --labels strange.npy", "has the label"),
         ("good.npy a.png", "a.png: beside a file of samples there can be no other."),
-        ("good.npy --invert yes", "--invert yes: only images (PNG, JPEG) are inverted."),
+        ("good.npy --invert yes", "--invert yes: only images are inverted."),
         ("good.npy --probabilities", "name it with --output FILE."),
         ("good.npy --start 2", "name it with --images FILE."),
         ("good.npy --start 61 --images new.png", "--start 61: there are 60 samples."),
@@ -535,3 +539,87 @@ def test_no_damaged_file_is_a_bug(trained, tmp_path_factory, data):
             arrays.read(path, inputs)
     except Mistake as mistake:
         assert str(mistake).endswith((".", "...")), str(mistake)
+
+
+@pytest.mark.parametrize("kind", ["gif", "tif", "tiff", "webp", "bmp"])
+def test_images_may_be_of_any_usual_format(workplace, predict, kind):
+    settings = {"lossless": True} if kind == "webp" else {}
+    (workplace.path / "scans").mkdir()
+    picture(workplace.path / f"scans/a.{kind}", IMAGES[5], **settings)
+    (workplace.path / "without suffix").write_bytes(
+        (workplace.path / f"scans/a.{kind}").read_bytes()
+    )
+    assert f"scans/a.{kind}: {LABELS[5]} (" in predict("scans")
+    assert f"without suffix: {LABELS[5]} (" in predict("without suffix")
+
+
+@pytest.mark.parametrize("kind", ["gif", "tiff", "webp", "png"])
+def test_of_an_animation_the_first_frame_is_read_and_it_is_said(workplace, predict, kind):
+    settings = {"lossless": True} if kind == "webp" else {}
+    first, second = (Image.fromarray(IMAGES[number]) for number in (5, 6))
+    first.save(workplace.path / f"a.{kind}", save_all=True, append_images=[second], **settings)
+    told = predict(f"a.{kind}")
+    assert f"a.{kind}: only the first of its frames\n" in told
+    assert f"a.{kind}: {LABELS[5]} (" in told
+
+
+@pytest.mark.parametrize("top", [1, 255, 65535, 4e9])
+def test_floating_point_images_are_read_whatever_their_range(workplace, predict, top):
+    levels = (IMAGES[6] / 255 * top).astype(np.float32)
+    Image.fromarray(levels).save(workplace.path / "deep.tiff")
+    assert f"deep.tiff: {LABELS[6]} (" in predict("deep.tiff")
+
+
+def test_compressed_and_unusual_images_are_read(workplace, predict):
+    Image.fromarray(IMAGES[7]).save(workplace.path / "a.tiff", compression="tiff_lzw")
+    packed = gzip.compress((workplace.path / "a.tiff").read_bytes())
+    (workplace.path / "a.tiff.gz").write_bytes(packed)
+    for mode in ("CMYK", "LAB", "1", "P", "RGBA"):
+        image = Image.fromarray(IMAGES[7]).convert("RGB")
+        if mode == "LAB":
+            image = ImageCms.applyTransform(
+                image,
+                ImageCms.buildTransform(
+                    ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+                ),
+            )
+        else:
+            image = image.convert(mode)
+        image.save(workplace.path / f"{mode}.tiff")
+    for name in ("a.tiff.gz", "CMYK.tiff", "LAB.tiff", "1.tiff", "P.tiff", "RGBA.tiff"):
+        assert f"{name}: {LABELS[7]} (" in predict(name)
+
+
+def test_an_image_with_too_many_pixels_is_refused_unread(workplace, predict):
+    header = b"BM" + bytes(8) + (54).to_bytes(4, "little") + (40).to_bytes(4, "little")
+    size = (60_000).to_bytes(4, "little") * 2
+    (workplace.path / "bomb.bmp").write_bytes(header + size + b"\1\0\x08\0" + bytes(200))
+    told = predict("bomb.bmp", status=2)
+    assert told == "bomb.bmp has more pixels than an image should have.\n"
+
+
+def test_an_archive_of_arrays_is_predicted(workplace, predict):
+    np.savez(workplace.path / "letters.npz", x_train=IMAGES[:5], x_test=IMAGES, y_test=LABELS)
+    told = predict("letters.npz", "--output", "label.csv")
+    assert told.startswith("letters.npz: read x_test and y_test of its 3 arrays\n")
+    assert "60 of 60" in told
+    assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
+
+
+def test_labels_of_images_stand_beside_their_file_names(workplace, predict):
+    names = ["2.png", "10.png", "a,b.png", 'quote".png', "two\nlines.png", "cr\rhere.png", "ä.png"]
+    folder = workplace.path / "scans"
+    folder.mkdir()
+    for number, name in enumerate(names):
+        picture(folder / name, IMAGES[number])
+    strange = os.fsencode(folder) + b"/\xff.png"
+    Path(os.fsdecode(strange)).write_bytes((folder / "2.png").read_bytes())
+    predict("scans", "--output", "label.csv", "--images", "seen.png", "--probabilities")
+    with (workplace.path / "label.csv").open(encoding="utf-8", newline="") as file:
+        header, *found = csv.reader(file)
+    assert header == ["File", "Label", "0", "1", "2"]
+    expected = {f"scans/{name}": str(LABELS[number]) for number, name in enumerate(names)}
+    expected["scans/\\xff.png"] = str(LABELS[0])
+    assert {name: label for name, label, *_ in found} == expected
+    predict("scans/2.png", "--output", "one.csv")
+    assert (workplace.path / "one.csv").read_text() == f"File,Label\nscans/2.png,{LABELS[0]}\n"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nn.data import cache, csv
+from nn.data import cache, csv, csv_text
 from nn.data.csv import CSV
 from nn.errors import Mistake
 from tests.data.idx_files import images_and_labels
@@ -97,8 +97,8 @@ def test_a_file_is_parsed_once_until_its_content_changes(tmp_path, monkeypatch):
     path = tmp_path / "train.csv"
     train = write(path, rows())
     parsed = []
-    parse = csv._parse
-    monkeypatch.setattr(csv, "_parse", lambda *words: parsed.append(words) or parse(*words))
+    parse = csv.parse
+    monkeypatch.setattr(csv, "parse", lambda *words: parsed.append(words) or parse(*words))
     check(load(train=train))
     path.rename(tmp_path / "moved.csv")
     check(load(train=str(tmp_path / "moved.csv")))
@@ -120,26 +120,26 @@ def test_a_damaged_cache_is_parsed_anew(tmp_path):
 BAD = {
     "a ragged row": ("0,1,2,3\n1,2,3\n", "row 2: 3 values, where the rows above have 4"),
     "a longer row": ("0,1,2,3\n1,2,3,4,5\n", "row 2: 5 values, where the rows above have 4"),
-    "text": ("0,1,2\n1,x,3\n", "row 2, column 2: 'x' is no number"),
+    "text": ("0,1,2\n1,x,3\n", "row 2, column 2: 'x' is not a number"),
     "a missing value": ("0,1,2\n1,,3\n", "row 2, column 2: a value is missing"),
-    "text below a header": ("label,a,b\n0,1,2\n1,2,oh\n", "row 3, column 3: 'oh' is no number"),
-    "no number": ("0,1,2\n1,nan,3\n", "row 2, column 2: 'nan' is no number"),
-    "infinity": ("0,1,2\n1,1e999,3\n", "row 2, column 2: '1e999' is no number"),
-    "a half label": ("0,1,2\n1.5,2,3\n", "row 2, column 1: the label 1.5 is no whole number"),
-    "a negative label": ("0,1,2\n-1,2,3\n", "row 2, column 1: the label -1 is no whole number"),
+    "text below a header": ("label,a,b\n0,1,2\n1,2,oh\n", "row 3, column 3: 'oh' is not a number"),
+    "no number": ("0,1,2\n1,nan,3\n", "row 2, column 2: 'nan' is not a number"),
+    "infinity": ("0,1,2\n1,1e999,3\n", "row 2, column 2: '1e999' is not a number"),
+    "a half label": ("0,1,2\n1.5,2,3\n", "row 2, column 1: the label 1.5 is not a whole number"),
+    "a negative label": ("0,1,2\n-1,2,3\n", "row 2, column 1: the label -1 is not a whole number"),
     "a huge label": ("0,1,2\n123456,2,3\n", "row 2, column 1: the label 123456"),
     "a bright pixel": ("0,1,2\n1,256,3\n", "row 2, column 2: the pixel 256 is not within 0 to 255"),
     "a dark pixel": ("0,1,2\n1,2,-3\n", "row 2, column 3: the pixel -3 is not within 0 to 255"),
     "nothing": ("", "is empty"),
     "a header only": ("label,a,b\n", "has no rows of numbers"),
     "a wide header": ("id,label,a,b\n0,1,77\n1,0,3\n", "row 1: the header has 4 columns, the rows"),
-    "a bad first row": ("1,2,3x,4,5\n0,2,3,4,5\n", "row 1, column 3: '3x' is no number"),
+    "a bad first row": ("1,2,3x,4,5\n0,2,3,4,5\n", "row 1, column 3: '3x' is not a number"),
     "no labels": ("p,q,r\n1,2,3\n4,5,6\n", "no column is named label; say which has the labels"),
     "one class": ("1,2,3\n1,5,6\n", "all labels are 1, so there is nothing to tell apart"),
-    "other digits": ("0,1,2\n1,٣,3\n", "row 2, column 2: '٣' is no number"),
+    "other digits": ("0,1,2\n1,٣,3\n", "row 2, column 2: '٣' is not a number"),
     "labels only": ("0\n1\n0\n1\n", "has no pixels"),
     "too few": ("0,1,2\n1,2,3\n", "class 0 has 1 samples, of which"),
-    "no text": (b"\x80\x81,1\n", "is no text in UTF-8"),
+    "no text": (b"\x80\x81,1\n", "is not UTF-8 text; save it as UTF-8"),
 }
 
 
@@ -167,7 +167,7 @@ def test_a_file_of_another_width_is_refused(tmp_path):
     ("names", "sentence"),
     [
         (["label", *NAMES[::-1]], "has other columns than .* or in another order"),
-        (["id", *NAMES], "has other columns than .* or in another order"),
+        (["what", *NAMES], "has other columns than .* or in another order"),
         (["label", *NAMES[:-1]], "has other columns than .* or in another order"),
     ],
 )
@@ -244,7 +244,7 @@ def test_a_changed_byte_is_noticed_or_is_a_number(tmp_path, at, byte):
         assert str(path) in str(mistake)
         return
     expected = [line.split(",") for line in content.decode().strip().splitlines() if line]
-    if expected[0] and not all(map(csv._is_number, expected[0])):
+    if expected[0] and not all(map(csv_text.is_number, expected[0])):
         expected = expected[1:]
     pixels = np.array([row[1:] for row in expected], dtype=np.float32)
     np.testing.assert_array_equal(found.images.reshape(len(pixels), -1), pixels)

@@ -74,8 +74,11 @@ def test_every_cut_is_noticed(tmp_path, compressed):
 
 DAMAGES = {
     "empty": (b"", "is empty"),
-    "wrong magic": (b"PK\x03\x04" + b"x" * 40, "is no IDX file: it begins with 504b0304"),
-    "unknown type": (b"\0\0\x0a\x01\0\0\0\x01x", "is no IDX file"),
+    "wrong magic": (
+        b"PK\x03\x04" + b"x" * 40,
+        "is a ZIP archive, not an IDX file; unpack it first",
+    ),
+    "unknown type": (b"\0\0\x0a\x01\0\0\0\x01x", "is not an IDX file"),
     "cut in its header": (b"\0\0\x08\x03\0\0\0\x01", "is cut off in its header"),
     "too short": (b"\0\0\x08\x01\0\0\0\x05abc", "holds 3 bytes of values; its header, 5, claims 5"),
     "too long": (b"\0\0\x08\x01\0\0\0\x02abc", "goes on after the 2 bytes"),
