@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self
 
 from rich.console import Console, Group
@@ -41,7 +42,8 @@ class SweepScreen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.live.stop()
+        with suppress(OSError):  # a terminal that has gone away
+            self.live.stop()
 
     def show(self, engine: Engine) -> None:
         """Show the trials that run, the best so far, and the time that is left."""

@@ -49,6 +49,7 @@ def work(line: Connection) -> None:
     """Run what is ordered until the line is closed."""
     _end_with_parent()
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     while True:
         try:
             order: Order = line.recv()
