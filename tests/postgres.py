@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ class Postgres:
 
     def __init__(self, programs: Path) -> None:
         self.programs = programs
+        self.frozen: list[int] = []
         self.home = Path(tempfile.mkdtemp(prefix="postgres-"))
         self.user = {"user": "nobody"} if os.geteuid() == 0 else {}
         if self.user:
@@ -52,10 +54,30 @@ class Postgres:
         """Break all connections, as a crash does."""
         self.call("pg_ctl", "-D", str(self.home / "data"), "-m", "immediate", "-w", "stop")
 
+    def freeze(self):
+        """Keep all connections, and answer nothing."""
+        (pid, *_) = (self.home / "data/postmaster.pid").read_text().split()
+        self.frozen = [int(pid)]
+        os.kill(int(pid), signal.SIGSTOP)  # first, so that it starts nothing more
+        self.frozen += children(int(pid))
+        for each in self.frozen[1:]:
+            os.kill(each, signal.SIGSTOP)
+
+    def thaw(self):
+        for each in self.frozen:
+            os.kill(each, signal.SIGCONT)
+        self.frozen = []
+
     def remove(self):
+        self.thaw()
         if (self.home / "data/postmaster.pid").exists():
             self.stop()
         shutil.rmtree(self.home)
+
+
+def children(pid):
+    """The processes that a process has started, from its main thread."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def programs():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -150,7 +152,7 @@ class Engine:
             self.trials.path(number),
             judged=self.sweep.early_terminate is not None,
         )
-        worker.trial = Running(number)
+        worker.trial, worker.used = Running(number), True
         worker.send(order)
 
     def _listen(self, worker: Worker) -> None:
@@ -235,9 +237,13 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.line, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=work, args=(theirs,), daemon=True)
+        resource_tracker.ensure_running()  # whose start would undo the blocking
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until `work` takes it
         self.process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         self.trial: Running | None = None
+        self.used = False
 
     def send(self, message: Any) -> None:
         """Say something; a worker that has died does not hear it."""
@@ -269,12 +275,12 @@ class WorkerPool:
         self.workers.remove(worker)
 
     def dismiss(self) -> None:
-        """Ask workers to save what they run, and to end."""
+        """Ask workers to save what they run, and to end; one that has run nothing may just die."""
         for worker in self.workers:
             worker.line.close()
-            if worker.trial:
+            if worker.trial or not worker.used:
                 worker.process.terminate()
-            worker.trial = None
+            worker.trial, worker.used = None, True
 
     def _start(self) -> Worker:
         try:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self
 
 from optuna.trial import FrozenTrial
@@ -43,7 +44,8 @@ class SweepScreen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.live.stop()
+        with suppress(OSError):  # a terminal that has gone away
+            self.live.stop()
 
     def show(self, engine: Engine) -> None:
         """Show the trials that run, the best so far, and the time that is left."""

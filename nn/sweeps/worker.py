@@ -57,6 +57,7 @@ def work(line: Connection) -> None:
     """Be a worker's process."""
     _end_with_parent()
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     serve(line)
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -94,6 +95,25 @@ def test_a_sweep_that_slurm_cuts_off_is_queued_again_and_goes_on(workplace, job)
     again.wait(timeout=60)
     assert Run(cut).history[: len(begun)] == begun
     assert [row["state"] for row in table(workplace)][:1] == ["running"]
+
+
+def test_a_sweep_that_slurm_cuts_off_is_queued_again_though_its_database_is_frozen(
+    workplace, job, postgres
+):
+    script = re.sub(r"--storage \S+", f"--storage {postgres.url}", STUDY)
+    script = script.replace("/shared/", f"{workplace.path}/")
+    words = ["sweeps/bayes.yaml", "tracking=disabled", *WORDS]
+    script = script.replace("sweeps/bayes.yaml", " ".join(words))
+    cut = job(script)
+    until(lambda: running(workplace.path / "sweep"))
+    postgres.freeze()
+    cut.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    until(lambda: requeued(workplace) == "requeue 7_3\n")
+    assert time.monotonic() - began < 10
+    run = running(workplace.path / "sweep")[0].parent
+    until(lambda: (run / "summary.json").exists())
+    assert Run(run).summary["status"] == "interrupted"
 
 
 def table(workplace):
