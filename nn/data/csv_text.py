@@ -182,7 +182,7 @@ def rows(content: BinaryIO, path: Path) -> Iterator[list[str]]:
     try:
         yield from csv.reader(lines, delimiter=dialect.delimiter)
     except UnicodeError:
-        raise Mistake(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+        raise Mistake(f"{path} is not UTF-8 text; if it is text, save it as UTF-8.") from None
     except csv.Error as error:
         raise Mistake(f"{path} cannot be read as CSV: {error}.") from None
     finally:

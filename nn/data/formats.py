@@ -24,8 +24,8 @@ class Format:
 UNPACK, CONVERT, EXPORT = "unpack it first", "convert it to CSV first", "export it as CSV"
 NO_PICKLE = "pickles can run code and are never loaded: save the numbers as CSV or .npy"
 IDX = Format("an IDX file", kind="idx")
-NPY = Format("a NumPy .npy file", kind="npy")
-NPZ = Format("a NumPy .npz archive", kind="npz")
+NPY = Format("a NumPy .npy file", CONVERT, kind="npy")
+NPZ = Format("a NumPy .npz archive", CONVERT, kind="npz")
 OFFICE = Format("an Office document, such as an Excel workbook", EXPORT)
 ZIP = Format("a ZIP archive", UNPACK)
 ZIP_CONTENTS = (

@@ -122,8 +122,8 @@ def _rows(
     )
     if table.width not in (pixels, pixels + 1):
         raise Mistake(
-            f"{short(path)} has {whole.width:,} columns; the model takes {pixels:,} values, and "
-            "there may be a label and an index in addition."
+            f"{short(path)} has {whole.width:,} columns; the model takes {pixels:,} values, to "
+            "which a label and an index may be added."
         )
     if table.width == pixels:
         column = None

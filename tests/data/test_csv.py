@@ -139,7 +139,7 @@ BAD = {
     "other digits": ("0,1,2\n1,٣,3\n", "row 2, column 2: '٣' is not a number"),
     "labels only": ("0\n1\n0\n1\n", "has no pixels"),
     "too few": ("0,1,2\n1,2,3\n", "class 0 has 1 samples, of which"),
-    "no text": (b"\x80\x81,1\n", "is not UTF-8 text; save it as UTF-8"),
+    "no text": (b"\x80\x81,1\n", "is not UTF-8 text; if it is text, save it as UTF-8"),
 }
 
 

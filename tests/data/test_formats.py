@@ -78,7 +78,7 @@ KINDS = {
     "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an Office document", "as CSV"),
     "ods": (archive("mimetype"), "an OpenDocument file", "export it as CSV"),
     "pt": (archive("model/data.pkl"), "a PyTorch file", "pickles can run code"),
-    "npz": (npz(x=np.zeros(3)), "a NumPy .npz archive", ""),
+    "npz": (npz(x=np.zeros(3)), "a NumPy .npz archive", "convert it to CSV first"),
     "tar": (tar(), "a tar archive", "unpack it first"),
     "tar.gz": (gzip.compress(tar()), "a tar archive", "unpack it first"),
     "twice": (gzip.compress(gzip.compress(b"0,1")), "a gzip file within a gzip file", "unpack"),
