@@ -70,7 +70,7 @@ class LocalWorker:
         self.sentinel, self.end = os.pipe()
         self.thread = Thread(target=self.work, args=(theirs,), daemon=True)
         self.thread.start()
-        self.process, self.trial = self, None
+        self.process, self.trial, self.used = self, None, False
 
     def work(self, line):
         try:
