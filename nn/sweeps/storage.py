@@ -33,11 +33,12 @@ CONNECTION = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
-"""Settings of libpq: a network that swallows everything counts as gone after half a minute."""
+"""Settings of libpq: a network that swallows everything counts as gone within a minute."""
 TURN = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "4",
+    "tcp_user_timeout": "30s",
     "idle_in_transaction_session_timeout": "300s",
 }
 """The server's settings for a turn, which ends when its machine vanishes or is suspended."""

@@ -83,6 +83,11 @@ def away(server, how):
             server.thaw()
 
 
+def trials(workplace):
+    """How many trials have begun."""
+    return len(list((workplace.path / "machine1/trials").glob("*")))
+
+
 def whole(workplace, count):
     """Every trial is there once, and has been run to its end once."""
     table = rows(workplace, 1)
@@ -101,15 +106,19 @@ def test_a_stop_at_any_moment_is_quick_and_loses_nothing(
 ):
     chance = random.Random(secrets.randbits(32))
     for how in chance.sample(["there", "down", "frozen"], 3):
+        begun = trials(workplace)
         process = sweep(storage=postgres.url)
-        until(lambda pid=process.pid: children(pid))
-        time.sleep(chance.uniform(0, 8))
+        if chance.random() < 0.3:  # while it starts
+            until(lambda pid=process.pid: children(pid))
+        else:
+            until(lambda begun=begun: trials(workplace) > begun)
+        time.sleep(chance.uniform(0, 3))
         with away(postgres, how):
             time.sleep(chance.choice([0, 0.01, 1]))
             record_property(how, stopped(process, signal.SIGTERM))
-    known = len(list((workplace.path / "machine1/trials").glob("*")))
-    assert sweep(storage=postgres.url, count=known + 5).wait(timeout=120) == 0, said()
-    whole(workplace, known + 5)
+    count = trials(workplace) + 5
+    assert sweep(storage=postgres.url, count=count).wait(timeout=120) == 0, said()
+    whole(workplace, count)
     assert "Traceback" not in said()
 
 
