@@ -4,27 +4,113 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from tests.commands.clone import Clone
 from tests.conftest import ROOT
+from tests.data.homes import home
+from tests.loopback import Loopback
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-(MAIN,), (TESTS,), *OTHERS = (block.splitlines() for block in BLOCKS)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+RUNNABLE = [text for kind, text in BLOCKS if kind == "sh"]
+MAIN, TESTS, *OTHERS = RUNNABLE
 CONSOLE = re.findall(r"^\$ (.*)\n(.*)$", README, re.MULTILINE)
+EXTRAS = {"submitit": "cluster", "postgresql://": "postgres"}
+"""What a command contains that needs an extra, and the extra."""
 
 
-@pytest.mark.parametrize("commands", [[MAIN.split("&& ")[1]], *OTHERS], ids=lambda c: c[0][-30:])
-def test_the_commands_of_the_readme_work(workplace, commands):
-    for name in ("scripts", "sweeps", ".github"):
-        (workplace.path / name).symlink_to(ROOT / name)
-    for command in commands:
-        python, *words = shlex.split(command)
-        assert python == "python"
-        done = workplace.run(*words)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
+@pytest.fixture
+def clone(tmp_path):
+    fresh = Clone(tmp_path / "clone")
+    fresh.save_files_of_the_reader()
+    with home({}) as server:
+        fresh.serve_small_mnist(server)
+        yield fresh
+
+
+@pytest.mark.parametrize("block", [MAIN, *OTHERS], ids=lambda block: block.splitlines()[0][-30:])
+def test_the_commands_of_the_readme_work(clone, block):
+    done = clone.paste(block)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if not line.startswith("downloading ")]
+    assert told == []
+
+
+def test_no_command_of_the_readme_is_in_the_way_of_another():
+    """Each folder and file is made once, before it is used, by commands in their order."""
+    made = set()
+    for line in "".join(text for kind, text in BLOCKS if kind in ("sh", "")).splitlines():
+        words = shlex.split(line)
+        made_here = {word.partition("=")[2] for word in words if word.startswith("hydra.run.dir=")}
+        for option, following in pairwise(words):
+            if option in ("--output", "--images", "--png"):
+                made_here.add(following)
+        if "scripts/sweep.py" in words and not {"--check", "--resume"} & set(words):
+            name = words[words.index("--name") + 1] if "--name" in words else None
+            made_here.add(f"runs/sweeps/{name or Path(words[2]).stem}")
+        assert not made & made_here, line
+        read = {
+            word.rpartition("=")[2]
+            for word in words
+            if re.search(r"(^|=)runs/", word) and not word.startswith("hydra.run.dir=")
+        }
+        for place in read:
+            assert any(place == each or place.startswith(f"{each}/") for each in made), line
+        made |= made_here
+
+
+def test_an_extra_is_installed_before_it_is_needed():
+    before = "".join(text for kind, text in BLOCKS if kind in ("sh", "") and text != TESTS)
+    for needing, extra in EXTRAS.items():
+        assert f'pip install -e ".[{extra}]"' in before.partition(needing)[0]
+
+
+@pytest.mark.soak
+def test_the_readme_can_be_pasted_from_top_to_bottom_into_one_shell(clone, database):
+    """Placeholders are filled in, and an account, Slurm and Kaggle's files are at hand."""
+    with Loopback() as server:
+        script = pasted(server.environment, database, clone.path / "shared")
+        done = clone.paste(script)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert len(server.sweeps) == 1
+        assert {run.state for run in server.runs.values()} == {"finished"}
+    assert clone.installed == ["-e .", "-e .[test]", "-e .[postgres]", "-e .[cluster]"]
+
+
+def pasted(account, database, shared):
+    """Write all blocks as one script, with what the reader has in place of placeholders."""
+    script = []
+    for kind, text in BLOCKS:
+        text = text.replace("postgresql://USER@HOST/DATABASE", database)
+        text = text.replace("--count 400", "--count 4").replace("--count 1000", "--count 2")
+        text = text.replace("/shared/", f"{shared}/")
+        if kind == "console":
+            for command, _ in CONSOLE:
+                script.append(f"if {command}; then exit 9; fi")
+        elif kind == "bash":
+            if "wandb agent" in text:
+                text = text.replace("agent ", "agent --count 1 ")
+                text = text.replace("ENTITY/PROJECT/SWEEP", "$SWEEP")
+                begin = "wandb sweep --project digits sweeps/random.yaml 2>&1"
+                script.append(f"export SWEEP=$({begin} | sed -n 's/.*wandb agent //p')")
+            script.append(f"cat > job.sh <<'END'\n{text}END\nbash job.sh")
+        elif kind in ("sh", ""):
+            script.append(text.replace("ENTITY/PROJECT", "somebody/digits"))
+        if re.search("upload.py|--wandb|wandb agent", script[-1] if script else ""):
+            exports = [
+                f"export {name}={shlex.quote(value)}"
+                for name, value in account.items()
+                if name != "PATH"
+            ]
+            names = [name for name in account if name != "PATH"]
+            last = script.pop()
+            sweep = [script.pop()] if script and "export SWEEP" in script[-1] else []
+            script += [*exports, *sweep, last, f"unset {' '.join(names)}"]
+    return "\n".join(script)
 
 
 @pytest.mark.parametrize(("command", "answer"), CONSOLE)
@@ -36,17 +122,13 @@ def test_the_readme_shows_what_is_really_answered(workplace, command, answer):
 
 def test_the_two_commands_that_set_everything_up_install_what_they_need():
     """.ci/run pastes both of them into a fresh environment."""
-    assert MAIN == "pip install -e . && python scripts/train.py lr=0.055"
-    assert TESTS == 'pip install -e ".[test]" && python -m pytest'
+    assert MAIN == "pip install -e . && python scripts/train.py lr=0.055\n"
+    assert TESTS == 'pip install -e ".[test]" && python -m pytest\n'
 
 
-def test_the_model_of_the_readme_can_be_trained(workplace):
-    for name, code in re.findall(r"```(?:python|yaml)\n# (mine/\S+)\n(.*?)```", README, re.DOTALL):
-        file = workplace.path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(code)
-    (command,) = re.findall(r"`PYTHONPATH=\. python scripts/train.py (.*?)`", README)
-    done = workplace.train(*command.split(), "epochs=1", PYTHONPATH=".")
+def test_the_model_of_the_readme_can_be_trained(clone):
+    (block,) = (block for block in OTHERS if "PYTHONPATH" in block)
+    done = clone.paste(f"{block.rstrip()} epochs=1")
     assert done.returncode == 0, done.stderr
     assert "32,500" in done.stdout  # 64 * 500 + 500 parameters of the first dense layer
 

@@ -1,0 +1,122 @@
+"""A fresh clone of the project, and a shell in it that has all but the internet."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+
+from nn.data import mnist
+from tests.conftest import ROOT
+from tests.data.idx_files import idx_bytes, images_and_labels
+from tests.loopback import QUICK_AGENT
+
+TRACKED = ("conf", "nn", "scripts", "sweeps", ".github", "README.md", "pyproject.toml")
+SBATCH = """
+import os, re, subprocess, sys
+script = sys.argv[-1]
+first, last = re.search(r"--array=(\\d+)-(\\d+)", open(script).read()).groups()
+for task in range(int(first), int(last) + 1):
+    slurm = {
+        "ARRAY_JOB_ID": 7, "ARRAY_TASK_ID": task, "JOB_ID": 8 + task, "PROCID": 0, "LOCALID": 0,
+        "NTASKS": 1, "JOB_NUM_NODES": 1, "NODEID": 0, "JOB_NODELIST": "here",
+    }
+    subprocess.Popen(
+        ["bash", script],
+        env={**os.environ, **{f"SLURM_{name}": str(value) for name, value in slurm.items()}},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
+print("Submitted batch job 7")
+"""
+PROGRAMS = {
+    "pip": 'printf "%s\n" "${*:2}" >> "$CLONE/installed.txt"',
+    "python": f'[ "$1 $2" = "-m pytest" ] || exec {sys.executable} "$@"',
+    "wandb": f'exec {sys.executable} {QUICK_AGENT} "$@"',
+    "scontrol": "exit 1",
+    "sbatch": f'exec {sys.executable} "$CLONE/tools/sbatch.py" "$@"',
+    "srun": 'while [[ "$1" != *python* ]]; do shift; done; exec "$@"',
+    "sacct": "printf 'JobID|State|NodeList\\n7_0|RUNNING|here\\n7_1|RUNNING|here\\n'",
+}
+"""Stand-ins: of pip, which only notes what is to be installed, of the tests, and of Slurm."""
+
+
+class Clone:
+    """Files as a person has them who has just cloned the project, or a shell in that folder."""
+
+    def __init__(self, path):
+        self.path = path
+        path.mkdir()
+        for name in TRACKED:
+            if (ROOT / name).is_file():
+                shutil.copy(ROOT / name, path / name)
+            else:
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / name, path / name, ignore=ignore)
+        tools = path / "tools"
+        tools.mkdir()
+        (tools / "sbatch.py").write_text(SBATCH)
+        for program, line in PROGRAMS.items():
+            (tools / program).write_text(f"#!/bin/bash\n{line}\n")
+            (tools / program).chmod(0o755)
+        (path / "shared").mkdir()
+
+    def paste(self, script):
+        """Run lines in one shell, up to the first that fails."""
+        (self.path / "pasted.sh").write_text(script)
+        return subprocess.run(
+            ["bash", "-e", "pasted.sh"],
+            stdin=subprocess.DEVNULL,
+            cwd=self.path,
+            env={
+                **os.environ,
+                "CLONE": str(self.path),
+                "PATH": f"{self.path}/tools:{os.environ['PATH']}",
+                "PYTHONPATH": str(self.path),
+                "SLURM_ARRAY_JOB_ID": "7",
+                "SLURM_ARRAY_TASK_ID": "3",
+            },
+            capture_output=True,
+            text=True,
+        )
+
+    @property
+    def installed(self):
+        """What pip was asked for."""
+        return (self.path / "installed.txt").read_text().splitlines()
+
+    def save_files_of_the_reader(self):
+        """The files that the README shows, and those that a person has from elsewhere."""
+        readme = (ROOT / "README.md").read_text()
+        for name, code in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", readme, re.DOTALL):
+            file = self.path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(code)
+        images, labels = images_and_labels(300, 10, 28)
+        pixels = images.reshape(len(images), -1)
+        names = ",".join(f"pixel{number}" for number in range(28 * 28))
+        table = np.column_stack([labels, pixels])
+        settings = {"fmt": "%d", "delimiter": ",", "comments": ""}
+        np.savetxt(self.path / "train.csv", table, header=f"label,{names}", **settings)
+        np.savetxt(self.path / "test.csv", pixels, header=names, **settings)
+
+    def serve_small_mnist(self, server):
+        """Serve files of a few kilobytes as MNIST, and take them for the published ones."""
+        contents = map(
+            idx_bytes, (*images_and_labels(600, 10, 28), *images_and_labels(200, 10, 28))
+        )
+        code = self.path / "nn/data/mnist.py"
+        text = code.read_text()
+        for (name, digest), content in zip(mnist.MNIST_FILES.items(), contents, strict=True):
+            text = text.replace(digest, hashlib.sha256(content).hexdigest())
+            server.files[f"{name}.gz"] = gzip.compress(content)
+            if name.startswith("t10k"):
+                (self.path / f"{name}.gz").write_bytes(server.files[f"{name}.gz"])
+        code.write_text(text)
+        options = self.path / "conf/dataset/mnist.yaml"
+        options.write_text(re.sub(r"https://\S+", server.url, options.read_text()))
