@@ -14,6 +14,8 @@ from typing import NoReturn
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
+hangs_at_exit = threading.Event()
+"""Set when a library would wait at the process's exit for something that does not answer."""
 
 
 class Stopped(KeyboardInterrupt):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -216,7 +218,8 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.line, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=work, args=(theirs,), daemon=True)
-        self.process.start()
+        with _interrupts_blocked():
+            self.process.start()
         theirs.close()
         self.trial: Running | None = None
 
@@ -226,6 +229,20 @@ class Worker:
             self.line.send(message)
         except OSError:
             self.process.join()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start a process in which Ctrl-C waits until the process is ready for it.
+
+    Python would print a traceback for one that comes while it starts.
+    """
+    resource_tracker.ensure_running()  # which the first start does otherwise, and unblocks Ctrl-C
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

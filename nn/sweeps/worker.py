@@ -46,9 +46,10 @@ class Report:
 
 
 def work(line: Connection) -> None:
-    """Run what is ordered until the line is closed."""
+    """Run what is ordered until the line is closed; Ctrl-C is blocked when this is called."""
     _end_with_parent()
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     while True:
         try:
             order: Order = line.recv()
