@@ -23,6 +23,8 @@ STOP_SECONDS = 8.0
 """Seconds from the signal to the end of a process whose stop is bounded."""
 LAST_CALLS_SECONDS = 3.0
 """Seconds from the signal within which calls that may hang are still waited for."""
+hangs_at_exit = threading.Event()
+"""Set when a library would wait at the process's exit for something that does not answer."""
 
 Result = TypeVar("Result")
 Taker = TypeVar("Taker", bound="Interrupts")

@@ -172,8 +172,8 @@ class Run:
                 self.folder.finish(summary)
             except NotSaved as error:
                 lost = error
-        place = self.mirror.finish(summary, predictions)
-        self.display.result(summary, names, self.folder.path, place)
+        self.display.result(summary, names, self.folder.path)
+        self.display.place(self.mirror.finish(summary, predictions))
         if self.profile and self.epochs:
             self.display.profile(self.profile.table())
         if lost:

@@ -20,6 +20,7 @@ from benchmarks.searches import told_searches
 from benchmarks.tasks import QUICK, TASKS, TRACKING, Task
 from benchmarks.turns import compare, compare_memory, work
 
+from nn.cli.launch import launch
 from nn.config.arguments import at_least
 
 
@@ -47,7 +48,7 @@ def told_ratios(words: argparse.Namespace) -> Iterator[dict[str, Any]]:
         yield result
 
 
-def main() -> None:
+def main() -> int:
     """Run the comparisons and print them as a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three tasks, within a minute")
@@ -64,14 +65,15 @@ def main() -> None:
     if words.work:
         system, *task = json.loads(words.work)
         work(system, Task(*task))
-        return
+        return 0
     if words.json and (words.json.is_dir() or not os.access(words.json.parent, os.W_OK)):
         parser.error(f"--json {words.json}: no file can be written there")
     told = told_searches(words.surfaces, words.quick) if words.surfaces else told_ratios(words)
     results = list(told)
     if words.json:
         words.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    launch(main, prints_result=True, exits_at_once=False)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
+from nn.cli.launch import launch
 from nn.config.arguments import at_least
 
 
@@ -52,8 +52,6 @@ def main() -> int:
     )
     given = parser.parse_intermixed_args()
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.stdout.reconfigure(errors="replace")
     from nn.errors import Mistake
     from nn.inference.run import Wanted, run
 
@@ -66,7 +64,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    launch(main, prints_result=True, exits_at_once=False)

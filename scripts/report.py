@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from nn.cli.launch import launch
 from nn.config.arguments import at_least
 
 
@@ -36,7 +37,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    launch(main, prints_result=True, exits_at_once=False)

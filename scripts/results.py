@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nn.cli.launch import launch
+
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = 0, 1, 2
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
@@ -294,7 +296,4 @@ def said(environments: Sequence[Mapping[str, Any]], *keys: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    launch(main, prints_result=True, exits_at_once=False)

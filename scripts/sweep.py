@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
+from nn.cli.launch import launch
 from nn.config.arguments import at_least
 
 
 def main() -> int:
     """Do what the command line asks for, and give the exit status."""
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     words = parsed()
     from nn.errors import Mistake, NotSaved, SweepError
     from nn.sweeps.run import check, run
@@ -102,9 +100,4 @@ def name(text: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt as interrupt:
-        from nn.interrupts import end_by
-
-        end_by(interrupt)
+    launch(main, prints_result=False, exits_at_once=True)

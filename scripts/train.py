@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
 
+from nn.cli.launch import launch
+
 
 def main() -> int:
     """Do what the command line asks for, and give the exit status."""
-    # until a run begins there is nothing to save, and no library shall make more of a Ctrl-C
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through, to be told in our own words
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -90,9 +86,4 @@ def told(error: Exception) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt as interrupt:
-        from nn.interrupts import end_by
-
-        end_by(interrupt)
+    launch(main, prints_result=False, exits_at_once=True)

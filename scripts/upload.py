@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from nn.cli.launch import launch
+
 
 def main() -> int:
     """Do what the command line asks for, and give the exit status."""
@@ -24,7 +26,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    launch(main, prints_result=True, exits_at_once=False)

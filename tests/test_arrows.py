@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 FILES = sorted((ROOT / "nn").rglob("*.py"))
-FRAMES = ("config", "data", "tracking", "sweeps", "report", "inference")
+FRAMES = ("cli", "config", "data", "tracking", "sweeps", "report", "inference")
 """Folders of nn/ that are not the numeric core, and the files that stand with them."""
 AROUND = ("components.py", "experiment.py", "run.py")
 

@@ -6,9 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from nn.errors import Mistake, NotSaved
 from nn.report.links import is_run, is_sweep
@@ -18,9 +16,6 @@ from nn.tracking.files import write_whole
 from nn.tracking.places import short
 from nn.tracking.saved import read_json
 from nn.tracking.settings import require_credentials
-
-if TYPE_CHECKING:
-    from wandb_workspaces.reports.v2.interface import Report
 
 KNOWN = "wandb-report.json"
 """A file beside the story, with the reports that were made of it by their project."""
@@ -39,29 +34,27 @@ def prepare(folder: Path, where: str) -> Callable[[], str]:
         report = of_sweep(SweepStory(folder), place)
     else:
         report = of_run(RunStory(folder), place)
-    return partial(
-        _send, report, folder, where, f"{place.entity}/{place.project}", read_json(folder, KNOWN)
-    )
+    project, known = f"{place.entity}/{place.project}", read_json(folder, KNOWN)
 
+    def send() -> str:
+        earlier = known.get(project)
+        try:
+            if isinstance(earlier, str):
+                report.id = earlier
+                with suppress(Exception):  # it may have been deleted there
+                    return str(report.save().url)
+                report.id = ""
+            report.save()
+        except Exception as error:
+            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+            raise NotSaved(f"--wandb={where}: W&B did not take the report: {reason}") from None
+        try:
+            write_whole(folder / KNOWN, json.dumps(known | {project: report.id}).encode())
+        except OSError as error:
+            raise NotSaved(
+                f"{short(folder / KNOWN)} cannot be written, so the next report will be another "
+                f"one than {report.url}: {error.strerror}."
+            ) from None
+        return str(report.url)
 
-def _send(report: Report, folder: Path, where: str, project: str, known: dict[str, Any]) -> str:
-    """Create the report in W&B, or update the one of before."""
-    earlier = known.get(project)
-    try:
-        if isinstance(earlier, str):
-            report.id = earlier
-            with suppress(Exception):  # it may have been deleted there
-                return str(report.save().url)
-            report.id = ""
-        report.save()
-    except Exception as error:
-        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-        raise NotSaved(f"--wandb={where}: W&B did not take the report: {reason}") from None
-    try:
-        write_whole(folder / KNOWN, json.dumps(known | {project: report.id}).encode())
-    except OSError as error:
-        raise NotSaved(
-            f"{short(folder / KNOWN)} cannot be written, so the next report will be another one "
-            f"than {report.url}: {error.strerror}."
-        ) from None
-    return str(report.url)
+    return send

@@ -237,10 +237,8 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.line, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=work, args=(theirs,), daemon=True)
-        resource_tracker.ensure_running()  # whose start would undo the blocking
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until `work` takes it
-        self.process.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        with _interrupts_blocked():
+            self.process.start()
         theirs.close()
         self.trial: Running | None = None
         self.used = False
@@ -251,6 +249,20 @@ class Worker:
             self.line.send(message)
         except OSError:
             self.process.join()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start a process in which Ctrl-C waits until the process is ready for it.
+
+    Python would print a traceback for one that comes while it starts.
+    """
+    resource_tracker.ensure_running()  # which the first start does otherwise, and unblocks Ctrl-C
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class WorkerPool:

@@ -54,7 +54,7 @@ class Report:
 
 
 def work(line: Connection) -> None:
-    """Be a worker's process."""
+    """Be the process of a worker; Ctrl-C is blocked when this is called."""
     _end_with_parent()
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

@@ -63,7 +63,6 @@ class Display:
         summary: Mapping[str, Any],
         class_names: Sequence[str],
         folder: Path,
-        mirror: str | None,
     ) -> None:
         """Show what came of the run."""
         lines: list[str | Text] = [""]
@@ -81,10 +80,13 @@ class Display:
             f"{summary['seconds']:.2f} s of training"
         )
         lines.append(f"Written to {escape(short(folder))}")
-        if mirror:
-            lines.append(escape(mirror))
         for line in lines:
             self._say(line)
+
+    def place(self, mirror: str | None) -> None:
+        """Show where the run is in W&B, if it is there."""
+        if mirror:
+            self._say(escape(mirror))
 
     def profile(self, table: str) -> None:
         """Show where the time went."""

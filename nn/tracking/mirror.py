@@ -5,6 +5,7 @@ Whatever W&B does or fails to do costs one warning at most; the run goes on.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -16,23 +17,30 @@ from pathlib import Path
 from queue import SimpleQueue
 from shutil import copyfile, rmtree
 from tempfile import TemporaryDirectory
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from nn.errors import NotSaved
+from nn.interrupts import hangs_at_exit
 from nn.knobs import KNOBS
 from nn.predictions import Predictions
 from nn.tracking.environment import BELONGING, run_id
 from nn.tracking.media import Media
 from nn.tracking.places import short
 from nn.tracking.saved import Saved
-from nn.tracking.settings import Tracking
+from nn.tracking.settings import Tracking, has_credentials
 
 if TYPE_CHECKING:
     from wandb import Run
 
 MOMENT = 1.0
-"""Seconds that W&B may take to be told of an end by a signal."""
+"""Seconds that W&B may take to answer, and then to be told of an end by a signal."""
+LONG_MOMENT = 5.0
+"""The same where W&B is surely there, since it or its agent has sent the signal."""
+QUIET = 3.0
+"""Seconds to wait for W&B at the end before it is said what for."""
+GIVING_UP = 20.0
+"""Seconds that it may take to give up on W&B and begin an offline run in its place."""
 ARRIVAL = 20.0
 """Seconds that W&B may take to show what has been uploaded."""
 FILES = {"config.yaml": "settings.yaml", "environment.json": "environment.json"}
@@ -56,72 +64,115 @@ class Mirror:
         self.folder, self.environment = folder, environment
         self.id, self.mode = run_id(environment), tracking.mode_here
         self._run: Run | None = None
-        self._warned = False
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._sender = Thread(target=self._send, daemon=True)
+        self._lost = self._warned = self._stopped = self._ended = self._abandoned = False
+        self._deadline = 0.0
+        self._connected, self._sender = Event(), Thread()
+        self._calls: SimpleQueue[Callable[[Run], None] | None] = SimpleQueue()
 
     def open(self, begun: Iterable[Mapping[str, Any]] = (), resume: bool = False) -> None:
         """Begin the run in W&B; if it cannot be reached, in a file to be uploaded later.
 
-        What had begun before is sent as far as W&B does not have it.
+        W&B is connected to while the training runs. What had begun before is sent as far as W&B
+        does not have it.
         """
-        if self.mode == "online":
-            self._run = self._safely(lambda: self._open(resume=resume), "the run stays offline")
-            if self._run is None:
-                self._safely(_forget)
-                self.mode = "offline"
-        if self.mode == "offline":
-            for left in self.folder.glob("wandb/offline-run-*"):
-                rmtree(left, ignore_errors=True)
-            self._run = self._safely(self._open)
-        run = self._run
-        if run:
-            self._calls.put(lambda: self._catch_up(run, begun))
+        self._lost = self.mode == "disabled"
+        if self._lost:
+            return
+        self._set_environment(self.folder)
+        self._deadline = time.monotonic() + _init_timeout()
+        self._calls.put(lambda run: self._catch_up(run, begun))
+        if self.mode == "offline" or not has_credentials():  # for which wandb asks on a terminal
+            self._guard(partial(self._connect, resume))
+        if not self._lost:
+            send = partial(self._guard, partial(self._send, resume))
+            self._sender = Thread(target=send, daemon=True)
             self._sender.start()
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Send an epoch's line of history, as soon as what came before is sent."""
-        run = self._run
-        if run:
-            self._calls.put(lambda: self._log(run, record))
+        if not self._lost:
+            self._calls.put(lambda run: self._log(run, record))
 
     def finish(self, summary: Mapping[str, Any], predictions: Predictions | None) -> str | None:
         """Send the result, end the run, and tell where it is to be found."""
-        run = self._run
-        if run is None:
+        self._ended = True
+        if self._lost or not self._sender.ident:  # a signal may come before it is started
             return None
-        self._calls.put(lambda: self._close(run, summary, predictions))
+        self._calls.put(lambda run: self._close(run, summary, predictions))
         self._calls.put(None)
-        stopped = summary["status"] == "interrupted"
-        self._sender.join(MOMENT if stopped else self.tracking.wait + MOMENT)
-        if self._sender.is_alive() and not stopped:
+        try:
+            if summary["status"] == "interrupted":
+                near = self._stopped or "WANDB_SWEEP_ID" in self._belongs
+                moment = LONG_MOMENT if near else MOMENT
+                self._connected.wait(moment)
+                self._sender.join(moment if self._run else 0)
+            else:
+                self._wait()
+        finally:
+            self._abandoned = self._sender.is_alive()
+            if self._abandoned and not self._run:
+                hangs_at_exit.set()
+        return self._place(self._run) if self._run else None
+
+    def _wait(self) -> None:
+        """Wait until W&B has everything, for as long as it may take, and say so if that is long."""
+        if not self._connected.wait(QUIET):
+            seconds = max(0.0, self._deadline - time.monotonic())
+            with suppress(OSError):
+                print(
+                    f"Waiting for W&B to answer, for {seconds:.0f} s at the most; "
+                    "then the run stays offline."
+                )
+        self._connected.wait(max(0.0, self._deadline - time.monotonic()) + GIVING_UP)
+        self._sender.join(self.tracking.wait + MOMENT)
+        if self._sender.is_alive():
             self._warn(f"not done within {self.tracking.wait:g} s", self._remedy)
-        return self._place(run)
 
     def copy(self, saved: Saved, aside: Path) -> str:
         """Make a whole run in W&B of one that has ended; whatever goes wrong is an error.
 
         A run of the same id is written anew. What wandb needs meanwhile is put aside.
         """
-        self._run = self._open(aside)
+        self._set_environment(aside)
+        run = self._open(aside)
         for record in saved.history:
-            self._log(self._run, record)
+            self._log(run, record)
         missing = {"status": "crashed", "epochs": len(saved.history)}
-        self._close(self._run, saved.summary or missing, saved.predictions)
+        self._close(run, saved.summary or missing, saved.predictions)
         if saved.history:
-            _wait_for(self._run.path, saved.history[-1]["epoch"])
-        return str(self._run.url)
+            _wait_for(run.path, saved.history[-1]["epoch"])
+        return str(run.url)
 
-    def _open(self, place: Path | None = None, resume: bool = False) -> Run:
-        tracking, wandb = self.tracking, _wandb()
-        place = place or self.folder
+    def _set_environment(self, place: Path) -> None:
         for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
             os.environ[variable] = str(place.absolute() / "wandb")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         os.environ.setdefault("WANDB_SILENT", "true")
-        timeout = float(os.environ.get("WANDB_INIT_TIMEOUT", "30"))
         for name, value in self._belongs.items():
             os.environ.setdefault(name, value)
+
+    def _connect(self, resume: bool) -> Run:
+        """Begin the run in W&B, or offline if that fails."""
+        try:
+            if self.mode == "online":
+                try:
+                    self._run = self._open(self.folder, resume)
+                    return self._run
+                except Exception as error:
+                    if self._abandoned:
+                        raise
+                    self._warn(_reason(error), "the run stays offline")
+                    _let_go()
+                    self.mode = "offline"
+            for left in self.folder.glob("wandb/offline-run-*"):
+                rmtree(left, ignore_errors=True)
+            self._run = self._open(self.folder)
+            return self._run
+        finally:
+            self._connected.set()
+
+    def _open(self, place: Path, resume: bool = False) -> Run:
+        tracking, wandb = self.tracking, _wandb()
         run: Run = wandb.init(
             mode=self.mode,
             dir=place,
@@ -139,10 +190,10 @@ class Mirror:
             settings=wandb.Settings(
                 console="off",
                 git_commit=self.environment.get("git", {}).get("commit"),
-                init_timeout=timeout,
+                init_timeout=_init_timeout(),
                 finish_timeout=tracking.wait,
                 finish_timeout_raises=True,
-                stop_fn=lambda: os.kill(os.getpid(), signal.SIGTERM),
+                stop_fn=lambda: self._stop(),  # wandb copies deeply what this belongs to
             ),
         )
         run.define_metric("epoch")
@@ -152,10 +203,17 @@ class Mirror:
             run.save(copied, run.dir, "end")
         return run
 
-    def _send(self) -> None:
-        """Do what is asked for in its turn, while the training goes on."""
-        while self._run and (call := self._calls.get()):
-            self._safely(partial(self._insist, call), self._remedy)
+    def _stop(self) -> None:
+        """End the training, as someone has asked for in W&B, unless it has ended."""
+        if not self._ended:
+            self._stopped = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _send(self, resume: bool) -> None:
+        """Connect, then do what is asked for in its turn, while the training runs."""
+        run = self._run or self._connect(resume)
+        while call := self._calls.get():
+            self._insist(partial(call, run))
 
     def _insist(self, call: Callable[[], None]) -> None:
         """Do something that a server which is away for a while may refuse at first."""
@@ -224,19 +282,20 @@ class Mirror:
             return f"W&B: {run.url}"
         return f"W&B: offline; to upload the run: wandb sync {short(run.settings.sync_dir)}"
 
-    def _safely(self, call: Callable[[], Any], remedy: str = "it has no copy in W&B") -> Any:
+    def _guard(self, call: Callable[[], object]) -> None:
         """Do something with W&B; if that fails, let go of the run there."""
         try:
-            return call()
+            call()
         except Exception as error:
-            self._run = None
-            self._warn(str(error).strip().split("\n", 1)[0] or type(error).__name__, remedy)
+            self._lost = True
+            self._warn(_reason(error), self._remedy)
 
     def _warn(self, reason: str, remedy: str) -> None:
-        if not self._warned:
+        if not (self._warned or self._abandoned):
             self._warned = True
             told = f"W&B failed ({reason}); the run folder has everything, and {remedy}."
-            print(told, file=sys.stderr)
+            with suppress(OSError):
+                print(told, file=sys.stderr)
 
 
 def _wandb() -> Any:
@@ -248,7 +307,16 @@ def _wandb() -> Any:
         # else each run of a process looks at all installed packages again
         once = lru_cache(lambda look=wandb.util.working_set: list(look()))
         wandb.util.working_set = once
+    logger = logging.getLogger("wandb")
+    if "addHandler" not in vars(logger):
+        # else a full disk costs a traceback for each line of wandb's debug.log
+        logger.addHandler = partial(_add_quietly, logger)  # type: ignore[method-assign]
     return wandb
+
+
+def _add_quietly(logger: logging.Logger, handler: logging.Handler) -> None:
+    handler.handleError = lambda record: None  # type: ignore[method-assign]
+    logging.Logger.addHandler(logger, handler)
 
 
 def _wait_for(path: str, epoch: int) -> None:
@@ -275,9 +343,22 @@ def report_refusal(sentence: str) -> None:
                 run.finish(2)
 
 
-def _forget() -> None:
+def _let_go() -> None:
     """Let go of an attempt that failed, which still holds the run's name."""
-    _wandb().teardown()
+    with suppress(Exception, SystemExit):
+        _wandb().teardown()
+
+
+def _init_timeout() -> float:
+    """Seconds that W&B may take to answer at first."""
+    try:
+        return float(os.environ["WANDB_INIT_TIMEOUT"])
+    except (KeyError, ValueError):
+        return 30.0
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
 def mirrored(config: Mapping[str, Any]) -> dict[str, Any]:

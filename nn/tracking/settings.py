@@ -51,7 +51,8 @@ class Tracking:
         if self.mode == "auto":
             wanted = os.environ.get("WANDB_MODE")
             if not wanted:
-                return "online" if "WANDB_SWEEP_ID" in os.environ or _credentials() else "offline"
+                reachable = "WANDB_SWEEP_ID" in os.environ or has_credentials()
+                return "online" if reachable else "offline"
             if wanted not in (*ENVIRONMENT, "disabled"):
                 raise Mistake(f"WANDB_MODE={wanted}: it must be online, offline or disabled.")
             return ENVIRONMENT.get(wanted, wanted)
@@ -66,14 +67,14 @@ class Tracking:
 
 def require_credentials(wanted: str, otherwise: str = "") -> None:
     """Refuse what needs an account where there is none."""
-    if not _credentials():
+    if not has_credentials():
         raise Mistake(
             f"{wanted}: there are no W&B credentials here; run wandb login, "
             f"{'' if otherwise else 'or '}set WANDB_API_KEY{',' if otherwise else ''}{otherwise}."
         )
 
 
-def _credentials() -> bool:
+def has_credentials() -> bool:
     """Find an API key where wandb looks for one, without importing it."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,8 +41,7 @@ def upload(folders: list[Path]) -> int:
 
 def _check(run: Path) -> None:
     """Refuse a run that cannot be uploaded, before anything of any run is."""
-    lock = run / ".lock"
-    with locked(lock) if lock.exists() else nullcontext():
+    with _held(run):
         saved = Saved.read(run)
         _tracking(saved)
         _ = saved.predictions
@@ -50,7 +49,7 @@ def _check(run: Path) -> None:
 
 def _upload(run: Path) -> str:
     """Upload one run, in which nobody may be training meanwhile."""
-    with locked(run / ".lock"):
+    with _held(run):
         saved = Saved.read(run)
         try:
             with _apart(), TemporaryDirectory() as aside:
@@ -63,6 +62,19 @@ def _upload(run: Path) -> str:
         except Exception as error:
             reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
             raise NotSaved(f"W&B did not take all of it, so upload it again: {reason}") from None
+
+
+@contextmanager
+def _held(run: Path) -> Iterator[None]:
+    """Keep others from training in a folder; where there is no lock to take, nobody is."""
+    with ExitStack() as stack:
+        if os.access(run / ".lock", os.W_OK):
+            try:
+                stack.enter_context(locked(run / ".lock"))
+            except OSError as error:
+                reason = error.strerror
+                raise Mistake(f"{short(run / '.lock')} cannot be opened: {reason}.") from None
+        yield
 
 
 def _tracking(saved: Saved) -> Tracking:

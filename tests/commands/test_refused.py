@@ -298,6 +298,7 @@ def second(work):
         (link("second/predictions.safetensors"), "leads out of its folder"),
         (enlarged("second/predictions.safetensors", 99), "predictions.safetensors is damaged"),
         (link("second/history.jsonl"), "leads out of its folder"),
+        (into_folder("second/.lock"), "second/.lock cannot be opened: Is a directory."),
         (enlarged("second/summary.json", 2**27), "bytes"),
         (edit("second/config.yaml", "lr: ", "lr: ["), "config.yaml is damaged"),
         (edit("second/config.yaml", "images: 16", "images: 1000"), "images"),

@@ -404,7 +404,7 @@ def test_a_server_that_misbehaves_costs_nothing(workplace, server, online, fault
         **server.environment,
         WANDB_PROJECT="digits",
     )
-    until(lambda: lines(workplace.path / "run") > 20)
+    until(lambda: server.runs and lines(workplace.path / "run") > 20)
     with server.failing(**fault):
         _, told = process.communicate(timeout=120)
     assert (process.returncode, told) == (0, "")
@@ -422,7 +422,7 @@ def test_a_server_that_is_gone_costs_a_warning(workplace, server, online):
         **server.environment,
         WANDB_PROJECT="digits",
     )
-    until(lambda: lines(workplace.path / "run") > 20)
+    until(lambda: server.runs and lines(workplace.path / "run") > 20)
     server.stop()
     _, told = process.communicate(timeout=120)
     assert process.returncode == 0
@@ -450,7 +450,8 @@ def test_a_full_disk_under_wandbs_folder_costs_nothing(workplace, server, online
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("W&B failed") <= 1
+    assert done.stderr == "" or done.stderr.startswith("W&B failed (")
+    assert done.stderr.count("\n") <= 1
     assert Run(workplace.path / "run").bits == undisturbed(workplace, workplace.path / "run")
     restored(workplace, server, online, workplace.path / "run")
 

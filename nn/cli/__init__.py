@@ -1,0 +1,1 @@
+"""The command line: how a command begins and ends."""

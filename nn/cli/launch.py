@@ -1,0 +1,115 @@
+"""Run a command as a process: its standard streams, Ctrl-C, and its exit status."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn, TextIO
+
+from nn.interrupts import SIGNALS, end_by, hangs_at_exit
+
+GRACE_SECONDS = 5.0
+"""How long libraries may take at exit after Ctrl-C; W&B sends on in a process of its own."""
+
+
+def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool) -> None:
+    """Run a command and end the process with its status.
+
+    In an interactive session, such as IPython's %run, the process belongs to someone else: it is
+    not ended, and its streams and signal handlers stay as they are.
+
+    Args:
+        main: The command, which returns its exit status.
+        prints_result: Whether the command has failed if its output cannot be written.
+        exits_at_once: Whether Ctrl-C ends the process without cleaning up, until the command
+            installs a handler of its own.
+    """
+    if hasattr(sys, "ps1"):
+        _run_in_session(main)
+        return
+    _open_missing_descriptors()
+    output = _Descriptor(1)
+    sys.stdout, sys.stderr = _stream(output, sys.stdout), _stream(_Descriptor(2), sys.stderr)
+    if exits_at_once and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        status = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt as interrupt:
+        if getattr(interrupt, "number", signal.SIGINT) == signal.SIGINT:
+            _limit_exit(130)
+        end_by(interrupt)
+    if prints_result and status == 0 and output.error and output.error.errno != errno.EPIPE:
+        print(f"The output could not be written: {output.error.strerror}.", file=sys.stderr)
+        status = 1
+    if hangs_at_exit.is_set():
+        _exit_now(status)
+    sys.exit(status)
+
+
+def _run_in_session(main: Callable[[], int]) -> None:
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        main()
+    except (SystemExit, KeyboardInterrupt):
+        pass  # the command has said why
+    finally:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) != handler:
+                signal.signal(number, handler)
+
+
+class _Descriptor(io.FileIO):
+    """A standard stream; what cannot be written to it is dropped, and the error noted."""
+
+    error: OSError | None = None
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, "w", closefd=False)
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = self.error or error
+            return len(data)
+
+
+def _stream(descriptor: _Descriptor, before: TextIO | None) -> TextIO:
+    """Make a text stream like the one of before, which is None where it was closed."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(descriptor),
+        encoding=getattr(before, "encoding", "utf-8"),
+        errors="replace",
+        line_buffering=getattr(before, "line_buffering", False),
+        write_through=getattr(before, "write_through", False),
+    )
+
+
+def _open_missing_descriptors() -> None:
+    """Open /dev/null in place of closed standard streams, which the next files would take."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def _limit_exit(status: int) -> None:
+    """Let libraries end in their ways, but not for long, or not at all where one would hang."""
+    if hangs_at_exit.is_set():
+        _exit_now(status)
+    timer = threading.Timer(GRACE_SECONDS, _exit_now, [status])
+    timer.daemon = True
+    timer.start()
+
+
+def _exit_now(status: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)

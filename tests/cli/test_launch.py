@@ -1,0 +1,130 @@
+"""In an interactive session a command is a guest: it ends itself, not the session."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, Run
+
+SESSION = """
+import io, json, runpy, signal, sys
+
+class Cell(io.TextIOBase):
+    \"\"\"The output of a notebook's cell: nothing that a file has but write.\"\"\"
+    text = ""
+    def write(self, text):
+        self.text += text
+        return len(text)
+
+def state():
+    return [signal.getsignal(number) for number in range(1, signal.NSIG)], sys.stdout, sys.stderr
+
+screen, sys.ps1 = sys.stdout, "In [1]: "
+sys.stdout, sys.stderr = Cell(), Cell()
+before = state()
+for words in json.loads(sys.argv[1]):
+    sys.argv = words
+    runpy.run_path(words[0], run_name="__main__")
+assert state() == before
+json.dump([sys.stdout.text, sys.stderr.text], screen)
+"""
+
+
+def script(name, *words):
+    return [str(ROOT / f"scripts/{name}.py"), *words]
+
+
+def ended(process):
+    """Wait for a session, and give what its cells show."""
+    out, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    return json.loads(out)
+
+
+def session(workplace, *commands):
+    return ended(workplace.start("-c", SESSION, json.dumps(commands)))
+
+
+@pytest.mark.parametrize("tracking", ["disabled", "offline"])
+def test_a_session_trains_twice_and_makes_a_page(workplace, tracking):
+    quick = [f"tracking={tracking}", "epochs=1"]
+    shown, errors = session(
+        workplace,
+        script("train", *quick, "hydra.run.dir=one"),
+        script("train", *quick, "--multirun", "lr=0.1,0.2", "hydra.sweep.dir=more"),
+        script("train", f"tracking={tracking}", "resume=one", "epochs=2"),
+        script("report", "one"),
+    )
+    assert errors == ""
+    assert "Written to one" in shown
+    assert shown.endswith("one/report.html\n")
+    assert [run.summary["status"] for run in workplace.runs] == ["finished"] * 3
+
+
+def test_a_mistake_ends_no_session(workplace):
+    shown, errors = session(
+        workplace,
+        script("train", "lr=-1"),
+        script("train", "resume=nowhere"),
+        script("predict"),
+        script("report", "nowhere"),
+        script("upload", "nowhere"),
+        script("sweep", "nowhere.yaml"),
+        script("train", "tracking=disabled", "lr=5000"),
+    )
+    assert "The run is diverged." in shown
+    for sentence in (
+        "lr=-1: lr must be a number above 0.\n",
+        "nowhere is no folder of a run",
+        "the following arguments are required: RUN, INPUT",
+        "nowhere: there is no such folder.\n",
+        "nowhere.yaml: there is no such file.\n",
+        "Training diverged in epoch 1",
+    ):
+        assert sentence in errors
+
+
+def test_a_session_sweeps(workplace):
+    sweep = {"method": "random", "parameters": {"lr": {"min": 0.01, "max": 0.5}}}
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(sweep))
+    words = ["--count", "2", "--workers", "1", "epochs=1", "tracking=disabled"]
+    shown, _ = session(workplace, script("sweep", "small.yaml", *words))
+    assert shown.count("finished") == 2
+
+
+def test_ctrl_c_ends_a_training_and_not_the_session(workplace):
+    words = script("train", "tracking=disabled", "epochs=1000000", "hydra.run.dir=run")
+    process = workplace.start("-c", SESSION, json.dumps([words]))
+    history = workplace.path / "run/history.jsonl"
+    while not (history.exists() and history.stat().st_size):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    shown, errors = ended(process)
+    assert "The run is interrupted." in shown
+    assert errors == ""
+    assert Run(workplace.path / "run").summary["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("delay", [0.2, 0.4, 0.7, 1.0, 1.3, 1.7, 2.2, 3.0])
+def test_ctrl_c_while_a_sweep_starts_its_workers_prints_no_traceback(workplace, delay):
+    sweep = {"method": "random", "parameters": {"lr": {"min": 0.01, "max": 0.5}}}
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(sweep))
+    words = ["small.yaml", "--workers", "4", "epochs=1000000", "tracking=disabled"]
+    line, settings = workplace.command(*script("sweep", *words))
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
+    )
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "KeyboardInterrupt" not in errors

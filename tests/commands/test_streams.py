@@ -1,0 +1,124 @@
+"""Standard streams that are closed or full cost what would be shown, not the work."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from nn.config.composed import configuration
+from nn.run import run
+from tests.conftest import ROOT, Run
+from tests.loopback import Loopback
+
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+CLOSED = [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
+FULL = "The output could not be written: No space left on device.\n"
+WORDS = ["tracking=disabled", "model.hidden=[4]", "epochs=2"]
+SWEEP = {
+    "method": "random",
+    "metric": {"name": "val/loss"},
+    "parameters": {"lr": {"min": 0.01, "max": 0.5}},
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trained") / "run"
+    run(configuration(WORDS), path)
+    return Run(path)
+
+
+@pytest.fixture
+def command(workplace):
+    """Run a script with its streams as a shell redirects them."""
+
+    def start(redirected, name, *words, **environment):
+        script = str(ROOT / f"scripts/{name}.py")
+        return subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirected}', "sh", sys.executable, script, *words],
+            cwd=workplace.path,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return start
+
+
+def trains(command, redirected, path, trained):
+    done = command(redirected, "train", *WORDS, "hydra.run.dir=new")
+    assert Run(path / "new").bits == trained.bits
+    return done, 0
+
+
+def predicts(command, redirected, path, trained):
+    np.save(path / "images.npy", np.zeros((3, 8, 8), np.uint8))
+    done = command(redirected, "predict", str(trained.path), "images.npy", "--output", "out.csv")
+    assert (path / "out.csv").read_text().count("\n") == 4
+    return done, 1
+
+
+def reports(command, redirected, path, trained):
+    done = command(redirected, "report", str(trained.path), "--output", "page.html")
+    assert (path / "page.html").stat().st_size > 10_000
+    return done, 1
+
+
+def uploads(command, redirected, path, trained):
+    with Loopback() as server:
+        done = command(redirected, "upload", str(trained.path), **server.environment)
+        assert len(server.runs) == 1
+    return done, 1
+
+
+def sweeps(command, redirected, path, trained):
+    (path / "small.yaml").write_text(yaml.safe_dump(SWEEP))
+    done = command(redirected, "sweep", "small.yaml", "--count", "3", "--workers", "1", *WORDS)
+    with (path / "runs/sweeps/small/trials.csv").open() as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["finished"] * 3
+    return done, 0
+
+
+COMMANDS = [trains, predicts, reports, uploads, sweeps]
+
+
+@pytest.mark.parametrize("redirected", [*CLOSED, "2>/dev/full"])
+@pytest.mark.parametrize("works", COMMANDS)
+def test_closed_streams_and_a_full_stderr_cost_nothing(
+    workplace, command, trained, works, redirected
+):
+    done, _ = works(command, redirected, workplace.path, trained)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("works", COMMANDS)
+def test_a_full_stdout_fails_where_the_output_is_a_result_and_the_work_is_done(
+    workplace, command, trained, works
+):
+    done, status = works(command, "> /dev/full", workplace.path, trained)
+    assert (done.returncode, done.stderr) == (status, FULL if status else "")
+
+
+@pytest.mark.parametrize("redirected", [*CLOSED, "> /dev/full", "2> /dev/full"])
+def test_the_status_of_a_mistake_is_that_of_a_mistake_whatever_can_be_said(
+    workplace, command, redirected
+):
+    for name in SCRIPTS:
+        done = command(redirected, name, "--imaginary=1")
+        assert done.returncode == 2, name
+        assert "Traceback" not in done.stderr
+    assert list(workplace.path.iterdir()) == []
+
+
+def test_a_sweep_that_fails_says_so_by_its_status_on_a_full_screen(workplace, command):
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SWEEP))
+    words = ["sweep", "small.yaml", "--count", "9", "model=imaginary"]
+    assert command("> /dev/full 2> /dev/full", *words).returncode == 2
