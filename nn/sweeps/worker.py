@@ -53,7 +53,7 @@ def work(line: Connection) -> None:
     while True:
         try:
             order: Order = line.recv()
-        except EOFError:
+        except (EOFError, OSError):  # reset, if the sweep has ended before it heard a report
             return
         order.folder.mkdir(parents=True, exist_ok=True)
         log = (order.folder / "output.txt").open("a", encoding="utf-8")
