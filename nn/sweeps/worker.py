@@ -66,7 +66,7 @@ def serve(line: Connection) -> None:
     while True:
         try:
             order: Order = line.recv()
-        except EOFError:
+        except (EOFError, OSError):  # reset, if the sweep has ended before it heard a report
             return
         try:
             with _log(order.folder) as log, redirect_stdout(log), redirect_stderr(log):
