@@ -83,33 +83,33 @@ def test_the_readme_can_be_pasted_from_top_to_bottom_into_one_shell(clone, datab
 
 def pasted(account, database, shared):
     """Write all blocks as one script, with what the reader has in place of placeholders."""
+    values = {
+        "postgresql://USER@HOST/DATABASE": database,
+        "/shared/": f"{shared}/",
+        "--count 400": "--count 4",
+        "--count 1000": "--count 2",
+        "agent --forward-signals ENTITY/PROJECT/SWEEP": "agent --forward-signals --count 1 $SWEEP",
+        "ENTITY/PROJECT": "somebody/digits",
+    }
+    names = [name for name in account if name != "PATH"]
+    log_in = "\n".join(f"export {name}={shlex.quote(account[name])}" for name in names)
+    log_out = f"unset {' '.join(names)}"
     script = []
     for kind, text in BLOCKS:
-        text = text.replace("postgresql://USER@HOST/DATABASE", database)
-        text = text.replace("--count 400", "--count 4").replace("--count 1000", "--count 2")
-        text = text.replace("/shared/", f"{shared}/")
+        for placeholder, value in values.items():
+            text = text.replace(placeholder, value)
         if kind == "console":
-            for command, _ in CONSOLE:
-                script.append(f"if {command}; then exit 9; fi")
+            text = "\n".join(f"if {command}; then exit 9; fi" for command, _ in CONSOLE)
         elif kind == "bash":
-            if "wandb agent" in text:
-                text = text.replace("agent ", "agent --count 1 ")
-                text = text.replace("ENTITY/PROJECT/SWEEP", "$SWEEP")
-                begin = "wandb sweep --project digits sweeps/random.yaml 2>&1"
-                script.append(f"export SWEEP=$({begin} | sed -n 's/.*wandb agent //p')")
-            script.append(f"cat > job.sh <<'END'\n{text}END\nbash job.sh")
-        elif kind in ("sh", ""):
-            script.append(text.replace("ENTITY/PROJECT", "somebody/digits"))
-        if re.search("upload.py|--wandb|wandb agent", script[-1] if script else ""):
-            exports = [
-                f"export {name}={shlex.quote(value)}"
-                for name, value in account.items()
-                if name != "PATH"
-            ]
-            names = [name for name in account if name != "PATH"]
-            last = script.pop()
-            sweep = [script.pop()] if script and "export SWEEP" in script[-1] else []
-            script += [*exports, *sweep, last, f"unset {' '.join(names)}"]
+            text = f"cat > job.sh <<'END'\n{text}END\nbash job.sh"
+        elif kind not in ("sh", ""):
+            continue  # a file, which is there
+        if "$SWEEP" in text:
+            create = "wandb sweep --project digits sweeps/random.yaml 2>&1"
+            text = f"export SWEEP=$({create} | sed -n 's/.*wandb agent //p')\n{text}"
+        if re.search("upload.py|--wandb|wandb agent", text):
+            text = f"{log_in}\n{text}\n{log_out}"
+        script.append(text)
     return "\n".join(script)
 
 
