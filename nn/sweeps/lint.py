@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ def _agent_warnings(content: Mapping[str, Any]) -> Iterator[str]:
             "command: without a macro for the parameters wandb agent runs every trial alike; "
             f"add {ARGS}."
         )
-    groups = [name for name in content.get("parameters") or {} if name in GROUPS]
+    parameters = content.get("parameters")
+    groups = [name for name in GROUPS if isinstance(parameters, dict) and name in parameters]
     for macro in used:
         if macro not in MACROS:
             reason = (
@@ -149,9 +151,8 @@ def _program(sweep: Sweep) -> Iterator[str]:
         return
     path = Path(sweep.program)
     is_ours = path.name == Path(PROGRAM).name
-    if path.is_file():
-        with path.open("rb") as file:
-            is_ours = bool(re.search(rb"^\s*(from|import) nn\b", file.read(2**16), re.MULTILINE))
+    with suppress(OSError, ValueError), path.open("rb") as file:
+        is_ours = bool(re.search(rb"^\s*(from|import) nn\b", file.read(2**16), re.MULTILINE))
     if not is_ours:
         yield f"program: {sweep.program} is not what is run here; write program: {PROGRAM}."
 

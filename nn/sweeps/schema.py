@@ -293,7 +293,7 @@ def distribution(name: str, given: Any, grid: bool = False) -> Distribution:
         raise ValueError(
             f"parameters.{name}.distribution: {kind}: there is no such distribution; {hint}"
         )
-    settings = {key: value for key, value in given.items() if key != "distribution"}
+    settings = {str(key): value for key, value in given.items() if key != "distribution"}
     model = QUniformGrid if grid and kind == "q_uniform" else KINDS[kind]
     try:
         return model(**settings)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nn.errors import Mistake
+from nn.sweeps import lint
 from nn.sweeps.schema import parse, raw
+from nn.sweeps.yaml_pitfalls import duplicate_keys, nodes
 from tests.conftest import ROOT
 
 FILE = Path("sweep.yaml")
@@ -29,6 +31,10 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
         ("method: random\nparameters: [1]", "there must be at least one parameter"),
         ("method: random\nparameters: {lr: 0.1}", "parameters.lr: write lr: {value: 0.1}"),
         ("method: random\nparameters: {lr: {}}", "parameters.lr: give it value, values, or min"),
+        (
+            "method: random\nparameters: {lr: {value: 1, 2: 3}}",
+            "parameters.lr.2: there is no such key; there is value",
+        ),
         ("method: random\nparameters: {'l r': {value: 1}}", "parameters.l r: this is no name"),
         (
             "method: random\nparameters: {lr: {min: 1e-4, max: 0.2}}",
@@ -200,3 +206,18 @@ def test_whatever_a_file_says_it_is_a_sweep_or_a_mistake(content):
         parse(content, FILE)
     except Mistake as mistake:
         assert "\n" not in str(mistake)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    parameters=st.dictionaries(st.sampled_from(KEYS), plain, max_size=3) | plain,
+    others=st.dictionaries(st.sampled_from(("metric", "command", "program")), plain),
+)
+def test_whatever_a_file_says_its_warnings_are_sentences(tmp_path, parameters, others):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump({"method": "random", "parameters": parameters, **others}))
+    text = path.read_text()
+    for sentence in (*lint.warnings(path), *duplicate_keys(nodes(text))):
+        assert sentence.endswith(".")
