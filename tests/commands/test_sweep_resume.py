@@ -173,6 +173,13 @@ def test_a_sweep_whose_disk_is_full_stops_and_is_resumed(workplace, sweep):
     assert [row["state"] for row in folder(workplace).table] == ["finished"] * 8
 
 
+def results(swept):
+    """The table without its timings: one trial may have been evaluated again."""
+    return [
+        {name: value for name, value in row.items() if name != "seconds"} for row in swept.table
+    ]
+
+
 def forget(swept, damage):
     """Damage the study of a sweep in one of several ways."""
     log = swept.path / "study.log"
@@ -201,12 +208,12 @@ def test_a_lost_study_is_restored_from_the_directories_of_its_trials(
     sweep(content, "--count", "4", *words, "--name", "whole")
     sweep(content, "--count", "3", *words)
     swept, whole = folder(workplace), folder(workplace, "whole")
-    before = swept.table
+    before = results(swept)
     written = {run.path: (run.path / "history.jsonl").read_bytes() for run in swept.trials}
     forget(swept, damage)
     done = sweep(content, "--resume", "--count", "4", "--workers", "1")
     assert "restored from" in done.stderr
-    assert swept.table[:3] == before
+    assert results(swept)[:3] == before
     assert [row["state"] for row in swept.table] == ["finished"] * 4
     assert [row["lr"] for row in swept.table] == [row["lr"] for row in whole.table]
     for path, history in written.items():
@@ -264,4 +271,4 @@ def test_no_more_workers_start_than_there_are_trials(workplace, content, words, 
     while done.poll() is None:
         assert not children(done)
         time.sleep(0.01)
-    assert done.communicate()[0].count("finished") == min(len(folder(workplace).table), 10)
+    assert done.communicate()[0].count(" finished ") >= most
