@@ -1,4 +1,7 @@
-"""Run a command as a process: its standard streams, Ctrl-C, and its exit status."""
+"""Run a command as a process: its standard streams, Ctrl-C, and its exit status.
+
+Until `launch` takes Ctrl-C, Python would answer it with a traceback, so little is imported here.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ import io
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable
-from typing import Any, NoReturn, TextIO
 
-from nn.interrupts import SIGNALS, end_by, hangs_at_exit
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn, TextIO
 
 GRACE_SECONDS = 5.0
 """How long libraries may take at exit after Ctrl-C; W&B sends on in a process of its own."""
@@ -32,11 +35,13 @@ def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool)
     if hasattr(sys, "ps1"):
         _run_in_session(main)
         return
+    if exits_at_once and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from nn.interrupts import end_by, hangs_at_exit
+
     _open_missing_descriptors()
     output = _Descriptor(1)
     sys.stdout, sys.stderr = _stream(output, sys.stdout), _stream(_Descriptor(2), sys.stderr)
-    if exits_at_once and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
         status = main()
         sys.stdout.flush()
@@ -53,6 +58,8 @@ def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool)
 
 
 def _run_in_session(main: Callable[[], int]) -> None:
+    from nn.interrupts import SIGNALS
+
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         main()
@@ -102,6 +109,10 @@ def _open_missing_descriptors() -> None:
 
 def _limit_exit(status: int) -> None:
     """Let libraries end in their ways, but not for long, or not at all where one would hang."""
+    import threading
+
+    from nn.interrupts import hangs_at_exit
+
     if hangs_at_exit.is_set():
         _exit_now(status)
     timer = threading.Timer(GRACE_SECONDS, _exit_now, [status])

@@ -178,14 +178,17 @@ def test_a_screen_that_is_gone_does_not_cost_the_run(workplace):
     assert workplace.only_run.summary["status"] == "finished"
 
 
-@pytest.mark.parametrize("delay", [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7])
 def test_ctrl_c_at_the_start_leaves_no_traceback_and_no_half_run(workplace, delay):
+    began = time.monotonic()
+    workplace.run("-c", "pass")
+    delay += 2 * (time.monotonic() - began)  # before that Python itself is starting
     process = workplace.start(TRAIN, "epochs=100000", "tracking=offline")
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130 or delay == 0.05
-    assert errors == "" or delay == 0.05
+    assert process.returncode == 130
+    assert errors == ""
     for run in workplace.runs:
         assert run.summary["status"] == "interrupted"
 
