@@ -173,3 +173,19 @@ def test_a_stop_from_w_and_b_ends_a_training_that_it_has_answered_late(workplace
     _, told = process.communicate(timeout=90)
     assert (process.returncode, told) == (-signal.SIGTERM, "")
     assert Run(workplace.path / "run").summary["status"] == "interrupted"
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_answers_no_more(workplace):
+    with Loopback() as server:
+        process = workplace.start(TRAIN, *LONG, **server.environment)
+        until(lambda: server.runs and lines(workplace.path / "run") > 100)
+        with server.failing(delay=100):
+            time.sleep(2)
+            process.send_signal(signal.SIGINT)
+            stopped = time.monotonic()
+            assert process.wait(timeout=60) == 130
+            assert time.monotonic() - stopped < 20
+            server.stop()  # for what wandb goes on with
+        _, told = process.communicate(timeout=60)
+    assert told == ""
+    assert Run(workplace.path / "run").summary["status"] == "interrupted"

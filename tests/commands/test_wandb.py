@@ -434,9 +434,10 @@ def test_a_server_that_is_gone_costs_a_warning(workplace, server, online):
     restored(workplace, server, online, workplace.path / "run")
 
 
-def test_a_full_disk_under_wandbs_folder_costs_nothing(workplace, server, online):
+@pytest.mark.parametrize("size", ["16k", "64k", "256k"])
+def test_a_full_disk_under_wandbs_folder_costs_one_warning(workplace, server, online, size):
     (workplace.path / "run/wandb").mkdir(parents=True)
-    script = 'mount -t tmpfs -o size=64k none run/wandb && exec "$@"'
+    script = f'mount -t tmpfs -o size={size} none run/wandb && exec "$@"'
     apart = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-Urm"]
     if subprocess.run([*apart, "true"], capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a file system of their own")
