@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext
-from pathlib import Path
 
 from nn.cli.launch import launch
 
@@ -13,6 +11,9 @@ from nn.cli.launch import launch
 def main() -> int:
     """Do what the command line asks for, and give the exit status."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through, to be told in our own words
+    from contextlib import nullcontext
+    from pathlib import Path
+
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig

@@ -7,11 +7,12 @@ import io
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable
-from typing import Any, NoReturn, TextIO
 
-from nn.interrupts import SIGNALS, end_by, hangs_at_exit
+# what takes long to import is imported later: until `launch` begins, Ctrl-C prints a traceback
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn, TextIO
 
 GRACE_SECONDS = 5.0
 """How long libraries may take at exit after Ctrl-C; W&B sends on in a process of its own."""
@@ -41,18 +42,24 @@ def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool)
         status = main()
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
+        from nn.interrupts import end_by
+
         if getattr(interrupt, "number", signal.SIGINT) == signal.SIGINT:
             _limit_exit(130)
         end_by(interrupt)
     if prints_result and status == 0 and output.error and output.error.errno != errno.EPIPE:
         print(f"The output could not be written: {output.error.strerror}.", file=sys.stderr)
         status = 1
+    from nn.interrupts import hangs_at_exit
+
     if hangs_at_exit.is_set():
         _exit_now(status)
     sys.exit(status)
 
 
 def _run_in_session(main: Callable[[], int]) -> None:
+    from nn.interrupts import SIGNALS
+
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         main()
@@ -102,9 +109,13 @@ def _open_missing_descriptors() -> None:
 
 def _limit_exit(status: int) -> None:
     """Let libraries end in their ways, but not for long, or not at all where one would hang."""
+    from threading import Timer
+
+    from nn.interrupts import hangs_at_exit
+
     if hangs_at_exit.is_set():
         _exit_now(status)
-    timer = threading.Timer(GRACE_SECONDS, _exit_now, [status])
+    timer = Timer(GRACE_SECONDS, _exit_now, [status])
     timer.daemon = True
     timer.start()
 
