@@ -131,7 +131,7 @@ def test_a_run_that_has_ended_before_w_and_b_answers_is_all_there(workplace, slo
 
 
 def test_a_resumed_run_sends_all_of_it_once_w_and_b_answers(workplace, slow):
-    words = ["epochs=4000", "tracking.every=4000", "checkpoint=0", "hydra.run.dir=run"]
+    words = ["epochs=500", "tracking.every=500", "checkpoint=0.1", "hydra.run.dir=run"]
     process = workplace.start(TRAIN, *words, "tracking=disabled")
     until(lambda: lines(workplace.path / "run") > 20)
     process.kill()
