@@ -180,5 +180,5 @@ def _resume_command(wanted: Wanted) -> str:
     """Return the command line that continues this sweep, with all of its options."""
     words = ["python", short(sys.argv[0]), *sys.argv[1:]]
     if not (wanted.resume or wanted.storage):
-        words.append("--resume")
+        words.insert(words.index("--") if "--" in words else len(words), "--resume")
     return shlex.join(words)

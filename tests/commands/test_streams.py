@@ -140,3 +140,14 @@ def test_a_stopped_sweep_prints_how_to_resume_however_its_streams_are_buffered(
         process.send_signal(number)
         assert "Stopped. To resume: python " in process.communicate(timeout=30)[1]
         assert process.returncode == -number
+
+
+def test_the_command_to_resume_keeps_the_overrides_behind_two_dashes(workplace):
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SWEEP))
+    words = ["small.yaml", "--workers", "1", "--count", "1", "--", "epochs=5000"]
+    with workplace.start(str(ROOT / "scripts/sweep.py"), *words) as process:
+        until = time.monotonic() + 60
+        while not list(workplace.path.rglob("history.jsonl")) and time.monotonic() < until:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[1].endswith("--count 1 --resume -- epochs=5000\n")
