@@ -45,18 +45,21 @@ class Search(Trials):
         self.shared = shared is not None
         self.storage = shared.storage if shared else StudyFile.recovered(folder, notify)
         with self.storage.turn():
-            study = optuna.create_study(
-                storage=self.storage.optuna,
-                study_name=shared.name if shared else STUDY,
-                direction=sweep.metric.goal if sweep.metric else "minimize",
-                load_if_exists=True,
-            )
+            name = shared.name if shared else STUDY
+            if name in optuna.get_all_study_names(self.storage.optuna):
+                study = optuna.load_study(study_name=name, storage=self.storage.optuna)
+            else:
+                study = optuna.create_study(
+                    study_name=name,
+                    storage=self.storage.optuna,
+                    direction=sweep.metric.goal if sweep.metric else "minimize",
+                )
             if shared:
                 shared.agree(study)
             super().__init__(sweep, folder, study)
+            self._check_params()
             if not (shared and self.all):
                 self._restore(notify)
-        self._check_params()
         self.machines = Machines(self.study, shared.grace if shared else None)
         self.refresh()
         self.grid = GridSampler(self.space) if sweep.method == "grid" else None

@@ -222,6 +222,18 @@ def test_a_lost_study_is_restored_from_the_directories_of_its_trials(
         assert (swept.path / "study.log.damaged").exists()
 
 
+def test_a_study_of_another_sweep_is_refused_before_anything_is_added_to_it(workplace, sweep):
+    other = {**SMALL, "parameters": {"width": {"values": [8, 16]}}}
+    sweep(other, "--count", "1", "--name", "other", *QUICK)
+    sweep(SMALL, "--count", "2", *QUICK)
+    swept = folder(workplace)
+    shutil.copy(folder(workplace, "other").path / "study.log", swept.path)
+    before = snapshot(swept.path)
+    done = sweep(SMALL, "--resume", status=2)
+    assert "trial 0 has other parameters than the sweep file" in done.stderr
+    assert snapshot(swept.path) == before
+
+
 def test_a_trial_that_was_running_when_the_study_was_lost_continues(workplace, sweep):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     words = ["--count", "2", "--workers", "1", "epochs=400", "tracking=disabled", "checkpoint=0"]
