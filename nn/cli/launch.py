@@ -88,13 +88,18 @@ class _Descriptor(io.FileIO):
 
 
 def _stream(descriptor: _Descriptor, before: TextIO | None) -> TextIO:
-    """Make a text stream like the one of before, which is None where it was closed."""
+    """Make a text stream like the one of before, which is None where it was closed.
+
+    With PYTHONUNBUFFERED nothing is buffered, as Python itself does it: a `BufferedWriter` below
+    would hold back what the text stream writes through.
+    """
+    is_unbuffered = getattr(before, "write_through", False)
     return io.TextIOWrapper(
-        io.BufferedWriter(descriptor),
+        descriptor if is_unbuffered else io.BufferedWriter(descriptor),
         encoding=getattr(before, "encoding", "utf-8"),
         errors="replace",
         line_buffering=getattr(before, "line_buffering", False),
-        write_through=getattr(before, "write_through", False),
+        write_through=is_unbuffered,
     )
 
 

@@ -17,6 +17,8 @@ from nn.tracking.history import LONGEST
 
 BLOCK = 2**16
 """Bytes read at once when looking for the last line end."""
+FIRST = b'{"op_code":'
+"""How a journal begins."""
 
 
 class JournalFile(BaseJournalBackend):
@@ -28,6 +30,7 @@ class JournalFile(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
+        _check_first_line(path)
         self._path = path
         self._offsets = [0]  # where each log begins, as far as the file has been read
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -109,6 +112,20 @@ class Copy(BaseJournalBackend):
     def content(self) -> bytes:
         """The journal as the bytes of a file."""
         return b"".join(json.dumps(log).encode() + b"\n" for log in self._logs)
+
+
+def _check_first_line(path: Path) -> None:
+    """Raise `ValueError` for a file of another kind, which a first write would cut off."""
+    if not path.exists() or path.is_dir():  # of which the system says what is wrong
+        return
+    if not path.is_file():
+        raise ValueError
+    with path.open("rb") as file:
+        line = file.readline(BLOCK)
+    if line.endswith(b"\n"):
+        json.loads(line)["op_code"]
+    elif not FIRST.startswith(line[: len(FIRST)]):  # torn
+        raise ValueError
 
 
 def _end_of_last_line(file: int) -> int:

@@ -19,7 +19,7 @@ def restored_trials(sweep: Sweep, space: Space, directory: Path, first: int) -> 
     found = {}
     for path in directory.glob("[0-9]*"):
         number = int(path.name) if path.name.isdecimal() and path.is_dir() else -1
-        point = _point(space, path, number) if number >= first else None
+        point = recorded_point(space, path, number) if number >= first else None
         if point is not None:
             found[number] = _restored(sweep, space, path, point)
     return [found.get(number) or _lost() for number in range(first, max(found, default=-1) + 1)]
@@ -49,8 +49,8 @@ def _restored(sweep: Sweep, space: Space, directory: Path, point: Point) -> Froz
     )
 
 
-def _point(space: Space, directory: Path, number: int) -> Point | None:
-    """Read the point of a trial, if it is one of this space."""
+def recorded_point(space: Space, directory: Path, number: int) -> Point | None:
+    """Read which point a trial's directory holds, if it is one of this space."""
     record = read_json(directory, RECORD)
     given = record.get("parameters")
     if record.get("number") != number or not isinstance(given, dict):

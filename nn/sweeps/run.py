@@ -19,7 +19,7 @@ from nn.sweeps.schema import Sweep
 from nn.sweeps.screen import SweepScreen, say
 from nn.sweeps.search import Search
 from nn.sweeps.shared import Shared
-from nn.sweeps.space import Space
+from nn.sweeps.space import Space, quoted
 from nn.sweeps.storage import STUDY_FILES, shown, storage
 from nn.sweeps.wanted import Wanted, agreed
 from nn.tracking.files import lock, write_whole
@@ -44,7 +44,7 @@ def run(wanted: Wanted) -> int:
     sweep = schema.read(wanted.file)
     seed, sampler, overrides = agreed(wanted, sweep)
     before, after = sweep.fixed_words
-    tracked = ["tracking=offline", f"tracking.group={wanted.name}", *before]
+    tracked = ["tracking=offline", f"tracking.group={quoted(wanted.name)}", *before]
     after = [*after, *overrides]
     count = wanted.count or sweep.run_cap
     with (
@@ -180,5 +180,5 @@ def _resume_command(wanted: Wanted) -> str:
     """Return the command line that continues this sweep, with all of its options."""
     words = ["python", short(sys.argv[0]), *sys.argv[1:]]
     if not (wanted.resume or wanted.storage):
-        words.append("--resume")
+        words.insert(words.index("--") if "--" in words else len(words), "--resume")
     return shlex.join(words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -18,7 +19,7 @@ from nn.sweeps.grid import GridSampler
 from nn.sweeps.hyperband import Pruner
 from nn.sweeps.journal import Copy
 from nn.sweeps.machines import Machines
-from nn.sweeps.restore import restored_trials
+from nn.sweeps.restore import recorded_point, restored_trials
 from nn.sweeps.schema import Sweep
 from nn.sweeps.shared import Shared
 from nn.sweeps.storage import StudyFile
@@ -45,18 +46,21 @@ class Search(Trials):
         self.shared = shared is not None
         self.storage = shared.storage if shared else StudyFile.recovered(folder, notify)
         with self.storage.turn():
-            study = optuna.create_study(
-                storage=self.storage.optuna,
-                study_name=shared.name if shared else STUDY,
-                direction=sweep.metric.goal if sweep.metric else "minimize",
-                load_if_exists=True,
-            )
+            name = shared.name if shared else STUDY
+            if name in optuna.get_all_study_names(self.storage.optuna):
+                study = optuna.load_study(study_name=name, storage=self.storage.optuna)
+            else:
+                study = optuna.create_study(
+                    study_name=name,
+                    storage=self.storage.optuna,
+                    direction=sweep.metric.goal if sweep.metric else "minimize",
+                )
             if shared:
                 shared.agree(study)
             super().__init__(sweep, folder, study)
+            self._check_params()
             if not (shared and self.all):
                 self._restore(notify)
-        self._check_params()
         self.machines = Machines(self.study, shared.grace if shared else None)
         self.refresh()
         self.grid = GridSampler(self.space) if sweep.method == "grid" else None
@@ -296,11 +300,16 @@ class Search(Trials):
     def _complete(self, trial: FrozenTrial) -> bool:
         """Propose what was still to be proposed when the sweep was killed, if that is possible.
 
-        Parameters of another sweep file, or more trials than a grid has points, are not: then the
-        trial is marked failed.
+        If the study has lost the parameters, the trial's directory may hold them. Parameters of
+        another sweep file, or more trials than a grid has points, are not possible: then the trial
+        is marked failed.
         """
         fits = all(self.space.optuna.get(n) == d for n, d in trial.distributions.items())
-        if fits and (self.grid is None or self.grid.next_point(trial, self.all)):
+        recorded = self._recorded_params(trial) if fits else None
+        if recorded:
+            attribute = "fixed_params"  # as `Study.enqueue_trial` does
+            self.study._storage.set_trial_system_attr(trial._trial_id, attribute, recorded)
+        if fits and (recorded or self.grid is None or self.grid.next_point(trial, self.all)):
             begun = optuna.Trial(self.study, trial._trial_id)
             for name, distribution in self.space.optuna.items():
                 begun._suggest(name, distribution)
@@ -308,3 +317,9 @@ class Search(Trials):
         self._note(trial._trial_id, status="failed", reason="its parameters were never complete")
         self.study.tell(trial.number, state=TrialState.FAIL)
         return False
+
+    def _recorded_params(self, trial: FrozenTrial) -> dict[str, Any] | None:
+        """Return the parameters in a trial's directory, if the study's are among them."""
+        point = recorded_point(self.space, self.path(trial.number), trial.number)
+        params = self.space.known_to_optuna(point) if point else {}
+        return params if trial.params.items() <= params.items() else None

@@ -118,9 +118,14 @@ def words(point: Point) -> list[str]:
     return [f"{name}={_quoted(value)}" for name, value in point.items()]
 
 
+def quoted(text: str) -> str:
+    """Write a text as an override's value that is not taken for anything else."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def _quoted(value: Any) -> str:
     if isinstance(value, str) and not all(sign.isalnum() or sign in "_-./" for sign in value):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return quoted(value)
     return repr(value) if isinstance(value, float) else as_typed(value)
 
 

@@ -468,6 +468,18 @@ def test_a_damaged_sweep_that_is_refused_is_left_as_it_was(workplace, swept, dam
     refuse(workplace, [SWEEP, "small.yaml", "--resume"], sentence)
 
 
+@pytest.mark.parametrize("content", ["a note", '{"seed": 0}', '{"epoch": 1}\n', "\0\0", None])
+def test_a_file_of_another_kind_is_not_taken_for_a_shared_study(workplace, swept, content):
+    shutil.copytree(swept, workplace.path, dirs_exist_ok=True)
+    file = workplace.path / "notes"
+    if content is None:
+        os.mkfifo(file)
+    else:
+        file.write_text(content)
+    words = ["--storage", "notes", "--output", "new", "--count", "1", "epochs=1"]
+    refuse(workplace, [SWEEP, "small.yaml", *words], "notes is not the file of a study")
+
+
 def test_a_sweep_at_work_is_not_taken_over(workplace, swept):
     shutil.copytree(swept, workplace.path, dirs_exist_ok=True)
     with (workplace.path / "runs/sweeps/small/.lock").open("w") as file:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -122,3 +124,30 @@ def test_a_sweep_that_fails_says_so_by_its_status_on_a_full_screen(workplace, co
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SWEEP))
     words = ["sweep", "small.yaml", "--count", "9", "model=imaginary"]
     assert command("> /dev/full 2> /dev/full", *words).returncode == 2
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_sweep_prints_how_to_resume_however_its_streams_are_buffered(
+    workplace, number, unbuffered
+):
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SWEEP))
+    words = [str(ROOT / "scripts/sweep.py"), "small.yaml", "--workers", "1", "epochs=5000"]
+    with workplace.start(*words, PYTHONUNBUFFERED=unbuffered) as process:
+        until = time.monotonic() + 60
+        while not list(workplace.path.rglob("history.jsonl")) and time.monotonic() < until:
+            time.sleep(0.1)
+        process.send_signal(number)
+        assert "Stopped. To resume: python " in process.communicate(timeout=30)[1]
+        assert process.returncode == -number
+
+
+def test_the_command_to_resume_keeps_the_overrides_behind_two_dashes(workplace):
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SWEEP))
+    words = ["small.yaml", "--workers", "1", "--count", "1", "--", "epochs=5000"]
+    with workplace.start(str(ROOT / "scripts/sweep.py"), *words) as process:
+        until = time.monotonic() + 60
+        while not list(workplace.path.rglob("history.jsonl")) and time.monotonic() < until:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[1].endswith("--count 1 --resume -- epochs=5000\n")

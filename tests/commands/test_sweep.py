@@ -557,3 +557,12 @@ def test_a_word_may_set_what_only_an_option_that_is_searched_has(workplace, swee
     assert sweep(content, "--check", "model.kernel=5").returncode == 0
     done = sweep(content, "--check", "model.kernal=5", status=2)
     assert "did you mean model.kernel?" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["123", "null", "my sweep (1)", "a,b=[c]", "it's"])
+def test_a_sweep_may_have_the_name_of_any_file(workplace, name):
+    (workplace.path / f"{name}.yaml").write_text(yaml.safe_dump(SMALL))
+    done = workplace.run(SWEEP, f"{name}.yaml", "--count", "1", "--workers", "1", "epochs=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (trial,) = folder(workplace, name).trials
+    assert yaml.safe_load((trial.path / "config.yaml").read_text())["tracking"]["group"] == name

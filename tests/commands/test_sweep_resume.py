@@ -222,6 +222,35 @@ def test_a_lost_study_is_restored_from_the_directories_of_its_trials(
         assert (swept.path / "study.log.damaged").exists()
 
 
+@pytest.mark.parametrize("num_params", [0, 1, 2])
+def test_a_trial_whose_parameters_the_study_has_lost_has_those_of_its_directory(
+    workplace, sweep, num_params
+):
+    content = {**SMALL, "method": "bayes"}
+    words = ["--count", "4", "--workers", "1"]
+    sweep(content, *words, "--sampler", "tpe", *QUICK)  # proposes other points when it is resumed
+    swept = folder(workplace)
+    before = results(swept)
+    lines = (swept.path / "study.log").read_text().splitlines(keepends=True)
+    begun = [number for number, line in enumerate(lines) if '"op_code":4' in line]
+    (swept.path / "study.log").write_text("".join(lines[: begun[2] + 1 + num_params]))
+    sweep(content, "--resume", *words)
+    assert results(swept) == before
+    assert [row["state"] for row in swept.table] == ["finished"] * 4
+
+
+def test_a_study_of_another_sweep_is_refused_before_anything_is_added_to_it(workplace, sweep):
+    other = {**SMALL, "parameters": {"width": {"values": [8, 16]}}}
+    sweep(other, "--count", "1", "--name", "other", *QUICK)
+    sweep(SMALL, "--count", "2", *QUICK)
+    swept = folder(workplace)
+    shutil.copy(folder(workplace, "other").path / "study.log", swept.path)
+    before = snapshot(swept.path)
+    done = sweep(SMALL, "--resume", status=2)
+    assert "trial 0 has other parameters than the sweep file" in done.stderr
+    assert snapshot(swept.path) == before
+
+
 def test_a_trial_that_was_running_when_the_study_was_lost_continues(workplace, sweep):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     words = ["--count", "2", "--workers", "1", "epochs=400", "tracking=disabled", "checkpoint=0"]
