@@ -14,6 +14,8 @@ from nn.errors import Mistake
 from nn.sweeps.space import Space
 
 GP = "gp"
+SEEDS = 2**31
+"""Seeds for Optuna's samplers, which take fewer than NumPy; the trials begun are added to them."""
 NEEDS = {"cmaes": "cmaes", "optuna-gp": "torch"}
 
 
@@ -41,7 +43,7 @@ def made(name: str, space: Space, seed: int, begun: int) -> BaseSampler:
         return Bayes(space, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return OPTUNA[name](seed, begun)
+        return OPTUNA[name](seed % SEEDS, begun)
 
 
 # Optuna's draw their numbers one after the other: when a sweep goes on, others than it began with

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
+
 from nn.errors import Mistake
 from nn.sweeps import samplers, schema
 from nn.sweeps.schema import Sweep
@@ -30,6 +32,15 @@ class Wanted:
     overrides: tuple[str, ...]
 
 
+class Settings(BaseModel):
+    """What settings.json holds."""
+
+    model_config = ConfigDict(strict=True)
+    seed: NonNegativeInt
+    sampler: str | None
+    overrides: tuple[str, ...]
+
+
 def _is_used(folder: Path) -> bool:
     """Whether there is more in a folder than a sweep leaves that was killed before it began."""
     if not folder.is_dir():
@@ -41,6 +52,11 @@ def agreed(wanted: Wanted, sweep: Sweep) -> tuple[int, str | None, tuple[str, ..
     """Settle seed, sampler and overrides, which stay as they are if a sweep is gone on with."""
     sampler = samplers.checked(wanted.sampler, sweep.method)
     folder, exists = wanted.folder, (wanted.folder / "sweep.yaml").exists()
+    if wanted.resume and not exists and (folder / "trials").is_dir():
+        raise Mistake(
+            f"{short(folder)}/sweep.yaml is missing; a copy there of the file that the sweep began "
+            "with lets --resume continue it."
+        )
     if wanted.resume and not exists:
         raise Mistake(f"{short(folder)}: there is no sweep to resume.")
     if not wanted.resume and not wanted.storage and _is_used(folder):
@@ -52,11 +68,15 @@ def agreed(wanted: Wanted, sweep: Sweep) -> tuple[int, str | None, tuple[str, ..
     for change in schema.changes(schema.read(folder / "sweep.yaml"), sweep):
         raise Mistake(f"{wanted.file}: {change} since the sweep began; --name=NAME begins another.")
     try:
-        saved = json.loads(read_plain(folder, "settings.json", 2**20))
-        seed, overrides = int(saved["seed"]), tuple(map(str, saved["overrides"]))
-        began = samplers.checked(saved["sampler"], sweep.method)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        raise Mistake(f"{short(folder)}/settings.json is damaged.") from None
+        saved = Settings.model_validate_json(read_plain(folder, "settings.json", 2**20))
+    except (FileNotFoundError, ValueError):
+        likely = {"seed": wanted.seed or 0, "sampler": sampler, "overrides": wanted.overrides}
+        raise Mistake(
+            f"{short(folder)}/settings.json is damaged; if the sweep began with the options of "
+            f"this command, it held {json.dumps(likely)}."
+        ) from None
+    seed, overrides = saved.seed, saved.overrides
+    began = samplers.checked(saved.sampler, sweep.method)
     if wanted.seed not in (None, seed):
         raise Mistake(f"--seed={wanted.seed}: this sweep began with {seed}.")
     if wanted.sampler not in (None, began):

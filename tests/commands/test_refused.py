@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import json
+import math
 import os
 import random
 import shutil
@@ -454,12 +455,24 @@ def test_a_sweep_that_is_refused_leaves_the_one_of_before_as_it_was(
     refuse(workplace, [SWEEP, "small.yaml", *words.split()], sentence)
 
 
+def settings(**changes):
+    """Write settings that no sweep has begun with."""
+    content = {"seed": 0, "sampler": None, "overrides": []} | changes
+    return lambda sweep: (sweep / "settings.json").write_text(json.dumps(content))
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
         (lambda sweep: (sweep / "settings.json").unlink(), "settings.json is damaged"),
         (lambda sweep: (sweep / "settings.json").write_text("{"), "settings.json is damaged"),
         (lambda sweep: (sweep / "sweep.yaml").write_text("a: ["), "sweep.yaml"),
+        (lambda sweep: (sweep / "sweep.yaml").unlink(), "small/sweep.yaml is missing"),
+        (settings(seed=math.inf), "settings.json is damaged"),
+        (settings(seed=-1), "settings.json is damaged"),
+        (settings(sampler=[]), "settings.json is damaged"),
+        (settings(overrides="epochs=1"), 'it held {"seed": 0, "sampler": null, "overrides": []}'),
+        (lambda sweep: (sweep / "settings.json").write_text("[" * 99_999), "settings.json is dam"),
     ],
 )
 def test_a_damaged_sweep_that_is_refused_is_left_as_it_was(workplace, swept, damage, sentence):

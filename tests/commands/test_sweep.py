@@ -150,6 +150,12 @@ def test_another_sampler_is_kept_when_the_sweep_goes_on(workplace, sweep, sample
     assert len(set(tried)) == len(tried) == 4
 
 
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "qmc"])
+def test_every_sampler_takes_every_seed(sweep, sampler):
+    words = ["--sampler", sampler, "--seed", str(2**64), "--count", "1", "--workers", "1"]
+    sweep({**SMALL, "method": "bayes"}, *words, *QUICK)
+
+
 @pytest.mark.parametrize(
     ("method", "sampler", "sentence"),
     [
