@@ -31,6 +31,7 @@ def main() -> int:
     from nn.tracking.places import comes_back
 
     register()
+    multirun.reset()
     status = 0
 
     @hydra.main(config_path=str(CONF), config_name="config", version_base=None)

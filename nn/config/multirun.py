@@ -89,6 +89,12 @@ class Multirun:
 _started: Multirun | None = None
 
 
+def reset() -> None:
+    """Forget a multirun that this process has started before, as in a notebook."""
+    global _started
+    _started = None
+
+
 def begin(folder: Path, overrides: Sequence[Sequence[str]]) -> None:
     """Remember the jobs that Hydra is about to start, and end their processes with this one."""
     global _started
