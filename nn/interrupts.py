@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import multiprocessing
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
+from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -94,7 +96,7 @@ class BoundedInterrupts(Interrupts):
             self._signals.put(number)
             super().strike(number, frame)
         elif number == signal.SIGINT:
-            _end_at_once(number)
+            end_at_once(number)
 
     def call(self, function: Callable[[], Result]) -> Result:
         """Run a function that may hang; signals come in meanwhile, and leave it to itself.
@@ -135,7 +137,43 @@ class BoundedInterrupts(Interrupts):
     def _watch(self) -> None:
         number = self._signals.get()
         time.sleep(STOP_SECONDS)
-        _end_at_once(number)
+        end_at_once(number)
+
+
+class ParentInterrupts(Interrupts):
+    """Interrupts of a process whose child processes must not outlive it.
+
+    At the first signal they end in their own way, within `STOP_SECONDS` or else by force; at a
+    second one by force.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ending: list[BaseProcess] = []
+
+    def strike(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        if self._ending:
+            self._kill()
+            return
+        self._ending = multiprocessing.active_children()
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in self._ending:
+            child.terminate()
+        for child in self._ending:
+            child.join(max(0.0, deadline - time.monotonic()))
+        self._kill()
+        super().strike(number, frame)
+
+    def _kill(self) -> None:
+        for child in self._ending:
+            if child.pid is not None and child.is_alive():  # joblib's have no kill()
+                os.kill(child.pid, signal.SIGKILL)
+
+
+def is_child() -> bool:
+    """Whether another process has started this one to work for it."""
+    return multiprocessing.parent_process() is not None
 
 
 def interruptible() -> AbstractContextManager[Interrupts]:
@@ -169,7 +207,7 @@ def end_by(interrupt: KeyboardInterrupt) -> NoReturn:
     sys.exit(130)
 
 
-def _end_at_once(number: int) -> NoReturn:
+def end_at_once(number: int) -> NoReturn:
     """End the process as the signal has asked, from any thread and whatever the others wait for."""
     if number != signal.SIGINT:
         ctypes.CDLL(None).signal(number, int(signal.SIG_DFL))  # Python's needs the main thread

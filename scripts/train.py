@@ -28,9 +28,11 @@ def main() -> int:
     from nn.config.schema import CONF, register
     from nn.config.sentences import sentence
     from nn.errors import Diverged, Mistake, NotSaved
+    from nn.interrupts import Stopped, end_at_once, is_child
     from nn.tracking.places import comes_back
 
     register()
+    multirun.reset()
     status = 0
 
     @hydra.main(config_path=str(CONF), config_name="config", version_base=None)
@@ -44,6 +46,10 @@ def main() -> int:
             run(of_job(config, job), folder, resumed=comes_back(Path(job.run.dir)))
         except (Diverged, Mistake, NotSaved) as error:  # to which Hydra would add a line
             status, failure = told(error), error
+        except Stopped as stop:
+            if is_child():  # else the worker would begin the next job
+                end_at_once(stop.number)
+            raise
         except Exception as error:
             if job.mode != RunMode.MULTIRUN:
                 raise

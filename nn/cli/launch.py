@@ -24,7 +24,7 @@ def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool)
     """Run a command and end the process with its status.
 
     In an interactive session, such as IPython's %run, the process belongs to someone else: it is
-    not ended, and its streams and signal handlers stay as they are.
+    not ended, and its streams, signal handlers and environment variables stay as they are.
 
     Args:
         main: The command, which returns its exit status.
@@ -61,6 +61,7 @@ def _run_in_session(main: Callable[[], int]) -> None:
     from nn.interrupts import SIGNALS
 
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    environment = dict(os.environ)
     try:
         main()
     except (SystemExit, KeyboardInterrupt):
@@ -69,6 +70,9 @@ def _run_in_session(main: Callable[[], int]) -> None:
         for number, handler in handlers.items():
             if signal.getsignal(number) != handler:
                 signal.signal(number, handler)
+        for name in os.environ.keys() - environment.keys() - {"WANDB_SERVICE"}:  # for its children
+            del os.environ[name]
+        os.environ.update(environment)
 
 
 class _Descriptor(io.FileIO):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nn.errors import Diverged, Mistake
+from nn.interrupts import SIGNALS, ParentInterrupts
 from nn.tracking.files import write_whole
 from nn.tracking.places import short
 from nn.tracking.saved import read_json
@@ -86,11 +89,22 @@ class Multirun:
 _started: Multirun | None = None
 
 
+def reset() -> None:
+    """Forget a multirun that this process has started before, as in a notebook."""
+    global _started
+    _started = None
+
+
 def begin(folder: Path, overrides: Sequence[Sequence[str]]) -> None:
-    """Remember the jobs that Hydra is about to start."""
+    """Remember the jobs that Hydra is about to start, and end their processes with this one."""
     global _started
     _started = Multirun(folder, overrides)
     shutil.rmtree(folder / RECORDS, ignore_errors=True)
+    if threading.current_thread() is threading.main_thread():
+        interrupts = ParentInterrupts()
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, interrupts.strike)
 
 
 def has_begun() -> bool:

@@ -14,7 +14,7 @@ import yaml
 from tests.conftest import ROOT, Run
 
 SESSION = """
-import io, json, runpy, signal, sys
+import io, json, os, runpy, signal, sys
 
 class Cell(io.TextIOBase):
     \"\"\"The output of a notebook's cell: nothing that a file has but write.\"\"\"
@@ -24,7 +24,9 @@ class Cell(io.TextIOBase):
         return len(text)
 
 def state():
-    return [signal.getsignal(number) for number in range(1, signal.NSIG)], sys.stdout, sys.stderr
+    handlers = [signal.getsignal(number) for number in range(1, signal.NSIG)]
+    environment = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
+    return handlers, sys.stdout, sys.stderr, environment
 
 screen, sys.ps1 = sys.stdout, "In [1]: "
 sys.stdout, sys.stderr = Cell(), Cell()
@@ -60,12 +62,14 @@ def test_a_session_trains_twice_and_makes_a_page(workplace, tracking):
         script("train", *quick, "hydra.run.dir=one"),
         script("train", *quick, "--multirun", "lr=0.1,0.2", "hydra.sweep.dir=more"),
         script("train", f"tracking={tracking}", "resume=one", "epochs=2"),
+        script("train", *quick, "hydra.run.dir=two"),
         script("report", "one"),
     )
     assert errors == ""
     assert "Written to one" in shown
     assert shown.endswith("one/report.html\n")
-    assert [run.summary["status"] for run in workplace.runs] == ["finished"] * 3
+    assert shown.count("Jobs: ") == 1
+    assert [run.summary["status"] for run in workplace.runs] == ["finished"] * 4
 
 
 def test_a_mistake_ends_no_session(workplace):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import time
 
 import pytest
+
+from tests.conftest import ROOT
 
 BREAKING = """
 import os, signal
@@ -118,3 +124,29 @@ def test_a_single_run_shows_no_table(workplace):
     assert done.returncode == 0
     assert "Jobs:" not in done.stdout
     assert not list(workplace.path.rglob(".jobs"))
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["to one", "to all"])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_stop_ends_the_workers_and_begins_no_other_job(workplace, send, number, status):
+    words = ["--multirun", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=range(6)"]
+    words += ["epochs=1000000", "tracking=disabled", "hydra.sweep.dir=jobs"]
+    line, settings = workplace.command(str(ROOT / "scripts/train.py"), *words)
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
+    )
+    histories = [workplace.path / f"jobs/{job}/history.jsonl" for job in (0, 1)]
+    while not all(file.exists() and file.stat().st_size for file in histories):
+        assert process.poll() is None
+        time.sleep(0.05)
+    send(process.pid, number)
+    stopped = time.monotonic()
+    _, errors = process.communicate(timeout=60)  # until no worker has the streams any more
+    assert time.monotonic() - stopped < 10
+    assert process.returncode == status
+    assert "Traceback" not in errors
+    runs = workplace.runs
+    assert {run.path.name for run in runs} == {"0", "1"}
+    assert [run.summary["status"] for run in runs] == ["interrupted"] * 2
