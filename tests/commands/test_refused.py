@@ -433,12 +433,12 @@ def swept(tmp_path_factory):
 @pytest.mark.parametrize(
     ("change", "words", "sentence"),
     [
-        ({}, "", "exists: --resume goes on with it"),
+        ({}, "", "exists: --resume continues that sweep"),
         ({}, "--resume --seed 5", "--seed=5: this sweep began with 0"),
         ({}, "--resume --sampler tpe", "--sampler=tpe"),
         ({}, "--resume epochs=9", "epochs=9: this sweep began with"),
-        ({}, "--resume --name other", "there is no sweep to go on with"),
-        ({"method": "bayes"}, "--resume", "method is not what it was"),
+        ({}, "--resume --name other", "there is no sweep to resume"),
+        ({"method": "bayes"}, "--resume", "method: random was changed to bayes"),
         ({"metric": {"name": "val/los"}}, "--resume", "metric"),
         ({"parameters": {}}, "--resume", "there must be at least one parameter"),
         ({}, "--resume --storage mysql://a@b/c", "write postgresql://USER@HOST"),
