@@ -64,6 +64,12 @@ class CheckBeforeStart(Callback):
             for number, overrides in enumerate(combinations):
                 words = [*overrides, *common]
                 job = compose(start["config_name"], words, return_hydra_config=True)
+                OmegaConf.copy_cache(config, job)  # as Hydra does, so that ${now:...} is the same
+                if job.hydra.sweep.dir != config.hydra.sweep.dir:
+                    raise Mistake(
+                        f"hydra.sweep.dir={job.hydra.sweep.dir}: the jobs of a multirun share one "
+                        "folder; hydra.sweep.subdir may depend on their settings."
+                    )
                 folder = Path(normpath(Path(config.hydra.sweep.dir) / _subfolder(job, number)))
                 if (folder / "config.yaml").exists():
                     raise Mistake(f"{folder} already holds a run; name another hydra.sweep.dir.")

@@ -98,7 +98,7 @@ def reset() -> None:
 def begin(folder: Path, overrides: Sequence[Sequence[str]]) -> None:
     """Remember the jobs that Hydra is about to start, and end their processes with this one."""
     global _started
-    _started = Multirun(folder, overrides)
+    _started = Multirun(folder.absolute(), overrides)
     shutil.rmtree(folder / RECORDS, ignore_errors=True)
     if threading.current_thread() is threading.main_thread():
         interrupts = ParentInterrupts()
@@ -119,7 +119,8 @@ def record(job: HydraConf, error: Exception | None) -> None:
     status = "diverged" if isinstance(error, Diverged) else "failed" if error else "finished"
     reason = " ".join(f"{error}".split()) or type(error).__name__ if error else ""
     content = {"folder": job.runtime.output_dir, "status": status, "reason": reason}
-    records = Path(job.sweep.dir) / RECORDS
+    # a job may have changed into its own folder
+    records = Path(job.runtime.cwd) / job.sweep.dir / RECORDS
     with suppress(OSError):  # without a record a job counts as failed
         records.mkdir(parents=True, exist_ok=True)
         write_whole(records / f"{job.job.num}.json", json.dumps(content).encode())

@@ -45,8 +45,9 @@ def refuse_unusable(path: str, setting: str) -> None:
             raise Mistake(f"{setting}={path}: the folder already holds a run; name another one.")
         existing = next(place for place in (folder, *folder.parents) if place.exists())
         Path(tempfile.mkdtemp(dir=existing)).rmdir()
-        if folder.is_symlink() and not folder.exists():
-            raise Mistake(f"{setting}={path}: this is a link to nowhere; name a folder.")
+        for place in (folder, *folder.parents):
+            if place.is_symlink() and not place.exists():
+                raise Mistake(f"{setting}={path}: {place} is a link to nowhere; name a folder.")
     except OSError as error:
         reason = f"nothing can be written there: {error.strerror}"
         raise Mistake(f"{setting}={path}: {reason}.") from None

@@ -113,6 +113,30 @@ def test_a_result_that_cannot_be_saved_fails_its_job(multirun, workplace):
     assert [line[:3] for line in lines[1:3]] == [["0", "0.1", "finished"], ["1", "0.01", "failed"]]
 
 
+@pytest.mark.parametrize("launcher", LAUNCHERS[:2], ids=str)
+def test_jobs_may_change_into_their_folders(multirun, launcher):
+    _, lines = multirun(*launcher, "lr=0.1,0.01", "hydra.job.chdir=true", status=0)
+    assert [line[2] for line in lines[1:3]] == ["finished", "finished"]
+    assert " ".join(lines[-1]) == "Jobs: 2, 2 finished, in jobs"
+
+
+def test_a_multirun_may_take_its_folder_from_the_clock(workplace):
+    for words in ([], ["hydra.sweep.dir=${now:%f}"]):
+        done = workplace.train("--multirun", "lr=0.1,0.01", "epochs=1", *words)
+        assert done.returncode == 0, done.stderr
+    assert len(workplace.runs) == 4
+
+
+def test_the_folder_of_a_multirun_cannot_depend_on_the_job(workplace):
+    done = workplace.train("--multirun", "lr=0.1,0.01", "hydra.sweep.dir=runs/lr${lr}", "epochs=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "hydra.sweep.dir=runs/lr0.1: the jobs of a multirun share one folder; hydra.sweep.subdir "
+        "may depend on their settings.\n"
+    )
+    assert not workplace.runs
+
+
 def test_many_jobs_are_shown_by_their_best(multirun):
     _, (_, *rows) = multirun("seed=range(30)", "dataset.limit=100", status=0)
     assert len(rows) == 22

@@ -79,6 +79,14 @@ def link(name):
     return change
 
 
+def link_to_itself(name):
+    def change(folder):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to((folder / name).name)
+
+    return change
+
+
 def into_folder(name):
     def change(folder):
         (folder / name).unlink(missing_ok=True)
@@ -158,6 +166,7 @@ DAMAGE = {
     "a setting too few": (unset("profile"), "profile is missing"),
     "a setting too many": (edit("run/config.yaml", "lr: ", "lrs: 1\nlr: "), "lrs is no setting"),
     "a linked config": (link("run/config.yaml"), "leads out of its folder"),
+    "a config that leads to itself": (link_to_itself("run/config.yaml"), "leads out of its folder"),
     "a huge config": (enlarged("run/config.yaml", 2**21), "bytes"),
     "a newer checkpoint": (newer_format, "is of format 9"),
     "a linked checkpoint": (link("run/checkpoints/last.safetensors"), "leads out of its folder"),
@@ -180,6 +189,7 @@ DAMAGE = {
     "a pipe for the history": (into_pipe("run/history.jsonl"), "is no plain file"),
     "a huge history": (enlarged("run/history.jsonl", 2**30 + 1), "bytes"),
     "a linked summary": (link("run/summary.json"), "leads out of its folder"),
+    "a summary that leads to itself": (link_to_itself("run/summary.json"), "leads out of"),
     "a folder for the summary": (into_folder("run/summary.json"), "is no plain file"),
     "a linked environment": (link("run/environment.json"), "leads out of its folder"),
     "a folder for predictions": (into_folder("run/predictions.safetensors"), "is a folder"),
@@ -191,6 +201,21 @@ def test_a_resumption_that_is_refused_leaves_the_run_as_it_was(work, name):
     damage, sentence = DAMAGE[name]
     damage(work.path)
     refuse(work, [TRAIN, "resume=run", "epochs=5"], sentence)
+
+
+@pytest.mark.parametrize("mode", ["run.dir", "sweep.dir"])
+@pytest.mark.parametrize("target", ["nowhere", "link"])
+def test_a_run_below_a_link_to_nowhere_is_refused(workplace, mode, target):
+    (workplace.path / "link").symlink_to(target)
+    several = ["--multirun", "lr=0.1,0.2"] if mode == "sweep.dir" else []
+    words = [TRAIN, *several, f"hydra.{mode}=link/run", "epochs=1"]
+    refuse(workplace, words, f"hydra.{mode}=link/run: link is a link to nowhere; name a folder.")
+
+
+@pytest.mark.parametrize("words", [[REPORT, "run"], [UPLOAD, "run"], [PREDICT, "run", "data.csv"]])
+def test_a_run_with_a_link_to_itself_is_refused_in_a_sentence(work, words):
+    link_to_itself("run/summary.json")(work.path)
+    refuse(work, words, "run/summary.json leads out of its folder")
 
 
 @pytest.mark.parametrize(
