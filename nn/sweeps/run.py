@@ -113,6 +113,8 @@ def _leave(trials: Search) -> bool:
     try:
         trials.write_table()
         trials.write_study()
+    except TimeoutError:  # the storage hangs, and a stop does not wait for it
+        return False
     except OSError as error:
         reason = error.strerror or error
         say(f"{short(trials.folder)}: trials.csv and study.log cannot be written: {reason}.")

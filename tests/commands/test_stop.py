@@ -132,7 +132,8 @@ def test_any_signal_stops_a_sweep_whose_database_is_away(
     with away(postgres, how):
         time.sleep(2)
         stopped(process, number)
-    assert said().endswith("Stopped. To go on: the same command\n")
+    assert "\nStopped. To resume: python " in said()
+    assert f"--storage {postgres.url}" in said().splitlines()[-1]
 
 
 def test_a_server_that_never_answers_does_not_keep_a_sweep_from_being_stopped(sweep):
@@ -156,7 +157,6 @@ def test_a_lock_that_is_never_given_back_does_not_keep_a_sweep_from_being_stoppe
         fcntl.flock(held, fcntl.LOCK_EX)
         if before:
             process = sweep("--resume", storage=name)
-            until(lambda: children(process.pid))
         time.sleep(3)
         stopped(process, signal.SIGTERM)
     assert rows(workplace, 1)
