@@ -86,12 +86,13 @@ class _Descriptor(io.FileIO):
 
 def _stream(descriptor: _Descriptor, before: TextIO | None) -> TextIO:
     """Make a text stream like the one of before, which is None where it was closed."""
+    is_unbuffered = getattr(before, "write_through", False)  # python -u
     return io.TextIOWrapper(
-        io.BufferedWriter(descriptor),
+        descriptor if is_unbuffered else io.BufferedWriter(descriptor),
         encoding=getattr(before, "encoding", "utf-8"),
         errors="replace",
         line_buffering=getattr(before, "line_buffering", False),
-        write_through=getattr(before, "write_through", False),
+        write_through=is_unbuffered,
     )
 
 

@@ -121,7 +121,8 @@ class Mirror:
             with suppress(OSError):
                 print(
                     f"Waiting for W&B to answer, for {seconds:.0f} s at the most; "
-                    "then the run stays offline."
+                    "then the run stays offline.",
+                    flush=True,
                 )
         self._connected.wait(max(0.0, self._deadline - time.monotonic()) + GIVING_UP)
         self._sender.join(self.tracking.wait + MOMENT)
