@@ -359,6 +359,11 @@ def _init_timeout() -> float:
 
 
 def _reason(error: Exception) -> str:
+    from pydantic import ValidationError  # which training does not need
+
+    if isinstance(error, ValidationError):  # of wandb's settings
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
