@@ -39,6 +39,7 @@ def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool)
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     from nn.interrupts import end_by, hangs_at_exit
 
+    _unset_empty_variables()
     _open_missing_descriptors()
     output = _Descriptor(1)
     sys.stdout, sys.stderr = _stream(output, sys.stdout), _stream(_Descriptor(2), sys.stderr)
@@ -62,6 +63,7 @@ def _run_in_session(main: Callable[[], int]) -> None:
 
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     environment = dict(os.environ)
+    _unset_empty_variables()
     try:
         main()
     except (SystemExit, KeyboardInterrupt):
@@ -73,6 +75,13 @@ def _run_in_session(main: Callable[[], int]) -> None:
         for name in os.environ.keys() - environment.keys() - {"WANDB_SERVICE"}:  # for its children
             del os.environ[name]
         os.environ.update(environment)
+
+
+def _unset_empty_variables() -> None:
+    """Unset W&B's variables that are empty, as CI leaves them: wandb refuses most of these."""
+    for name in [name for name, value in os.environ.items() if not value]:
+        if name.startswith("WANDB_"):
+            del os.environ[name]
 
 
 class _Descriptor(io.FileIO):

@@ -121,7 +121,8 @@ class Mirror:
             with suppress(OSError):
                 print(
                     f"Waiting for W&B to answer, for {seconds:.0f} s at the most; "
-                    "then the run stays offline."
+                    "then the run stays offline.",
+                    flush=True,
                 )
         self._connected.wait(max(0.0, self._deadline - time.monotonic()) + GIVING_UP)
         self._sender.join(self.tracking.wait + MOMENT)
@@ -358,6 +359,11 @@ def _init_timeout() -> float:
 
 
 def _reason(error: Exception) -> str:
+    from pydantic import ValidationError  # which training does not need
+
+    if isinstance(error, ValidationError):  # of wandb's settings
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 

@@ -217,6 +217,9 @@ def _restore(
             raise Mistake(f"{path}: the {name} checkpoint: {error}") from None
         covered, sessions = lines, moment.facts.get("sessions")
         break
+    else:  # the run starts over, and its result is lost
+        if read_json(path, "summary.json").get("dataset/sha256") not in (None, dataset):
+            raise _other_dataset(path)
     for note in notes:
         _say(note)
     return covered, sessions if isinstance(sessions, list) else []
@@ -225,7 +228,7 @@ def _restore(
 def _check(path: Path, config: Mapping[str, Any], name: str, moment: Moment, dataset: str) -> None:
     """Refuse a checkpoint that another configuration or dataset has led to."""
     if moment.facts.get("dataset") != dataset:
-        raise Mistake(f"{path}: the dataset is not the one that this run began with.")
+        raise _other_dataset(path)
     theirs = moment.facts.get("config")
     for key, value in json.loads(to_json(config)).items():
         if key in ("epochs", "tracking", "choices"):
@@ -234,6 +237,10 @@ def _check(path: Path, config: Mapping[str, Any], name: str, moment: Moment, dat
             raise Mistake(
                 f"{path}: {key} in config.yaml is not what it is in the {name} checkpoint."
             )
+
+
+def _other_dataset(path: Path) -> Mistake:
+    return Mistake(f"{path}: the dataset is not the one that this run began with.")
 
 
 def _begin_again(path: Path, config: Mapping[str, Any]) -> None:

@@ -101,6 +101,16 @@ def test_a_short_training_says_what_it_waits_for_and_stays_offline(workplace, ki
     ]
 
 
+def test_the_waiting_for_w_and_b_is_announced_in_a_log_too(workplace):
+    log = workplace.path / "log"
+    with unanswering("hangs") as account, log.open("w") as out:
+        line, settings = workplace.command(TRAIN, *SHORT, **account, WANDB_INIT_TIMEOUT="300")
+        process = subprocess.Popen(line, stdout=out, **settings)
+        until(lambda: "Waiting for W&B" in log.read_text(), seconds=30)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
 def test_ctrl_c_ends_the_waiting_for_w_and_b(workplace):
     with unanswering("hangs") as account:
         process = workplace.start(TRAIN, *SHORT, **account, WANDB_INIT_TIMEOUT="300")

@@ -134,6 +134,12 @@ def torn_history_and_edited_data(folder):
     edit("data.csv", "\n0,", "\n1,")(folder)
 
 
+def damaged_checkpoints_and_edited_data(folder):
+    for file in (folder / "run/checkpoints").iterdir():
+        os.truncate(file, 100)
+    edit("data.csv", "\n0,", "\n1,")(folder)
+
+
 def unset(key):
     def change(folder):
         file = folder / "run/config.yaml"
@@ -156,6 +162,7 @@ DAMAGE = {
     "no data": (lambda folder: (folder / "data.csv").unlink(), "data.csv"),
     "unreadable data": (edit("data.csv", "\n0,", "\nzero,"), "data.csv"),
     "torn and edited": (torn_history_and_edited_data, "the dataset is not the one"),
+    "damaged and edited": (damaged_checkpoints_and_edited_data, "the dataset is not the one"),
     "another lr": (edit("run/config.yaml", "lr: ", "lr: 1"), "lr in config.yaml is not what"),
     "an impossible lr": (edit("run/config.yaml", "lr: ", "lr: -"), "lr must be a number above 0"),
     "a foreign class": (

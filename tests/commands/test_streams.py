@@ -55,6 +55,16 @@ def command(workplace):
     return start
 
 
+def test_unbuffered_output_is_not_buffered(workplace):
+    code = """
+import os
+from nn.cli.launch import launch
+launch(lambda: (print("seen"), os._exit(0)), prints_result=True, exits_at_once=False)
+"""
+    done = workplace.run("-u", "-c", code)
+    assert (done.stdout, done.stderr) == ("seen\n", "")
+
+
 def trains(command, redirected, path, trained):
     done = command(redirected, "train", *WORDS, "hydra.run.dir=new")
     assert Run(path / "new").bits == trained.bits

@@ -111,6 +111,21 @@ def test_auto_finds_the_key_that_wandb_login_left(tmp_path, monkeypatch):
     assert Tracking().mode_here == "online"
 
 
+def test_variables_that_are_empty_are_not_set(workplace):
+    names = ["MODE", "TAGS", "RUN_ID", "SILENT", "RESUME", "INIT_TIMEOUT", "BASE_URL", "SWEEP_ID"]
+    empty = {f"WANDB_{name}": "" for name in (*names, "PROJECT")}
+    done = workplace.train("epochs=1", tracking=None, **empty)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "W&B: offline; to upload the run: wandb sync" in done.stdout
+
+
+def test_a_variable_that_wandb_refuses_is_named(workplace):
+    done = workplace.train("epochs=1", tracking="offline", WANDB_SILENT="perhaps")
+    assert done.returncode == 0
+    assert done.stderr.startswith("W&B failed (silent: Input should be a valid boolean")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_server_that_cannot_be_reached_costs_one_warning(workplace):
     done = workplace.train(
         "epochs=1",
