@@ -265,12 +265,13 @@ class Table:
     def _without_named_index(self, label: str) -> Table:
         """Leave out the columns that are an index by their names, the labels aside."""
         names = [name.lower() for name in self.names or []]
+        leading = next((column for column, name in enumerate(names) if name), 0)
         index = [
             column
             for column, name in enumerate(names)
             if index_columns.is_index_name(name)
             and name != label.lower()
-            and (name or names.count("") == 1)
+            and (name or names.count("") == 1 or column < leading)
             and index_columns.are_whole(self.values[:, column])
         ]
         return replace(self, index=(*self.index, *index))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAMES = re.compile(
-    r"|unnamed: ?\d+(\.\d+)?|level_0|index|idx|rownames|(image|row|sample)?[_ ]?id", re.IGNORECASE
+    r"|unnamed: ?\d+(\.\d+)?|level_\d+|index|idx|rownames|(image|row|sample)?[_ ]?id", re.IGNORECASE
 )
 LARGEST_PIXEL = 255
 FEWEST_ROWS = 10

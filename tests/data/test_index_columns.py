@@ -84,6 +84,17 @@ def test_an_index_that_was_written_and_read_and_written_again_is_ignored(tmp_pat
     assert len(dataset.notes) == 2
 
 
+@pytest.mark.parametrize("names", [None, ["level_0", "level_1"], ["", "level_1"]])
+def test_an_index_of_several_levels_is_ignored(tmp_path, names):
+    table = frame()
+    table.index = pd.MultiIndex.from_arrays([np.arange(COUNT) // 10, np.arange(COUNT) % 10])
+    path = tmp_path / "train.csv"
+    table.to_csv(path, index_label=names)
+    dataset = load(train=str(path))
+    check(dataset.train)
+    assert len(dataset.notes) == 2
+
+
 def test_an_index_may_be_last_or_beside_the_label(tmp_path):
     for place in (1, 17):
         table = with_column(frame(), place, "id", range(COUNT))
