@@ -21,6 +21,8 @@ from tests.conftest import Run, draws
 
 OPERATIONS = ("open", "pwrite", "write", "fsync", "replace", "rename", "ftruncate", "mkdir")
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+STRIDE = 24
+"""In a soak there are as many draws, and so every operation fails once in each way."""
 POINTS = ["0.05", "0.1", "0.2"]
 SWEEP = {
     "method": "grid",
@@ -138,16 +140,16 @@ def unbroken(tmp_path_factory):
     return results(path)
 
 
-@draws(1, 12)
+@draws(1, STRIDE)
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
 def test_a_fault_at_every_operation_of_a_sweep_loses_no_result(
     unbroken, tmp_path, monkeypatch, capsys, error, lasting, draw
 ):
-    """Each draw takes every twelfth operation."""
+    """Each draw takes every `STRIDE`th operation."""
     monkeypatch.setattr(engine, "Worker", LocalWorker)
     monkeypatch.setattr(storage, "PATIENCE", 0.1)
-    moment = 1 + (draw + ERRORS.index(error) * 4 + lasting * 2) % 12
+    moment = 1 + (draw + ERRORS.index(error) * 4 + lasting * 2) % STRIDE
     while True:
         path = tmp_path / f"{moment}/sweep"
         path.parent.mkdir()
@@ -166,5 +168,5 @@ def test_a_fault_at_every_operation_of_a_sweep_loses_no_result(
             status, attempts = sweep(path, resume=resumed), attempts + 1
         assert status == 0, (moment, faults.failed, capsys.readouterr())
         assert results(path) == unbroken, (moment, faults.failed)
-        moment += 12
+        moment += STRIDE
     assert moment > 100
