@@ -14,6 +14,7 @@ import yaml
 
 from nn.tracking.saved import Saved
 from tests.commands.seen import by_its_folder, seen
+from tests.commands.test_wandb import until
 from tests.commands.wandb_file import of_type, wandb_records
 from tests.conftest import ROOT, Run
 from tests.loopback import QUICK_AGENT, Loopback
@@ -45,14 +46,6 @@ def unanswering(kind):
             listener.shutdown(socket.SHUT_RDWR)
         for each in taken:
             each.close()
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-    return found
 
 
 def lines(path):

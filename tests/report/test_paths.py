@@ -13,9 +13,9 @@ from nn.report.paths import recorded_command, shell_line, shorten, shown, withou
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     home = tmp_path / "ann"
-    (home / "work").mkdir(parents=True)
+    (home / "code").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.chdir(home / "work")
+    monkeypatch.chdir(home / "code")
     return home
 
 
@@ -25,10 +25,10 @@ def here(tmp_path, monkeypatch):
         ("{home}/data/mnist", "~/data/mnist"),
         ("root={home}", "root=~"),
         ("[{home}/a, {home}/b]", "[~/a, ~/b]"),
-        ("{home}/work/runs/mine", "runs/mine"),
-        ("file://x {home}/work.", "file://x ~/work."),
-        ("dir={home}/work", "dir=."),
-        ("{home}/workshop/x", "~/workshop/x"),
+        ("{home}/code/runs/mine", "runs/mine"),
+        ("file://x {home}/code.", "file://x ~/code."),
+        ("dir={home}/code", "dir=."),
+        ("{home}/codeshop/x", "~/codeshop/x"),
         ("{home}a/x", "{home}a/x"),
         ("/mnt{home}/x", "/mnt{home}/x"),
         ("/home/bob/nn/train.csv", "~/nn/train.csv"),
@@ -49,13 +49,13 @@ def test_the_current_folder_can_be_above_all_home_folders(folder, monkeypatch):
 
 
 def test_a_folder_elsewhere_goes_by_its_name(here, tmp_path):
-    assert shown(here / "work/runs/mine") == "runs/mine"
+    assert shown(here / "code/runs/mine") == "runs/mine"
     assert shown(here / "runs/mine") == "~/runs/mine"
     assert shown(tmp_path / "runs/mine") == "mine"
 
 
 def test_messages_name_files_from_their_folder(here):
-    folder = here / "work/sweep"
+    folder = here / "code/sweep"
     for prefix in (folder, "sweep"):
         text = without_folder(f"{prefix}/trials/0001 already holds a run.", folder)
         assert text == "trials/0001 already holds a run."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import io
 import multiprocessing
 import os
 from threading import Thread
@@ -18,9 +17,11 @@ from nn.sweeps.run import run
 from nn.sweeps.wanted import Wanted
 from nn.sweeps.worker import serve
 from tests.conftest import Run, draws
+from tests.faulty_disk import ERRORS, FaultyDisk
 
-OPERATIONS = ("open", "pwrite", "write", "fsync", "replace", "rename", "ftruncate", "mkdir")
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+OPERATIONS = (
+    "open", "io.open", "pwrite", "write", "fsync", "replace", "rename", "ftruncate", "mkdir",
+)  # fmt: skip
 STRIDE = 24
 """In a soak there are as many draws, and so every operation fails once in each way."""
 POINTS = ["0.05", "0.1", "0.2"]
@@ -31,35 +32,6 @@ SWEEP = {
     "parameters": {"lr": {"values": [float(point) for point in POINTS]}},
 }
 WORDS = ("epochs=1", "model.hidden=[4]", "batch_size=512", "tracking=disabled")
-
-
-class Faults:
-    """Fails at one operation on the files below a directory, or from then on."""
-
-    def __init__(self, monkeypatch, directory, moment, error, lasting):
-        self.directory, self.moment, self.error, self.lasting = directory, moment, error, lasting
-        self.count, self.failed, self.ours = 0, [], set()
-        for name in OPERATIONS:
-            monkeypatch.setattr(os, name, self.failing(name, getattr(os, name)))
-        monkeypatch.setattr(io, "open", self.failing("io.open", io.open))
-
-    def failing(self, name, original):
-        def operation(where, *arguments, **named):
-            is_descriptor = isinstance(where, int)
-            if is_descriptor and where not in self.ours:
-                return original(where, *arguments, **named)
-            if not is_descriptor and not str(where).startswith(str(self.directory)):
-                return original(where, *arguments, **named)
-            self.count += 1
-            if self.count == self.moment or (self.lasting and self.count > self.moment):
-                self.failed.append(f"{name} {where}")
-                raise OSError(self.error, os.strerror(self.error))
-            result = original(where, *arguments, **named)
-            if name == "open":
-                self.ours.add(result)
-            return result
-
-        return operation
 
 
 class LocalWorker:
@@ -154,19 +126,19 @@ def test_a_fault_at_every_operation_of_a_sweep_loses_no_result(
         path = tmp_path / f"{moment}/sweep"
         path.parent.mkdir()
         with monkeypatch.context() as patch:
-            faults = Faults(patch, path, moment, error, lasting)
+            disk = FaultyDisk(patch, path, OPERATIONS, moment, error, lasting)
             status = sweep(path)
         told = capsys.readouterr()
-        assert "Traceback" not in told.err, faults.failed
-        if not faults.failed:
+        assert "Traceback" not in told.err, disk.failed
+        if not disk.failed:
             break
         if status == 2:
-            assert not path.exists(), (faults.failed, sorted(path.rglob("*")))
+            assert not path.exists(), (disk.failed, sorted(path.rglob("*")))
         attempts = 0
         resumed = path.exists()
         while attempts == 0 or (status and attempts < 3):
             status, attempts = sweep(path, resume=resumed), attempts + 1
-        assert status == 0, (moment, faults.failed, capsys.readouterr())
-        assert results(path) == unbroken, (moment, faults.failed)
+        assert status == 0, (moment, disk.failed, capsys.readouterr())
+        assert results(path) == unbroken, (moment, disk.failed)
         moment += STRIDE
     assert moment > 100

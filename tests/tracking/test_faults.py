@@ -13,9 +13,9 @@ from nn.config.composed import configuration
 from nn.errors import Mistake, NotSaved
 from nn.run import run
 from tests.conftest import Run
+from tests.faulty_disk import ERRORS, FaultyDisk
 
 OPERATIONS = ("open", "pwrite", "fsync", "replace", "ftruncate", "mkdir", "read")
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 
 @pytest.fixture(scope="module")
@@ -31,32 +31,6 @@ def unbroken(config, tmp_path_factory):
     return path
 
 
-class Disk:
-    """Fails at one operation on the run's files, or from then on."""
-
-    def __init__(self, monkeypatch, folder, moment, error, lasting):
-        self.folder, self.moment, self.error, self.lasting = folder, moment, error, lasting
-        self.count, self.failed, self.ours = 0, "", set()
-        for name in OPERATIONS:
-            monkeypatch.setattr(os, name, self.failing(name, getattr(os, name)))
-
-    def failing(self, name, original):
-        def operation(where, *arguments, **named):
-            descriptor = isinstance(where, int)
-            if not (where in self.ours if descriptor else str(where).startswith(str(self.folder))):
-                return original(where, *arguments, **named)
-            self.count += 1
-            if self.count == self.moment or (self.lasting and self.count > self.moment):
-                self.failed = f"{name} {where}"
-                raise OSError(self.error, os.strerror(self.error))
-            result = original(where, *arguments, **named)
-            if name == "open":
-                self.ours.add(result)
-            return result
-
-        return operation
-
-
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
 def test_a_fault_at_every_operation_costs_no_run(
@@ -67,7 +41,7 @@ def test_a_fault_at_every_operation_costs_no_run(
         moment += 1
         folder = tmp_path / f"{moment}"
         with monkeypatch.context() as patch:
-            disk = Disk(patch, folder, moment, error, lasting)
+            disk = FaultyDisk(patch, folder, OPERATIONS, moment, error, lasting)
             refused = saved = False
             try:
                 run(config, folder)
@@ -112,7 +86,7 @@ def test_a_fault_at_every_operation_of_a_resumption_leaves_it_to_be_resumed(
         shutil.copytree(unbroken, folder)
         (folder / "summary.json").unlink()
         with monkeypatch.context() as patch:
-            disk = Disk(patch, folder, moment, error, lasting=False)
+            disk = FaultyDisk(patch, folder, OPERATIONS, moment, error, lasting=False)
             try:
                 go(asked([f"resume={folder}"]))
             except Mistake as mistake:
@@ -131,7 +105,7 @@ def test_a_fault_at_every_operation_of_a_resumption_leaves_it_to_be_resumed(
 def test_the_warning_comes_again_until_the_disk_is_mended(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("nn.tracking.run_folder.PATIENCE", 0)
     with monkeypatch.context() as patch:
-        Disk(patch, tmp_path / "run", 30, errno.ENOSPC, lasting=True)
+        FaultyDisk(patch, tmp_path / "run", OPERATIONS, 30, errno.ENOSPC, lasting=True)
         with pytest.raises(NotSaved, match="resume="):
             run({**config, "epochs": 20}, tmp_path / "run")
     assert capsys.readouterr().err.count("No space left on device; the training goes on.") > 10
