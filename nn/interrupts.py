@@ -63,6 +63,17 @@ class Interrupts:
             if self._waiting and not self._held:
                 self._raise()
 
+    @contextmanager
+    def let_in(self) -> Iterator[None]:
+        """Be open to signals for a while within what holds them off."""
+        held, self._held = self._held, 0
+        try:
+            if self._waiting:
+                self._raise()
+            yield
+        finally:
+            self._held = held
+
     def _raise(self) -> None:
         number, self._waiting = self._waiting, 0
         raise Stopped(number)
@@ -108,22 +119,11 @@ class BoundedInterrupts(Interrupts):
             return function()
         future: Future[Result] = Future()
         self._calls.put((future, function))
-        with self._let_in():
+        with self.let_in():
             if not self.stopping:
                 return future.result()
             until = self.deadline - STOP_SECONDS + LAST_CALLS_SECONDS
             return future.result(max(0.0, until - time.monotonic()))
-
-    @contextmanager
-    def _let_in(self) -> Iterator[None]:
-        """Be open to signals for a while within what holds them off."""
-        held, self._held = self._held, 0
-        try:
-            if self._waiting:
-                self._raise()
-            yield
-        finally:
-            self._held = held
 
     def _call(self) -> None:
         while True:

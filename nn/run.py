@@ -50,6 +50,7 @@ def run(
         interruptible() as interrupts,
         threadpool_limits(config["threads"], "blas"),
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
+        interrupts.held_off(),  # so that a run which has begun says how it ended
         RunFolder.again(path, config, state, experiment.dataset.sha256)
         if resumed
         else RunFolder.new(path, config, environment.describe()) as folder,
@@ -92,12 +93,13 @@ class Run:
         self.display.title(_title(self.experiment, self.config))
         self.folder.describe_model(self.experiment.network.describe())
         try:
-            self.mirror.open(self.folder.begun, resume=resumed)
-            self.began = time.perf_counter() - self.state.seconds
-            with self.display:
-                self._train()
-            self.experiment.kept.restore()
-            judged, predictions = _judge(self.experiment, self.state.epoch, self.config)
+            with self.interrupts.let_in():
+                self.mirror.open(self.folder.begun, resume=resumed)
+                self.began = time.perf_counter() - self.state.seconds
+                with self.display:
+                    self._train()
+                self.experiment.kept.restore()
+                judged, predictions = _judge(self.experiment, self.state.epoch, self.config)
             status = "finished"
         except Stopped:
             status = "interrupted"
@@ -159,23 +161,23 @@ class Run:
         """Write state and result; a run that did not finish is as its last epoch left it."""
         experiment, lost = self.experiment, None
         names = experiment.dataset.class_names
-        with self.interrupts.held_off():
-            if status != "finished":
-                self.state.put_back()
-                experiment.kept.restore()
-            epochs = self.epochs or self.state.epoch
-            summary = {**_summary(status, experiment, epochs, self.elapsed), **judged}
-            self.folder.save(self.state, experiment.dataset)
-            if predictions:
-                self.folder.keep(predictions)
-            try:
-                self.folder.finish(summary)
-            except NotSaved as error:
-                lost = error
-        self.display.result(summary, names, self.folder.path)
-        self.display.place(self.mirror.finish(summary, predictions))
-        if self.profile and self.epochs:
-            self.display.profile(self.profile.table())
+        if status != "finished":
+            self.state.put_back()
+            experiment.kept.restore()
+        epochs = self.epochs or self.state.epoch
+        summary = {**_summary(status, experiment, epochs, self.elapsed), **judged}
+        self.folder.save(self.state, experiment.dataset)
+        if predictions:
+            self.folder.keep(predictions)
+        try:
+            self.folder.finish(summary)
+        except NotSaved as error:
+            lost = error
+        with self.interrupts.let_in():
+            self.display.result(summary, names, self.folder.path)
+            self.display.place(self.mirror.finish(summary, predictions))
+            if self.profile and self.epochs:
+                self.display.profile(self.profile.table())
         if lost:
             raise lost
         return summary
