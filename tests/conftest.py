@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,17 @@ def pytest_generate_tests(metafunc):
 def pytest_collection_modifyitems(config, items):
     """Leave out what belongs to a soak alone."""
     if not config.option.soak:
-        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+        cases = Counter(item.nodeid.partition("[")[0] for item in items)
+        seen = Counter()
+        for item in items[:]:
+            function = item.nodeid.partition("[")[0]
+            place, total = seen[function], cases[function]
+            seen[function] += 1
+            sampled = item.get_closest_marker("sampled")
+            few = sampled.args[0] if sampled else total
+            is_spread = place * few // total != (place - 1) * few // total
+            if item.get_closest_marker("soak") or not is_spread:
+                items.remove(item)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from nn.config.composed import configuration
 from nn.errors import Diverged, Mistake, NotSaved, Pruned, is_external
+from nn.interrupts import Stopped
 from nn.run import run
 from nn.tracking.files import lock, write_whole
 from nn.tracking.plain import to_json
@@ -109,8 +110,11 @@ def _carried_out(order: Order, line: Connection) -> Report:
     """Run a trial, and tell how it has ended."""
 
     def watch(record: Mapping[str, Any]) -> None:
-        line.send(Report(order.number, record=record))
-        ends = order.judged and line.recv()
+        try:
+            line.send(Report(order.number, record=record))
+            ends = order.judged and line.recv()
+        except (EOFError, OSError):
+            raise Stopped(signal.SIGTERM) from None  # the sweep has ended, and with it the trial
         if ends and record["epoch"] < config["epochs"]:
             raise Pruned
 
@@ -125,8 +129,6 @@ def _carried_out(order: Order, line: Connection) -> Report:
         return Report(order.number, status="diverged", reason=str(error))
     except Pruned:
         return Report(order.number, status="pruned")
-    except (EOFError, ConnectionError):
-        raise
     except (Mistake, NotSaved) as error:
         return _failed(order, str(error), error)
     except Exception as error:

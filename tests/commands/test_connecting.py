@@ -74,6 +74,7 @@ def test_a_training_starts_at_once_and_is_stopped_at_once_while_w_and_b_does_not
     assert run.summary["epochs"] == len(run.history)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", ["hangs", "refuses", "drops"])
 def test_a_short_training_says_what_it_waits_for_and_stays_offline(workplace, kind):
     with unanswering(kind) as account:

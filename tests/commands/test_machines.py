@@ -102,6 +102,7 @@ def test_a_machine_that_is_killed_loses_only_what_another_takes_up(
     assert any(":" not in row["folder"] for row in table)
 
 
+@pytest.mark.soak
 def test_a_database_that_goes_away_for_ten_seconds_costs_nothing(
     workplace,
     machine,

@@ -72,6 +72,7 @@ def test_the_caption_says_how_many_seeds_were_run(results):
     assert many.format("1 to 3") in shown
 
 
+@pytest.mark.soak
 def test_quick_leaves_out_other_seeds_and_what_takes_minutes(workplace, results):
     done = results("--quick", *QUICK)
     # on the digits a preset for Fashion-MNIST may be the same as one for MNIST, and is used again

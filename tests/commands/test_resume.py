@@ -61,7 +61,7 @@ def kill_after(process, history, lines, delay):
     process.communicate()
 
 
-@draws(10, 100)
+@draws(5, 100)
 def test_resume_after_kill_gives_the_same_bits(workplace, unbroken, draw):
     chance = random.Random(draw)
     words = SCENARIOS[draw % len(SCENARIOS)].split()

@@ -122,6 +122,7 @@ def test_a_stop_at_any_moment_is_quick_and_loses_nothing(
     assert "Traceback" not in said()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda each: each.name)
 @pytest.mark.parametrize("how", ["down", "frozen"])
 def test_any_signal_stops_a_sweep_whose_database_is_away(
@@ -144,6 +145,7 @@ def test_a_server_that_never_answers_does_not_keep_a_sweep_from_being_stopped(sw
             stopped(process, signal.SIGTERM)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["shared.log", None], ids=["shared", "own"])
 @pytest.mark.parametrize("lock", ["lock", "turn"])
 @pytest.mark.parametrize("before", [True, False], ids=["at-the-start", "later"])
@@ -162,6 +164,7 @@ def test_a_lock_that_is_never_given_back_does_not_keep_a_sweep_from_being_stoppe
     assert rows(workplace, 1)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", ENDS, ids=lambda each: each.name)
 def test_a_folder_that_hangs_does_not_keep_a_sweep_from_being_stopped(workplace, sweep, number):
     process = sweep()
@@ -190,7 +193,7 @@ def test_a_worker_that_is_frozen_does_not_keep_a_sweep_from_being_stopped(workpl
     stopped(process, signal.SIGTERM)
 
 
-@draws(2, 20)
+@draws(1, 20)
 def test_ctrl_c_at_any_moment_is_answered_without_a_traceback(sweep, said, draw):
     process = sweep()
     until(lambda: children(process.pid))

@@ -282,7 +282,7 @@ def check_whole(swept, count, told=""):
         assert float(row["objective"]) == min(line["val/loss"] for line in trial.history)
 
 
-@draws(2, 20)
+@draws(1, 20)
 def test_kill_9_of_the_whole_sweep_loses_no_trial(workplace, sweep, draw):
     words = ["--count", "6", "epochs=20", "tracking=disabled"]
     sweep(SMALL, *words, "--name", "unbroken")
@@ -325,7 +325,7 @@ def children(process):
     return found
 
 
-@draws(2, 20)
+@draws(1, 20)
 def test_kill_9_of_single_workers_costs_nothing(workplace, sweep, draw):
     words = ["--count", "6", "epochs=100", "tracking=disabled"]
     chance = random.Random(draw)

@@ -196,6 +196,7 @@ def forget(swept, damage):
         log.write_bytes(content[: len(content) // 2] + b"\nnot a log\n" + content[-300:])
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("damage", ["missing", "cut", "beheaded", "empty", "garbage"])
 @pytest.mark.parametrize("method", ["grid", "random", "bayes"])
 def test_a_lost_study_is_restored_from_the_directories_of_its_trials(
@@ -222,6 +223,7 @@ def test_a_lost_study_is_restored_from_the_directories_of_its_trials(
         assert (swept.path / "study.log.damaged").exists()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("num_params", [0, 1, 2])
 def test_a_trial_whose_parameters_the_study_has_lost_has_those_of_its_directory(
     workplace, sweep, num_params

@@ -190,6 +190,7 @@ print(json.dumps(found, default=dict))
 """
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["grid", "random", "wide", "bayes", "hyperband"])
 def test_a_sweep_file_means_the_same_behind_an_agent_and_offline(
     workplace, server, online, agents, name
@@ -239,6 +240,7 @@ def test_two_agents_share_a_sweep_and_no_folder(workplace, server, agents):
         assert seen(server, run_id)["history"] == by_its_folder(path)["history"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("by", ["agent", "stream"])
 def test_a_stop_from_the_server_ends_a_trial_and_the_agent_goes_on(
     workplace, server, agents, long_trials, by
@@ -298,6 +300,7 @@ def test_hyperband_stops_behind_an_agent_what_lags_and_nothing_else(workplace, s
         assert not killed or stops(rule, Metric(name="val/loss"), own, others)
 
 
+@pytest.mark.soak
 def test_a_preempted_run_that_comes_back_finds_its_folder_and_resumes(
     workplace, server, agents, long_trials
 ):
@@ -355,6 +358,7 @@ def test_a_trial_that_is_killed_resumes_and_uploads_to_the_same_state(
     restored(workplace, server, online, path)
 
 
+@pytest.mark.soak
 def test_a_trial_outlives_its_agent(workplace, server, online, agents, long_trials):
     sweep, started = agents(long_trials("epochs=1500", "tracking.every=500"), count=1)
     run_id = until(lambda: list(server.runs))[0]
@@ -367,6 +371,7 @@ def test_a_trial_outlives_its_agent(workplace, server, online, agents, long_tria
     assert seen(server, run_id) == by_its_folder(path, swept={"seed": 5})
 
 
+@pytest.mark.soak
 def test_a_server_that_dies_and_comes_back_costs_nothing(
     workplace, server, online, agents, long_trials
 ):
@@ -383,6 +388,7 @@ def test_a_server_that_dies_and_comes_back_costs_nothing(
     restored(workplace, server, online, path)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -412,6 +418,7 @@ def test_a_server_that_misbehaves_costs_nothing(workplace, server, online, fault
     restored(workplace, server, online, workplace.path / "run")
 
 
+@pytest.mark.soak
 def test_a_server_that_is_gone_costs_a_warning(workplace, server, online):
     process = workplace.start(
         TRAIN,
@@ -434,6 +441,7 @@ def test_a_server_that_is_gone_costs_a_warning(workplace, server, online):
     restored(workplace, server, online, workplace.path / "run")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("size", ["16k", "64k", "256k"])
 def test_a_full_disk_under_wandbs_folder_costs_one_warning(workplace, server, online, size):
     (workplace.path / "run/wandb").mkdir(parents=True)
@@ -583,6 +591,7 @@ def test_a_project_that_is_refused_costs_a_warning(workplace, server, online, st
     assert restored_project.stdout.startswith("run: http://127.0.0.1")
 
 
+@pytest.mark.soak
 def test_an_upload_that_does_not_arrive_is_told(workplace, server, online):
     online(TRAIN, "epochs=2", "tracking=disabled", "hydra.run.dir=run")
     with server.failing(403, match="file_stream"):

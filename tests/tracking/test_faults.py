@@ -31,6 +31,7 @@ def unbroken(config, tmp_path_factory):
     return path
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
 def test_a_fault_at_every_operation_costs_no_run(
@@ -75,6 +76,7 @@ def test_a_fault_at_every_operation_costs_no_run(
     assert moment > 40
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
 def test_a_fault_at_every_operation_of_a_resumption_leaves_it_to_be_resumed(
     config, unbroken, tmp_path, monkeypatch, capsys, error

@@ -1,0 +1,21 @@
+"""A worker runs the trials that it is sent, and ends with its sweep."""
+
+from __future__ import annotations
+
+import json
+from multiprocessing import Pipe
+from threading import Thread
+
+from nn.sweeps.worker import Order, serve
+
+
+def test_a_trial_whose_sweep_has_ended_says_that_it_was_interrupted(tmp_path):
+    sweep, line = Pipe()
+    worker = Thread(target=serve, args=[line])
+    worker.start()
+    words = ("tracking=disabled", "model.hidden=[4]", "epochs=100000", "dataset.limit=300")
+    sweep.send(Order(0, {}, words, tmp_path / "trial", judged=False))
+    assert sweep.recv().record["epoch"] == 1
+    sweep.close()
+    worker.join(timeout=60)
+    assert json.loads((tmp_path / "trial/summary.json").read_text())["status"] == "interrupted"
