@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data.dataset import Samples
+from nn.batches import Samples
 from nn.network import Network
 from nn.types import Array, Counts, Labels
 

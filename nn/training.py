@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.data.batches import Batches
-from nn.data.dataset import Samples
+from nn.batches import Batches, Samples
 from nn.losses import Loss
 from nn.metrics import accuracy, confusion_matrix
 from nn.network import Network

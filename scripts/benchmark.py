@@ -20,8 +20,8 @@ from benchmarks.searches import told_searches
 from benchmarks.tasks import QUICK, TASKS, TRACKING, Task
 from benchmarks.turns import compare, compare_memory, work
 
+from nn.cli.arguments import at_least
 from nn.cli.launch import launch
-from nn.config.arguments import at_least
 
 
 def measure(quick: bool, rounds: int) -> Iterator[dict[str, Any]]:

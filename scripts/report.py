@@ -1,40 +1,6 @@
-"""Make a page of a run, a sweep, a folder of runs, or of several runs side by side."""
+"""Write a report of runs or sweeps."""
 
-from __future__ import annotations
-
-import argparse
-import sys
-from pathlib import Path
-
-from nn.cli.launch import launch
-from nn.config.arguments import at_least
-
-
-def main() -> int:
-    """Do what the command line asks for, and give the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the page (FOLDER/report.html)")
-    parser.add_argument("--open", action="store_true", help="show it in the browser")
-    parser.add_argument("--pages", type=at_least(1), metavar="N", help="pages of a sweep's best N")
-    parser.add_argument("--png", type=Path, metavar="FOLDER", help="pictures there, no page")
-    parser.add_argument(
-        "--wandb",
-        metavar="ENTITY/PROJECT[/SWEEP]",
-        help="a report in W&B, no page; the same one again when it is there",
-    )
-    given = parser.parse_args()
-
-    from nn.errors import Mistake, NotSaved
-    from nn.report.make import Wanted, make
-
-    try:
-        make(Wanted(given.folders, given.output, given.open, given.pages, given.png, given.wandb))
-    except (Mistake, NotSaved) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, Mistake) else 1
-    return 0
-
+from nn.cli.launch import report
 
 if __name__ == "__main__":
-    launch(main, prints_result=True, exits_at_once=False)
+    report()

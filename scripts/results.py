@@ -121,9 +121,9 @@ def main() -> int:
 
 def results(given: argparse.Namespace) -> int:
     """Run what is missing, and write the table of all that is there, or show a part of it."""
-    from nn.config.composed import configuration
+    from nn.config.compose import configuration
     from nn.errors import Mistake
-    from nn.tracking.files import write_whole
+    from nn.io.files import write_whole
 
     presets, settings = parted(given.words)
     before, after = around(given.readme)
@@ -203,7 +203,7 @@ def digest(config: Mapping[str, Any]) -> str:
 def found(folder: Path) -> Iterator[tuple[str, Result]]:
     """Read the finished runs in a folder, by the digests of their configurations."""
     from nn.errors import Mistake
-    from nn.tracking.saved import Saved, runs_in
+    from nn.runs.reader import Saved, runs_in
 
     for run in runs_in(folder):
         try:

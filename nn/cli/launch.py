@@ -20,6 +20,31 @@ GRACE_SECONDS = 5.0
 """How long libraries may take at exit after Ctrl-C; W&B sends on in a process of its own."""
 
 
+def train() -> None:
+    """Run the command that trains."""
+    launch(_main_of("train"), prints_result=False, exits_at_once=True)
+
+
+def sweep() -> None:
+    """Run the command that sweeps."""
+    launch(_main_of("sweep"), prints_result=False, exits_at_once=True)
+
+
+def report() -> None:
+    """Run the command that writes reports."""
+    launch(_main_of("report"), prints_result=True, exits_at_once=False)
+
+
+def predict() -> None:
+    """Run the command that predicts."""
+    launch(_main_of("predict"), prints_result=True, exits_at_once=False)
+
+
+def upload() -> None:
+    """Run the command that uploads."""
+    launch(_main_of("upload"), prints_result=True, exits_at_once=False)
+
+
 def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool) -> None:
     """Run a command and end the process with its status.
 
@@ -37,7 +62,7 @@ def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool)
         return
     if exits_at_once and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    from nn.interrupts import end_by, hangs_at_exit
+    from nn.runs.signals import end_by, hangs_at_exit
 
     _unset_empty_variables()
     _open_missing_descriptors()
@@ -58,8 +83,20 @@ def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool)
     sys.exit(status)
 
 
+def _main_of(command: str) -> Callable[[], int]:
+    """Return the main function of a command, which is imported once it is called."""
+
+    def main() -> int:
+        from importlib import import_module
+
+        status: int = import_module(f"nn.cli.{command}").main()
+        return status
+
+    return main
+
+
 def _run_in_session(main: Callable[[], int]) -> None:
-    from nn.interrupts import SIGNALS
+    from nn.runs.signals import SIGNALS
 
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     environment = dict(os.environ)
@@ -129,7 +166,7 @@ def _limit_exit(status: int) -> None:
     """Let libraries end in their ways, but not for long, or not at all where one would hang."""
     import threading
 
-    from nn.interrupts import hangs_at_exit
+    from nn.runs.signals import hangs_at_exit
 
     if hangs_at_exit.is_set():
         _exit_now(status)

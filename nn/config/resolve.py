@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
-from nn.components import locate
-from nn.config.names import options, unknown
+from nn.config.aliases import options, unknown
+from nn.config.instantiate import locate
 from nn.config.schema import CONF, GROUPS, Config
 from nn.errors import Mistake, as_typed
 
@@ -62,7 +63,7 @@ def _defaults() -> Any:
     return OmegaConf.load(CONF / "config.yaml")
 
 
-def of_job(composed: DictConfig, hydra: DictConfig) -> dict[str, Any]:
+def of_job(composed: DictConfig, hydra: DictConfig | HydraConf) -> dict[str, Any]:
     """Resolve the configuration of one of Hydra's jobs."""
     return resolve(composed, hydra.runtime.choices, hydra.overrides.task)
 

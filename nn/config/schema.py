@@ -9,7 +9,7 @@ from typing import Any, Optional
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-from nn.tracking.places import new_folder
+from nn.io.paths import new_folder
 
 
 @dataclass

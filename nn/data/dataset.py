@@ -3,33 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
-
-from nn.data.inputs import UNSCALED, Inputs, Scale
-from nn.types import Labels, Shape
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Inputs and their true classes.
-
-    Inputs stay as they came and are scaled batch by batch: a fourth of the memory for bytes, and
-    faster, since less of it is read.
-    """
-
-    raw: NDArray[Any]
-    labels: Labels
-    scale: Scale = UNSCALED
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-    @property
-    def shape(self) -> Shape:
-        """The shape of one sample."""
-        return self.raw.shape[1:]
+from nn.batches import Samples
+from nn.data.input_spec import Inputs
+from nn.types import Shape
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data.dataset import Dataset, Samples
-from nn.data.inputs import UNSCALED, Inputs, Scale
+from nn.batches import UNSCALED, Samples, Scale
+from nn.data.dataset import Dataset
+from nn.data.input_spec import Inputs
 from nn.data.splits import draw, split
 from nn.errors import Mistake, require
 from nn.types import Labels

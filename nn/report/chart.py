@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nn.report.formatting import clipped
 from nn.report.markup import Markup, element
 from nn.report.palette import Colour, colour
 from nn.report.paths import shorten
-from nn.report.words import clipped
 
 Trace = dict[str, Any]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nn.report import words
+from nn.report import formatting as fmt
 from nn.report.axes import NAMED, names_axis
 from nn.report.chart import Chart, Trace, label
+from nn.report.coerce import known
 from nn.report.palette import colour
-from nn.report.run_story import RunStory
-from nn.report.values import known
+from nn.report.run_data import RunStory
 
 
 def chart(story: RunStory) -> Chart | None:
@@ -53,7 +53,7 @@ def chart(story: RunStory) -> Chart | None:
     return Chart(
         "classes",
         "Classes by F1, the weakest first",
-        f"The weakest class is {worst} with an F1 of {words.percent(f1[order[0]])}.",
+        f"The weakest class is {worst} with an F1 of {fmt.percent(f1[order[0]])}.",
         [*spread, *dots],
         {
             "xaxis": {"tickformat": "~%", "nticks": 6},

@@ -7,26 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from nn.errors import Mistake
-from nn.report import confusion, words
+from nn.report import confusion
+from nn.report import formatting as fmt
 from nn.report.axes import epoch_axis
 from nn.report.chart import Chart, label, line
+from nn.report.coerce import flat, known, number
 from nn.report.links import linked
 from nn.report.markup import element
 from nn.report.page import Page, Section
 from nn.report.palette import colour
 from nn.report.paths import shorten
 from nn.report.run_curves import POINTS, thinned
+from nn.report.run_data import PARTS, RunStory
 from nn.report.run_page import footer
-from nn.report.run_story import PARTS, RunStory
 from nn.report.tables import Cell, Column, table
-from nn.report.values import flat, known, number
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 FIGURES = (
-    ("test/accuracy", "Test accuracy", words.percent),
-    ("val/accuracy", "Validation accuracy", words.percent),
-    ("test/loss", "Test loss", words.figure),
-    ("val/loss", "Validation loss", words.figure),
+    ("test/accuracy", "Test accuracy", fmt.percent),
+    ("val/accuracy", "Validation accuracy", fmt.percent),
+    ("test/loss", "Test loss", fmt.figure),
+    ("val/loss", "Validation loss", fmt.figure),
 )
 
 
@@ -58,10 +59,10 @@ def page(comparison: Comparison, output: Path) -> Page:
         key=lambda story: story.score("test/accuracy") or story.score("val/accuracy") or 0.0,
     )
     accuracy = best.score(f"{best.part}/accuracy")
-    lead = f"{words.count(len(comparison.differing), 'setting differs', 'settings differ')}."
+    lead = f"{fmt.count(len(comparison.differing), 'setting differs', 'settings differ')}."
     if accuracy is not None:
         name = comparison.names[stories.index(best)]
-        lead += f" {name} has the highest {PARTS[best.part]} accuracy, {words.percent(accuracy)}."
+        lead += f" {name} has the highest {PARTS[best.part]} accuracy, {fmt.percent(accuracy)}."
     notices = [
         f"{name}: {notice}"
         for name, story in zip(comparison.names, stories, strict=True)
@@ -123,9 +124,9 @@ def _scores(comparison: Comparison, output: Path) -> Section:
             [
                 Cell([swatch, called], name),
                 *(Cell(write(story.score(key)), story.score(key)) for key, _, write in used),
-                Cell(words.count(size), size),
-                Cell(words.count(len(story.epochs)), len(story.epochs)),
-                Cell(words.duration(story.seconds), story.seconds),
+                Cell(fmt.count(size), size),
+                Cell(fmt.count(len(story.epochs)), len(story.epochs)),
+                Cell(fmt.duration(story.seconds), story.seconds),
             ]
         )
     body = [table("Scores of each run", columns, rows, name="scores-table")]
@@ -147,7 +148,7 @@ def _settings(comparison: Comparison) -> Section:
             Cell(key),
             *(
                 Cell(
-                    words.MISSING if value is None else words.clipped(words.setting(value), 60),
+                    fmt.MISSING if value is None else fmt.clipped(fmt.setting(value), 60),
                     value,
                 )
                 for value in values
@@ -186,7 +187,7 @@ def _curves(comparison: Comparison) -> Iterator[Chart]:
                     line=dash,
                 )
             )
-            keys.append((f"class-{place % 10}", words.clipped(name, 30)))
+            keys.append((f"class-{place % 10}", fmt.clipped(name, 30)))
         if traces:
             yield Chart(
                 key.replace("/", "-"),

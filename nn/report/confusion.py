@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.report import words
+from nn.report import formatting as fmt
 from nn.report.axes import names_axis
 from nn.report.chart import Chart, View, label
+from nn.report.coerce import known
 from nn.report.palette import colour, scale
-from nn.report.values import known
 from nn.types import Counts
 
 WRITTEN = 16
@@ -27,7 +27,7 @@ def chart(name: str, title: str, matrix: Counts, names: Sequence[str]) -> Chart:
     hover = [
         [
             f"{label(truth)} taken for {label(predicted)}<br>"
-            f"<b>{count:,}</b> of {total:,}, {words.percent(share, 1)}"
+            f"<b>{count:,}</b> of {total:,}, {fmt.percent(share, 1)}"
             for predicted, count, share in zip(names, row, portions, strict=True)
         ]
         for truth, row, portions, (total,) in zip(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from nn.predictions import Predictions
-from nn.report import images, words
+from nn.report import formatting as fmt
+from nn.report import images
 from nn.report.markup import Markup, element
 
 
@@ -29,7 +30,7 @@ def _card(read: Predictions, names: Sequence[str], pixels: images.Pixels, sample
     sure = float(probabilities[guess])
     likely = np.argsort(-probabilities, kind="stable")[:3].tolist()
     others = ", ".join(
-        f"{names[each]} {words.confidence(float(probabilities[each]))}" for each in likely
+        f"{names[each]} {fmt.confidence(float(probabilities[each]))}" for each in likely
     )
     wrong = guess != truth
     told = f"{names[truth]}, taken for {names[guess]}" if wrong else f"{names[truth]}"
@@ -38,8 +39,8 @@ def _card(read: Predictions, names: Sequence[str], pixels: images.Pixels, sample
         element("img", src=images.address(pixels), alt=f"sample {sample}: {told}", loading="eager"),
         element("b", names[guess]),
         element("span", f"is {names[truth]}" if wrong else None, class_="truth"),
-        element("meter", value=f"{sure:.4f}", aria_label=f"confidence {words.confidence(sure)}"),
-        element("small", words.confidence(sure)),
+        element("meter", value=f"{sure:.4f}", aria_label=f"confidence {fmt.confidence(sure)}"),
+        element("small", fmt.confidence(sure)),
         class_="wrong" if wrong else "right",
         data_tip=f"Sample {sample:,}: {others}",
         tabindex="0",

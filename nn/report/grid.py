@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nn.report import images, words
+from nn.report import formatting as fmt
+from nn.report import images
 from nn.report.pictures import INK, ORANGE, new_figure
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ def grid(shown: Sequence[Shown]) -> Figure:
         plot.set(xticks=[], yticks=[])
         plot.spines[:].set_visible(False)
     for plot, each in zip(plots, shown, strict=False):
-        text, wrong = words.clipped(each.guess, 11), each.truth not in (None, each.guess)
+        text, wrong = fmt.clipped(each.guess, 11), each.truth not in (None, each.guess)
         if wrong:
-            text += f"\nis {words.clipped(str(each.truth), 9)}"
+            text += f"\nis {fmt.clipped(str(each.truth), 9)}"
         plot.imshow(images.shown(each.image), cmap="gray", vmin=0, vmax=255)
         plot.spines[:].set(visible=wrong, color=ORANGE, linewidth=1.6)
-        plot.set_xlabel(words.clipped(each.name, 14), size=5, labelpad=2)
-        plot.set_title(f"{text}\n{words.confidence(each.confidence)}", size=6, weight="normal",
+        plot.set_xlabel(fmt.clipped(each.name, 14), size=5, labelpad=2)
+        plot.set_title(f"{text}\n{fmt.confidence(each.confidence)}", size=6, weight="normal",
                        loc="center", pad=2, color=ORANGE if wrong else INK)  # fmt: skip
     return figure

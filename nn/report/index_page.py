@@ -8,18 +8,18 @@ from datetime import datetime
 from pathlib import Path
 
 from nn.errors import Mistake
-from nn.report import words
+from nn.io.paths import short
+from nn.report import formatting as fmt
+from nn.report.coerce import known
 from nn.report.links import is_run, is_sweep, linked
 from nn.report.markup import Markup, element
 from nn.report.page import Page, Section
 from nn.report.paths import without_folder
+from nn.report.run_data import RunStory
 from nn.report.run_page import footer
-from nn.report.run_story import RunStory
-from nn.report.sweep_story import SweepStory
+from nn.report.sweep_data import SweepStory
 from nn.report.tables import Cell, Column, table
 from nn.report.thinning import kept_points
-from nn.report.values import known
-from nn.tracking.places import short
 
 ROWS = 50
 """Entries that are listed at a time."""
@@ -60,16 +60,16 @@ def page(folder: Path, found: Sequence[Entry], problems: Sequence[str], output: 
     runs = [entry for entry in found if entry.kind == "run"]
     sweeps = [entry for entry in found if entry.kind == "sweep"]
     counted = [
-        words.count(len(each), name) for each, name in ((runs, "run"), (sweeps, "sweep")) if each
+        fmt.count(len(each), name) for each, name in ((runs, "run"), (sweeps, "sweep")) if each
     ]
     best = max(
         (entry for entry in found if entry.test is not None),
         key=lambda e: e.test or 0.0,
         default=None,
     )
-    lead = f"{words.listed(counted)}."
+    lead = f"{fmt.listed(counted)}."
     if best:
-        name, reached = best.path.relative_to(folder), words.percent(best.test)
+        name, reached = best.path.relative_to(folder), fmt.percent(best.test)
         lead += f" The highest test accuracy is {reached}, of {name}."
     listed = table(
         "Runs and sweeps",
@@ -114,11 +114,11 @@ def _row(entry: Entry, folder: Path, output: Path) -> list[Cell]:
         Cell(linked_name, name),
         Cell(what, entry.title),
         Cell(entry.status),
-        Cell(words.percent(entry.test), entry.test),
-        Cell(words.percent(entry.val), entry.val),
+        Cell(fmt.percent(entry.test), entry.test),
+        Cell(fmt.percent(entry.val), entry.val),
         Cell(spark(entry.curve), next(reversed(known(entry.curve)), None)),
-        Cell(words.count(entry.epochs), entry.epochs),
-        Cell(words.duration(entry.seconds), entry.seconds),
+        Cell(fmt.count(entry.epochs), entry.epochs),
+        Cell(fmt.duration(entry.seconds), entry.seconds),
         Cell(f"{when:%Y-%m-%d %H:%M}", f"{when:%Y-%m-%d %H:%M:%S}"),
     ]
 
@@ -134,7 +134,7 @@ def spark(values: Sequence[float | None]) -> Markup | None:
     points = " ".join(
         f"{1 + right * place:.1f},{27 - up * (value - low):.1f}" for place, value in shown
     )
-    says = f"from {words.figure(shown[0][1])} to {words.figure(shown[-1][1])}"
+    says = f"from {fmt.figure(shown[0][1])} to {fmt.figure(shown[-1][1])}"
     line = element("polyline", points=points)
     return element("svg", line, class_="spark", viewBox="0 0 120 28", role="img", aria_label=says)
 
@@ -154,7 +154,7 @@ def _places(folder: Path) -> Iterator[Path]:
 
 def _run(path: Path) -> Entry:
     story = RunStory(path)
-    settings = ", ".join(f"{key}={words.brief(story.config[key])}" for key in ("lr", "batch_size"))
+    settings = ", ".join(f"{key}={fmt.brief(story.config[key])}" for key in ("lr", "batch_size"))
     optimizer = story.choices.get("optimizer")
     curve = story.curve("val/accuracy")
     return Entry(
@@ -179,7 +179,7 @@ def _sweep(path: Path) -> Entry:
         path,
         "sweep",
         f"sweep {story.title}",
-        f"{words.listed(story.varied)}" if story.varied else "",
+        f"{fmt.listed(story.varied)}" if story.varied else "",
         "running" if story.states.get("running") else "finished",
         best.accuracy if best else None,
         best.val_accuracy if best else None,

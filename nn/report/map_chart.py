@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nn.predictions import Predictions
-from nn.report import words
+from nn.report import formatting as fmt
 from nn.report.axes import NAMED
 from nn.report.chart import Chart, Trace, label
 from nn.report.images import Sheet
 from nn.report.palette import class_colour, class_symbol, colour
-from nn.report.run_story import RunStory
+from nn.report.run_data import RunStory
 
 
 def chart(
@@ -51,9 +51,9 @@ def chart(
             x, y = np.median(places[own], axis=0).astype(float).tolist()
             titles.append(_title(x, y, story.names[each]))
     cards = [
-        f"{story.names[truth]}, rightly predicted with {words.confidence(sure)}"
+        f"{story.names[truth]}, rightly predicted with {fmt.confidence(sure)}"
         if truth == guess
-        else f"{story.names[truth]}, taken for {story.names[guess]} with {words.confidence(sure)}"
+        else f"{story.names[truth]}, taken for {story.names[guess]} with {fmt.confidence(sure)}"
         for truth, guess, sure in zip(
             labels.tolist(), guesses.tolist(), probabilities.max(axis=1).tolist(), strict=True
         )

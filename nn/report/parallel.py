@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from nn.report import words
+from nn.report import formatting as fmt
 from nn.report.axes import differ_widely, magnitudes
 from nn.report.chart import Chart, label
+from nn.report.coerce import known, number
 from nn.report.palette import colour, scale
-from nn.report.sweep_story import SweepStory, Trial
-from nn.report.values import known, number
+from nn.report.sweep_data import SweepStory, Trial
 
 STOPS = 81
 UNSEEN = {ord("0"): "\u200b", ord("1"): "\u200c"}
@@ -32,7 +32,7 @@ def chart(story: SweepStory) -> Chart | None:
     return Chart(
         "parallel",
         "Every trial as a line",
-        f"Parallel coordinates of {len(trials)} trials over {words.listed(story.varied)} and "
+        f"Parallel coordinates of {len(trials)} trials over {fmt.listed(story.varied)} and "
         f"{story.metric.name}. The table of trials has the same figures.",
         [
             {
@@ -72,13 +72,13 @@ def parallel_axis(story: SweepStory, name: str, trials: Sequence[Trial]) -> dict
     numbers = [number(value) for value in given]
     if len(known(numbers)) == len(given) and len(set(known(numbers))) > 6:
         return _numeric(name, known(numbers), story.logarithmic(name))
-    options = sorted(set(map(words.brief, given)), key=_natural)
+    options = sorted(set(map(fmt.brief, given)), key=_natural)
     places = {option: place for place, option in enumerate(options)}
     return {
         "label": label(name, 24),
-        "values": [places[words.brief(value)] for value in given],
+        "values": [places[fmt.brief(value)] for value in given],
         "tickvals": list(places.values()),
-        "ticktext": [words.clipped(option, 20) for option in options],
+        "ticktext": [fmt.clipped(option, 20) for option in options],
         "range": [-0.3, len(options) - 0.7],
         "options": True,
     }

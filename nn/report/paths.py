@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from nn.tracking.places import short
+from nn.io.paths import short
 
 HOMES = r"/(?:home|Users)/[^/\s'\"<>,;:]+"
 """The home folder of anyone, on Linux and macOS; a run may come from another machine."""

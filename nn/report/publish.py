@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from nn.errors import Mistake, NotSaved
+from nn.io.files import write_whole
+from nn.io.paths import short
 from nn.report.links import is_run, is_sweep
-from nn.report.run_story import RunStory
-from nn.report.sweep_story import SweepStory
-from nn.tracking.files import write_whole
-from nn.tracking.places import short
-from nn.tracking.saved import read_json
+from nn.report.run_data import RunStory
+from nn.report.sweep_data import SweepStory
+from nn.runs.reader import read_json
 from nn.tracking.settings import require_credentials
 
 KNOWN = "wandb-report.json"

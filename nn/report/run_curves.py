@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nn.report import words
+from nn.report import formatting as fmt
 from nn.report.axes import epoch_axis
 from nn.report.chart import Chart, Trace, View, line, upright
+from nn.report.coerce import known
 from nn.report.palette import colour
-from nn.report.run_story import PARTS, RunStory
+from nn.report.run_data import PARTS, RunStory
 from nn.report.thinning import kept_points
-from nn.report.values import known
 
 POINTS = 2000
 """Points that a curve of a run keeps."""
@@ -59,8 +59,7 @@ def steps(story: RunStory) -> list[Chart]:
             Chart(
                 name,
                 title,
-                f"{title} by epoch, from {words.figure(known(y)[0])} to "
-                f"{words.figure(known(y)[-1])}.",
+                f"{title} by epoch, from {fmt.figure(known(y)[0])} to {fmt.figure(known(y)[-1])}.",
                 [trace],
                 {**_by_epoch(story, named=False), "yaxis": {"rangemode": "tozero"}},
                 height=200,
@@ -83,7 +82,7 @@ def timing(story: RunStory) -> Chart | None:
     return Chart(
         "timing",
         "Seconds of each epoch",
-        f"Training and validation took {words.duration(story.seconds)} in all.",
+        f"Training and validation took {fmt.duration(story.seconds)} in all.",
         traces,
         {**_by_epoch(story, kept=False), "yaxis": {"rangemode": "tozero"}},
         height=200,
@@ -125,8 +124,7 @@ def _kept(story: RunStory) -> str:
 
 def _ends(story: RunStory, drawn: Sequence[tuple[str, str]]) -> str:
     return " ".join(
-        f"The {PARTS[part]} curve goes from {words.figure(values[0])} to "
-        f"{words.figure(values[-1])}."
+        f"The {PARTS[part]} curve goes from {fmt.figure(values[0])} to {fmt.figure(values[-1])}."
         for key, part in drawn
         for values in [known(story.curve(key))]
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nn.knobs import KNOBS
+from nn.config.knobs import KNOBS
 from nn.report import (
     calibration,
     classes,
@@ -19,14 +19,14 @@ from nn.report import (
     run_curves,
     sample_map,
     weights,
-    words,
 )
+from nn.report import formatting as fmt
+from nn.report.coerce import flat, mapping, number
 from nn.report.markup import Markup, element
 from nn.report.page import Page, Section
 from nn.report.paths import recorded_command, shown
-from nn.report.run_story import PARTS, RunStory
+from nn.report.run_data import PARTS, RunStory
 from nn.report.tables import Cell, Column, pairs, table
-from nn.report.values import flat, mapping, number
 
 RIGHT, WRONG = 16, 24
 """Predictions that are shown."""
@@ -77,7 +77,7 @@ def _sections(story: RunStory) -> Iterator[Section]:
     if units is not None:
         shown = weights.pictures(units)
         remark = (
-            f"{len(shown)} of {words.count(len(units), 'unit')}: what each looks for in orange, "
+            f"{len(shown)} of {fmt.count(len(units), 'unit')}: what each looks for in orange, "
             "what speaks against it in blue."
         )
         yield Section("weights", "First layer", [gallery.filters(shown)], [remark])
@@ -87,23 +87,23 @@ def _sections(story: RunStory) -> Iterator[Section]:
 def _figures(story: RunStory) -> list[tuple[str, str, object]]:
     part, named = story.part, PARTS[story.part].capitalize()
     rows: list[tuple[str, str, str, Any]] = [
-        (f"{named} accuracy", f"{part}/accuracy", "percent", words.percent),
-        (f"{named} loss", f"{part}/loss", "figure", words.figure),
-        ("True class in top 3", f"{part}/top3", "percent", words.percent),
-        ("Calibration error", f"{part}/calibration_error", "percent", words.percent),
+        (f"{named} accuracy", f"{part}/accuracy", "percent", fmt.percent),
+        (f"{named} loss", f"{part}/loss", "figure", fmt.figure),
+        ("True class in top 3", f"{part}/top3", "percent", fmt.percent),
+        ("Calibration error", f"{part}/calibration_error", "percent", fmt.percent),
     ]
     if part == "test":
-        rows.insert(2, ("Validation accuracy", "val/accuracy", "percent", words.percent))
+        rows.insert(2, ("Validation accuracy", "val/accuracy", "percent", fmt.percent))
     shown = [(name, write(story.score(key)), story.score(key)) for name, key, _, write in rows]
     shown.append(
         (
             "Parameters",
-            words.count(number(story.summary.get("parameters"))),
+            fmt.count(number(story.summary.get("parameters"))),
             story.summary.get("parameters"),
         )
     )
-    shown.append(("Training time", words.duration(story.seconds), story.seconds))
-    return [(name, text, exact) for name, text, exact in shown if text != words.MISSING]
+    shown.append(("Training time", fmt.duration(story.seconds), story.seconds))
+    return [(name, text, exact) for name, text, exact in shown if text != fmt.MISSING]
 
 
 def _learning(story: RunStory) -> Section:
@@ -137,8 +137,8 @@ def _classes(story: RunStory) -> Section:
     rows = [
         [
             Cell(name, place),
-            *(Cell(words.percent(column[place]), column[place]) for column in scores),
-            Cell(words.count(samples[place]), samples[place]),
+            *(Cell(fmt.percent(column[place]), column[place]) for column in scores),
+            Cell(fmt.count(samples[place]), samples[place]),
         ]
         for place, name in enumerate(story.names)
     ]
@@ -175,7 +175,7 @@ def _looked_at(story: RunStory) -> Iterator[Section]:
         "A prediction made with 80 % confidence should be right 8 times of 10: bars on the dotted "
         "line. Below it the network is too sure of itself."
     )
-    found = error is not None and f"On average the two are {words.percent(error, 1)} apart."
+    found = error is not None and f"On average the two are {fmt.percent(error, 1)} apart."
     yield Section("calibration", "Calibration", [calibration.chart(read).markup()], [remark, found])
 
 
@@ -209,14 +209,14 @@ def _architecture(story: RunStory) -> Section:
         [
             Cell(layer.name),
             Cell(_sizes(layer.output), math.prod(layer.output)),
-            Cell(words.count(layer.parameters) if layer.parameters else "", layer.parameters),
+            Cell(fmt.count(layer.parameters) if layer.parameters else "", layer.parameters),
         ]
         for layer in story.layers
     ]
     listed = table("Layers", columns, rows, LAYERS, name="layers-table")
     total = sum(layer.parameters for layer in story.layers)
     remark = (
-        f"{words.count(len(story.layers) - 1, 'layer')} with {words.count(total, 'parameter')}, "
+        f"{fmt.count(len(story.layers) - 1, 'layer')} with {fmt.count(total, 'parameter')}, "
         "from the input at the top to a value for each class; shapes are those of one sample."
     )
     return Section("architecture", "Architecture", [listed], [remark])
@@ -229,13 +229,13 @@ def _sizes(shape: Sequence[int]) -> str:
 def _settings(story: RunStory) -> Section:
     config = story.config
     chosen = [
-        (group, words.setting(option))
+        (group, fmt.setting(option))
         for group, option in story.choices.items()
         if option is not None
     ]
-    knobs = [(knob, words.setting(config[knob])) for knob in KNOBS if config[knob] is not None]
+    knobs = [(knob, fmt.setting(config[knob])) for knob in KNOBS if config[knob] is not None]
     groups = {key: value for key, value in config.items() if key not in (*KNOBS, "choices")}
-    everything = [(key, words.setting(value)) for key, value in flat(groups).items()]
+    everything = [(key, fmt.setting(value)) for key, value in flat(groups).items()]
     timing = run_curves.timing(story)
     asked = str(story.environment.get("command") or "")
     return Section(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nn.predictions import Predictions
-from nn.report import images, words
+from nn.report import formatting as fmt
+from nn.report import images
 from nn.report.axes import NAMED
+from nn.report.coerce import known
 from nn.report.confusion import WRITTEN
 from nn.report.grid import Shown, grid
 from nn.report.pictures import BLUE, GREY, INK, MUTED, ORANGE, new_figure
-from nn.report.run_story import RunStory
-from nn.report.values import known
+from nn.report.run_data import RunStory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +64,7 @@ def _confusion(story: RunStory) -> Figure:
     from matplotlib.colors import LinearSegmentedColormap
 
     assert story.confusion is not None
-    matrix, names = story.confusion, [words.clipped(name, 14) for name in story.names]
+    matrix, names = story.confusion, [fmt.clipped(name, 14) for name in story.names]
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(len(matrix), dtype=bool)
     side = float(np.clip(0.42 * len(matrix) + 1.2, 3.2, 8.0))

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from nn.errors import Mistake
 from nn.predictions import Predictions
-from nn.state import Moment
-from nn.tracking import checkpoint
+from nn.runs import checkpoint
+from nn.runs.training_state import Moment
 
 FILE = "map.safetensors"
 FEWEST = 30

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from nn.report.axes import differ_widely, epoch_axis, logarithmic_axis
 from nn.report.chart import Chart, Trace, label, line
+from nn.report.coerce import known
 from nn.report.palette import colour
-from nn.report.sweep_story import STATES, SweepStory
+from nn.report.sweep_data import STATES, SweepStory
 from nn.report.thinning import kept_points
-from nn.report.values import known
 
 POINTS = 40_000
 """Points of all learning curves together."""

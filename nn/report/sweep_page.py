@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from nn.report import parallel, sweep_curves, sweep_points, timeline, words
+from nn.report import formatting as fmt
+from nn.report import parallel, sweep_curves, sweep_points, timeline
 from nn.report.links import linked
 from nn.report.markup import element
 from nn.report.page import Page, Section
 from nn.report.run_page import command, footer
-from nn.report.sweep_story import STATES, SweepStory, Trial
+from nn.report.sweep_data import STATES, SweepStory, Trial
 from nn.report.tables import Cell, Column, pairs, table
 
 ROWS = 25
@@ -36,19 +37,19 @@ def _figures(story: SweepStory) -> list[tuple[str, str, object]]:
     figures: list[tuple[str, str, object]] = []
     if story.best:
         figures.append(
-            (f"Best {story.metric.name}", words.figure(story.best.value), story.best.value)
+            (f"Best {story.metric.name}", fmt.figure(story.best.value), story.best.value)
         )
         for part, accuracy in (
             ("validation", story.best.val_accuracy),
             ("test", story.best.accuracy),
         ):
-            figures.append((f"Its {part} accuracy", words.percent(accuracy), accuracy))
+            figures.append((f"Its {part} accuracy", fmt.percent(accuracy), accuracy))
     figures += [
-        (f"Trials {state}", words.count(times), times) for state, times in story.states.items()
+        (f"Trials {state}", fmt.count(times), times) for state, times in story.states.items()
     ]
-    figures.append(("Running time", words.duration(story.time.total), story.time.total))
-    figures.append(("Training in all", words.duration(story.seconds), story.seconds))
-    return [each for each in figures if each[1] != words.MISSING]
+    figures.append(("Running time", fmt.duration(story.time.total), story.time.total))
+    figures.append(("Training in all", fmt.duration(story.seconds), story.seconds))
+    return [each for each in figures if each[1] != fmt.MISSING]
 
 
 def _sections(story: SweepStory, output: Path, pages: Mapping[int, Path]) -> Iterator[Section]:
@@ -135,15 +136,15 @@ def _row(
     folder = element("a", place, href=linked(page_of, output)) if page_of else place
     values = [trial.point.get(name) for name in story.varied]
     return [
-        Cell(words.MISSING if rank is None else rank, rank),
+        Cell(fmt.MISSING if rank is None else rank, rank),
         Cell(trial.number, trial.number),
         Cell(trial.status),
-        Cell(words.figure(trial.value), trial.value),
-        *(Cell(words.MISSING if value is None else words.brief(value), value) for value in values),
-        Cell(words.percent(trial.val_accuracy), trial.val_accuracy),
-        Cell(words.percent(trial.accuracy), trial.accuracy),
-        Cell(words.count(len(trial.epochs)), len(trial.epochs)),
-        Cell(words.MISSING if trial.seconds is None else f"{trial.seconds:.2f}", trial.seconds),
+        Cell(fmt.figure(trial.value), trial.value),
+        *(Cell(fmt.MISSING if value is None else fmt.brief(value), value) for value in values),
+        Cell(fmt.percent(trial.val_accuracy), trial.val_accuracy),
+        Cell(fmt.percent(trial.accuracy), trial.accuracy),
+        Cell(fmt.count(len(trial.epochs)), len(trial.epochs)),
+        Cell(fmt.MISSING if trial.seconds is None else f"{trial.seconds:.2f}", trial.seconds),
         Cell(folder),
     ]
 
@@ -159,10 +160,10 @@ def _time(story: SweepStory) -> Section:
     for state in story.states:
         spent = [trial.seconds or 0.0 for trial in story.trials if trial.status == state]
         share = f" ({sum(spent) / story.seconds:.0%})" if story.seconds else ""
-        by_state.append((f"training of {state} trials", f"{words.duration(sum(spent))}{share}"))
+        by_state.append((f"training of {state} trials", f"{fmt.duration(sum(spent))}{share}"))
     slow = sorted(story.trials, key=lambda trial: -(trial.seconds or 0.0))[:3]
     by_state += [
-        (f"longest: trial {trial.number}", words.duration(trial.seconds))
+        (f"longest: trial {trial.number}", fmt.duration(trial.seconds))
         for trial in slow
         if trial.seconds
     ]
@@ -181,12 +182,12 @@ def _settings(story: SweepStory) -> Section:
     rows: list[tuple[str, object]] = [
         ("method", story.sweep.method),
         ("metric", story.shown_metric),
-        ("seed", None if seed is None else words.setting(seed)),
+        ("seed", None if seed is None else fmt.setting(seed)),
         (
             "for all trials",
             " ".join(map(str, fixed)) if isinstance(fixed, list) and fixed else None,
         ),
-        *((name, words.setting(value)) for name, value in story.fixed.items()),
+        *((name, fmt.setting(value)) for name, value in story.fixed.items()),
     ]
     again = story.best and [
         element("h3", "To run the best again, to the same bits"),

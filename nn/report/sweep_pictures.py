@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nn.report import words
+from nn.report import formatting as fmt
 from nn.report.axes import magnitudes
+from nn.report.coerce import known
 from nn.report.parallel import axis_of_metric, parallel_axis
 from nn.report.pictures import BLUE, INK, MUTED, new_figure
-from nn.report.sweep_story import SweepStory
-from nn.report.values import known
+from nn.report.sweep_data import SweepStory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ def _parallel(story: SweepStory) -> Figure:
         for height, text in zip(
             _within(made["tickvals"], made["range"]), made["ticktext"], strict=True
         ):
-            shown = words.clipped(text, 12)
+            shown = fmt.clipped(text, 12)
             plot.text(place - 0.04, height, shown, bbox=BEHIND, zorder=front, **TICK)
     plot.set_xticks(range(len(axes)), [*map(_short, story.varied), _short(story.metric.name)])
     plot.xaxis.tick_top()
@@ -107,4 +107,4 @@ def _within(values: Sequence[float], ends: Sequence[float]) -> list[float]:
 
 
 def _short(name: str) -> str:
-    return words.clipped(name, 18)
+    return fmt.clipped(name, 18)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from nn.report import words
+from nn.report import formatting as fmt
 from nn.report.axes import differ_widely, logarithmic_axis, option_axis
 from nn.report.chart import Chart, Trace, label, line
+from nn.report.coerce import known
 from nn.report.palette import colour
 from nn.report.parallel import parallel_axis
-from nn.report.sweep_story import SweepStory, Trial
-from nn.report.values import known
+from nn.report.sweep_data import SweepStory, Trial
 
 MARKS = {
     "finished": ("circle", "series-1"),
@@ -66,7 +66,7 @@ def best_so_far(story: SweepStory) -> list[Chart]:
     charts = []
     timed = [trial for trial in story.scored if story.after(trial) is not None]
     timed.sort(key=lambda trial: story.after(trial) or 0.0)
-    scale_of_time, second = words.timescale(story.time.total or 0.0)
+    scale_of_time, second = fmt.timescale(story.time.total or 0.0)
     numbers: list[float] = [trial.number for trial in story.scored]
     moments = [round((story.after(trial) or 0.0) / second, 4) for trial in timed]
     for name, title, unit, ordered, x in (
@@ -83,8 +83,8 @@ def best_so_far(story: SweepStory) -> list[Chart]:
             Chart(
                 f"best-{name}",
                 title,
-                f"The best {story.metric.name} goes from {words.figure(best[0])} to "
-                f"{words.figure(best[-1])}.",
+                f"The best {story.metric.name} goes from {fmt.figure(best[0])} to "
+                f"{fmt.figure(best[-1])}.",
                 [*_dots(story, ordered, x), steps],
                 {"xaxis": {"title": {"text": unit}}, **_value_axis(story, ordered)},
                 height=260,
@@ -119,7 +119,7 @@ def by_parameter(story: SweepStory) -> list[Chart]:
                 f"by-{place}",
                 name,
                 f"{name} against {story.metric.name}; the best trial has "
-                f"{words.brief(best.point[name])}.",
+                f"{fmt.brief(best.point[name])}.",
                 [*_dots(story, trials, x), ring],
                 {"xaxis": across, **_value_axis(story, trials)},
                 height=250,
@@ -164,7 +164,7 @@ def _dots(story: SweepStory, trials: Sequence[Trial], x: Sequence[float]) -> lis
                 "marker": {"symbol": symbol, "color": colour(ink)} | size,
                 "hovertext": [
                     f"trial {trials[place].number}, {status}: "
-                    f"<b>{words.figure(trials[place].value)}</b><br>"
+                    f"<b>{fmt.figure(trials[place].value)}</b><br>"
                     f"{label(story.spelled(trials[place]), 90)}"
                     for place in own
                 ],

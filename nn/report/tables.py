@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from nn.report.formatting import MISSING
 from nn.report.markup import Markup, element
-from nn.report.words import MISSING
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.report import words
+from nn.report import formatting as fmt
 from nn.report.chart import Chart, dotted, label
 from nn.report.palette import colour
+from nn.report.sweep_data import STATES, SweepStory, Trial
 from nn.report.sweep_points import MARKS
-from nn.report.sweep_story import STATES, SweepStory, Trial
 
 MARKED_PAUSES = 20
 """Pauses, the longest first, that get a line of their own."""
@@ -19,7 +19,7 @@ def chart(story: SweepStory) -> Chart | None:
     timed = sorted((t for t in story.trials if t.ran), key=lambda trial: trial.ran[0])
     if not timed:
         return None
-    called, unit = words.timescale(story.time.total or 0.0)
+    called, unit = fmt.timescale(story.time.total or 0.0)
     free: list[float] = []
     lanes = {}
     for trial in timed:
@@ -56,7 +56,7 @@ def chart(story: SweepStory) -> Chart | None:
     return Chart(
         "timeline",
         "When each trial ran",
-        f"{len(timed)} trials ran in {words.duration(story.time.total)}, at most {len(free)} at a "
+        f"{len(timed)} trials ran in {fmt.duration(story.time.total)}, at most {len(free)} at a "
         f"time. {story.paused}".strip(),
         traces,
         {
@@ -76,4 +76,4 @@ def chart(story: SweepStory) -> Chart | None:
 def _hover(story: SweepStory, trial: Trial) -> str:
     spent = sum((end - start).total_seconds() for start, end in trial.ran)
     point = label(story.spelled(trial), 90) if trial.point else ""
-    return f"trial {trial.number}, {trial.status}: {words.duration(spent)}<br>{point}"
+    return f"trial {trial.number}, {trial.status}: {fmt.duration(spent)}<br>{point}"

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nn.errors import Mistake
-from nn.report import words
-from nn.report.run_story import RunStory
-from nn.report.sweep_story import SweepStory
-from nn.report.values import mapping
-from nn.tracking.environment import run_id
-from nn.tracking.saved import read_config
+from nn.report import formatting as fmt
+from nn.report.coerce import mapping
+from nn.report.run_data import RunStory
+from nn.report.sweep_data import SweepStory
+from nn.runs.reader import read_config
+from nn.tracking.agent import run_id
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import Report
@@ -132,7 +132,7 @@ def _report(place: Place, title: str, blocks: list[Any]) -> Report:
     return wr.Report(
         project=place.project,
         entity=place.entity,
-        title=words.clipped(title, LONGEST_TITLE),
+        title=fmt.clipped(title, LONGEST_TITLE),
         description="Made from run folders by scripts/report.py.",
         blocks=blocks,
         width="fluid",
@@ -158,11 +158,11 @@ def _paragraphs(*texts: str) -> Iterator[Any]:
 def _scores(story: RunStory) -> list[tuple[str, str]]:
     part = story.part
     found = [
-        (f"{part} accuracy", words.percent(story.score(f"{part}/accuracy"))),
-        (f"{part} loss", words.figure(story.score(f"{part}/loss"))),
-        ("training time", words.duration(story.seconds)),
+        (f"{part} accuracy", fmt.percent(story.score(f"{part}/accuracy"))),
+        (f"{part} loss", fmt.figure(story.score(f"{part}/loss"))),
+        ("training time", fmt.duration(story.seconds)),
     ]
-    return [(name, value) for name, value in found if value != words.MISSING]
+    return [(name, value) for name, value in found if value != fmt.MISSING]
 
 
 def _curves() -> list[Any]:

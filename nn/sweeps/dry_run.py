@@ -11,13 +11,13 @@ from functools import cache, cached_property
 from itertools import zip_longest
 from typing import Any
 
-from nn.components import fits
-from nn.config.composed import annotation, configuration
-from nn.config.names import options
+from nn.config.aliases import options
+from nn.config.compose import annotation, configuration
+from nn.config.instantiate import fits
+from nn.config.knobs import KNOBS
 from nn.config.schema import GROUPS
 from nn.errors import Mistake, as_typed
-from nn.experiment import prepare
-from nn.knobs import KNOBS
+from nn.runs.experiment import prepare
 from nn.sweeps.distributions import IntUniform
 from nn.sweeps.schema import Sweep
 from nn.sweeps.space import Point, words

@@ -12,8 +12,8 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
 
-from nn.tracking.files import read_plain, write_at
-from nn.tracking.history import LONGEST
+from nn.io.files import read_plain, write_at
+from nn.runs.history import LONGEST
 
 BLOCK = 2**16
 """Bytes read at once when looking for the last line end."""

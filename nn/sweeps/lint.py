@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nn.components import fits, nearest
-from nn.config.composed import annotation
+from nn.config.compose import annotation
+from nn.config.instantiate import fits, nearest
 from nn.config.schema import GROUPS
 from nn.errors import Mistake
 from nn.sweeps import schema

@@ -7,11 +7,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nn.runs.reader import read_json
 from nn.sweeps.schema import Sweep
 from nn.sweeps.space import Point, Space, point_key
 from nn.sweeps.trials import metric_curve, outcome
 from nn.sweeps.worker import RECORD
-from nn.tracking.saved import read_json
 
 
 def restored_trials(sweep: Sweep, space: Space, directory: Path, first: int) -> list[FrozenTrial]:

@@ -12,19 +12,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nn.errors import Mistake, SweepError
-from nn.interrupts import BoundedInterrupts, Stopped, handled_by
+from nn.io.files import lock, write_whole
+from nn.io.paths import short
+from nn.io.serialization import to_json
+from nn.runs.signals import BoundedInterrupts, Stopped, handled_by
 from nn.sweeps import lint, schema
-from nn.sweeps.engine import Engine, worker_pool
+from nn.sweeps.console import SweepScreen, say
+from nn.sweeps.options import Wanted, agreed
+from nn.sweeps.runner import Engine, worker_pool
 from nn.sweeps.schema import Sweep
-from nn.sweeps.screen import SweepScreen, say
-from nn.sweeps.search import Search
 from nn.sweeps.shared import Shared
 from nn.sweeps.space import Space, quoted
 from nn.sweeps.storage import STUDY_FILES, shown, storage
-from nn.sweeps.wanted import Wanted, agreed
-from nn.tracking.files import lock, write_whole
-from nn.tracking.places import short
-from nn.tracking.plain import to_json
+from nn.sweeps.study import Search
 
 
 def check(file: Path, overrides: Sequence[str]) -> int:

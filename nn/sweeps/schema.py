@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from nn.components import nearest
+from nn.config.instantiate import nearest
 from nn.errors import Mistake, as_typed
 from nn.sweeps.distributions import (
     KINDS,

@@ -17,9 +17,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage
 
 from nn.errors import Mistake, NotSaved
-from nn.interrupts import BoundedInterrupts
+from nn.io.paths import short
+from nn.runs.signals import BoundedInterrupts
 from nn.sweeps.journal import JournalFile
-from nn.tracking.places import short
 
 Result = TypeVar("Result")
 PATIENCE = 600.0

@@ -16,14 +16,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nn.errors import Mistake
+from nn.io.files import write_whole
+from nn.io.paths import short
+from nn.runs.history import records
+from nn.runs.reader import read_json
 from nn.sweeps import schema
 from nn.sweeps.journal import Reading
 from nn.sweeps.schema import Metric, Sweep
 from nn.sweeps.space import Point, Space
-from nn.tracking.files import write_whole
-from nn.tracking.history import records
-from nn.tracking.places import short
-from nn.tracking.saved import read_json
 
 STUDY = "sweep"
 GROWN = 8_000

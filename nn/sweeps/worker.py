@@ -16,13 +16,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TextIO
 
-from nn.config.composed import configuration
+from nn.config.compose import configuration
 from nn.errors import Diverged, Mistake, NotSaved, Pruned, is_external
-from nn.interrupts import Stopped
-from nn.run import run
-from nn.tracking.files import lock, write_whole
-from nn.tracking.plain import to_json
-from nn.tracking.saved import read_json
+from nn.io.files import lock, write_whole
+from nn.io.serialization import to_json
+from nn.runs.reader import read_json
+from nn.runs.runner import run
+from nn.runs.signals import Stopped
 
 PATIENCE = 30.0
 """Seconds to wait for a folder that a process at its end still holds."""

@@ -100,7 +100,7 @@ def search(surface: str, sampler: str, seed: int, trials: int) -> tuple[float, f
     import numpy as np
     import optuna
 
-    from nn.sweeps.samplers import made
+    from nn.sweeps.samplers.registry import made
     from nn.sweeps.schema import Sweep
     from nn.sweeps.space import Space
 

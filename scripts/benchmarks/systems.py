@@ -21,9 +21,7 @@ def ours(task: Task, evaluating: bool = True) -> Epoch:
     import numpy as np
 
     from nn import losses, models, optimizers, schedules, training
-    from nn.data.batches import Batches
-    from nn.data.dataset import Samples
-    from nn.data.inputs import Scale
+    from nn.batches import Batches, Samples, Scale
     from nn.network import Network
     from nn.randomness import Randomness
 
@@ -212,7 +210,7 @@ def jax(task: Task) -> Epoch:
 
 def configured(task: Task) -> dict[str, Any]:
     """Compose the configuration of a run on digits."""
-    from nn.config.composed import configuration
+    from nn.config.compose import configuration
 
     words = [f"model.hidden={task.hidden}", f"batch_size={task.batch}", "tracking=offline"]
     return configuration(words)
@@ -220,7 +218,7 @@ def configured(task: Task) -> dict[str, Any]:
 
 def whole_run(task: Task) -> Epoch:
     """Twenty epochs as a user runs them: the run folder, an offline W&B run, and the screen."""
-    from nn.run import run
+    from nn.runs.runner import run
 
     folder = tempfile.TemporaryDirectory()
     config = configured(task)
@@ -234,7 +232,7 @@ def whole_run(task: Task) -> Epoch:
 
 def training_of_a_run(task: Task) -> Epoch:
     """The same training, and nothing but the training."""
-    from nn.experiment import prepare
+    from nn.runs.experiment import prepare
     from nn.training import evaluate, fit
 
     config = configured(task)

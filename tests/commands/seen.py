@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from nn.runs.reader import Saved
 from nn.tracking import exhibits
-from nn.tracking.mirror import mirrored
-from nn.tracking.saved import Saved
+from nn.tracking.wandb_logger import mirrored
 
 PASSING = ("second", "_timestamp", "_runtime", "_wandb", "_step")
 """Parts of the names of what differs from one run to the same run again."""

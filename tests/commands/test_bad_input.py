@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from nn.config.again import asked, go
-from nn.config.composed import configuration
+from nn.config.compose import configuration
 from nn.errors import Mistake
-from nn.run import run
+from nn.runs.resume import asked, go
+from nn.runs.runner import run
 from tests.unchanged import unchanged
 
 SENTENCES = {

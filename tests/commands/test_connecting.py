@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import yaml
 
-from nn.tracking.saved import Saved
+from nn.runs.reader import Saved
 from tests.commands.seen import by_its_folder, seen
 from tests.commands.test_wandb import until
 from tests.commands.wandb_file import of_type, wandb_records

@@ -15,12 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from nn.data.inputs import Inputs, Scale
-from nn.data.look import Look
+from nn.batches import Scale
+from nn.data.image_stats import Look
+from nn.data.input_spec import Inputs
 from nn.errors import Mistake
-from nn.inference import arrays, outputs, pictures
-from nn.inference.trained import Trained
-from nn.tracking.saved import Saved
+from nn.predict import array_files, image_files, outputs
+from nn.predict.predictor import Trained
+from nn.runs.reader import Saved
 from tests.conftest import ROOT, Workplace
 from tests.data.idx_files import write_idx
 
@@ -194,7 +195,7 @@ def test_predictions_are_those_that_the_run_made_itself(workplace):
     done = workplace.train("dataset=idx", *files, *choices, "epochs=3", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     trained = Trained.read(workplace.path / "run")
-    content = arrays.read(workplace.path / "images", trained.inputs)
+    content = array_files.read(workplace.path / "images", trained.inputs)
     kept = Saved.read(workplace.path / "run").predictions
     np.testing.assert_array_equal(trained.probabilities(content.images), kept.probabilities)
 
@@ -446,7 +447,7 @@ def test_a_model_that_takes_no_images_says_so(workplace, predict):
         (lambda run: replaced(run, "width: 128", "width: 64"), "config.yaml and checkpoint differ"),
         (lambda run: replaced(run, "threads: 1", "threads: many"), "threads must be a whole"),
         (lambda run: replaced(run, "nn.models.MLP", "os.system"), "os is not trusted to run"),
-        (lambda run: replaced(run, "nn.models.MLP", "nn.run.run"), "this is no model."),
+        (lambda run: replaced(run, "nn.models.MLP", "nn.runs.runner.run"), "this is no model."),
     ],
 )
 def test_a_run_that_cannot_be_used_is_refused(workplace, predict, trained, damage, told):
@@ -469,7 +470,7 @@ def replaced(run, old, new):
 
 
 def test_a_checkpoint_of_an_earlier_version_is_told_from_a_damaged_one(workplace, trained):
-    from nn.tracking import checkpoint
+    from nn.runs import checkpoint
 
     run = workplace.path / "run"
     shutil.copytree(trained, run)
@@ -503,7 +504,7 @@ def test_colour_images_are_read_in_colour(tmp_path):
     inputs = Inputs((3, 6, 6), 0.0, 255.0, True, look, Scale(1 / 255), ("a", "b"))
     pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
     pixels[[0, -1]] = pixels[:, [0, -1]] = 0
-    read = pictures.read([picture(tmp_path / "a.png", pixels)], inputs, "auto")
+    read = image_files.read([picture(tmp_path / "a.png", pixels)], inputs, "auto")
     np.testing.assert_array_equal(read.images[0], np.moveaxis(pixels, -1, 0))
     assert not read.notes
 
@@ -530,13 +531,13 @@ def test_no_damaged_file_is_a_bug(trained, tmp_path_factory, data):
             st.integers(0, 255)
         )
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    reader = pictures.read if kind in ("png", "jpg") else None
+    reader = image_files.read if kind in ("png", "jpg") else None
     inputs = Trained.read(trained).inputs
     try:
         if reader:
             reader([path], inputs, "auto")
         else:
-            arrays.read(path, inputs)
+            array_files.read(path, inputs)
     except Mistake as mistake:
         assert str(mistake).endswith((".", "...")), str(mistake)
 

@@ -13,10 +13,10 @@ import shutil
 import pytest
 import yaml
 
-from nn.config.composed import configuration
-from nn.run import run
-from nn.state import Moment
-from nn.tracking import checkpoint
+from nn.config.compose import configuration
+from nn.runs import checkpoint
+from nn.runs.runner import run
+from nn.runs.training_state import Moment
 from tests.conftest import ROOT, Run
 from tests.loopback import Loopback
 from tests.report.made import made_sweep

@@ -261,13 +261,13 @@ def changed(path, **settings):
         lambda config: changed(config, model={"_target_": "os.system", "command": "touch evil"}),
         lambda config: changed(
             config,
-            model={"_target_": "nn.tracking.environment.subprocess.run", "args": ["touch", "evil"]},
+            model={"_target_": "nn.runs.environment.subprocess.run", "args": ["touch", "evil"]},
         ),
         lambda config: changed(
-            config, model={"_target_": "nn.tracking.run_folder.Path.touch", "self": "evil"}
+            config, model={"_target_": "nn.runs.run_directory.Path.touch", "self": "evil"}
         ),
-        lambda config: changed(config, model___target_="nn.run.run"),
-        lambda config: changed(config, dataset___target_="nn.tracking.run_folder.RunFolder"),
+        lambda config: changed(config, model___target_="nn.runs.runner.run"),
+        lambda config: changed(config, dataset___target_="nn.runs.run_directory.RunFolder"),
         lambda config: changed(config, model__hidden=[{"_target_": "os.getcwd"}]),
         lambda config: changed(
             config, hydra={"callbacks": {"evil": {"_target_": "subprocess.Popen"}}}

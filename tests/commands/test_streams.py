@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from nn.config.composed import configuration
-from nn.run import run
+from nn.config.compose import configuration
+from nn.runs.runner import run
 from tests.conftest import ROOT, Run
 from tests.loopback import Loopback
 

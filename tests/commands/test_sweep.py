@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from nn.errors import Mistake
-from nn.sweeps import samplers
+from nn.sweeps.samplers import registry
 from tests.conftest import ROOT, Run, draws
 from tests.report.pages import Page
 
@@ -175,10 +175,10 @@ def test_a_sampler_that_cannot_be_is_refused(workplace, sweep, method, sampler, 
 
 
 def test_a_sampler_whose_package_is_missing_is_refused(monkeypatch):
-    monkeypatch.setattr(samplers, "find_spec", lambda name: None)
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
     for sampler, package in (("cmaes", "cmaes"), ("optuna-gp", "torch")):
         with pytest.raises(Mistake, match=f"{sampler} needs {package}, which is not installed"):
-            samplers.checked(sampler, "bayes")
+            registry.checked(sampler, "bayes")
 
 
 def test_a_grid_ends_when_it_is_done_and_tries_each_point_once(workplace, sweep):

@@ -222,8 +222,8 @@ def test_help_is_a_page_for_newcomers(workplace):
 def test_the_knobs_and_values_on_the_help_page_are_those_of_the_configuration():
     page = (ROOT / "conf/hydra/help/train.yaml").read_text()
     config = yaml.safe_load((ROOT / "conf/config.yaml").read_text())
+    from nn.config.knobs import KNOBS
     from nn.errors import as_typed
-    from nn.knobs import KNOBS
 
     for knob in KNOBS:
         assert f"\n    {knob}={as_typed(config[knob])} " in page

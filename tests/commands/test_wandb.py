@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nn.sweeps.hyperband import stops
+from nn.runs.reader import Saved
+from nn.sweeps.schedulers.hyperband import stops
 from nn.sweeps.schema import Metric, parse
-from nn.tracking.saved import Saved
 from tests.commands.seen import by_its_folder, seen
 from tests.conftest import ROOT, Run
 from tests.loopback import QUICK_AGENT, Loopback

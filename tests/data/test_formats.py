@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nn.batches import Scale
 from nn.data import formats
 from nn.data.csv import CSV
 from nn.data.csv_text import Dialect
 from nn.data.idx import IDX
-from nn.data.inputs import Inputs, Scale
-from nn.data.look import Look
+from nn.data.image_stats import Look
+from nn.data.input_spec import Inputs
 from nn.errors import Mistake
-from nn.inference import arrays
+from nn.predict import array_files
 from tests.data.idx_files import idx_bytes, images_and_labels
 from tests.data.test_csv import NAMES, check, rows, write
 
@@ -117,7 +118,7 @@ def test_a_file_of_another_format_is_called_what_it_is(tmp_path, kind):
     readers = {
         "a CSV file": lambda: load(path),
         "an IDX file": lambda: IDX(train_images=str(path), train_labels=str(path)).read(None),
-        "an image or a CSV, IDX, .npy or .npz file": lambda: arrays.read(path, INPUTS),
+        "an image or a CSV, IDX, .npy or .npz file": lambda: array_files.read(path, INPUTS),
     }
     if kind == "npz":
         del readers["an image or a CSV, IDX, .npy or .npz file"]
@@ -148,7 +149,7 @@ def test_any_usual_delimiter_is_found(tmp_path, delimiter, header):
     path = tmp_path / "train.csv"
     path.write_text(text(delimiter, header=header))
     check(load(path))
-    np.testing.assert_array_equal(arrays.read(path, INPUTS).labels, images_and_labels()[1])
+    np.testing.assert_array_equal(array_files.read(path, INPUTS).labels, images_and_labels()[1])
 
 
 def test_the_columns_of_savetxt_are_found(tmp_path):

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nn.batches import Scale
 from nn.data.csv import CSV
-from nn.data.inputs import Inputs, Scale
-from nn.data.look import Look
+from nn.data.image_stats import Look
+from nn.data.input_spec import Inputs
 from nn.errors import Mistake
-from nn.inference import arrays
+from nn.predict import array_files
 from tests.conftest import ROOT
 from tests.data.idx_files import images_and_labels
 
@@ -184,7 +185,7 @@ def test_samples_to_predict_may_have_an_index(tmp_path, header, label, index):
         place = 0 if index == 0 else table.shape[1]
         table = with_column(table, place, "" if index == 0 else "id", range(COUNT))
     table.to_csv(tmp_path / "test.csv", index=False, header=header)
-    content = arrays.read(tmp_path / "test.csv", INPUTS)
+    content = array_files.read(tmp_path / "test.csv", INPUTS)
     images, labels = images_and_labels(COUNT)
     np.testing.assert_array_equal(content.images[:, 0], images)
     assert len(content.notes) == (index is not None)
@@ -196,7 +197,7 @@ def test_samples_to_predict_may_have_an_index(tmp_path, header, label, index):
 
 def test_one_sample_to_predict_may_have_an_id(tmp_path):
     frame(1, None).to_csv(tmp_path / "test.csv", index_label="ImageId")
-    content = arrays.read(tmp_path / "test.csv", INPUTS)
+    content = array_files.read(tmp_path / "test.csv", INPUTS)
     assert content.images.shape == (1, 1, 4, 4)
     assert content.labels is None
 
@@ -214,10 +215,10 @@ def test_a_pixel_that_counts_upwards_is_never_an_index(tmp_path, header):
         assert not dataset.notes
         pixels = table.drop(columns="label")
         np.testing.assert_array_equal(dataset.test.raw.reshape(COUNT, -1), pixels)
-        content = arrays.read(tmp_path / "test.csv", INPUTS)
+        content = array_files.read(tmp_path / "test.csv", INPUTS)
         np.testing.assert_array_equal(content.images.reshape(COUNT, -1), pixels)
         pixels.to_csv(tmp_path / "test.csv", index=False, header=header)
-        content = arrays.read(tmp_path / "test.csv", INPUTS)
+        content = array_files.read(tmp_path / "test.csv", INPUTS)
         np.testing.assert_array_equal(content.images.reshape(COUNT, -1), pixels)
 
 
@@ -234,7 +235,7 @@ def test_ten_labels_in_order_are_labels_and_no_index(tmp_path):
     table = frame(10)
     table["label"] = range(10)
     table.to_csv(tmp_path / "test.csv", index=False, header=False)
-    assert arrays.read(tmp_path / "test.csv", inputs).labels.tolist() == list(range(10))
+    assert array_files.read(tmp_path / "test.csv", inputs).labels.tolist() == list(range(10))
 
 
 def test_a_feature_called_index_is_learned_from(tmp_path):
@@ -260,11 +261,11 @@ def test_the_rows_and_columns_of_mistakes_are_those_of_the_file(tmp_path):
 def test_true_classes_may_be_in_a_file_with_an_index(tmp_path):
     labels = pd.DataFrame({"ImageId": np.arange(COUNT) + 1, "Label": np.arange(COUNT) % 3})
     labels.to_csv(tmp_path / "labels.csv")
-    found = arrays.read_labels(tmp_path / "labels.csv", INPUTS, COUNT)
+    found = array_files.read_labels(tmp_path / "labels.csv", INPUTS, COUNT)
     np.testing.assert_array_equal(found, labels["Label"])
     labels.sample(frac=1, random_state=0).to_csv(tmp_path / "labels.csv")
     with pytest.raises(Mistake, match="its rows are not in the order of its first column"):
-        arrays.read_labels(tmp_path / "labels.csv", INPUTS, COUNT)
+        array_files.read_labels(tmp_path / "labels.csv", INPUTS, COUNT)
 
 
 def test_the_commands_say_in_one_line_what_they_ignore(workplace):

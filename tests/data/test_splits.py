@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from nn.batches import Scale
 from nn.data.digits import Digits
-from nn.data.inputs import Scale
 from nn.data.splits import split
 from nn.errors import Mistake
 from nn.randomness import Randomness

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from nn.sweeps import hyperband, schema
+from nn.sweeps import schema
+from nn.sweeps.schedulers import hyperband
 from nn.sweeps.space import Point, Space
 from tests.loopback.runs import Run, now
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from nn.config.composed import configuration
-from nn.run import run
+from nn.config.compose import configuration
+from nn.io.serialization import to_json
+from nn.runs.runner import run
 from nn.sweeps.schema import read
-from nn.sweeps.search import Search
-from nn.tracking.plain import to_json
+from nn.sweeps.study import Search
 
 QUICK = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.limit=600")
 NASTY = "<img src=x onerror=alert(1)>\"'&${lr}%{x}</script>"
@@ -89,8 +89,8 @@ def of_letters(folder, classes=27, samples=400):
         **dict(zip(("precision", "recall", "f1"), scores, strict=True)),
     )
     from nn.predictions import Predictions
-    from nn.state import Moment
-    from nn.tracking import checkpoint
+    from nn.runs import checkpoint
+    from nn.runs.training_state import Moment
 
     labels = rng.integers(0, classes, samples)
     logits = rng.normal(size=(samples, classes)) + 3 * np.eye(classes)[labels]

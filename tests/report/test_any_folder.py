@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from nn.errors import Mistake
-from nn.report.make import Wanted, make
-from nn.state import Moment
-from nn.tracking import checkpoint
+from nn.report.build import Wanted, make
+from nn.runs import checkpoint
+from nn.runs.training_state import Moment
 from tests.report.made import made_run, made_sweep
 
 KEYS = (

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from nn.report.make import Wanted, make
-from nn.report.sweep_story import SweepStory
-from nn.tracking.saved import Saved
+from nn.report.build import Wanted, make
+from nn.report.sweep_data import SweepStory
+from nn.runs.reader import Saved
 from tests.report.made import NASTY, made_run, made_sweep, of_letters
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

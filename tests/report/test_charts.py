@@ -7,7 +7,7 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from nn.report.make import Wanted, make
+from nn.report.build import Wanted, make
 from tests.conftest import ROOT
 from tests.report.made import made_run, made_sweep
 from tests.report.pages import Page

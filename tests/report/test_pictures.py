@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from nn.report.make import Wanted, make
+from nn.report.build import Wanted, make
 from tests.report.made import changed, made_run, made_sweep, of_letters
 
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import yaml
 
-from nn.config.composed import configuration
+from nn.config.compose import configuration
 from nn.errors import Mistake
-from nn.experiment import prepare
-from nn.report.make import Wanted, make
-from nn.report.run_story import RunStory
+from nn.report.build import Wanted, make
+from nn.report.run_data import RunStory
 from nn.report.sample_map import FILE
-from nn.run import run
-from nn.tracking.checkpoint import load
-from nn.tracking.saved import Saved, read_config
+from nn.runs.checkpoint import load
+from nn.runs.experiment import prepare
+from nn.runs.reader import Saved, read_config
+from nn.runs.runner import run
 from tests.report.made import NASTY, changed, made_run, of_letters
 from tests.report.pages import Page
 
@@ -164,7 +164,7 @@ def test_a_page_is_made_of_a_folder_in_which_nothing_can_be_written(folder, tmp_
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nn.tracking.checkpoint.write_whole", full)
+    monkeypatch.setattr("nn.runs.checkpoint.write_whole", full)
     page = report(folder, output=tmp_path / "page.html")
     assert "map" in page.charts
     assert not (folder / FILE).exists()

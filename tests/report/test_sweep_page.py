@@ -14,10 +14,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nn.errors import Mistake
-from nn.report.make import Wanted, make
-from nn.report.sweep_story import SweepStory
+from nn.report.build import Wanted, make
+from nn.report.sweep_data import SweepStory
 from nn.sweeps.schema import read
-from nn.sweeps.search import Search
+from nn.sweeps.study import Search
 from nn.sweeps.trials import STUDY, Trials
 from tests.report.made import SWEEP, changed, made_run, made_sweep
 from tests.report.pages import Page

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nn.errors import Mistake
-from nn.report.run_story import RunStory
-from nn.report.sweep_story import SweepStory
+from nn.report.run_data import RunStory
+from nn.report.sweep_data import SweepStory
 from nn.report.wandb_report import Place, of_run, of_sweep
 from tests.report.made import made_run, made_sweep
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from nn.errors import Mistake, NotSaved, SweepError
-from nn.sweeps import engine, storage
+from nn.sweeps import runner, storage
+from nn.sweeps.options import Wanted
 from nn.sweeps.run import run
-from nn.sweeps.wanted import Wanted
 from nn.sweeps.worker import serve
 from tests.conftest import Run, draws
 from tests.faulty_disk import ERRORS, FaultyDisk
@@ -107,7 +107,7 @@ def results(path):
 def unbroken(tmp_path_factory):
     path = tmp_path_factory.mktemp("unbroken") / "sweep"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "Worker", LocalWorker)
+        patch.setattr(runner, "Worker", LocalWorker)
         assert sweep(path) == 0
     return results(path)
 
@@ -120,7 +120,7 @@ def test_a_fault_at_every_operation_of_a_sweep_loses_no_result(
     unbroken, tmp_path, monkeypatch, capsys, error, lasting, draw
 ):
     """Each draw takes every `STRIDE`th operation."""
-    monkeypatch.setattr(engine, "Worker", LocalWorker)
+    monkeypatch.setattr(runner, "Worker", LocalWorker)
     monkeypatch.setattr(storage, "PATIENCE", 0.1)
     moment = 1 + (draw + ERRORS.index(error) * 4 + lasting * 2) % STRIDE
     while True:

@@ -7,9 +7,9 @@ from pathlib import Path
 import optuna
 import pytest
 
+from nn.sweeps.console import SweepScreen
 from nn.sweeps.schema import parse
-from nn.sweeps.screen import SweepScreen
-from nn.sweeps.search import Search
+from nn.sweeps.study import Search
 from nn.sweeps.trials import SCORES, Importance, Trials
 from tests.report.made import made_sweep
 

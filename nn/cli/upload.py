@@ -1,0 +1,23 @@
+"""Upload runs, or all runs of a sweep, from their folders to W&B; to do it again does no harm."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Do what the command line asks for, and give the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_OR_SWEEP")
+    given = parser.parse_args()
+
+    from nn.errors import Mistake
+    from nn.runs.upload import upload
+
+    try:
+        return upload(given.folders)
+    except Mistake as mistake:
+        print(mistake, file=sys.stderr)
+        return 2

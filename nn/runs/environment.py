@@ -1,0 +1,79 @@
+"""The machine, the versions and the code of a run: what bits depend on beside the configuration."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from nn.tracking.agent import BELONGING, swept_parameters
+
+PACKAGES = ("numpy", "wandb", "hydra-core", "omegaconf", "scikit-learn")
+
+
+def describe() -> dict[str, Any]:
+    """Record what this process runs on."""
+    return {
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run_id": os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
+        "belongs": {name: os.environ[name] for name in BELONGING if name in os.environ},
+        "swept": swept_parameters(),
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "git": _git(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "host": platform.node(),
+        "blas": [
+            {key: pool.get(key) for key in ("internal_api", "version", "architecture")}
+            for pool in threadpool_info()
+            if pool["user_api"] == "blas"
+        ],
+        "simd": np.show_config(mode="dicts")["SIMD Extensions"],
+    }
+
+
+@lru_cache(maxsize=1)
+def _git() -> dict[str, Any]:
+    """Name the commit of this code, and say whether it was changed since."""
+    root = Path(__file__).resolve().parents[2]
+
+    def ask(*words: str) -> str | None:
+        command = ["git", "-C", str(root), *words]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return answer.stdout.strip()
+
+    status = ask("status", "--porcelain")
+    return {"commit": ask("rev-parse", "HEAD"), "clean": None if status is None else not status}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,110 @@
+"""A run read back from its folder: data that may come from anyone, of which nothing is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nn.errors import Mistake
+from nn.config.knobs import KNOBS
+from nn.predictions import Predictions
+from nn.runs import checkpoint
+from nn.io.files import read_plain
+from nn.runs.history import records
+from nn.io.paths import PREDICTIONS, short
+
+MOST = 2**26
+"""Bytes that a summary may have."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a run has left; a summary or predictions may not be there yet."""
+
+    path: Path
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    history: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Saved:
+        """Read all but the predictions."""
+        return cls(
+            path,
+            read_config(path),
+            read_json(path, "environment.json"),
+            records(path),
+            read_json(path, "summary.json"),
+        )
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """What the kept weights say of the test set, if that was written."""
+        try:
+            return Predictions.read(checkpoint.load(self.path / PREDICTIONS).arrays)
+        except FileNotFoundError:
+            return None
+        except (checkpoint.Damaged, ValueError):
+            raise Mistake(f"{short(self.path / PREDICTIONS)} is damaged.") from None
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, or their numbers as far as these can be told."""
+        names = self.summary.get("class_names")
+        if isinstance(names, list):
+            return [str(name) for name in names]
+        counts = [record["val/confusion_matrix"] for record in self.history if _counts(record)]
+        return [str(number) for number in range(len(counts[0]) if counts else 0)]
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the configuration of a run as plain values."""
+    where = folder / "config.yaml"
+    try:
+        config = yaml.load(read_plain(folder, "config.yaml", 2**20), Loader=_Plain)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Mistake(f"{folder} is no folder of a run: there is no config.yaml in it.") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
+        raise Mistake(f"{where} is damaged: it cannot be read as plain YAML.") from None
+    if not isinstance(config, dict):
+        raise Mistake(f"{where} is damaged: it holds no settings.")
+    for key in (*KNOBS, "choices"):
+        if key not in config:
+            raise Mistake(f"{where}: {key} is missing.")
+    return config
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """Read a file of a run; one that is missing or damaged says nothing."""
+    try:
+        content = json.loads(read_plain(folder, name, MOST))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """List the runs in a folder: itself, or those of a sweep or of any folder above."""
+    if (folder / "config.yaml").exists():
+        return [folder]
+    found = (file.parent for file in sorted(folder.rglob("config.yaml")))
+    return [run for run in found if "wandb" not in run.relative_to(folder).parts]
+
+
+def _counts(record: Mapping[str, Any]) -> bool:
+    return isinstance(record.get("val/confusion_matrix"), list)
+
+
+class _Plain(yaml.SafeLoader):
+    """Takes no reference from one place to another, with which a small file becomes a huge one."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("a reference")
+        return super().compose_node(parent, index)

@@ -1,0 +1,1 @@
+"""Samplers: each proposes the points that trials try."""

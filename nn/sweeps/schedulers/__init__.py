@@ -1,0 +1,1 @@
+"""Schedulers: each decides how far a trial runs."""

@@ -1,0 +1,88 @@
+"""What a network takes is written beside its weights, and comes back as it was, or not at all."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nn.batches import UNSCALED, Scale
+from nn.data.image_stats import Look
+from nn.data.input_spec import Inputs
+
+LETTERS = ("a", "b")
+PLACE = {"weighed": True, "down": 0.5, "across": 0.5}
+
+
+def described(images, peak=None):
+    return Inputs.of(np.asarray(images), peak, UNSCALED, LETTERS)
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    st.tuples(*[st.floats(-1e6, 1e6)] * 4),
+    st.tuples(*[st.floats(0, 1)] * 4),
+    st.lists(st.text(max_size=9), min_size=1),
+)
+def test_what_was_written_comes_back(shape, numbers, shares, names):
+    low, high, factor, offset = numbers
+    background, extent, down, across = shares
+    image = len(shape) == 3 and shape[0] in (1, 3)
+    look = Look(background, extent, low < high, down, across) if image else None
+    scale = Scale(factor, offset)
+    inputs = Inputs(tuple(shape), low, high, low < high, look, scale, tuple(names))
+    assert Inputs.read(json.loads(json.dumps(inputs.plain))) == inputs
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("shape", [28, "28"]),
+        ("shape", []),
+        ("shape", [0, 3]),
+        ("shape", [2**20, 2**20]),
+        ("shape", [True]),
+        ("low", "0"),
+        ("high", float("inf")),
+        ("look", None),
+        ("look", {"background": 0.0}),
+        ("look", {"background": 0.0, "extent": 1.5, **PLACE}),
+        ("look", {"background": float("nan"), "extent": 1.0, **PLACE}),
+        ("look", {"background": False, "extent": 1.0, **PLACE}),
+        ("look", {"background": 0.0, "extent": 1.0, **PLACE, "weighed": 1}),
+        ("bounded", 1),
+        ("scale", {"factor": 1.0}),
+        ("scale", {"factor": 1.0, "offset": float("nan")}),
+        ("class_names", "ab"),
+        ("class_names", [1, 2]),
+        ("class_names", []),
+        ("more", 1),
+    ],
+)
+def test_anything_else_is_refused(key, value):
+    plain = described(np.zeros((3, 1, 4, 4), np.uint8)).plain
+    with pytest.raises(ValueError, match="describes no"):
+        Inputs.read({**plain, key: value})
+
+
+@pytest.mark.parametrize("plain", [None, [], "inputs", {}])
+def test_what_is_no_description_is_refused(plain):
+    with pytest.raises(ValueError, match="describes no inputs"):
+        Inputs.read(plain)
+
+
+def test_only_images_have_a_look():
+    images = np.zeros((5, 1, 6, 6), np.uint8)
+    assert described(images, 255).look == Look(0, 1, False, 0.5, 0.5)
+    assert described(images.reshape(5, 36)).look is None
+
+
+def test_the_range_is_the_known_one_or_the_one_that_was_seen():
+    images = np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2)
+    known, seen = described(images, 16), described(images)
+    assert (known.low, known.high, known.bounded) == (0, 16, True)
+    assert (seen.low, seen.high, seen.bounded) == (0, 7, False)
+    assert known.shape == (1, 2, 2)

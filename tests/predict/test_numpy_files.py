@@ -1,0 +1,151 @@
+"""NumPy's files are read as data, with the usual names, and never as code."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from nn.batches import Scale
+from nn.data.image_stats import Look
+from nn.data.input_spec import Inputs
+from nn.errors import Mistake
+from nn.predict import array_files
+from tests.data.idx_files import images_and_labels
+
+INPUTS = Inputs(
+    (1, 4, 4), 0.0, 255.0, True, Look(0.0, 1.0, False, 0.5, 0.5), Scale(1 / 255), ("0", "1", "2")
+)
+IMAGES, LABELS = images_and_labels(20)
+OTHERS = images_and_labels(30, seed=1)
+
+
+def read(path):
+    return array_files.read(path, INPUTS)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize(
+    ("given", "labelled", "note"),
+    [
+        ({"anything": IMAGES}, False, None),
+        ({"images": IMAGES, "labels": LABELS}, True, None),
+        ({"X": IMAGES, "Y": LABELS[:, None]}, True, None),
+        ({"arr_0": IMAGES, "arr_1": LABELS}, True, None),
+        ({"images": IMAGES, "ids": LABELS}, False, "read images of its 2 arrays"),
+        (
+            {"x_train": OTHERS[0], "y_train": OTHERS[1], "x_test": IMAGES, "y_test": LABELS},
+            True,
+            "read x_test and y_test of its 4 arrays",
+        ),
+    ],
+    ids=["one", "images", "upper case", "no names", "no labels", "mnist.npz"],
+)
+def test_an_archive_gives_samples_and_labels_by_their_usual_names(
+    tmp_path, save, given, labelled, note
+):
+    path = tmp_path / "data.npz"
+    save(path, **given)
+    content = read(path)
+    np.testing.assert_array_equal(content.images[:, 0], IMAGES)
+    if labelled:
+        np.testing.assert_array_equal(content.labels, LABELS)
+        np.testing.assert_array_equal(array_files.read_labels(path, INPUTS, 20), LABELS)
+    else:
+        assert content.labels is None
+    assert list(content.notes) == ([f"{path}: {note}"] if note else [])
+
+
+def test_an_array_may_be_compressed_by_gzip(tmp_path):
+    packed = io.BytesIO()
+    np.save(packed, IMAGES)
+    (tmp_path / "images.npy.gz").write_bytes(gzip.compress(packed.getvalue()))
+    np.testing.assert_array_equal(read(tmp_path / "images.npy.gz").images[:, 0], IMAGES)
+
+
+def test_labels_may_be_alone_in_an_archive(tmp_path):
+    np.savez(tmp_path / "labels.npz", whatever=LABELS)
+    found = array_files.read_labels(tmp_path / "labels.npz", INPUTS, 20)
+    np.testing.assert_array_equal(found, LABELS)
+
+
+def archive(path, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.npy", content)
+    return path
+
+
+def header(shape, dtype="|u1"):
+    packed = io.BytesIO()
+    description = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(packed, description)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (header((10**12,)) + bytes(99), "is not a complete .npy array of numbers"),
+        (header((20, 4, 4)) + bytes(99), "is not a complete .npy array of numbers"),
+        (header((-2, -3)) + bytes(99), "is not a complete .npy array of numbers"),
+        (header((0, 4, 4)), "has no values in it: its sizes are 0 x 4 x 4"),
+        (header((2, 4, 4), "|O") + bytes(999), "has values of type object; they must be numbers"),
+        (header((2, 4, 4), "<U9") + bytes(999), "has values of type <U9; they must be numbers"),
+        (b"\x93NUMPY\1\0v\0{", "is not a complete .npy array of numbers"),
+        (b"", "is not a complete .npy array of numbers"),
+    ],
+)
+def test_what_is_wrong_with_an_array_is_one_sentence(tmp_path, content, sentence):
+    with pytest.raises(Mistake, match=f"x.npy in .*data.npz {sentence}"):
+        read(archive(tmp_path / "data.npz", x=content))
+    (tmp_path / "x.npy").write_bytes(content or b"\x93NUMPY")
+    with pytest.raises(Mistake, match=f"x.npy {sentence}"):
+        read(tmp_path / "x.npy")
+
+
+def test_objects_are_never_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return pytest.fail, ("unpickled",)
+
+    np.savez(tmp_path / "data.npz", images=np.array([Trap()], object))
+    with pytest.raises(Mistake, match="has values of type object; they must be numbers"):
+        read(tmp_path / "data.npz")
+
+
+def test_names_that_say_nothing_are_listed(tmp_path):
+    np.savez(tmp_path / "data.npz", a=IMAGES, b=LABELS)
+    sentence = "has the arrays a, b; name the one to read x_test, test_images or images"
+    with pytest.raises(Mistake, match=sentence):
+        read(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize("damage", ["cut", "spoiled", "encrypted"])
+def test_a_damaged_archive_is_one_sentence(tmp_path, damage):
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, images=IMAGES, labels=LABELS)
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        content = content[:-30]
+    elif damage == "spoiled":
+        content[60:200] = bytes(140)
+    else:
+        at = content.index(b"PK\1\2")
+        content[6] |= 1
+        content[at + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(Mistake) as told:
+        read(path)
+    assert "data.npz" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path):
+    for suffix, name in (("npy", "a NumPy .npy file"), ("npz", "a NumPy .npz archive")):
+        (tmp_path / f"x.{suffix}").write_text("1,2\n")
+        with pytest.raises(Mistake, match=f"x.{suffix} is not {name}"):
+            read(tmp_path / f"x.{suffix}")

@@ -1,0 +1,237 @@
+"""Whatever befalls the files of a run, what is read back is what was written, or is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from nn.batches import UNSCALED, Samples
+from nn.data.dataset import Dataset
+from nn.data.input_spec import Inputs
+from nn.early_stopping import KeptWeights
+from nn.errors import Mistake
+from nn.layers import BatchNorm, Dense, ReLU
+from nn.losses import SoftmaxCrossEntropy
+from nn.network import Network
+from nn.optimizers import Adam
+from nn.randomness import Randomness
+from nn.runs import checkpoint
+from nn.runs.history import History
+from nn.runs.run_directory import RunFolder
+from nn.runs.training_state import Moment, State
+from nn.schedules import ReduceOnPlateau
+from tests.conftest import draws
+from tests.runs.epochs import epoch
+
+CONFIG = {"checkpoint": 0, "lr": 0.1, "epochs": 9, "keep": "best"}
+SAMPLES = Samples(np.zeros((3, 5), np.float32), np.arange(3))
+INPUTS = Inputs.of(SAMPLES.raw, 1, UNSCALED, ("a", "b", "c"))
+DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
+
+
+def training(units=7, seed=0):
+    """A network of a few hundred parameters, with everything that a state can have."""
+    chance = Randomness.from_seed(seed)
+    layers = [Dense(units), BatchNorm(), ReLU(), Dense(3)]
+    network = Network(layers, (5,), chance.init)
+    optimizer = Adam()
+    optimizer.start(network.parameters.values)
+    return network, State(
+        network, optimizer, ReduceOnPlateau(), KeptWeights(network, True, None), chance
+    )
+
+
+def learn(network, state, number, folder):
+    """Something happens to all of the state, as in an epoch."""
+    x = state.randomness.shuffle.random((8, 5), dtype=np.float32)
+    loss = SoftmaxCrossEntropy()
+    loss.start(3, np.dtype(np.float32))
+    network.backward(loss.gradient(network.forward(x, training=True), np.arange(8) % 3))
+    state.optimizer.step(network.parameters.values, network.parameters.gradients, 0.1)
+    state.schedule.observe(1 / number)
+    result = epoch(number)
+    state.kept.see(result)
+    folder.append(result.record())
+    state.keep(number, float(number), folder.history.facts)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of five epochs whose checkpoints stand at the third and the fifth."""
+    path = tmp_path / "run"
+    network, state = training()
+    moments = {}
+    with RunFolder.new(path, CONFIG, {"run_id": "abc"}) as folder:
+        for number in range(1, 6):
+            learn(network, state, number, folder)
+            if number in (3, 5):
+                folder.save(state, DATASET)
+                moments[number] = bits(state)
+    return path, moments
+
+
+def bits(state):
+    arrays = {name: array.tobytes() for name, array in state.moment.arrays.items()}
+    return arrays, json.dumps(state.moment.facts)
+
+
+def test_weights_that_are_not_those_of_the_best_epoch_are_not_taken_for_them(run):
+    path, _ = run
+    assert checkpoint.kept(path).facts["epoch"] < 6
+    (path / "checkpoints/best.safetensors").unlink()
+    with pytest.raises(Mistake, match=r"best.safetensors, which has the weights, is missing."):
+        checkpoint.kept(path)
+
+
+def restored(path):
+    """Take a run up; give the epoch, the state, and the history that was left standing."""
+    _, state = training()
+    with RunFolder.again(path, CONFIG, state, "digest"):
+        pass
+    return state.epoch, bits(state), (path / "history.jsonl").read_bytes()
+
+
+def check(path, moments, history):
+    """Restored is what was saved at the third or fifth epoch, or the beginning."""
+    done, state, left = restored(path)
+    assert done in (0, 3, 5)
+    if done:
+        assert state == moments[done]
+    else:
+        assert state == bits(training()[1])
+    assert left == b"".join(history.splitlines(keepends=True)[:done])
+    return done
+
+
+def test_what_was_saved_is_restored(run):
+    path, moments = run
+    assert check(path, moments, (path / "history.jsonl").read_bytes()) == 5
+
+
+def test_every_length_of_a_cut_off_checkpoint_is_told_from_a_whole_one(run, capsys):
+    path, moments = run
+    history = (path / "history.jsonl").read_bytes()
+    last = path / "checkpoints/last.safetensors"
+    whole = last.read_bytes()
+    for length in range(len(whole)):
+        last.write_bytes(whole[:length])
+        with pytest.raises(checkpoint.Damaged):
+            checkpoint.load(last)
+    last.write_bytes(whole[: len(whole) // 2])
+    assert check(path, moments, history) == 3
+    assert "The last checkpoint is damaged, and is left out." in capsys.readouterr().err
+
+
+def test_every_length_of_a_cut_off_history_gives_the_newest_state_that_it_bears_out(run, capsys):
+    path, moments = run
+    history = (path / "history.jsonl").read_bytes()
+    third, fifth = (sum(map(len, history.splitlines(True)[:lines])) for lines in (3, 5))
+    for length in range(len(history)):
+        (path / "history.jsonl").write_bytes(history[:length])
+        expected = 5 if length >= fifth else 3 if length >= third else 0
+        assert check(path, moments, history) == expected
+        said = capsys.readouterr().err
+        assert ("was torn" in said) == (not history[:length].endswith(b"\n") and length > 0)
+
+
+@draws(40, 1000)
+def test_random_corruptions_are_never_taken_as_right(run, draw):
+    path, moments = run
+    chance = random.Random(draw)
+    history = (path / "history.jsonl").read_bytes()
+    names = ["history.jsonl", "checkpoints/last.safetensors", "checkpoints/previous.safetensors"]
+    for name in chance.sample(names, chance.randint(1, 3)):
+        content = bytearray((path / name).read_bytes())
+        for _ in range(chance.choice([1, 1, 1, 10, 1000])):
+            place = chance.randrange(min(len(content), chance.choice([8, 400, 10**9])))
+            content[place] ^= 1 << chance.randrange(8)
+        (path / name).write_bytes(content)
+    check(path, moments, history)
+
+
+def test_a_header_that_claims_terabytes_is_refused(run):
+    path, moments = run
+    last = path / "checkpoints/last.safetensors"
+    history = (path / "history.jsonl").read_bytes()
+    huge = {"weights": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}
+    for content in (
+        (2**62).to_bytes(8, "little"),
+        len(json.dumps(huge)).to_bytes(8, "little") + json.dumps(huge).encode(),
+        (5).to_bytes(8, "little") + b"[[[[[",
+    ):
+        last.write_bytes(content)
+        assert check(path, moments, history) == 3
+
+
+def test_another_format_is_refused_by_its_number(run, monkeypatch):
+    path, _ = run
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    with pytest.raises(Mistake, match="is of format 1, and this program reads format 2"):
+        restored(path)
+
+
+def test_another_model_is_refused_by_name_and_shape(run):
+    path, _ = run
+    _, state = training(units=8)
+    with (
+        pytest.raises(Mistake, match=r"dense1.weight is .* \(5, 7\), .* \(5, 8\)"),
+        RunFolder.again(path, CONFIG, state, "digest"),
+    ):
+        pass
+
+
+def test_another_dataset_and_another_configuration_are_refused(run):
+    path, _ = run
+    _, state = training()
+    with (
+        pytest.raises(Mistake, match="the dataset is not the one"),
+        RunFolder.again(path, CONFIG, state, "another"),
+    ):
+        pass
+    with (
+        pytest.raises(Mistake, match=r"lr in config\.yaml is not what it is in the last check"),
+        RunFolder.again(path, {**CONFIG, "lr": 0.2}, state, "digest"),
+    ):
+        pass
+
+
+def test_facts_that_are_whole_but_nonsense_are_refused(run):
+    path, _ = run
+    last = path / "checkpoints/last.safetensors"
+    moment = checkpoint.load(last)
+    for name, value in (("kept", 1), ("randomness", {}), ("schedule", "no"), ("epoch", None)):
+        checkpoint.save(last, Moment(moment.arrays, {**moment.facts, name: value}))
+        with pytest.raises(Mistake, match="its facts are not those of a training"):
+            restored(path)
+
+
+def test_the_best_weights_have_a_checkpoint_of_their_own(run):
+    path, _ = run
+    weights = checkpoint.weights(checkpoint.kept(path))
+    network, state = training()
+    state.put_back(checkpoint.load(path / "checkpoints/last.safetensors"))
+    state.kept.restore()
+    assert weights.keys() == network.arrays.keys()
+    for name, array in network.arrays.items():
+        np.testing.assert_array_equal(weights[name], array)
+
+
+def test_a_line_that_could_not_be_written_is_written_later(tmp_path, monkeypatch):
+    history = History(tmp_path / "history.jsonl")
+    history.append({"epoch": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwrite", full_disk)
+        for number in (2, 3):
+            with pytest.raises(OSError, match="No space left"):
+                history.append({"epoch": number})
+    history.append({"epoch": 4})
+    history.close()
+    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")

@@ -1,0 +1,60 @@
+"""A run says how it ended, whenever the end comes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import signal
+import sys
+from pathlib import Path
+
+import nn
+from nn.config.compose import configuration
+from nn.runs.runner import run
+
+PACKAGE = str(Path(nn.__file__).parent)
+
+
+def interrupted_at_call(number, config, path):
+    """Run with Ctrl-C at a call of a function of this project; return whether it came.
+
+    Calls are counted from where the run starts to write. Those of generators are left out: in one
+    that is closed while it is deleted, Python drops every exception.
+    """
+    calls = 0
+
+    def count(frame, event, _arg):
+        nonlocal calls
+        code = frame.f_code
+        is_function = event == "call" and not code.co_flags & inspect.CO_GENERATOR
+        if not is_function or not code.co_filename.startswith(PACKAGE):
+            return
+        if calls or code.co_name == "describe":
+            calls += 1
+            if calls == number:
+                signal.raise_signal(signal.SIGINT)
+
+    sys.setprofile(count)
+    try:
+        run(config, path)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+def test_ctrl_c_at_any_moment_leaves_no_run_or_one_that_says_that_it_was_interrupted(tmp_path):
+    config = configuration(
+        ["tracking=disabled", "model.hidden=[4]", "epochs=2", "batch_size=all", "dataset.limit=300"]
+    )
+    statuses, number = [], 1
+    while interrupted_at_call(number, config, folder := tmp_path / f"{number}"):
+        if (folder / "config.yaml").exists():
+            statuses.append(json.loads((folder / "summary.json").read_text())["status"])
+        else:
+            assert not folder.exists()
+        number += 11
+    assert len(statuses) > 20
+    assert statuses == sorted(statuses, reverse=True)
+    assert set(statuses) == {"interrupted", "finished"}

@@ -1,0 +1,164 @@
+"""The Gaussian process is what the textbook says, and its gradients are its slopes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from nn.sweeps.samplers.gp.acquisition import Improvement, log_improvement
+from nn.sweeps.samplers.gp.gaussian_process import (
+    NOISE,
+    Kernel,
+    Surface,
+    constant_mean,
+    fitted,
+    inverse_factor,
+    log_prior,
+    loss,
+    matern,
+    squared_distances,
+    telling,
+)
+from tests.strategies import numeric_gradient, seeds
+
+GROUPS = np.array([0, 1, 1, 1, 2])  # two numbers, and between them three categories
+
+
+def some(seed, count=12):
+    """Draw points and the values of a bumpy surface there."""
+    rng = np.random.default_rng(seed)
+    x = rng.random((count, len(GROUPS)))
+    x[:, GROUPS == 1] = np.eye(3)[rng.integers(0, 3, count)] / math.sqrt(2)
+    return x, np.sin(5 * x[:, 0]) + x[:, 1] + 0.1 * rng.normal(size=count)
+
+
+def textbook(seed):
+    """A process, and the covariance of its values by the formula, with loops."""
+    x, y = some(seed)
+    kernel = Kernel(np.array([4.0, 0.5, 0.1]), 1.3, 0.01)
+
+    def covariance(a, b):
+        square = sum(
+            kernel.weights[group] * (s - t) ** 2 for group, s, t in zip(GROUPS, a, b, strict=True)
+        )
+        root = math.sqrt(5 * square)
+        return kernel.scale * (1 + root + root**2 / 3) * math.exp(-root)
+
+    among = np.array([[covariance(a, b) for b in x] for a in x]) + kernel.noise * np.eye(len(x))
+    return Surface(kernel, GROUPS, x, y), among, covariance
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_the_gradient_of_the_likelihood_is_its_slope(seed):
+    x, y = some(seed)
+    squares = squared_distances(x, GROUPS)
+    at = np.random.default_rng(seed).normal(0, 1, 5) - [0, 0, 0, 0, 3]
+    expected = numeric_gradient(lambda: loss(at, squares, y)[0], at)
+    assert loss(at, squares, y)[1] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    expected = numeric_gradient(lambda: log_prior(at)[0], at)
+    assert log_prior(at)[1] == pytest.approx(expected, rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_likelihood_is_that_of_a_normal_distribution(seed):
+    surface, among, _ = textbook(seed)
+    kernel = surface.kernel
+    logarithms = np.log([*kernel.weights, kernel.scale, kernel.noise - NOISE])
+    ones = np.ones(len(among))
+    mean = ones @ np.linalg.solve(among, surface.y) / (ones @ np.linalg.solve(among, ones))
+    density = stats.multivariate_normal(np.full(len(among), mean), among).logpdf(surface.y)
+    constant = len(among) * math.log(2 * math.pi) / 2
+    value, _ = loss(logarithms, squared_distances(surface.x, GROUPS), surface.y)
+    assert value == pytest.approx(-density - constant - log_prior(logarithms)[0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_posterior_is_the_textbooks(seed):
+    surface, among, covariance = textbook(seed)
+    new, _ = some(seed + 100, 4)
+    inverse, ones = np.linalg.inv(among), np.ones(len(among))
+    mean = ones @ inverse @ surface.y / (ones @ inverse @ ones)
+    for point, expected, deviation in zip(new, *surface.posterior(new), strict=True):
+        across = np.array([covariance(point, each) for each in surface.x])
+        assert expected == pytest.approx(mean + across @ inverse @ (surface.y - mean))
+        variance = covariance(point, point) - across @ inverse @ across
+        assert deviation == pytest.approx(math.sqrt(variance))
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_the_gradients_at_a_point_are_the_slopes_there(seed):
+    x, y = some(seed)
+    surface = Surface(Kernel(np.array([3.0, 1.0, 0.2]), 1.1, 0.01), GROUPS, x, y)
+    criterion, (at,) = Improvement(surface), some(seed + 1, 1)[0]
+    mean, deviation, by_mean, by_deviation = surface.slopes(at)
+    assert (mean, deviation) == pytest.approx(
+        [float(each[0]) for each in surface.posterior(at[None])]
+    )
+    for gradient, function in (
+        (by_mean, lambda: surface.posterior(at[None])[0][0]),
+        (by_deviation, lambda: surface.posterior(at[None])[1][0]),
+        (criterion.slope(at)[1], lambda: criterion.at(at[None])[0]),
+    ):
+        assert gradient == pytest.approx(numeric_gradient(function, at), rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("z", [-6.0, -2.0, 0.0, 1.0, 4.9, 5.1, 9.0])
+def test_the_expected_improvement_is_its_integral(z):
+    integral, _ = integrate.quad(lambda e: (z + e) * stats.norm.pdf(e), -z, max(-z, 0) + 12)
+    assert log_improvement(np.array(z))[0] == pytest.approx(math.log(integral), abs=2e-6)
+
+
+@given(st.floats(-1e6, 1e3))
+@settings(deadline=None)
+def test_the_expected_improvement_has_a_slope_even_where_it_is_none(z):
+    value, slope = log_improvement(np.array(z))
+    step = 1e-4 * max(1.0, abs(z))
+    below, above = (log_improvement(np.array(z + move))[0] for move in (-step, step))
+    assert below < value < above
+    assert slope == pytest.approx((above - below) / (2 * step), rel=1e-2, abs=1e-4)
+
+
+def test_what_is_believed_leaves_the_expectation_and_narrows_it():
+    x, y = some(0)
+    surface, new = fitted(x, y, GROUPS), some(1, 3)[0]
+    believing = surface.believing(new)
+    before, after = surface.posterior(new), believing.posterior(new)
+    assert after[0] == pytest.approx(before[0], abs=0.05)
+    assert (after[1] < before[1]).all()
+
+
+def test_a_dimension_that_does_nothing_gets_a_long_lengthscale():
+    rng = np.random.default_rng(0)
+    x = rng.random((40, 2))
+    y = np.sin(6 * x[:, 0])
+    kernel = fitted(x, (y - y.mean()) / y.std(), np.arange(2)).kernel
+    assert kernel.weights[0] > 10 * kernel.weights[1]
+    assert kernel.noise < 1e-3
+
+
+def test_noise_is_told_from_the_surface():
+    rng = np.random.default_rng(0)
+    x = rng.random((80, 1))
+    y = np.sin(6 * x[:, 0]) + 0.3 * rng.normal(size=80)
+    surface = fitted(x, (y - y.mean()) / y.std(), np.array([0]))
+    assert math.sqrt(surface.kernel.noise) * y.std() == pytest.approx(0.3, rel=0.3)
+
+
+def test_many_close_values_pull_the_mean_no_more_than_one():
+    x = np.array([[0.0], [1.0], *[[1 + 1e-3 * i] for i in range(50)]])
+    similarity, _ = matern(25 * (x - x.T) ** 2)
+    inverse = inverse_factor(similarity, Kernel(np.ones(1), 1.0, 1e-6))
+    assert constant_mean(inverse, np.where(x[:, 0] < 0.5, 1.0, 0.0)) == pytest.approx(0.5, abs=0.05)
+
+
+def test_of_too_many_points_the_best_and_the_last_are_seen():
+    y = np.array([5.0, 1.0, 4.0, 3.0, 9.0, 8.0])
+    assert sorted(telling(y, 4)) == [1, 3, 4, 5]
+    assert sorted(telling(y, 10)) == list(range(6))

@@ -1,0 +1,162 @@
+"""A storage that goes away at any moment loses no trial and gives none out twice."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from itertools import count
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.trial import TrialState
+
+from nn.sweeps.journal import Reading
+from nn.sweeps.schema import Sweep
+from nn.sweeps.shared import Shared
+from nn.sweeps.storage import StudyFile
+from nn.sweeps.study import Search
+
+CONTENT = {
+    "method": "random",
+    "parameters": {"lr": {"min": 0.1, "max": 0.5}, "depth": {"values": [1, 2, 3]}},
+}
+SWEEP = Sweep(**CONTENT)
+WRITES = (
+    "create_new_trial",
+    "set_trial_param",
+    "set_trial_user_attr",
+    "set_trial_state_values",
+    "set_study_user_attr",
+)
+
+
+class Gone(Exception):
+    """The storage does not answer."""
+
+
+class Leaving(StudyFile):
+    """A storage that goes away once: before or after something that changes it, or a turn."""
+
+    def __init__(self, path, moment=math.inf, after=False):
+        super().__init__(path)
+        self.left = math.inf
+        self.moment, self.after = moment, after
+        for name in WRITES:
+            setattr(self.optuna, name, self.leaving(getattr(self.optuna, name)))
+
+    @property
+    def has_gone(self):
+        return self.left < 0
+
+    def begin_to_count(self):
+        self.left = self.moment
+
+    def step(self):
+        self.left -= 1
+        if self.left == -1:
+            raise Gone
+
+    def leaving(self, original):
+        def write(*arguments, **named):
+            if not self.after:
+                self.step()
+            result = original(*arguments, **named)
+            if self.after:
+                self.step()
+            return result
+
+        return write
+
+    @contextmanager
+    def turn(self):
+        with super().turn():
+            yield
+            self.step()
+
+    def patiently(self, call):
+        while True:
+            try:
+                return call()
+            except Gone:
+                continue
+
+
+def machine(folder, storage):
+    return Search(SWEEP, folder, 0, shared=Shared(storage, "there", "sweep", CONTENT, grace=1000))
+
+
+def storages(folder, after):
+    """One that goes away at its first step, one that does at its second, until there is none."""
+    for moment in count():
+        storage = Leaving(folder / f"{moment}.log", moment, after)
+        yield storage
+        if not storage.has_gone:
+            assert moment > 2
+            return
+
+
+def running(search):
+    search.refresh()
+    return [trial.number for trial in search.running]
+
+
+def proposed(search, numbers):
+    """Whether these trials have a value for each parameter."""
+    return all(search.point(number).keys() == SWEEP.parameters.keys() for number in numbers)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_what_is_proposed_is_given_out_once(tmp_path, after):
+    for storage in storages(tmp_path, after):
+        search = machine(tmp_path, storage)
+        storage.begin_to_count()
+        given = [search.begin(9), search.begin(9)]
+        given += search.take_up()
+        assert sorted(given) == running(search)
+        assert proposed(search, given)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_what_is_taken_up_is_given_out_once(tmp_path, after):
+    for storage in storages(tmp_path, after):
+        first = machine(tmp_path, StudyFile(storage.path))
+        begun = [first.begin(9), first.begin(9)]
+        first.release()
+        first.study._storage.create_new_trial(first.study._study_id)  # killed as it proposed
+        second = machine(tmp_path, storage)
+        storage.begin_to_count()
+        given = second.take_up() + second.take_up()
+        assert sorted(given) == [*begun, 2]
+        assert proposed(second, given)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_how_a_trial_has_ended_is_noted(tmp_path, after):
+    for storage in storages(tmp_path, after):
+        search = machine(tmp_path, storage)
+        number = search.begin(9)
+        storage.begin_to_count()
+        search.end(number, "failed", "a reason")
+        assert not running(search)
+        trial = search.all[number]
+        assert trial.state == TrialState.FAIL
+        assert trial.user_attrs["reason"] == "a reason"
+
+
+def test_the_copy_of_a_study_is_made_when_its_storage_is_back(tmp_path, monkeypatch):
+    search = machine(tmp_path, Leaving(tmp_path / "shared.log"))
+    search.begin(9)
+    copy, calls = optuna.copy_study, []
+
+    def leaving(**named):
+        copy(**named)
+        calls.append(named)
+        if len(calls) == 1:
+            raise Gone
+
+    monkeypatch.setattr(optuna, "copy_study", leaving)
+    search.write_study()
+    study = optuna.load_study(study_name="sweep", storage=JournalStorage(Reading(tmp_path)))
+    assert [trial.params for trial in study.trials] == [search.all[0].params]
+    assert len(calls) == 2
