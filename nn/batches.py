@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.types import Array, Counts, Labels, Shape
+from nn.types import Array, IntArray, Labels, Shape
 
 
 @dataclass(frozen=True)
-class Scale:
+class Rescaling:
     """From raw values to a network's inputs: raw * factor + offset."""
 
     factor: float = 1.0
@@ -30,7 +30,7 @@ class Scale:
         return out
 
 
-UNSCALED = Scale()
+NO_RESCALING = Rescaling()
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Samples:
 
     raw: NDArray[Any]
     labels: Labels
-    scale: Scale = UNSCALED
+    rescaling: Rescaling = NO_RESCALING
 
     def __len__(self) -> int:
         return len(self.raw)
 
     @property
-    def shape(self) -> Shape:
+    def sample_shape(self) -> Shape:
         """The shape of one sample."""
         return self.raw.shape[1:]
 
@@ -64,38 +64,38 @@ class Batches:
     def __init__(
         self,
         samples: Samples,
-        size: int,
+        batch_size: int,
         rng: np.random.Generator,
         augment: Callable[[Array], Array] | None = None,
-        draws: int | None = None,
+        num_samples: int | None = None,
     ) -> None:
-        self.samples, self.rng, self.augment, self.draws = samples, rng, augment, draws
-        self.samples_per_epoch = draws or len(samples)
-        self.size = min(size, self.samples_per_epoch)
-        self.done = 0
-        self._raw = np.empty((self.size, *samples.shape), samples.raw.dtype)
-        self._x = np.empty((self.size, *samples.shape), np.float32)
+        self.samples, self.rng, self.augment, self.num_samples = samples, rng, augment, num_samples
+        self.samples_per_epoch = num_samples or len(samples)
+        self.batch_size = min(batch_size, self.samples_per_epoch)
+        self.num_completed = 0
+        self._raw_buffer = np.empty((self.batch_size, *samples.sample_shape), samples.raw.dtype)
+        self._input_buffer = np.empty((self.batch_size, *samples.sample_shape), np.float32)
 
     def __len__(self) -> int:
-        return math.ceil(self.samples_per_epoch / self.size)
+        return math.ceil(self.samples_per_epoch / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Array, Labels]]:
-        order = self._order()
-        for batch, start in enumerate(range(0, len(order), self.size)):
-            self.done = batch
-            rows = order[start : start + self.size]
-            yield self.gather(rows)
-        self.done = len(self)
+        indices = self._draw_indices()
+        for batch_index, start in enumerate(range(0, len(indices), self.batch_size)):
+            self.num_completed = batch_index
+            batch_indices = indices[start : start + self.batch_size]
+            yield self.gather(batch_indices)
+        self.num_completed = len(self)
 
-    def gather(self, rows: Counts) -> tuple[Array, Labels]:
+    def gather(self, indices: IntArray) -> tuple[Array, Labels]:
         """Put some samples together, scaled and augmented."""
         samples = self.samples
         # "clip" spares `take` a second buffer; no row is out of range
-        raw = samples.raw.take(rows, 0, self._raw[: len(rows)], "clip")
-        x = samples.scale.apply(raw, self._x[: len(rows)])
-        return self.augment(x) if self.augment else x, samples.labels.take(rows)
+        raw = samples.raw.take(indices, 0, self._raw_buffer[: len(indices)], "clip")
+        x = samples.rescaling.apply(raw, self._input_buffer[: len(indices)])
+        return self.augment(x) if self.augment else x, samples.labels.take(indices)
 
-    def _order(self) -> Counts:
-        if self.draws:
-            return self.rng.integers(0, len(self.samples), self.draws)
+    def _draw_indices(self) -> IntArray:
+        if self.num_samples:
+            return self.rng.integers(0, len(self.samples), self.num_samples)
         return self.rng.permutation(len(self.samples))

@@ -9,64 +9,67 @@ from typing import Any
 import numpy as np
 
 from nn.network import Network
-from nn.training import Epoch
+from nn.training import EpochResult
 from nn.types import Array
 
 
-class KeptWeights:
+class WeightSelector:
     """Follows a training, and gives the network the weights to be kept at its end."""
 
-    def __init__(self, network: Network, keep_best: bool, patience: int | None) -> None:
+    def __init__(self, network: Network, restore_best: bool, patience: int | None) -> None:
         self.network = network
-        self.keep_best, self.patience = keep_best, patience
-        self.best: Epoch | None = None
-        self.epoch: Epoch | None = None
-        self.lowest_loss, self.highest_accuracy = math.inf, -math.inf
-        self.arrays: dict[str, Array] = {}
-        if keep_best:
-            self.arrays = {name: array.copy() for name, array in network.arrays.items()}
+        self.restore_best, self.patience = restore_best, patience
+        self.best_epoch: EpochResult | None = None
+        self.selected_epoch: EpochResult | None = None
+        self.lowest_val_loss, self.highest_val_accuracy = math.inf, -math.inf
+        self.best_arrays: dict[str, Array] = {}
+        if restore_best:
+            self.best_arrays = {name: array.copy() for name, array in network.named_arrays.items()}
 
-    def see(self, epoch: Epoch) -> None:
+    def update(self, result: EpochResult) -> None:
         """Take note of an epoch, and of its weights if they are the ones to keep."""
-        improved = epoch.val is not None and (self.best is None or epoch.rank < self.best.rank)
-        if epoch.val:
-            self.lowest_loss = min(self.lowest_loss, epoch.val.loss)
-            self.highest_accuracy = max(self.highest_accuracy, epoch.val.accuracy)
-        if improved:
-            self.best = epoch
-        if improved or not self.keep_best:
-            self.epoch = epoch
-        if improved:
-            for name, kept in self.arrays.items():
-                np.copyto(kept, self.network.arrays[name])
+        is_improved = result.val is not None and (
+            self.best_epoch is None or result.sort_key < self.best_epoch.sort_key
+        )
+        if result.val:
+            self.lowest_val_loss = min(self.lowest_val_loss, result.val.loss)
+            self.highest_val_accuracy = max(self.highest_val_accuracy, result.val.accuracy)
+        if is_improved:
+            self.best_epoch = result
+        if is_improved or not self.restore_best:
+            self.selected_epoch = result
+        if is_improved:
+            for name, best_array in self.best_arrays.items():
+                np.copyto(best_array, self.network.named_arrays[name])
 
-    def exhausted(self, epoch: int) -> bool:
+    def should_stop(self, epoch: int) -> bool:
         """Whether there was no better epoch for longer than patience allows."""
-        if self.patience is None or self.best is None:
+        if self.patience is None or self.best_epoch is None:
             return False
-        return epoch - self.best.number >= self.patience
+        return epoch - self.best_epoch.number >= self.patience
 
-    def restore(self) -> None:
+    def restore_weights(self) -> None:
         """Put the kept weights into the network."""
-        if self.best:
-            for name, kept in self.arrays.items():
-                np.copyto(self.network.arrays[name], kept)
+        if self.best_epoch:
+            for name, best_array in self.best_arrays.items():
+                np.copyto(self.network.named_arrays[name], best_array)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What is known of the epochs, as plain values."""
         return {
-            "best": self.best and self.best.plain(),
-            "epoch": self.epoch and self.epoch.plain(),
-            "lowest_loss": self.lowest_loss if self.best else None,
-            "highest_accuracy": self.highest_accuracy if self.best else None,
+            "best": self.best_epoch and self.best_epoch.to_dict(),
+            "epoch": self.selected_epoch and self.selected_epoch.to_dict(),
+            "lowest_loss": self.lowest_val_loss if self.best_epoch else None,
+            "highest_accuracy": self.highest_val_accuracy if self.best_epoch else None,
         }
 
-    def put_back(self, facts: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Know of the epochs what was known then."""
-        self.best, self.epoch = (
-            facts[name] and Epoch.from_plain(facts[name]) for name in ("best", "epoch")
+        self.best_epoch, self.selected_epoch = (
+            state_dict[name] and EpochResult.from_dict(state_dict[name])
+            for name in ("best", "epoch")
         )
-        if self.best:
-            self.lowest_loss = float(facts["lowest_loss"])
-            self.highest_accuracy = float(facts["highest_accuracy"])
+        if self.best_epoch:
+            self.lowest_val_loss = float(state_dict["lowest_loss"])
+            self.highest_val_accuracy = float(state_dict["highest_accuracy"])

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 
-class Mistake(Exception):
+class UserError(Exception):
     """The user's mistake, told in one sentence; nothing has run and nothing was written."""
 
 
-class SettingError(Mistake):
+class SettingError(UserError):
     """A setting whose value is out of its type or range."""
 
     def __init__(self, name: str, value: object, expected: str) -> None:
-        super().__init__(f"{name}={as_typed(value)}: {name} must be {expected}.")
+        super().__init__(f"{name}={format_value(value)}: {name} must be {expected}.")
         self.name, self.value, self.expected = name, value, expected
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """Training has produced a loss that is not a finite number."""
 
 
-class Pruned(Exception):
+class TrialPruned(Exception):
     """A sweep has no more use for this training."""
 
 
-class NotSaved(Exception):
+class SaveError(Exception):
     """A result that could not be written."""
 
 
@@ -31,13 +31,13 @@ class SweepError(Exception):
     """A sweep that has begun and cannot continue."""
 
 
-def is_external(error: BaseException | None) -> bool:
+def is_retryable(error: BaseException | None) -> bool:
     """Whether an error comes from memory, disk, network or storage: a retry may succeed.
 
     A sentence for the user keeps the error that it describes as its context.
     """
     while error is not None:
-        if isinstance(error, (OSError, MemoryError, NotSaved)):
+        if isinstance(error, (OSError, MemoryError, SaveError)):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -49,7 +49,7 @@ def require(condition: bool, name: str, value: object, expected: str) -> None:
         raise SettingError(name, value, expected)
 
 
-def as_typed(value: object) -> str:
+def format_value(value: object) -> str:
     """Write a value as it stands on a command line."""
     if value is None:
         return "null"

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from nn.errors import Mistake, require
+from nn.errors import UserError, require
 from nn.types import Array, Labels
 
 
 class Loss(ABC):
     """The mean of a figure for each sample."""
 
-    def start(self, classes: int, dtype: np.dtype[Any]) -> None:
+    def build(self, num_classes: int, dtype: np.dtype[Any]) -> None:
         """Prepare for so many classes."""
-        self.identity = np.eye(classes, dtype=dtype)
+        self.one_hot = np.eye(num_classes, dtype=dtype)
 
     @abstractmethod
     def value(self, outputs: Array, labels: Labels) -> float:
@@ -47,41 +47,44 @@ class SoftmaxCrossEntropy(Loss):
         self, label_smoothing: float = 0.0, class_weights: list[float] | None = None
     ) -> None:
         require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "at least 0, below 1")
-        usable = class_weights is None or min(class_weights, default=0) > 0
-        require(usable, "class_weights", class_weights, "a list of numbers above 0")
+        is_valid = class_weights is None or min(class_weights, default=0) > 0
+        require(is_valid, "class_weights", class_weights, "a list of numbers above 0")
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
 
-    def start(self, classes: int, dtype: np.dtype[Any]) -> None:
+    def build(self, num_classes: int, dtype: np.dtype[Any]) -> None:
         """Draw up, for each true class (row), what each class is to be, and how much it counts."""
-        weights = self.class_weights or [1.0] * classes
-        if len(weights) != classes:
-            raise Mistake(
-                f"loss.class_weights has {len(weights)} numbers, but there are {classes} classes."
+        class_weights = self.class_weights or [1.0] * num_classes
+        if len(class_weights) != num_classes:
+            raise UserError(
+                f"loss.class_weights has {len(class_weights)} numbers, "
+                f"but there are {num_classes} classes."
             )
-        shares = (1 - self.label_smoothing) * np.eye(classes) + self.label_smoothing / classes
-        self.targets = (shares * weights).astype(dtype)
-        self.totals = self.targets.sum(axis=1)
-        self.weights = np.array(weights, dtype)
+        smoothed_targets = (1 - self.label_smoothing) * np.eye(
+            num_classes
+        ) + self.label_smoothing / num_classes
+        self.targets_by_class = (smoothed_targets * class_weights).astype(dtype)
+        self.target_sums = self.targets_by_class.sum(axis=1)
+        self.class_weight_array = np.array(class_weights, dtype)
 
     def value(self, logits: Array, labels: Labels) -> float:
         """The mean of total * log(sum(exp(logits))) - sum(target * logits)."""
         shifted = logits - logits.max(axis=1, keepdims=True)
-        logarithms = np.log(np.exp(shifted).sum(axis=1))
-        shifted *= self.targets[labels]
-        losses = self.totals[labels] * logarithms - shifted.sum(axis=1)
-        return float(losses.sum(dtype=np.float64) / self._count(labels))
+        log_sum_exp = np.log(np.exp(shifted).sum(axis=1))
+        shifted *= self.targets_by_class[labels]
+        sample_losses = self.target_sums[labels] * log_sum_exp - shifted.sum(axis=1)
+        return float(sample_losses.sum(dtype=np.float64) / self._total_weight(labels))
 
     def gradient(self, logits: Array, labels: Labels, scale: float = 1.0) -> Array:
         """(total * softmax(logits) - target) / count."""
-        result = softmax(logits)
+        gradient = softmax(logits)
         if self.class_weights:
-            result *= self.totals[labels][:, None]
-        result -= self.targets.T.take(labels, axis=1).T
-        result *= scale / self._count(labels)
-        return result
+            gradient *= self.target_sums[labels][:, None]
+        gradient -= self.targets_by_class.T.take(labels, axis=1).T
+        gradient *= scale / self._total_weight(labels)
+        return gradient
 
-    def _count(self, labels: Labels) -> float:
-        return float(self.weights[labels].sum()) if self.class_weights else len(labels)
+    def _total_weight(self, labels: Labels) -> float:
+        return float(self.class_weight_array[labels].sum()) if self.class_weights else len(labels)
 
 
 class MeanSquaredError(Loss):
@@ -96,13 +99,13 @@ class MeanSquaredError(Loss):
 
     def value(self, outputs: Array, labels: Labels) -> float:
         """The mean of sum((p - target)^2)."""
-        distance = self.probabilities(outputs) - self.identity[labels]
+        distance = self.probabilities(outputs) - self.one_hot[labels]
         return float((distance**2).sum(dtype=np.float64) / len(labels))
 
     def gradient(self, outputs: Array, labels: Labels, scale: float = 1.0) -> Array:
         """d = 2 (p - target) / batch; through a softmax it becomes p * (d - sum(p * d))."""
         p = self.probabilities(outputs)
-        d: Array = p - self.identity.take(labels, axis=1).T
+        d: Array = p - self.one_hot.take(labels, axis=1).T
         d *= d.dtype.type(2 * scale / len(labels))
         if self.of == "logits":
             return d
@@ -117,7 +120,7 @@ class MeanSquaredError(Loss):
 
 def softmax(logits: Array) -> Array:
     """exp(logits) / sum(exp(logits)), relative to each sample's largest logit."""
-    result: Array = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
-    np.exp(result, out=result)
-    result /= np.add.reduce(result, axis=1, keepdims=True)
-    return result
+    probabilities: Array = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    np.exp(probabilities, out=probabilities)
+    probabilities /= np.add.reduce(probabilities, axis=1, keepdims=True)
+    return probabilities

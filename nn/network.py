@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nn.errors import Mistake
-from nn.layers import Chain, Layer
+from nn.errors import UserError
+from nn.layers import Layer, Sequential
 from nn.parameters import Parameters
 from nn.types import Array, Shape
 
@@ -21,40 +21,40 @@ class Network:
     def __init__(
         self,
         layers: Iterable[Layer],
-        shape: Shape,
+        input_shape: Shape,
         rng: np.random.Generator,
         dtype: type[np.floating[Any]] = np.float32,
     ) -> None:
-        self.input_shape = shape
-        self.chain = Chain(layers)
-        self.output_shape = self.chain.connect(shape, dtype)
-        self.parameters = Parameters(self.chain.parameter_shapes, dtype)
-        self.chain.bind(
-            self.parameters.views(self.parameters.values),
-            self.parameters.views(self.parameters.gradients),
+        self.input_shape = input_shape
+        self.sequential = Sequential(layers)
+        self.output_shape = self.sequential.build(input_shape, dtype)
+        self.parameters = Parameters(self.sequential.parameter_shapes, dtype)
+        self.sequential.bind_parameters(
+            self.parameters.named_views(self.parameters.values),
+            self.parameters.named_views(self.parameters.gradients),
         )
-        self.chain.initialize(rng)
-        self.arrays = {**self.parameters.views(self.parameters.values), **self.state}
+        self.sequential.initialize(rng)
+        self.named_arrays = {**self.parameters.named_views(self.parameters.values), **self.state}
         """Everything that training changes, by name: parameters and running figures."""
-        self._learning = self._from_the_first_that_learns()
+        self._backward_layers = self._select_backward_layers()
 
     @property
     def layers(self) -> list[Layer]:
         """The layers in their order."""
-        return self.chain.layers
+        return self.sequential.layers
 
     @property
     def state(self) -> dict[str, Array]:
         """What training changes beside the parameters: running figures, by name."""
-        return self.chain.state
+        return self.sequential.state
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Compute the outputs of a batch; the array belongs to the last layer."""
-        return self.chain.forward(x, training)
+        return self.sequential.forward(x, training)
 
     def backward(self, dy: Array) -> None:
         """Compute all gradients from the derivative of the loss by the outputs."""
-        for layer in reversed(self._learning):
+        for layer in reversed(self._backward_layers):
             dy = layer.backward(dy)
 
     def describe(self) -> dict[str, Any]:
@@ -65,17 +65,19 @@ class Network:
                 "output": [int(size) for size in layer.output_shape],
                 "parameters": int(sum(map(math.prod, layer.parameter_shapes.values()))),
             }
-            for name, layer in zip(self.chain.names, self.layers, strict=True)
+            for name, layer in zip(self.sequential.layer_names, self.layers, strict=True)
         ]
-        shape, count = list(self.input_shape), len(self.parameters)
-        return {"input": shape, "layers": layers, "parameters": count}
+        shape, num_parameters = list(self.input_shape), len(self.parameters)
+        return {"input": shape, "layers": layers, "parameters": num_parameters}
 
-    def table(self) -> str:
+    def layer_table(self) -> str:
         """List the layers with their output shapes and parameter counts."""
-        rows = [("layer", "output", "parameters"), ("", _sizes(self.input_shape), "")]
-        for each in self.describe()["layers"]:
-            count = each["parameters"]
-            rows.append((each["layer"], _sizes(each["output"]), f"{count:,}" if count else ""))
+        rows = [("layer", "output", "parameters"), ("", _format_shape(self.input_shape), "")]
+        for layer in self.describe()["layers"]:
+            count = layer["parameters"]
+            rows.append(
+                (layer["layer"], _format_shape(layer["output"]), f"{count:,}" if count else "")
+            )
         rows.append(("", "", f"{len(self.parameters):,}"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
@@ -90,15 +92,15 @@ class Network:
             digest.update(self.state[name].tobytes())
         return digest.hexdigest()
 
-    def _from_the_first_that_learns(self) -> list[Layer]:
+    def _select_backward_layers(self) -> list[Layer]:
         """Leave out the layers at the bottom for which no derivative is needed."""
-        learning = [i for i, layer in enumerate(self.layers) if layer.parameter_shapes]
-        if not learning:
-            raise Mistake("model: none of its layers has parameters to learn.")
-        first = learning[0]
-        self.layers[first].propagates = False
-        return self.layers[first:]
+        trainable = [i for i, layer in enumerate(self.layers) if layer.parameter_shapes]
+        if not trainable:
+            raise UserError("model: none of its layers has parameters to learn.")
+        first_trainable = trainable[0]
+        self.layers[first_trainable].needs_input_grad = False
+        return self.layers[first_trainable:]
 
 
-def _sizes(shape: Shape) -> str:
+def _format_shape(shape: Shape) -> str:
     return " x ".join(map(str, shape))

@@ -28,26 +28,26 @@ class Optimizer(ABC):
         require(clip is None or clip > 0, "clip", clip, "above 0, or null")
         self.weight_decay, self.decoupled, self.clip = weight_decay, decoupled, clip
         self.state: dict[str, Array] = {}
-        self.steps = 0
+        self.num_steps = 0
 
     @property
-    def linear(self) -> bool:
+    def is_plain_sgd(self) -> bool:
         """Whether a step is lr times the gradient and nothing else."""
         return False
 
-    def start(self, parameters: Array) -> None:
+    def init_state(self, parameters: Array) -> None:
         """Begin with parameters of this size."""
-        self.steps = 0
-        self.work = np.zeros_like(parameters)
-        self.state = {name: np.zeros_like(parameters) for name in self.remembers()}
+        self.num_steps = 0
+        self.scratch = np.zeros_like(parameters)
+        self.state = {name: np.zeros_like(parameters) for name in self.state_names()}
 
-    def remembers(self) -> tuple[str, ...]:
+    def state_names(self) -> tuple[str, ...]:
         """Name the vectors of the state."""
         return ()
 
     def step(self, parameters: Array, gradients: Array, lr: float) -> None:
         """Move the parameters; the gradients are used up."""
-        self.steps += 1
+        self.num_steps += 1
         if self.clip is not None:
             norm = float(np.sqrt(gradients @ gradients))
             if norm > self.clip:
@@ -55,12 +55,12 @@ class Optimizer(ABC):
         if self.weight_decay and self.decoupled:
             parameters *= 1 - lr * self.weight_decay
         elif self.weight_decay:
-            np.multiply(parameters, self.weight_decay, out=self.work)
-            gradients += self.work
-        self.rule(parameters, gradients, lr)
+            np.multiply(parameters, self.weight_decay, out=self.scratch)
+            gradients += self.scratch
+        self.update(parameters, gradients, lr)
 
     @abstractmethod
-    def rule(self, parameters: Array, gradients: Array, lr: float) -> None:
+    def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """Take the step of this kind."""
 
 
@@ -78,27 +78,27 @@ class SGD(Optimizer):
         require(0 <= momentum < 1, "momentum", momentum, "at least 0 and below 1")
         self.momentum = momentum
 
-    def remembers(self) -> tuple[str, ...]:
+    def state_names(self) -> tuple[str, ...]:
         """Without momentum there is nothing to remember."""
         return ("velocity",) if self.momentum else ()
 
     @property
-    def linear(self) -> bool:
+    def is_plain_sgd(self) -> bool:
         """The plainest kind."""
         return not (self.momentum or self.weight_decay or self.clip)
 
-    def rule(self, parameters: Array, gradients: Array, lr: float) -> None:
+    def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """velocity = momentum * velocity + gradient; parameters -= lr * velocity."""
         if self.momentum:
             velocity = self.state["velocity"]
             velocity *= self.momentum
             velocity += gradients
-            gradients = self.direction(gradients, velocity)
+            gradients = self.update_direction(gradients, velocity)
         if lr != 1:
-            gradients = np.multiply(gradients, lr, out=self.work)
+            gradients = np.multiply(gradients, lr, out=self.scratch)
         parameters -= gradients
 
-    def direction(self, gradients: Array, velocity: Array) -> Array:
+    def update_direction(self, gradients: Array, velocity: Array) -> Array:
         """Where to go, given both."""
         return velocity
 
@@ -106,10 +106,10 @@ class SGD(Optimizer):
 class Nesterov(SGD):
     """The gradient at the place where momentum will have led (Sutskever et al., 2013)."""
 
-    def direction(self, gradients: Array, velocity: Array) -> Array:
+    def update_direction(self, gradients: Array, velocity: Array) -> Array:
         """gradient + momentum * velocity."""
-        np.multiply(velocity, self.momentum, out=self.work)
-        gradients += self.work
+        np.multiply(velocity, self.momentum, out=self.scratch)
+        gradients += self.scratch
         return gradients
 
 
@@ -127,24 +127,24 @@ class Adagrad(Optimizer):
         require(epsilon > 0, "epsilon", epsilon, "above 0")
         self.epsilon = epsilon
 
-    def remembers(self) -> tuple[str, ...]:
+    def state_names(self) -> tuple[str, ...]:
         """The sum of all squares so far."""
         return ("squares",)
 
-    def rule(self, parameters: Array, gradients: Array, lr: float) -> None:
+    def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """squares += gradient^2; parameters -= lr * gradient / sqrt(squares)."""
-        squares, work = self.state["squares"], self.work
-        np.multiply(gradients, gradients, out=work)
-        self.gather(squares, work)
-        np.sqrt(squares, out=work)
-        work += self.epsilon
-        np.divide(gradients, work, out=work)
-        work *= lr
-        parameters -= work
+        squares, scratch = self.state["squares"], self.scratch
+        np.multiply(gradients, gradients, out=scratch)
+        self.accumulate(squares, scratch)
+        np.sqrt(squares, out=scratch)
+        scratch += self.epsilon
+        np.divide(gradients, scratch, out=scratch)
+        scratch *= lr
+        parameters -= scratch
 
-    def gather(self, squares: Array, new: Array) -> None:
+    def accumulate(self, squares: Array, new_squares: Array) -> None:
         """Add the newest squares."""
-        squares += new
+        squares += new_squares
 
 
 class RMSProp(Adagrad):
@@ -162,11 +162,11 @@ class RMSProp(Adagrad):
         require(0 <= rho < 1, "rho", rho, "at least 0 and below 1")
         self.rho = rho
 
-    def gather(self, squares: Array, new: Array) -> None:
+    def accumulate(self, squares: Array, new_squares: Array) -> None:
         """squares = rho * squares + (1 - rho) * gradient^2."""
         squares *= self.rho
-        new *= 1 - self.rho
-        squares += new
+        new_squares *= 1 - self.rho
+        squares += new_squares
 
 
 class Adam(Optimizer):
@@ -187,23 +187,23 @@ class Adam(Optimizer):
         require(epsilon > 0, "epsilon", epsilon, "above 0")
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
 
-    def remembers(self) -> tuple[str, ...]:
+    def state_names(self) -> tuple[str, ...]:
         """The two means."""
         return ("mean", "square")
 
-    def rule(self, parameters: Array, gradients: Array, lr: float) -> None:
+    def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """parameters -= lr * mean' / (sqrt(square') + epsilon), both divided by 1 - beta^steps."""
-        mean, square, work = self.state["mean"], self.state["square"], self.work
-        np.multiply(gradients, gradients, out=work)
-        work *= 1 - self.beta2
+        mean, square, scratch = self.state["mean"], self.state["square"], self.scratch
+        np.multiply(gradients, gradients, out=scratch)
+        scratch *= 1 - self.beta2
         square *= self.beta2
-        square += work
+        square += scratch
         gradients *= 1 - self.beta1
         mean *= self.beta1
         mean += gradients
-        np.sqrt(square, out=work)
-        work *= 1 / float(np.sqrt(1 - self.beta2**self.steps))
-        work += self.epsilon
-        np.divide(mean, work, out=work)
-        work *= lr / (1 - self.beta1**self.steps)
-        parameters -= work
+        np.sqrt(square, out=scratch)
+        scratch *= 1 / float(np.sqrt(1 - self.beta2**self.num_steps))
+        scratch += self.epsilon
+        np.divide(mean, scratch, out=scratch)
+        scratch *= lr / (1 - self.beta1**self.num_steps)
+        parameters -= scratch

@@ -15,7 +15,7 @@ import numpy as np
 from nn.types import Array, Shape
 
 
-class TooManyParameters(Exception):
+class TooManyParametersError(Exception):
     """A network that this machine cannot hold."""
 
 
@@ -29,18 +29,18 @@ class Parameters:
             self.values: Array = np.zeros(size, dtype)
             self.gradients: Array = np.zeros(size, dtype)
         except (MemoryError, ValueError, OverflowError):
-            raise TooManyParameters(
+            raise TooManyParametersError(
                 f"a network of {size:,} parameters is more than this machine can hold."
             ) from None
 
     def __len__(self) -> int:
         return self.values.size
 
-    def views(self, flat: Array) -> dict[str, Array]:
+    def named_views(self, flat: Array) -> dict[str, Array]:
         """Cut a vector as long as these into its named parts, without copying."""
-        parts, start = {}, 0
+        views, start = {}, 0
         for name, shape in self.shapes.items():
             end = start + math.prod(shape)
-            parts[name] = flat[start:end].reshape(shape)
+            views[name] = flat[start:end].reshape(shape)
             start = end
-        return parts
+        return views

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from nn.batches import Samples
 from nn.network import Network
-from nn.types import Array, Counts, Labels
+from nn.types import Array, IntArray, Labels
 
-MAPPED = 1000
+MAX_EMBEDDED_SAMPLES = 1000
 """Samples whose image and place in the last hidden layer are kept, each class in proportion."""
-WRONG = 200
+MAX_MISCLASSIFIED_SAMPLES = 200
 """The most confidently wrong samples, whose image is kept as well."""
 
 
@@ -28,26 +28,28 @@ class Predictions:
 
     labels: Labels  # samples
     probabilities: Array  # samples x classes
-    mapped: Counts  # which samples have their place below
+    mapped: IntArray  # which samples have their place below
     hidden: Array  # mapped x units of the last hidden layer
-    shown: Counts  # which samples have their image below, the mapped ones first
+    shown: IntArray  # which samples have their image below, the mapped ones first
     images: NDArray[np.uint8]  # shown x the shape of a sample
 
     @classmethod
-    def of(cls, network: Network, samples: Samples, probabilities: Array) -> Predictions:
+    def from_network(cls, network: Network, samples: Samples, probabilities: Array) -> Predictions:
         """Choose what is kept, by the samples and the probabilities alone."""
         labels = samples.labels
-        spread = np.linspace(0, len(labels) - 1, min(MAPPED, len(labels)))
-        mapped = np.argsort(labels, kind="stable")[spread.round().astype(np.int64)]
-        wrong = most_confident(labels, probabilities, right=False)[:WRONG]
-        shown = np.concatenate([mapped, np.setdiff1d(wrong, mapped)])
+        positions = np.linspace(0, len(labels) - 1, min(MAX_EMBEDDED_SAMPLES, len(labels)))
+        mapped = np.argsort(labels, kind="stable")[positions.round().astype(np.int64)]
+        misclassified = most_confident(labels, probabilities, correct=False)[
+            :MAX_MISCLASSIFIED_SAMPLES
+        ]
+        shown = np.concatenate([mapped, np.setdiff1d(misclassified, mapped)])
         return cls(
             labels=labels,
             probabilities=np.ascontiguousarray(probabilities, np.float32),
             mapped=mapped,
-            hidden=_last_hidden(network, samples, mapped),
+            hidden=_last_hidden_activations(network, samples, mapped),
             shown=shown,
-            images=_pixels(samples.raw[shown]),
+            images=_to_uint8(samples.raw[shown]),
         )
 
     @property
@@ -56,7 +58,7 @@ class Predictions:
         return vars(self)
 
     @classmethod
-    def read(cls, arrays: Mapping[str, NDArray[Any]]) -> Predictions:
+    def predictions(cls, arrays: Mapping[str, NDArray[Any]]) -> Predictions:
         """Take back what `arrays` gave, and refuse whatever does not fit together."""
         if arrays.keys() != cls.__annotations__.keys():
             raise ValueError
@@ -69,57 +71,57 @@ class Predictions:
             and read.images.ndim > 1
             and read.images[:1].size > 0
             and read.hidden.ndim == 2
-            and all(_numbers(array) for array in (read.probabilities, read.hidden))
+            and all(_is_finite_float_array(array) for array in (read.probabilities, read.hidden))
             and read.hidden.shape[:1] == read.mapped.shape
             and read.images.shape[:1] == read.shown.shape
-            and all(_within(indices, samples) for indices in (read.mapped, read.shown))
-            and _within(read.labels, classes)
+            and all(_is_index_array(indices, samples) for indices in (read.mapped, read.shown))
+            and _is_index_array(read.labels, classes)
         )
         if not fits:
             raise ValueError
         return read
 
     @property
-    def drawable(self) -> bool:
+    def has_images(self) -> bool:
         """Whether a sample is an image: one channel, or the three of a colour."""
         return self.images.ndim == 4 and self.images.shape[1] in (1, 3)
 
-    def examples(self, right: bool, most: int) -> list[tuple[NDArray[np.uint8], int]]:
+    def examples(self, correct: bool, max_examples: int) -> list[tuple[NDArray[np.uint8], int]]:
         """Give images that are shown, and their samples: right ones, or the most wrong ones."""
         images = dict(zip(self.shown.tolist(), self.images, strict=True))
-        order = most_confident(self.labels, self.probabilities, right=right).tolist()
-        if right:  # those of all degrees of confidence
+        order = most_confident(self.labels, self.probabilities, correct=correct).tolist()
+        if correct:  # those of all degrees of confidence
             order.sort()
-        return [(images[sample], sample) for sample in order if sample in images][:most]
+        return [(images[sample], sample) for sample in order if sample in images][:max_examples]
 
 
-def most_confident(labels: Labels, probabilities: Array, right: bool) -> Counts:
+def most_confident(labels: Labels, probabilities: Array, correct: bool) -> IntArray:
     """List the samples that are right, or those that are wrong, the most confident first."""
-    chosen = np.flatnonzero((probabilities.argmax(axis=1) == labels) == right)
-    return chosen[np.argsort(-probabilities[chosen].max(axis=1), kind="stable")]
+    indices = np.flatnonzero((probabilities.argmax(axis=1) == labels) == correct)
+    return indices[np.argsort(-probabilities[indices].max(axis=1), kind="stable")]
 
 
-def _numbers(array: NDArray[Any]) -> bool:
+def _is_finite_float_array(array: NDArray[Any]) -> bool:
     """Whether all are finite numbers."""
     return bool(np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all())
 
 
-def _within(indices: NDArray[Any], below: int) -> bool:
+def _is_index_array(indices: NDArray[Any], upper: int) -> bool:
     """Whether all are whole numbers from 0 up to a limit."""
-    whole = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
-    return bool(whole and ((indices >= 0) & (indices < below)).all())
+    is_integer_vector = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
+    return bool(is_integer_vector and ((indices >= 0) & (indices < upper)).all())
 
 
-def _last_hidden(network: Network, samples: Samples, chosen: Counts) -> Array:
+def _last_hidden_activations(network: Network, samples: Samples, indices: IntArray) -> Array:
     """Run samples through all layers but the last."""
-    raw, dtype = samples.raw[chosen], network.parameters.values.dtype
-    x: Array = samples.scale.apply(raw, np.empty(raw.shape, dtype))
+    raw, dtype = samples.raw[indices], network.parameters.values.dtype
+    x: Array = samples.rescaling.apply(raw, np.empty(raw.shape, dtype))
     for layer in network.layers[:-1]:
         x = layer.forward(x, False)
-    return np.ascontiguousarray(x.reshape(len(chosen), -1))
+    return np.ascontiguousarray(x.reshape(len(indices), -1))
 
 
-def _pixels(raw: NDArray[Any]) -> NDArray[np.uint8]:
+def _to_uint8(raw: NDArray[Any]) -> NDArray[np.uint8]:
     """Stretch values of any kind over the range of a byte."""
     low, high = float(raw.min()), float(raw.max())
     return np.round((raw - low) * (255 / ((high - low) or 1.0))).astype(np.uint8)

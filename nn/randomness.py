@@ -14,7 +14,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Randomness:
+class RandomGenerators:
     """A generator for each purpose."""
 
     split: np.random.Generator
@@ -24,17 +24,17 @@ class Randomness:
     augmentation: np.random.Generator
 
     @classmethod
-    def from_seed(cls, seed: int) -> Randomness:
+    def from_seed(cls, seed: int) -> RandomGenerators:
         """Spawn the generators from the experiment's seed."""
-        children = np.random.SeedSequence(seed).spawn(5)
-        return cls(*(np.random.Generator(np.random.PCG64(child)) for child in children))
+        seed_sequences = np.random.SeedSequence(seed).spawn(5)
+        return cls(*(np.random.Generator(np.random.PCG64(child)) for child in seed_sequences))
 
     @property
-    def states(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Where each generator stands, as plain values."""
         return {name: generator.bit_generator.state for name, generator in vars(self).items()}
 
-    def put_back(self, states: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Let each generator go on from where it stood."""
         for name, generator in vars(self).items():
-            generator.bit_generator.state = states[name]
+            generator.bit_generator.state = state_dict[name]

@@ -15,18 +15,18 @@ class Progress:
     """How far a training is: at this step, counted from 0, of so many."""
 
     step: int
-    steps: int
+    total_steps: int
     steps_per_epoch: int
 
     @property
-    def epochs(self) -> float:
+    def fractional_epoch(self) -> float:
         """The epochs that are done, and the part of the one under way."""
         return self.step / self.steps_per_epoch
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """0 at the first step, 1 at the last."""
-        return self.step / max(1, self.steps - 1)
+        return self.step / max(1, self.total_steps - 1)
 
 
 class Schedule(ABC):
@@ -43,22 +43,22 @@ class Schedule(ABC):
 
     def __call__(self, progress: Progress) -> float:
         """The factor at a step, which depends on this and on the state alone."""
-        rising = self.warmup * progress.steps_per_epoch
-        rise = min(1.0, (progress.step + 1) / rising) if rising else 1.0
-        return rise * self.factor(progress)
+        warmup_steps = self.warmup * progress.steps_per_epoch
+        warmup_factor = min(1.0, (progress.step + 1) / warmup_steps) if warmup_steps else 1.0
+        return warmup_factor * self.factor_at(progress)
 
     @abstractmethod
-    def factor(self, progress: Progress) -> float:
+    def factor_at(self, progress: Progress) -> float:
         """The factor without the warm-up."""
 
-    def observe(self, loss: float) -> None:  # noqa: B027  (most have no use for it)
+    def update(self, val_loss: float) -> None:  # noqa: B027  (most have no use for it)
         """Take note of an epoch's validation loss."""
 
 
 class Constant(Schedule):
     """The learning rate as it was set."""
 
-    def factor(self, progress: Progress) -> float:
+    def factor_at(self, progress: Progress) -> float:
         """Always 1."""
         return 1.0
 
@@ -72,7 +72,7 @@ class Step(Schedule):
         require(0 < gamma <= 1, "gamma", gamma, "above 0 and at most 1")
         self.every, self.gamma = every, gamma
 
-    def factor(self, progress: Progress) -> float:
+    def factor_at(self, progress: Progress) -> float:
         """gamma^floor(epochs / every)."""
         return self.gamma ** (progress.step // (self.every * progress.steps_per_epoch))
 
@@ -85,9 +85,9 @@ class Exponential(Schedule):
         require(0 < gamma <= 1, "gamma", gamma, "above 0 and at most 1")
         self.gamma = gamma
 
-    def factor(self, progress: Progress) -> float:
+    def factor_at(self, progress: Progress) -> float:
         """gamma^epochs."""
-        return float(self.gamma**progress.epochs)
+        return float(self.gamma**progress.fractional_epoch)
 
 
 class InverseTime(Schedule):
@@ -98,9 +98,9 @@ class InverseTime(Schedule):
         require(decay >= 0, "decay", decay, "at least 0")
         self.decay = decay
 
-    def factor(self, progress: Progress) -> float:
+    def factor_at(self, progress: Progress) -> float:
         """1 / (1 + decay * epochs)."""
-        return 1 / (1 + self.decay * progress.epochs)
+        return 1 / (1 + self.decay * progress.fractional_epoch)
 
 
 class Cosine(Schedule):
@@ -111,9 +111,9 @@ class Cosine(Schedule):
         require(0 <= final <= 1, "final", final, "from 0 to 1")
         self.final = final
 
-    def factor(self, progress: Progress) -> float:
+    def factor_at(self, progress: Progress) -> float:
         """From 1 to final."""
-        return _wave(1, self.final, progress.share)
+        return _anneal_cosine(1, self.final, progress.fraction)
 
 
 class OneCycle(Schedule):
@@ -132,14 +132,18 @@ class OneCycle(Schedule):
         require(end >= 1, "end", end, "at least 1")
         self.rise, self.start, self.end = rise, start, end
 
-    def factor(self, progress: Progress) -> float:
+    def factor_at(self, progress: Progress) -> float:
         """The top is reached after the share `rise` of the steps."""
-        top = self.rise * progress.steps - 1
-        last = progress.steps - 1
-        if progress.step <= top:
-            return _wave(1 / self.start, 1, progress.step / top if top > 0 else 1)
-        share = (progress.step - top) / (last - top) if last > top else 1
-        return _wave(1, 1 / (self.start * self.end), share)
+        peak_step = self.rise * progress.total_steps - 1
+        last_step = progress.total_steps - 1
+        if progress.step <= peak_step:
+            return _anneal_cosine(
+                1 / self.start, 1, progress.step / peak_step if peak_step > 0 else 1
+            )
+        fraction = (
+            (progress.step - peak_step) / (last_step - peak_step) if last_step > peak_step else 1
+        )
+        return _anneal_cosine(1, 1 / (self.start * self.end), fraction)
 
 
 class ReduceOnPlateau(Schedule):
@@ -157,20 +161,20 @@ class ReduceOnPlateau(Schedule):
         self.gamma, self.patience, self.least = gamma, patience, least
         self.state = {"best": None, "bad": 0, "reductions": 0}
 
-    def factor(self, progress: Progress) -> float:
+    def factor_at(self, progress: Progress) -> float:
         """gamma^reductions."""
         return max(self.least, float(self.gamma ** self.state["reductions"]))
 
-    def observe(self, loss: float) -> None:
+    def update(self, val_loss: float) -> None:
         """Count the epochs without a new best."""
         state = self.state
-        if state["best"] is None or loss < state["best"]:
-            state["best"], state["bad"] = loss, 0
+        if state["best"] is None or val_loss < state["best"]:
+            state["best"], state["bad"] = val_loss, 0
         else:
             state["bad"] += 1
         if state["bad"] > self.patience:
             state["bad"], state["reductions"] = 0, state["reductions"] + 1
 
 
-def _wave(start: float, end: float, share: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+def _anneal_cosine(start: float, end: float, fraction: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2

@@ -9,5 +9,5 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Labels: TypeAlias = NDArray[np.integer[Any]]
-Counts: TypeAlias = NDArray[np.int64]
+IntArray: TypeAlias = NDArray[np.int64]
 Shape: TypeAlias = tuple[int, ...]

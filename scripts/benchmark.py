@@ -15,30 +15,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands import compare_start, compare_sweep
-from benchmarks.searches import told_searches
-from benchmarks.tasks import QUICK, TASKS, TRACKING, Task
-from benchmarks.turns import compare, compare_memory, work
+from benchmarks.commands import compare_startup, compare_sweep
+from benchmarks.searches import print_sampler_comparison
+from benchmarks.tasks import QUICK_TASKS, TASKS, TRACKING_TASK, Task
+from benchmarks.turns import compare_epoch_times, compare_peak_memory, run_worker
 
-from nn.cli.arguments import at_least
+from nn.cli.arguments import int_at_least
 from nn.cli.launch import launch
 
 
-def measure(quick: bool, rounds: int) -> Iterator[dict[str, Any]]:
+def run_comparisons(quick: bool, rounds: int) -> Iterator[dict[str, Any]]:
     """Make all comparisons."""
-    for task in QUICK if quick else TASKS:
-        yield from compare(task, rounds)
-    yield from compare_start(min(rounds, 3) if quick else rounds)
+    for task in QUICK_TASKS if quick else TASKS:
+        yield from compare_epoch_times(task, rounds)
+    yield from compare_startup(min(rounds, 3) if quick else rounds)
     if not quick:
-        yield from compare_memory()
+        yield from compare_peak_memory()
         yield from compare_sweep(rounds)
-        yield from compare(TRACKING, rounds)
+        yield from compare_epoch_times(TRACKING_TASK, rounds)
 
 
-def told_ratios(words: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def print_ratios(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Print the ratios as a table, row by row."""
     print(f"{'net':7}{'batch':>6} {'optimizer':10}{'against':25}{'ratio':>6}   lowest highest")
-    for result in measure(words.quick, words.rounds):
+    for result in run_comparisons(args.quick, args.rounds):
         print(
             f"{result['net']:7}{result['batch']:6} {result['optimizer']:10}"
             f"{result['against']:25}{result['ratio']:6.2f}   "
@@ -52,26 +52,30 @@ def main() -> int:
     """Run the comparisons and print them as a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three tasks, within a minute")
-    parser.add_argument("--rounds", type=at_least(1), default=7, help="turns of each system (7)")
+    parser.add_argument(
+        "--rounds", type=int_at_least(1), default=7, help="turns of each system (7)"
+    )
     parser.add_argument(
         "--surfaces",
-        type=at_least(1),
+        type=int_at_least(1),
         metavar="SEEDS",
         help="instead, hold the searches of sweeps against each other on surfaces with a formula",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the ratios there as well")
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    words = parser.parse_args()
-    if words.work:
-        system, *task = json.loads(words.work)
-        work(system, Task(*task))
+    args = parser.parse_args()
+    if args.work:
+        system, *task = json.loads(args.work)
+        run_worker(system, Task(*task))
         return 0
-    if words.json and (words.json.is_dir() or not os.access(words.json.parent, os.W_OK)):
-        parser.error(f"--json {words.json}: no file can be written there")
-    told = told_searches(words.surfaces, words.quick) if words.surfaces else told_ratios(words)
-    results = list(told)
-    if words.json:
-        words.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if args.json and (args.json.is_dir() or not os.access(args.json.parent, os.W_OK)):
+        parser.error(f"--json {args.json}: no file can be written there")
+    rows = (
+        print_sampler_comparison(args.surfaces, args.quick) if args.surfaces else print_ratios(args)
+    )
+    results = list(rows)
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -21,75 +21,88 @@ from nn.cli.launch import launch
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = 0, 1, 2
-BEGIN, END = "<!-- results -->", "<!-- end of results -->"
-WITHOUT_EFFECT = "tracking", "checkpoint", "choices"
+TABLE_BEGIN, TABLE_END = "<!-- results -->", "<!-- end of results -->"
+DIGEST_IGNORED_KEYS = "tracking", "checkpoint", "choices"
 """Settings that change nothing about what a training reaches."""
-MISSING = "—"
+EMPTY_CELL = "—"
 
 
 @dataclass(frozen=True)
-class Row:
+class PresetRow:
     """A preset, and what others claim of such a network and reach with it on the genuine data."""
 
     preset: str
-    network: str
-    claim: str = ""
-    there: str = ""
-    seconds: str = ""
-    minutes: bool = False  # that it takes here
+    description: str
+    claimed_accuracy: str = ""
+    reference_accuracy: str = ""
+    reference_seconds: str = ""
+    is_slow: bool = False  # that it takes here
 
 
-def compared(loss: str, batch: int, lr: str, epochs: int, claim: str, there: str = "") -> Row:
+def make_loss_row(
+    loss: str,
+    batch_size: int,
+    lr: str,
+    epochs: int,
+    claimed_accuracy: str,
+    reference_accuracy: str = "",
+) -> PresetRow:
     """Make a row of the comparison of two losses."""
-    name = {"mse": "squared error", "entropy": "cross-entropy"}[loss]
-    return Row(
-        f"{loss}_{batch}_{lr.removeprefix('0.')}_{epochs}",
-        f"784-128-64-10, 42,000 images, {name}, batch {batch}, lr={lr}, {epochs} epochs",
-        claim,
-        there,
+    loss_name = {"mse": "squared error", "entropy": "cross-entropy"}[loss]
+    return PresetRow(
+        f"{loss}_{batch_size}_{lr.removeprefix('0.')}_{epochs}",
+        f"784-128-64-10, 42,000 images, {loss_name}, batch {batch_size}, lr={lr}, {epochs} epochs",
+        claimed_accuracy,
+        reference_accuracy,
         "60-130",
     )
 
 
-DRAWN = "784-196-49-10, 100 steps of 20,000 images drawn with replacement"
-TRAINED = "up to 99.99 % of training"
-DESCENT = "784-128-64-10, He's initialization"
+DRAWN_SETUP = "784-196-49-10, 100 steps of 20,000 images drawn with replacement"
+TRAIN_ACCURACY_CLAIM = "up to 99.99 % of training"
+HE_SETUP = "784-128-64-10, He's initialization"
 ROWS = [
-    Row("mnist_drawn_055", f"{DRAWN}, lr=0.055 as the text says", "94 %", "87.67", "50-80"),
-    Row("mnist_drawn_55", f"{DRAWN}, lr=0.55 as the code has it", "94 %", "93.65", "50-80"),
-    Row("fashion_drawn_055", f"Fashion-MNIST: {DRAWN}, lr=0.055"),
-    Row("fashion_drawn_55", f"Fashion-MNIST: {DRAWN}, lr=0.55"),
-    Row("plain_full_batch", "784-128-64-10, 100 steps of all images", "reasonable", "89.8", "44"),
-    Row("plain_mini_batch", "784-128-64-10, 100 epochs of mini-batches", "reasonable"),
-    Row("mnist_two_epochs", "784-128-128-10, two epochs", "over 90 %", "94.55", "16"),
-    Row("fashion_two_epochs", "Fashion-MNIST: two epochs", "about 85 %", "85.59", "32"),
-    Row("descent_full_batch", f"{DESCENT}, 120 steps of all images", "90-93 %"),
-    Row("descent_mini_batch", f"{DESCENT}, 30 epochs of mini-batches", "", "97.5", "39"),
-    compared("mse", 64, "0.1", 20, "95-97 %"),
-    compared("mse", 64, "0.15", 30, "95-97 %"),
-    compared("mse", 128, "0.1", 30, "95-97 %"),
-    compared("mse", 128, "0.15", 40, "95-97 %"),
-    compared("entropy", 64, "0.01", 40, TRAINED),
-    compared("entropy", 64, "0.1", 10, TRAINED),
-    compared("entropy", 64, "0.15", 40, TRAINED, "97.4"),
-    compared("entropy", 128, "0.1", 30, TRAINED),
-    compared("entropy", 128, "0.15", 20, TRAINED),
-    Row("mnist_mlp_seconds", "784-256-128-10, batch normalization, one cycle"),
-    Row("fashion_mlp_seconds", "Fashion-MNIST: 784-256-128-10, the same"),
-    Row("mnist_mlp_quick", "784-512-256-10, augmentation"),
-    Row("mnist_mlp", "784-1024-512-10, augmentation", minutes=True),
-    Row("fashion_mlp", "Fashion-MNIST: 784-1024-512-10, mirrored images", minutes=True),
-    Row("mnist_cnn", "convolutions of 16, 48 and 96 channels, augmentation", minutes=True),
-    Row("fashion_cnn", "Fashion-MNIST: the same, mirrored images", minutes=True),
+    PresetRow(
+        "mnist_drawn_055", f"{DRAWN_SETUP}, lr=0.055 as the text says", "94 %", "87.67", "50-80"
+    ),
+    PresetRow(
+        "mnist_drawn_55", f"{DRAWN_SETUP}, lr=0.55 as the code has it", "94 %", "93.65", "50-80"
+    ),
+    PresetRow("fashion_drawn_055", f"Fashion-MNIST: {DRAWN_SETUP}, lr=0.055"),
+    PresetRow("fashion_drawn_55", f"Fashion-MNIST: {DRAWN_SETUP}, lr=0.55"),
+    PresetRow(
+        "plain_full_batch", "784-128-64-10, 100 steps of all images", "reasonable", "89.8", "44"
+    ),
+    PresetRow("plain_mini_batch", "784-128-64-10, 100 epochs of mini-batches", "reasonable"),
+    PresetRow("mnist_two_epochs", "784-128-128-10, two epochs", "over 90 %", "94.55", "16"),
+    PresetRow("fashion_two_epochs", "Fashion-MNIST: two epochs", "about 85 %", "85.59", "32"),
+    PresetRow("descent_full_batch", f"{HE_SETUP}, 120 steps of all images", "90-93 %"),
+    PresetRow("descent_mini_batch", f"{HE_SETUP}, 30 epochs of mini-batches", "", "97.5", "39"),
+    make_loss_row("mse", 64, "0.1", 20, "95-97 %"),
+    make_loss_row("mse", 64, "0.15", 30, "95-97 %"),
+    make_loss_row("mse", 128, "0.1", 30, "95-97 %"),
+    make_loss_row("mse", 128, "0.15", 40, "95-97 %"),
+    make_loss_row("entropy", 64, "0.01", 40, TRAIN_ACCURACY_CLAIM),
+    make_loss_row("entropy", 64, "0.1", 10, TRAIN_ACCURACY_CLAIM),
+    make_loss_row("entropy", 64, "0.15", 40, TRAIN_ACCURACY_CLAIM, "97.4"),
+    make_loss_row("entropy", 128, "0.1", 30, TRAIN_ACCURACY_CLAIM),
+    make_loss_row("entropy", 128, "0.15", 20, TRAIN_ACCURACY_CLAIM),
+    PresetRow("mnist_mlp_seconds", "784-256-128-10, batch normalization, one cycle"),
+    PresetRow("fashion_mlp_seconds", "Fashion-MNIST: 784-256-128-10, the same"),
+    PresetRow("mnist_mlp_quick", "784-512-256-10, augmentation"),
+    PresetRow("mnist_mlp", "784-1024-512-10, augmentation", is_slow=True),
+    PresetRow("fashion_mlp", "Fashion-MNIST: 784-1024-512-10, mirrored images", is_slow=True),
+    PresetRow("mnist_cnn", "convolutions of 16, 48 and 96 channels, augmentation", is_slow=True),
+    PresetRow("fashion_cnn", "Fashion-MNIST: the same, mirrored images", is_slow=True),
 ]
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """What a finished run has reached."""
 
-    test: float
-    train: float
+    test_accuracy: float
+    train_accuracy: float
     seconds: float
     environment: Mapping[str, Any]
 
@@ -108,127 +121,141 @@ def main() -> int:
     parser.add_argument(
         "--readme", type=Path, default=ROOT / "README.md", metavar="FILE", help="has the table"
     )
-    given = parser.parse_intermixed_args()
+    args = parser.parse_intermixed_args()
 
-    from nn.errors import Mistake
+    from nn.errors import UserError
 
     try:
-        return results(given)
-    except Mistake as mistake:
-        print(mistake, file=sys.stderr)
+        return update_results(args)
+    except UserError as error:
+        print(error, file=sys.stderr)
         return 2
 
 
-def results(given: argparse.Namespace) -> int:
+def update_results(args: argparse.Namespace) -> int:
     """Run what is missing, and write the table of all that is there, or show a part of it."""
-    from nn.config.compose import configuration
-    from nn.errors import Mistake
-    from nn.io.files import write_whole
+    from nn.config.compose import compose_config
+    from nn.errors import UserError
+    from nn.io.files import atomic_write
 
-    presets, settings = parted(given.words)
-    before, after = around(given.readme)
+    presets, settings = split_arguments(args.words)
+    text_before, text_after = split_readme(args.readme)
     digests = {
-        (row, seed): digest(configuration(words(row, seed, given.root, settings)))
+        (row, seed): config_digest(compose_config(build_overrides(row, seed, args.root, settings)))
         for row in ROWS
         for seed in SEEDS
     }
-    finished = dict(found(given.output))
-    for (row, seed), wanted in digests.items():
-        asked = row.preset in presets if presets else not (given.quick and row.minutes)
-        if wanted in finished or not asked or (given.quick and seed):
+    finished_runs = dict(find_finished_runs(args.output))
+    for (row, seed), digest in digests.items():
+        is_selected = row.preset in presets if presets else not (args.quick and row.is_slow)
+        if digest in finished_runs or not is_selected or (args.quick and seed):
             continue
-        folder = given.output / row.preset / f"{seed}-{wanted[:8]}"
-        status = train(words(row, seed, given.root, settings), folder)
+        run_dir = args.output / row.preset / f"{seed}-{digest[:8]}"
+        status = run_training(build_overrides(row, seed, args.root, settings), run_dir)
         if status:
             return status
-        finished |= found(folder)
-    reached = {
-        row: [finished[digests[row, seed]] for seed in SEEDS if digests[row, seed] in finished]
+        finished_runs |= find_finished_runs(run_dir)
+    results_by_row = {
+        row: [
+            finished_runs[digests[row, seed]]
+            for seed in SEEDS
+            if digests[row, seed] in finished_runs
+        ]
         for row in ROWS
     }
     if presets:
-        print("\n".join(table({row: reached[row] for row in ROWS if row.preset in presets})))
+        print(
+            "\n".join(
+                format_table({row: results_by_row[row] for row in ROWS if row.preset in presets})
+            )
+        )
         return 0
-    text = "\n".join([f"{before}{BEGIN}", *table(reached), f"{END}{after}"])
+    text = "\n".join(
+        [f"{text_before}{TABLE_BEGIN}", *format_table(results_by_row), f"{TABLE_END}{text_after}"]
+    )
     try:
-        write_whole(given.readme, text.encode())
+        atomic_write(args.readme, text.encode())
     except OSError as error:
-        raise Mistake(f"{given.readme} cannot be written: {error.strerror}.") from None
-    print(f"The table is in {given.readme}.")
+        raise UserError(f"{args.readme} cannot be written: {error.strerror}.") from None
+    print(f"The table is in {args.readme}.")
     return 0
 
 
-def parted(given: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Tell the presets on the command line from settings for all of them."""
-    from nn.errors import Mistake
+    from nn.errors import UserError
 
-    presets = [word for word in given if "=" not in word]
-    known = [row.preset for row in ROWS]
+    presets = [word for word in arguments if "=" not in word]
+    preset_names = [row.preset for row in ROWS]
     for preset in presets:
-        if preset not in known:
-            raise Mistake(f"{preset}: there is no such row; there is {', '.join(known)}.")
-    return presets, [word for word in given if "=" in word]
+        if preset not in preset_names:
+            raise UserError(f"{preset}: there is no such row; there is {', '.join(preset_names)}.")
+    return presets, [word for word in arguments if "=" in word]
 
 
-def around(readme: Path) -> tuple[str, str]:
+def split_readme(readme: Path) -> tuple[str, str]:
     """Read what stands before and after the table."""
-    from nn.errors import Mistake
+    from nn.errors import UserError
 
     try:
         text = readme.read_text()
     except OSError as error:
-        raise Mistake(f"{readme} cannot be read: {error.strerror}.") from None
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+        raise UserError(f"{readme} cannot be read: {error.strerror}.") from None
+    text_before, begin, rest = text.partition(TABLE_BEGIN)
+    _, end, text_after = rest.partition(TABLE_END)
     if not begin or not end:
-        raise Mistake(f"{readme}: the table stands between {BEGIN} and {END}, which are missing.")
-    return before, after
+        raise UserError(
+            f"{readme}: the table stands between {TABLE_BEGIN} and {TABLE_END}, which are missing."
+        )
+    return text_before, text_after
 
 
-def words(row: Row, seed: int, root: str | None, settings: Sequence[str]) -> list[str]:
+def build_overrides(
+    row: PresetRow, seed: int, data_root: str | None, settings: Sequence[str]
+) -> list[str]:
     """Say what train.py is asked for."""
     dataset = "fashion_mnist" if row.preset.startswith("fashion") else "mnist"
-    place = [f"dataset.root={root}/{dataset}"] if root else []
-    return [f"experiment={row.preset}", f"seed={seed}", *place, *settings]
+    root_override = [f"dataset.root={data_root}/{dataset}"] if data_root else []
+    return [f"experiment={row.preset}", f"seed={seed}", *root_override, *settings]
 
 
-def digest(config: Mapping[str, Any]) -> str:
+def config_digest(config: Mapping[str, Any]) -> str:
     """The SHA-256 of all settings that a result depends on, wherever the files are."""
-    settings = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
+    settings = {key: value for key, value in config.items() if key not in DIGEST_IGNORED_KEYS}
     dataset = {k: v for k, v in config["dataset"].items() if k not in ("root", "homes")}
     text = json.dumps({**settings, "dataset": dataset}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def found(folder: Path) -> Iterator[tuple[str, Result]]:
+def find_finished_runs(directory: Path) -> Iterator[tuple[str, RunResult]]:
     """Read the finished runs in a folder, by the digests of their configurations."""
-    from nn.errors import Mistake
-    from nn.runs.reader import Saved, runs_in
+    from nn.errors import UserError
+    from nn.runs.reader import SavedRun, find_runs
 
-    for run in runs_in(folder):
+    for run_dir in find_runs(directory):
         try:
-            saved = Saved.read(run)
-        except Mistake as mistake:
-            print(mistake, file=sys.stderr)
+            saved_run = SavedRun.read(run_dir)
+        except UserError as error:
+            print(error, file=sys.stderr)
             continue
-        if saved.summary.get("status") == "finished" and saved.history:
+        if saved_run.summary.get("status") == "finished" and saved_run.history:
             yield (
-                digest(saved.config),
-                Result(
-                    saved.summary["test/accuracy"],
-                    saved.history[-1]["train/accuracy"],
-                    saved.summary["seconds"],
-                    saved.environment,
+                config_digest(saved_run.config),
+                RunResult(
+                    saved_run.summary["test/accuracy"],
+                    saved_run.history[-1]["train/accuracy"],
+                    saved_run.summary["seconds"],
+                    saved_run.environment,
                 ),
             )
 
 
-def train(overrides: Sequence[str], folder: Path) -> int:
+def run_training(overrides: Sequence[str], run_dir: Path) -> int:
     """Run the command that a person would, or go on with a run that was cut off."""
-    begun = (folder / "config.yaml").exists()
-    asked = [f"resume={folder}"] if begun else [*overrides, f"hydra.run.dir={folder}"]
-    print(f"$ python scripts/train.py {' '.join(asked)}", flush=True)
-    process = subprocess.Popen([sys.executable, ROOT / "scripts/train.py", *asked])
+    is_resumed = (run_dir / "config.yaml").exists()
+    arguments = [f"resume={run_dir}"] if is_resumed else [*overrides, f"hydra.run.dir={run_dir}"]
+    print(f"$ python scripts/train.py {' '.join(arguments)}", flush=True)
+    process = subprocess.Popen([sys.executable, ROOT / "scripts/train.py", *arguments])
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -237,54 +264,67 @@ def train(overrides: Sequence[str], folder: Path) -> int:
         raise
 
 
-def table(reached: Mapping[Row, Sequence[Result]]) -> Iterator[str]:
+def format_table(results_by_row: Mapping[PresetRow, Sequence[RunResult]]) -> Iterator[str]:
     """Write a line for each preset, and under them where and when this was."""
     yield ""
     yield (
         "| `experiment=` | network | claimed | there, % | here, % | seconds there | seconds here |"
     )
     yield "|---|---|---|---|---|---|---|"
-    for row, results in reached.items():
-        here = spread([each.test for each in results])
-        if row.claim == TRAINED:
-            here += f"; of training {spread([each.train for each in results])}"
+    for row, results in results_by_row.items():
+        accuracy = format_mean_std([each.test_accuracy for each in results])
+        if row.claimed_accuracy == TRAIN_ACCURACY_CLAIM:
+            accuracy += (
+                f"; of training {format_mean_std([each.train_accuracy for each in results])}"
+            )
         times = [each.seconds for each in results]
-        seconds = f"{statistics.median(times):.3g}" if times else MISSING
-        cells = (f"`{row.preset}`", row.network, row.claim, row.there, here, row.seconds, seconds)
+        seconds = f"{statistics.median(times):.3g}" if times else EMPTY_CELL
+        cells = (
+            f"`{row.preset}`",
+            row.description,
+            row.claimed_accuracy,
+            row.reference_accuracy,
+            accuracy,
+            row.reference_seconds,
+            seconds,
+        )
         yield f"| {' | '.join(cells)} |"
     yield ""
-    environments = [each.environment for results in reached.values() for each in results]
+    environments = [each.environment for results in results_by_row.values() for each in results]
     if environments:
-        processor, numpy = said(environments, "processor"), said(environments, "packages", "numpy")
+        processor, numpy = (
+            format_recorded_values(environments, "processor"),
+            format_recorded_values(environments, "packages", "numpy"),
+        )
         yield (
-            f"{caption({len(results) for results in reached.values() if results})}, "
+            f"{format_caption({len(results) for results in results_by_row.values() if results})}, "
             f"one core of {processor} with NumPy {numpy}."
         )
         yield ""
 
 
-def caption(seeds: set[int]) -> str:
+def format_caption(seed_counts: set[int]) -> str:
     """Say what the figures are, by the numbers of seeds that the rows rest on."""
-    if seeds == {1}:
+    if seed_counts == {1}:
         return "Test accuracy of one seed, and the seconds of its training"
-    numbers = " to ".join(map(str, sorted({min(seeds), max(seeds)})))
+    numbers = " to ".join(map(str, sorted({min(seed_counts), max(seed_counts)})))
     return (
         f"Test accuracy, mean and standard deviation of {numbers} seeds, "
         "and the median of the seconds of training"
     )
 
 
-def spread(shares: Sequence[float]) -> str:
+def format_mean_std(accuracies: Sequence[float]) -> str:
     """Write a mean with its standard deviation, in percent."""
-    if not shares:
-        return MISSING
-    mean = f"{100 * statistics.mean(shares):.2f}"
-    if len(shares) == 1:
+    if not accuracies:
+        return EMPTY_CELL
+    mean = f"{100 * statistics.mean(accuracies):.2f}"
+    if len(accuracies) == 1:
         return f"{mean} (one seed)"
-    return f"{mean} ± {100 * statistics.stdev(shares):.2f}"
+    return f"{mean} ± {100 * statistics.stdev(accuracies):.2f}"
 
 
-def said(environments: Sequence[Mapping[str, Any]], *keys: str) -> str:
+def format_recorded_values(environments: Sequence[Mapping[str, Any]], *keys: str) -> str:
     """Name all that some runs have recorded under a key."""
     values = set()
     for environment in environments:

@@ -38,7 +38,7 @@ def dense_networks(draw):
         block = [Dense(units), *draw(normalizations)(), draw(activations)()]
         layers += [Residual(block)] if units == below else block
         below = units
-    layers.append(Dense(draw(st.integers(2, 5)), by_column=draw(st.booleans())))
+    layers.append(Dense(draw(st.integers(2, 5)), column_major=draw(st.booleans())))
     return _network(draw, layers, shape)
 
 
@@ -72,7 +72,7 @@ def fixed_dropout(rate):
     """Dropout that silences the same units again and again."""
 
     class Fixed(Dropout):
-        kind = "dropout"
+        type_name = "dropout"
 
         def forward(self, x, training):
             self.rng = np.random.default_rng(1)

@@ -15,7 +15,7 @@ VARIANCES = {
 
 def drawn(name, shape=(INPUTS, UNITS)):
     weight = np.zeros(shape)
-    INITIALIZERS[name](weight, np.random.default_rng(0), receptive=RECEPTIVE)
+    INITIALIZERS[name](weight, np.random.default_rng(0), receptive_field_size=RECEPTIVE)
     return weight
 
 

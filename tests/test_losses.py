@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nn.errors import Mistake, SettingError
+from nn.errors import SettingError, UserError
 from nn.losses import MeanSquaredError, SoftmaxCrossEntropy, softmax
 from tests.strategies import numeric_gradient, seeds
 
@@ -20,7 +20,7 @@ KINDS = {
 
 
 def started(loss, classes):
-    loss.start(classes, np.dtype(np.float64))
+    loss.build(classes, np.dtype(np.float64))
     return loss
 
 
@@ -45,7 +45,7 @@ def test_equal_logits_cost_the_logarithm_of_the_classes():
 def test_huge_logits_neither_overflow_nor_meet_a_logarithm_of_zero(kind, height):
     logits = np.array([[height, 0, 0], [0, height, 0]], np.float32)
     loss = KINDS[kind](3)
-    loss.start(3, logits.dtype)
+    loss.build(3, logits.dtype)
     with np.errstate(over="raise", divide="raise", invalid="raise"):
         assert np.isfinite(loss.value(logits, np.array([0, 1])))
         assert np.isfinite(loss.gradient(logits, np.array([0, 1]))).all()
@@ -67,8 +67,8 @@ def test_a_class_that_counts_more_pulls_more():
 
 
 def test_weights_for_another_number_of_classes_are_refused():
-    with pytest.raises(Mistake, match=r"class_weights has 2 numbers, but there are 10 classes"):
-        SoftmaxCrossEntropy(class_weights=[1.0, 2.0]).start(10, np.dtype(np.float32))
+    with pytest.raises(UserError, match=r"class_weights has 2 numbers, but there are 10 classes"):
+        SoftmaxCrossEntropy(class_weights=[1.0, 2.0]).build(10, np.dtype(np.float32))
 
 
 @pytest.mark.parametrize(

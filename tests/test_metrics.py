@@ -41,19 +41,19 @@ def test_precision_recall_and_f1_are_those_of_the_textbook(pairs):
 
 def test_the_true_class_counts_among_the_first_k():
     outputs = np.array([[3.0, 2.0, 1.0, 0.0]] * 4)
-    found = [metrics.top(k, outputs, np.arange(4)) for k in (1, 2, 3, 4)]
+    found = [metrics.top_k_accuracy(k, outputs, np.arange(4)) for k in (1, 2, 3, 4)]
     assert found == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_equal_outputs_are_no_hits():
-    assert metrics.top(3, np.zeros((5, 10)), np.arange(5)) == 0
+    assert metrics.top_k_accuracy(3, np.zeros((5, 10)), np.arange(5)) == 0
 
 
 def test_calibration_compares_confidence_with_accuracy():
     confident = np.tile([0.95, 0.05], (100, 1))
     labels = np.array([0] * 95 + [1] * 5)
-    assert metrics.calibration_error(confident, labels) == pytest.approx(0)
-    assert metrics.calibration_error(confident, 1 - labels) == pytest.approx(0.9)
+    assert metrics.expected_calibration_error(confident, labels) == pytest.approx(0)
+    assert metrics.expected_calibration_error(confident, 1 - labels) == pytest.approx(0.9)
     mixed = np.vstack([confident, np.tile([0.55, 0.45], (100, 1))])
     twice = np.concatenate([labels, labels])
-    assert metrics.calibration_error(mixed, twice) == pytest.approx(0.2)
+    assert metrics.expected_calibration_error(mixed, twice) == pytest.approx(0.2)

@@ -19,18 +19,18 @@ from nn.models import MLP
     ],
 )
 def test_depth_width_and_taper_give_the_hidden_layers(depth, width, taper, units):
-    assert MLP(depth=depth, width=width, taper=taper).units == units
+    assert MLP(depth=depth, width=width, taper=taper).widths == units
 
 
 def test_hidden_layers_can_be_given_as_they_are():
-    assert MLP(hidden=[196, 49]).units == [196, 49]
+    assert MLP(hidden=[196, 49]).widths == [196, 49]
 
 
 @given(st.integers(0, 20), st.integers(1, 500), st.floats(0.01, 1))
 def test_every_hidden_layer_has_a_unit_or_the_taper_is_refused(depth, width, taper):
     narrowest = round(width * taper ** (depth - 1)) if depth else 1
     if narrowest:
-        units = MLP(depth=depth, width=width, taper=taper).units
+        units = MLP(depth=depth, width=width, taper=taper).widths
         assert len(units) == depth
         assert all(unit >= 1 for unit in units)
     else:

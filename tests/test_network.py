@@ -9,8 +9,8 @@ from nn.layers import Dense, Flatten, ReLU
 from nn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from nn.models import MLP
 from nn.network import Network
-from nn.parameters import TooManyParameters
-from nn.randomness import Randomness
+from nn.parameters import TooManyParametersError
+from nn.randomness import RandomGenerators
 from tests.strategies import batch, networks, numeric_gradient, seeds
 
 LOSSES = [
@@ -25,7 +25,7 @@ LOSSES = [
 @given(networks, st.integers(2, 5), st.sampled_from(LOSSES), seeds)
 def test_gradients_of_random_networks_agree_with_central_differences(network, size, loss, seed):
     x, labels = batch(network, size, np.random.default_rng(seed))
-    loss.start(network.output_shape[0], x.dtype)
+    loss.build(network.output_shape[0], x.dtype)
 
     def value():
         return loss.value(network.forward(x, training=True), labels)
@@ -42,7 +42,7 @@ def test_gradients_of_random_networks_agree_with_central_differences(network, si
 
 def test_layers_own_views_into_the_flat_vectors():
     network = Network([Dense(3), ReLU(), Dense(2)], (4,), np.random.default_rng(0))
-    views = network.parameters.views(network.parameters.values)
+    views = network.parameters.named_views(network.parameters.values)
     assert list(views) == ["dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias"]
     network.parameters.values[...] = 0
     assert not network.layers[0].weight.any()
@@ -51,15 +51,15 @@ def test_layers_own_views_into_the_flat_vectors():
 
 @pytest.mark.parametrize(("hidden", "parameters"), [([196, 49], 164_013), ([128, 64], 109_386)])
 def test_known_architectures_have_their_known_size(hidden, parameters):
-    layers = MLP(hidden=hidden).layers(10, Randomness.from_seed(0))
+    layers = MLP(hidden=hidden).build_layers(10, RandomGenerators.from_seed(0))
     network = Network(layers, (1, 28, 28), np.random.default_rng(0))
     assert len(network.parameters) == parameters
 
 
 def test_the_first_weights_depend_on_the_seed_alone():
     def digest(seed):
-        chance = Randomness.from_seed(seed)
-        return Network(MLP().layers(10, chance), (1, 8, 8), chance.init).digest()
+        chance = RandomGenerators.from_seed(seed)
+        return Network(MLP().build_layers(10, chance), (1, 8, 8), chance.init).digest()
 
     assert digest(1) == digest(1) != digest(2)
 
@@ -73,7 +73,7 @@ def test_he_weights_keep_the_second_moment_of_signals():
 
 
 def test_a_network_too_large_for_the_machine_is_refused():
-    with pytest.raises(TooManyParameters, match="more than this machine can hold"):
+    with pytest.raises(TooManyParametersError, match="more than this machine can hold"):
         Network([Flatten(), Dense(10**12), Dense(10)], (1, 28, 28), np.random.default_rng(0))
 
 
@@ -81,7 +81,7 @@ def test_training_allocates_nothing_once_the_buffers_stand():
     network = Network([Dense(8), ReLU(), Dense(3)], (5,), np.random.default_rng(0))
     x, labels = batch(network, 7, np.random.default_rng(1))
     loss = SoftmaxCrossEntropy()
-    loss.start(3, x.dtype)
+    loss.build(3, x.dtype)
 
     def step():
         outputs = network.forward(x, training=True)

@@ -23,7 +23,7 @@ KINDS = {
 def path_of(optimizer, start=1.0, lr=0.1, steps=3):
     """Go down the parabola whose gradient is the position."""
     position = np.array([start])
-    optimizer.start(position)
+    optimizer.init_state(position)
     places = []
     for _ in range(steps):
         optimizer.step(position, position.copy(), lr)
@@ -63,7 +63,7 @@ def test_decoupled_decay_shrinks_beside_the_step():
 def test_long_gradients_are_clipped_and_short_ones_left():
     parameters = np.zeros(2)
     optimizer = SGD(clip=1.0)
-    optimizer.start(parameters)
+    optimizer.init_state(parameters)
     optimizer.step(parameters, np.array([3.0, 4.0]), 1.0)
     np.testing.assert_allclose(parameters, [-0.6, -0.8], rtol=1e-6)
     optimizer.step(parameters, np.array([0.3, 0.4]), 1.0)
@@ -78,8 +78,8 @@ def test_every_optimizer_learns_a_hundred_samples_by_heart(kind):
     labels = rng.integers(0, 5, 100)
     network = Network([Dense(64), ReLU(), Dense(5)], (20,), rng)
     loss, optimizer = SoftmaxCrossEntropy(), maker(**settings)
-    loss.start(5, x.dtype)
-    optimizer.start(network.parameters.values)
+    loss.build(5, x.dtype)
+    optimizer.init_state(network.parameters.values)
     for _ in range(3000):
         network.backward(loss.gradient(network.forward(x, training=True), labels))
         optimizer.step(network.parameters.values, network.parameters.gradients, lr)

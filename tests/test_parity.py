@@ -25,8 +25,8 @@ def agree(found, expected):
 def connected(layer, name, shape, parts):
     """Connect a layer, and give it the parameters of the reference."""
     network = Network([layer, *_learner(layer)], shape[1:], np.random.default_rng(0), np.float64)
-    layer.propagates = True
-    views = network.parameters.views(network.parameters.values)
+    layer.needs_input_grad = True
+    views = network.parameters.named_views(network.parameters.values)
     for part in parts:
         next(v for k, v in views.items() if k.endswith(part))[...] = numbers(
             f"{name} {part}", *next(v for k, v in views.items() if k.endswith(part)).shape
@@ -45,7 +45,7 @@ def check_both_ways(torch, layer, name, shape, parts=()):
     y = layer.forward(numbers(name, *shape), training=True)
     agree(y, torch[f"{name}/y"])
     agree(layer.backward(numbers(f"{name} dy", *y.shape)), torch[f"{name}/d_x"])
-    gradients = network.parameters.views(network.parameters.gradients)
+    gradients = network.parameters.named_views(network.parameters.gradients)
     for part in parts:
         found = next(v for k, v in gradients.items() if k.endswith(part))
         agree(found, torch[f"{name}/d_{part}"])
@@ -104,7 +104,7 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_loss(torch, name):
     loss = KINDS[name]
-    loss.start(4, np.dtype(np.float64))
+    loss.build(4, np.dtype(np.float64))
     logits = 3 * numbers(name, len(LABELS), 4)
     agree(loss.value(logits, LABELS), torch[f"{name}/value"])
     agree(loss.gradient(logits, LABELS), torch[f"{name}/gradient"])
@@ -118,16 +118,16 @@ def trained(optimizer, schedule=None):
     start = [numbers(name, *s) for name, s in (("w1", (6, 5)), ("b1", (5,)))]
     start += [numbers(name, *s) for name, s in (("w2", (5, 4)), ("b2", (4,)))]
     parameters[...] = np.concatenate([part.ravel() for part in start])
-    optimizer.start(parameters)
+    optimizer.init_state(parameters)
     loss, schedule = losses.SoftmaxCrossEntropy(), schedule or schedules.Constant()
-    loss.start(4, parameters.dtype)
+    loss.build(4, parameters.dtype)
     for step in range(STEPS):
         outputs = network.forward(numbers(f"batch {step}", len(LABELS), 6), training=True)
         network.backward(loss.gradient(outputs, LABELS))
         rate = LR * schedule(schedules.Progress(step, STEPS, PER_EPOCH))
         optimizer.step(parameters, gradients, rate)
         if (step + 1) % PER_EPOCH == 0:
-            schedule.observe(inputs.PLATEAU_LOSSES[step // PER_EPOCH])
+            schedule.update(inputs.PLATEAU_LOSSES[step // PER_EPOCH])
     return parameters
 
 

@@ -60,7 +60,7 @@ def test_a_plateau_lowers_the_rate_after_patience():
     schedule = ReduceOnPlateau(gamma=0.5, patience=1, least=0.2)
     seen = []
     for loss in (1.0, 0.9, 0.9, 0.95, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8):
-        schedule.observe(loss)
+        schedule.update(loss)
         seen.append(schedule(Progress(0, STEPS, PER_EPOCH)))
     assert seen == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2]
 

@@ -7,17 +7,19 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
-WIDTH = 100
+MAX_LINE_WIDTH = 100
 
 
 @contextmanager
-def readable() -> Iterator[None]:
+def wrap_long_lines() -> Iterator[None]:
     """Break the lines of what is printed that are too long, such as a long list of options."""
-    page = io.StringIO()
+    buffer = io.StringIO()
     try:
-        with redirect_stdout(page):
+        with redirect_stdout(buffer):
             yield
     finally:
-        for line in page.getvalue().splitlines():
-            long = len(line) > WIDTH
-            print(textwrap.fill(line, WIDTH, subsequent_indent="  ") if long else line)
+        for line in buffer.getvalue().splitlines():
+            is_too_long = len(line) > MAX_LINE_WIDTH
+            print(
+                textwrap.fill(line, MAX_LINE_WIDTH, subsequent_indent="  ") if is_too_long else line
+            )

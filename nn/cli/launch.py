@@ -16,33 +16,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn, TextIO
 
-GRACE_SECONDS = 5.0
+MAX_EXIT_SECONDS = 5.0
 """How long libraries may take at exit after Ctrl-C; W&B sends on in a process of its own."""
 
 
 def train() -> None:
     """Run the command that trains."""
-    launch(_main_of("train"), prints_result=False, exits_at_once=True)
+    launch(_lazy_main("train"), prints_result=False, exits_at_once=True)
 
 
 def sweep() -> None:
     """Run the command that sweeps."""
-    launch(_main_of("sweep"), prints_result=False, exits_at_once=True)
+    launch(_lazy_main("sweep"), prints_result=False, exits_at_once=True)
 
 
 def report() -> None:
     """Run the command that writes reports."""
-    launch(_main_of("report"), prints_result=True, exits_at_once=False)
+    launch(_lazy_main("report"), prints_result=True, exits_at_once=False)
 
 
 def predict() -> None:
     """Run the command that predicts."""
-    launch(_main_of("predict"), prints_result=True, exits_at_once=False)
+    launch(_lazy_main("predict"), prints_result=True, exits_at_once=False)
 
 
 def upload() -> None:
     """Run the command that uploads."""
-    launch(_main_of("upload"), prints_result=True, exits_at_once=False)
+    launch(_lazy_main("upload"), prints_result=True, exits_at_once=False)
 
 
 def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool) -> None:
@@ -58,32 +58,40 @@ def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool)
             installs a handler of its own.
     """
     if hasattr(sys, "ps1"):
-        _run_in_session(main)
+        _run_in_interactive_session(main)
         return
     if exits_at_once and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    from nn.runs.signals import end_by, hangs_at_exit
+    from nn.runs.signals import exit_by_signal, hangs_at_exit
 
-    _unset_empty_variables()
+    _unset_empty_wandb_variables()
     _open_missing_descriptors()
-    output = _Descriptor(1)
-    sys.stdout, sys.stderr = _stream(output, sys.stdout), _stream(_Descriptor(2), sys.stderr)
+    stdout = _TolerantFileIO(1)
+    sys.stdout, sys.stderr = (
+        _make_text_stream(stdout, sys.stdout),
+        _make_text_stream(_TolerantFileIO(2), sys.stderr),
+    )
     try:
         status = main()
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
-        if getattr(interrupt, "number", signal.SIGINT) == signal.SIGINT:
-            _limit_exit(130)
-        end_by(interrupt)
-    if prints_result and status == 0 and output.error and output.error.errno != errno.EPIPE:
-        print(f"The output could not be written: {output.error.strerror}.", file=sys.stderr)
+        if getattr(interrupt, "signum", signal.SIGINT) == signal.SIGINT:
+            _limit_exit_time(130)
+        exit_by_signal(interrupt)
+    if (
+        prints_result
+        and status == 0
+        and stdout.first_error
+        and stdout.first_error.errno != errno.EPIPE
+    ):
+        print(f"The output could not be written: {stdout.first_error.strerror}.", file=sys.stderr)
         status = 1
     if hangs_at_exit.is_set():
         _exit_now(status)
     sys.exit(status)
 
 
-def _main_of(command: str) -> Callable[[], int]:
+def _lazy_main(command: str) -> Callable[[], int]:
     """Return the main function of a command, which is imported once it is called."""
 
     def main() -> int:
@@ -95,74 +103,74 @@ def _main_of(command: str) -> Callable[[], int]:
     return main
 
 
-def _run_in_session(main: Callable[[], int]) -> None:
-    from nn.runs.signals import SIGNALS
+def _run_in_interactive_session(main: Callable[[], int]) -> None:
+    from nn.runs.signals import HANDLED_SIGNALS
 
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {signum: signal.getsignal(signum) for signum in HANDLED_SIGNALS}
     environment = dict(os.environ)
-    _unset_empty_variables()
+    _unset_empty_wandb_variables()
     try:
         main()
     except (SystemExit, KeyboardInterrupt):
         pass  # the command has said why
     finally:
-        for number, handler in handlers.items():
-            if signal.getsignal(number) != handler:
-                signal.signal(number, handler)
+        for signum, handler in handlers.items():
+            if signal.getsignal(signum) != handler:
+                signal.signal(signum, handler)
         for name in os.environ.keys() - environment.keys() - {"WANDB_SERVICE"}:  # for its children
             del os.environ[name]
         os.environ.update(environment)
 
 
-def _unset_empty_variables() -> None:
+def _unset_empty_wandb_variables() -> None:
     """Unset W&B's variables that are empty, as CI leaves them: wandb refuses most of these."""
     for name in [name for name, value in os.environ.items() if not value]:
         if name.startswith("WANDB_"):
             del os.environ[name]
 
 
-class _Descriptor(io.FileIO):
+class _TolerantFileIO(io.FileIO):
     """A standard stream; what cannot be written to it is dropped, and the error noted."""
 
-    error: OSError | None = None
+    first_error: OSError | None = None
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number, "w", closefd=False)
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd, "w", closefd=False)
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            self.error = self.error or error
+            self.first_error = self.first_error or error
             return len(data)
 
 
-def _stream(descriptor: _Descriptor, before: TextIO | None) -> TextIO:
+def _make_text_stream(raw: _TolerantFileIO, original: TextIO | None) -> TextIO:
     """Make a text stream like the one of before, which is None where it was closed.
 
     With PYTHONUNBUFFERED nothing is buffered, as Python itself does it: a `BufferedWriter` below
     would hold back what the text stream writes through.
     """
-    is_unbuffered = getattr(before, "write_through", False)
+    is_unbuffered = getattr(original, "write_through", False)
     return io.TextIOWrapper(
-        descriptor if is_unbuffered else io.BufferedWriter(descriptor),
-        encoding=getattr(before, "encoding", "utf-8"),
+        raw if is_unbuffered else io.BufferedWriter(raw),
+        encoding=getattr(original, "encoding", "utf-8"),
         errors="replace",
-        line_buffering=getattr(before, "line_buffering", False),
+        line_buffering=getattr(original, "line_buffering", False),
         write_through=is_unbuffered,
     )
 
 
 def _open_missing_descriptors() -> None:
     """Open /dev/null in place of closed standard streams, which the next files would take."""
-    for number in range(3):
+    for fd in range(3):
         try:
-            os.fstat(number)
+            os.fstat(fd)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
-def _limit_exit(status: int) -> None:
+def _limit_exit_time(status: int) -> None:
     """Let libraries end in their ways, but not for long, or not at all where one would hang."""
     import threading
 
@@ -170,7 +178,7 @@ def _limit_exit(status: int) -> None:
 
     if hangs_at_exit.is_set():
         _exit_now(status)
-    timer = threading.Timer(GRACE_SECONDS, _exit_now, [status])
+    timer = threading.Timer(MAX_EXIT_SECONDS, _exit_now, [status])
     timer.daemon = True
     timer.start()
 

@@ -22,32 +22,32 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nn.errors import Diverged, Mistake
-from nn.io.files import write_whole
-from nn.io.paths import short
+from nn.errors import DivergedError, UserError
+from nn.io.files import atomic_write
+from nn.io.paths import relpath
 from nn.runs.reader import read_json
-from nn.runs.signals import SIGNALS, ParentInterrupts
+from nn.runs.signals import HANDLED_SIGNALS, ParentSignalHandler
 
-RECORDS = ".jobs"
-MAX_ROWS = 20
+RECORDS_DIR = ".jobs"
+MAX_TABLE_ROWS = 20
 """Jobs in the table, the best ones, and as many of those that have failed."""
-UNLIMITED = 1000
+NON_TERMINAL_WIDTH = 1000
 """Columns of an output that is not a terminal."""
 
 
 @dataclass(frozen=True)
-class Job:
+class JobResult:
     """A job that has ended."""
 
     number: int
     overrides: dict[str, str]
-    folder: Path | None
+    run_dir: Path | None
     status: str
     reason: str
     summary: dict[str, Any]
 
     @property
-    def order(self) -> tuple[bool, float, float]:
+    def sort_key(self) -> tuple[bool, float, float]:
         """Finished jobs first, the best by validation before the others."""
         accuracy, loss = self.summary.get("val/accuracy"), self.summary.get("val/loss")
         return (
@@ -61,99 +61,110 @@ class Job:
 class Multirun:
     """A multirun: its folder, and the overrides of each of its jobs."""
 
-    folder: Path
-    overrides: Sequence[Sequence[str]]
+    sweep_dir: Path
+    job_overrides: Sequence[Sequence[str]]
 
-    def jobs(self) -> list[Job]:
+    def read_results(self) -> list[JobResult]:
         """Read how the jobs have ended, in the order of their numbers."""
-        words = [[word.partition("=")[::2] for word in each] for each in self.overrides]
-        columns = [len(set(column)) > 1 for column in zip(*words, strict=True)]
+        parsed_overrides = [
+            [word.partition("=")[::2] for word in each] for each in self.job_overrides
+        ]
+        is_varied = [len(set(column)) > 1 for column in zip(*parsed_overrides, strict=True)]
         return [
-            self._job(
-                number, dict(word for word, varies in zip(each, columns, strict=True) if varies)
+            self._read_result(
+                number, dict(word for word, varies in zip(each, is_varied, strict=True) if varies)
             )
-            for number, each in enumerate(words)
+            for number, each in enumerate(parsed_overrides)
         ]
 
-    def _job(self, number: int, overrides: dict[str, str]) -> Job:
-        record = read_json(self.folder / RECORDS, f"{number}.json")
+    def _read_result(self, number: int, overrides: dict[str, str]) -> JobResult:
+        record = read_json(self.sweep_dir / RECORDS_DIR, f"{number}.json")
         if record.keys() != {"folder", "status", "reason"}:
             reason = "it did not start, or its process ended before it was done"
-            return Job(number, overrides, None, "failed", reason, {})
-        folder, summary = Path(record["folder"]), {}
-        with suppress(Mistake):  # a summary that is damaged
-            summary = read_json(folder, "summary.json")
-        return Job(number, overrides, folder, record["status"], record["reason"], summary)
+            return JobResult(number, overrides, None, "failed", reason, {})
+        run_dir, summary = Path(record["folder"]), {}
+        with suppress(UserError):  # a summary that is damaged
+            summary = read_json(run_dir, "summary.json")
+        return JobResult(number, overrides, run_dir, record["status"], record["reason"], summary)
 
 
-_started: Multirun | None = None
+_current_multirun: Multirun | None = None
 
 
 def reset() -> None:
     """Forget a multirun that this process has started before, as in a notebook."""
-    global _started
-    _started = None
+    global _current_multirun
+    _current_multirun = None
 
 
-def begin(folder: Path, overrides: Sequence[Sequence[str]]) -> None:
+def register_jobs(sweep_dir: Path, job_overrides: Sequence[Sequence[str]]) -> None:
     """Remember the jobs that Hydra is about to start, and end their processes with this one."""
-    global _started
-    _started = Multirun(folder.absolute(), overrides)
-    shutil.rmtree(folder / RECORDS, ignore_errors=True)
+    global _current_multirun
+    _current_multirun = Multirun(sweep_dir.absolute(), job_overrides)
+    shutil.rmtree(sweep_dir / RECORDS_DIR, ignore_errors=True)
     if threading.current_thread() is threading.main_thread():
-        interrupts = ParentInterrupts()
-        for number in SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, interrupts.strike)
+        signal_handler = ParentSignalHandler()
+        for signum in HANDLED_SIGNALS:
+            if signal.getsignal(signum) != signal.SIG_IGN:
+                signal.signal(signum, signal_handler.handle_signal)
 
 
-def has_begun() -> bool:
+def is_started() -> bool:
     """Whether this process has started a multirun."""
-    return _started is not None
+    return _current_multirun is not None
 
 
-def record(job: HydraConf, error: Exception | None) -> None:
+def record_job(hydra_config: HydraConf, error: Exception | None) -> None:
     """Write down how a job has ended, for the process that waits for all of them."""
-    if job.mode != RunMode.MULTIRUN:
+    if hydra_config.mode != RunMode.MULTIRUN:
         return
-    status = "diverged" if isinstance(error, Diverged) else "failed" if error else "finished"
+    status = "diverged" if isinstance(error, DivergedError) else "failed" if error else "finished"
     reason = " ".join(f"{error}".split()) or type(error).__name__ if error else ""
-    content = {"folder": job.runtime.output_dir, "status": status, "reason": reason}
+    job_record = {"folder": hydra_config.runtime.output_dir, "status": status, "reason": reason}
     # a job may have changed into its own folder
-    records = Path(job.runtime.cwd) / job.sweep.dir / RECORDS
+    records_dir = Path(hydra_config.runtime.cwd) / hydra_config.sweep.dir / RECORDS_DIR
     with suppress(OSError):  # without a record a job counts as failed
-        records.mkdir(parents=True, exist_ok=True)
-        write_whole(records / f"{job.job.num}.json", json.dumps(content).encode())
+        records_dir.mkdir(parents=True, exist_ok=True)
+        atomic_write(records_dir / f"{hydra_config.job.num}.json", json.dumps(job_record).encode())
 
 
-def summarize() -> int:
+def print_summary() -> int:
     """Print the jobs, the best first, and give the exit status of the multirun."""
-    assert _started is not None
-    jobs = sorted(_started.jobs(), key=lambda job: job.order)
+    assert _current_multirun is not None
+    results = sorted(_current_multirun.read_results(), key=lambda job: job.sort_key)
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
-        console.width = UNLIMITED
+        console.width = NON_TERMINAL_WIDTH
     table = Table(box=None, pad_edge=False)
-    for title in ("job", *jobs[0].overrides, "status", "val accuracy", "test accuracy", "folder"):
-        table.add_column(title, justify="left" if title in ("status", "folder") else "right")
-    failed = [job for job in jobs if job.status != "finished"]
-    finished = [job for job in jobs if job.status == "finished"]
-    for job in (*finished[:MAX_ROWS], *failed[:MAX_ROWS]):
-        scores = (_score(job.summary.get(f"{part}/accuracy")) for part in ("val", "test"))
-        folder = short(job.folder) if job.folder else ""
-        cells = (str(job.number), *job.overrides.values(), job.status, *scores, folder)
+    for column in (
+        "job",
+        *results[0].overrides,
+        "status",
+        "val accuracy",
+        "test accuracy",
+        "folder",
+    ):
+        table.add_column(column, justify="left" if column in ("status", "folder") else "right")
+    failed = [job for job in results if job.status != "finished"]
+    finished = [job for job in results if job.status == "finished"]
+    for job in (*finished[:MAX_TABLE_ROWS], *failed[:MAX_TABLE_ROWS]):
+        scores = (_format_score(job.summary.get(f"{part}/accuracy")) for part in ("val", "test"))
+        run_dir = relpath(job.run_dir) if job.run_dir else ""
+        cells = (str(job.number), *job.overrides.values(), job.status, *scores, run_dir)
         table.add_row(*map(Text, cells))
     console.print()
     console.print(table)
-    for job in failed[:MAX_ROWS]:
+    for job in failed[:MAX_TABLE_ROWS]:
         console.print(Text(f"Job {job.number} {job.status}: {job.reason}"))
     console.print(
-        f"\nJobs: {len(jobs)}, {len(finished)} finished, in {short(_started.folder)}", markup=False
+        f"\nJobs: {len(results)}, {len(finished)} finished, "
+        f"in {relpath(_current_multirun.sweep_dir)}",
+        markup=False,
     )
-    if any(job.status == "failed" for job in jobs):
+    if any(job.status == "failed" for job in results):
         return 1
     return 3 if failed else 0
 
 
-def _score(value: object) -> str:
+def _format_score(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else ""

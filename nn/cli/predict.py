@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nn.cli.arguments import at_least
+from nn.cli.arguments import int_at_least
 
 
 def main() -> int:
@@ -34,7 +34,11 @@ def main() -> int:
         "--images", type=Path, metavar="FILE", help="a picture of images with their predictions"
     )
     parser.add_argument(
-        "--start", type=at_least(1), default=1, metavar="N", help="the picture's first image (1)"
+        "--start",
+        type=int_at_least(1),
+        default=1,
+        metavar="N",
+        help="the picture's first image (1)",
     )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="the true classes: CSV, IDX, .npy or .npz"
@@ -49,14 +53,14 @@ def main() -> int:
     parser.add_argument(
         "--trust", default="", metavar="PACKAGE", help="run the model of a package of your own"
     )
-    given = parser.parse_intermixed_args()
+    args = parser.parse_intermixed_args()
 
-    from nn.errors import Mistake
-    from nn.predict.run import Wanted, run
+    from nn.errors import UserError
+    from nn.predict.run import PredictOptions, run_prediction
 
     try:
-        run(Wanted(**vars(given)))
-    except Mistake as mistake:
-        print(mistake, file=sys.stderr)
+        run_prediction(PredictOptions(**vars(args)))
+    except UserError as error:
+        print(error, file=sys.stderr)
         return 2
     return 0

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nn.cli.arguments import at_least
+from nn.cli.arguments import int_at_least
 
 
 def main() -> int:
@@ -15,21 +15,25 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the page (FOLDER/report.html)")
     parser.add_argument("--open", action="store_true", help="show it in the browser")
-    parser.add_argument("--pages", type=at_least(1), metavar="N", help="pages of a sweep's best N")
+    parser.add_argument(
+        "--pages", type=int_at_least(1), metavar="N", help="pages of a sweep's best N"
+    )
     parser.add_argument("--png", type=Path, metavar="FOLDER", help="pictures there, no page")
     parser.add_argument(
         "--wandb",
         metavar="ENTITY/PROJECT[/SWEEP]",
         help="a report in W&B, no page; the same one again when it is there",
     )
-    given = parser.parse_args()
+    args = parser.parse_args()
 
-    from nn.errors import Mistake, NotSaved
-    from nn.report.build import Wanted, make
+    from nn.errors import SaveError, UserError
+    from nn.report.build import ReportOptions, build_report
 
     try:
-        make(Wanted(given.folders, given.output, given.open, given.pages, given.png, given.wandb))
-    except (Mistake, NotSaved) as error:
+        build_report(
+            ReportOptions(args.folders, args.output, args.open, args.pages, args.png, args.wandb)
+        )
+    except (UserError, SaveError) as error:
         print(error, file=sys.stderr)
-        return 2 if isinstance(error, Mistake) else 1
+        return 2 if isinstance(error, UserError) else 1
     return 0

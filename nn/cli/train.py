@@ -19,74 +19,78 @@ def main() -> int:
     from omegaconf import DictConfig
 
     from nn.cli import multirun
-    from nn.cli.help import readable
-    from nn.cli.start_callback import tidy
-    from nn.config.messages import sentence
-    from nn.config.resolve import of_job
-    from nn.config.schema import CONF, register
-    from nn.errors import Diverged, Mistake, NotSaved
-    from nn.io.paths import comes_back
-    from nn.runs.resume import asked, go
-    from nn.runs.signals import Stopped, end_at_once, is_child
+    from nn.cli.help import wrap_long_lines
+    from nn.cli.start_callback import normalize_argv
+    from nn.config.messages import explain_error
+    from nn.config.resolve import resolve_job_config
+    from nn.config.schema import CONFIG_DIR, register_with_hydra
+    from nn.errors import DivergedError, SaveError, UserError
+    from nn.io.paths import is_resumed_agent_run
+    from nn.runs.resume import parse_rerun_request, rerun
+    from nn.runs.signals import SignalInterrupt, exit_immediately, is_child_process
 
-    register()
+    register_with_hydra()
     multirun.reset()
     status = 0
 
-    @hydra.main(config_path=str(CONF), config_name="config", version_base=None)
+    @hydra.main(config_path=str(CONFIG_DIR), config_name="config", version_base=None)
     def train(config: DictConfig) -> None:
         from nn.runs.runner import run
 
         nonlocal status
-        job = HydraConfig.get()
-        folder = Path(job.runtime.output_dir)
+        hydra_config = HydraConfig.get()
+        run_dir = Path(hydra_config.runtime.output_dir)
         failure: Exception | None = None
         try:
-            run(of_job(config, job), folder, resumed=comes_back(Path(job.run.dir)))
-        except (Diverged, Mistake, NotSaved) as error:  # to which Hydra would add a line
-            status = told(error)
+            run(
+                resolve_job_config(config, hydra_config),
+                run_dir,
+                resume=is_resumed_agent_run(Path(hydra_config.run.dir)),
+            )
+        except (DivergedError, UserError, SaveError) as error:  # to which Hydra would add a line
+            status = report_error(error)
             failure = error
-        except Stopped as stop:
-            if is_child():  # else the worker would begin the next job
-                end_at_once(stop.number)
+        except SignalInterrupt as stop:
+            if is_child_process():  # else the worker would begin the next job
+                exit_immediately(stop.signum)
             raise
         except Exception as error:
-            if job.mode != RunMode.MULTIRUN:
+            if hydra_config.mode != RunMode.MULTIRUN:
                 raise
             traceback.print_exc()  # and the other jobs run
             failure = error
-        multirun.record(job, failure)
+        multirun.record_job(hydra_config, failure)
 
     try:
-        words = asked(sys.argv[1:])
-        if words:
-            return go(words)
-        sys.argv[1:] = tidy(sys.argv[1:])
-        with readable() if {"-h", "--help"} & set(sys.argv) else nullcontext():
+        request = parse_rerun_request(sys.argv[1:])
+        if request:
+            return rerun(request)
+        sys.argv[1:] = normalize_argv(sys.argv[1:])
+        with wrap_long_lines() if {"-h", "--help"} & set(sys.argv) else nullcontext():
             train()
-        if multirun.has_begun():
-            return multirun.summarize()
-    except (Diverged, NotSaved) as error:
-        return told(error)
+        if multirun.is_started():
+            return multirun.print_summary()
+    except (DivergedError, SaveError) as error:
+        return report_error(error)
     except Exception as error:
-        mistake = sentence(error)
-        if mistake is None and multirun.has_begun():  # such as a worker that was killed
+        message = explain_error(error)
+        if message is None and multirun.is_started():  # such as a worker that was killed
             traceback.print_exc()
-            return multirun.summarize()
-        if mistake is None:
+            return multirun.print_summary()
+        if message is None:
             raise
-        return told(Mistake(mistake))
+        return report_error(UserError(message))
     return status
 
 
-def told(error: Exception) -> int:
+def report_error(error: Exception) -> int:
     """Tell what has happened, and give the exit status."""
-    from nn.cli.start_callback import refuse
-    from nn.errors import Diverged, NotSaved
+    from nn.cli.start_callback import report_user_error
+    from nn.errors import DivergedError, SaveError
 
-    if not isinstance(error, Diverged | NotSaved):
-        return refuse(str(error))
+    if not isinstance(error, DivergedError | SaveError):
+        return report_user_error(str(error))
     print(error, file=sys.stderr)
-    if isinstance(error, NotSaved):
+    if isinstance(error, SaveError):
         return 1
     return 0 if "WANDB_SWEEP_ID" in os.environ else 3  # which an agent would take for a crash

@@ -11,13 +11,13 @@ def main() -> int:
     """Do what the command line asks for, and give the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_OR_SWEEP")
-    given = parser.parse_args()
+    args = parser.parse_args()
 
-    from nn.errors import Mistake
-    from nn.runs.upload import upload
+    from nn.errors import UserError
+    from nn.runs.upload import upload_runs
 
     try:
-        return upload(given.folders)
-    except Mistake as mistake:
-        print(mistake, file=sys.stderr)
+        return upload_runs(args.folders)
+    except UserError as error:
+        print(error, file=sys.stderr)
         return 2

@@ -6,11 +6,11 @@ from functools import cache
 
 from omegaconf import OmegaConf
 
-from nn.config.instantiate import nearest
-from nn.config.knobs import KNOBS
-from nn.config.schema import CONF, GROUPS
+from nn.config.instantiate import get_closest_match
+from nn.config.knobs import HYPERPARAMETERS
+from nn.config.schema import CONFIG_DIR, CONFIG_GROUPS
 
-SYNONYMS = {
+ALIASES = {
     "lr": "learning_rate learningrate alpha eta step_size rate base_lr lr_rate",
     "batch_size": "batch bs batchsize minibatch mini_batch minibatch_size mini_batch_size",
     "depth": "layers n_layers num_layers hidden_layers n_hidden num_hidden_layers",
@@ -29,43 +29,62 @@ SYNONYMS = {
     "tracking": "wandb logger logging tracker log",
     "experiment": "preset exp",
 }
-_MEANT = {synonym: name for name, synonyms in SYNONYMS.items() for synonym in synonyms.split()}
+_NAME_BY_ALIAS = {
+    synonym: name for name, synonyms in ALIASES.items() for synonym in synonyms.split()
+}
 
 
-def meant(name: str) -> str:
+def canonical_name(name: str) -> str:
     """Give the name of ours for one from elsewhere."""
-    plain = name.replace("-", "_").lower()
-    return plain if plain in (*KNOBS, *GROUPS) else _MEANT.get(plain, name)
+    normalized = name.replace("-", "_").lower()
+    return (
+        normalized
+        if normalized in (*HYPERPARAMETERS, *CONFIG_GROUPS)
+        else _NAME_BY_ALIAS.get(normalized, name)
+    )
 
 
-def unknown(name: str, value: str) -> str:
+def unknown_setting_message(name: str, value: str) -> str:
     """Say that there is no such setting here, and which one was probably meant."""
-    if name in GROUPS:
-        return (
-            f"{name}={value}: choose one option by its name; there is {', '.join(options(name))}."
-        )
-    known = _known()
-    said = f"{name}={value}: there is no setting {name}"
+    if name in CONFIG_GROUPS:
+        known = ", ".join(list_options(name))
+        return f"{name}={value}: choose one option by its name; there is {known}."
+    known_names = _list_setting_names()
+    message = f"{name}={value}: there is no setting {name}"
     group, _, leaf = name.rpartition(".")
-    if name in known:
-        return f"{said} with the chosen option of {group}; leave it out."
-    related = [other for other in known if other.startswith(f"{group}.")] if group else known
-    ours = meant(leaf)
-    near = ours if ours in (*KNOBS, *GROUPS) else nearest(name, related)
-    return f"{said}; did you mean {near}?" if near else f"{said}; --help shows what there is."
+    if name in known_names:
+        return f"{message} with the chosen option of {group}; leave it out."
+    candidates = (
+        [candidate for candidate in known_names if candidate.startswith(f"{group}.")]
+        if group
+        else known_names
+    )
+    canonical = canonical_name(leaf)
+    suggestion = (
+        canonical
+        if canonical in (*HYPERPARAMETERS, *CONFIG_GROUPS)
+        else get_closest_match(name, candidates)
+    )
+    return (
+        f"{message}; did you mean {suggestion}?"
+        if suggestion
+        else f"{message}; --help shows what there is."
+    )
 
 
-def options(group: str) -> list[str]:
+def list_options(group: str) -> list[str]:
     """List the options of a group."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
 
 
 @cache
-def _known() -> list[str]:
-    names = [*KNOBS, *GROUPS, "hydra.run.dir", "hydra.sweep.dir"]
-    for group in GROUPS[:-1]:
-        for option in options(group):
-            settings = OmegaConf.load(CONF / group / f"{option}.yaml")
-            own = OmegaConf.select(settings, group) or settings
-            names += [f"{group}.{key!s}" for key in own if key not in ("defaults", "_target_")]
+def _list_setting_names() -> list[str]:
+    names = [*HYPERPARAMETERS, *CONFIG_GROUPS, "hydra.run.dir", "hydra.sweep.dir"]
+    for group in CONFIG_GROUPS[:-1]:
+        for option in list_options(group):
+            option_config = OmegaConf.load(CONFIG_DIR / group / f"{option}.yaml")
+            group_config = OmegaConf.select(option_config, group) or option_config
+            names += [
+                f"{group}.{key!s}" for key in group_config if key not in ("defaults", "_target_")
+            ]
     return names

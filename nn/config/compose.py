@@ -12,58 +12,64 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict
 
-from nn.config.instantiate import locate
-from nn.config.knobs import KNOBS
-from nn.config.messages import sentence
-from nn.config.resolve import resolve
-from nn.config.schema import CONF, GROUPS, register
-from nn.errors import Mistake
+from nn.config.instantiate import get_class
+from nn.config.knobs import HYPERPARAMETERS
+from nn.config.messages import explain_error
+from nn.config.resolve import resolve_config
+from nn.config.schema import CONFIG_DIR, CONFIG_GROUPS, register_with_hydra
+from nn.errors import UserError
 
 
-def configuration(words: Iterable[str]) -> dict[str, Any]:
-    """Compose and resolve; what is wrong is a `Mistake`.
+def compose_config(overrides: Iterable[str]) -> dict[str, Any]:
+    """Compose and resolve; what is wrong is a `UserError`.
 
     Choosing options is the slow part of it, which is done once for each choice.
     """
-    words = list(words)
+    overrides = list(overrides)
     try:
-        parsed = OverridesParser.create().parse_overrides(words)
-        for each in parsed:
-            if each.is_sweep_override():
-                raise Mistake(f"{each.input_line}: several values; a list is in brackets.")
-        chosen = tuple(str(each.input_line) for each in parsed if each.key_or_group in GROUPS)
-        base, choices = _composed(chosen)
-        config = copy.deepcopy(base)
-        settings = [each for each in parsed if each.key_or_group not in GROUPS]
-        ConfigLoaderImpl._apply_overrides_to_config(settings, config)
-        return resolve(config, choices, words)
-    except Mistake:
+        parsed_overrides = OverridesParser.create().parse_overrides(overrides)
+        for override in parsed_overrides:
+            if override.is_sweep_override():
+                raise UserError(f"{override.input_line}: several values; a list is in brackets.")
+        group_overrides = tuple(
+            str(override.input_line)
+            for override in parsed_overrides
+            if override.key_or_group in CONFIG_GROUPS
+        )
+        base_config, choices = _compose_groups(group_overrides)
+        config = copy.deepcopy(base_config)
+        value_overrides = [
+            override for override in parsed_overrides if override.key_or_group not in CONFIG_GROUPS
+        ]
+        ConfigLoaderImpl._apply_overrides_to_config(value_overrides, config)
+        return resolve_config(config, choices, overrides)
+    except UserError:
         raise
     except Exception as error:
-        told = sentence(error)
-        if told is None:
+        message = explain_error(error)
+        if message is None:
             raise
-        raise Mistake(told) from None
+        raise UserError(message) from None
 
 
 @lru_cache(maxsize=256)
-def _composed(chosen: tuple[str, ...]) -> tuple[DictConfig, dict[str, Any]]:
+def _compose_groups(group_overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, Any]]:
     """Compose the options that are chosen, and name them."""
-    register()
-    with initialize_config_dir(str(CONF), version_base=None):
-        composed = compose("config", list(chosen), return_hydra_config=True)
-    choices = dict(composed.hydra.runtime.choices)
-    with open_dict(composed):
-        del composed["hydra"]
-    return composed, choices
+    register_with_hydra()
+    with initialize_config_dir(str(CONFIG_DIR), version_base=None):
+        config = compose("config", list(group_overrides), return_hydra_config=True)
+    choices = dict(config.hydra.runtime.choices)
+    with open_dict(config):
+        del config["hydra"]
+    return config, choices
 
 
-def annotation(name: str, config: dict[str, Any]) -> Any:
+def get_setting_type(name: str, config: dict[str, Any]) -> Any:
     """Find the type of a setting by its dotted name, as far as it is known."""
-    if name in KNOBS:
-        return KNOBS[name].kind
+    if name in HYPERPARAMETERS:
+        return HYPERPARAMETERS[name].annotation
     group, _, setting = name.partition(".")
     node = config.get(group)
     if not isinstance(node, dict) or "_target_" not in node:
         return Any
-    return get_type_hints(locate(group, node["_target_"]).__init__).get(setting, Any)
+    return get_type_hints(get_class(group, node["_target_"]).__init__).get(setting, Any)

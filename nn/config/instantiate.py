@@ -10,11 +10,11 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from nn.errors import Mistake, SettingError, as_typed
+from nn.errors import SettingError, UserError, format_value
 
-Kind = TypeVar("Kind")
+T = TypeVar("T")
 
-_NAMES = {
+_TYPE_DESCRIPTIONS = {
     float: "a number",
     int: "a whole number",
     bool: "true or false",
@@ -23,96 +23,106 @@ _NAMES = {
 }
 
 
-def locate(path: str, target: object) -> Any:
+def get_class(key: str, target: object) -> Any:
     """Import the class that a component's `_target_` names."""
     module, _, name = str(target).rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        cls = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         if error.name and not f"{module}.".startswith(f"{error.name}."):
             reason = f"{module} needs {error.name}, which is not installed"
-            raise Mistake(f"{path}._target_={target}: {reason}.") from None
-        found = None
+            raise UserError(f"{key}._target_={target}: {reason}.") from None
+        cls = None
     except (ImportError, AttributeError, ValueError, TypeError):
-        found = None
-    if not inspect.isclass(found) and not inspect.isfunction(found):
-        raise Mistake(f"{path}._target_={target}: there is no such class.")
-    return found
+        cls = None
+    if not inspect.isclass(cls) and not inspect.isfunction(cls):
+        raise UserError(f"{key}._target_={target}: there is no such class.")
+    return cls
 
 
-def build(path: str, config: Mapping[str, Any], kind: type[Kind]) -> Kind:
+def instantiate(key: str, config: Mapping[str, Any], expected_class: type[T]) -> T:
     """Make the component that stands under this name in a configuration."""
-    node = config.get(path)
+    node = config.get(key)
     if not isinstance(node, Mapping) or "_target_" not in node:
-        raise Mistake(f"{path}={as_typed(node)}: choose an option with {path}=NAME.")
-    maker = locate(path, node["_target_"])
-    target = f"{path}._target_={node['_target_']}"
-    if inspect.isabstract(maker):
-        raise Mistake(f"{target}: this is only what others are made from.")
-    parameters, open_ended = _parameters(maker, target)
-    hints = _hints(maker)
+        raise UserError(f"{key}={format_value(node)}: choose an option with {key}=NAME.")
+    cls = get_class(key, node["_target_"])
+    target_setting = f"{key}._target_={node['_target_']}"
+    if inspect.isabstract(cls):
+        raise UserError(f"{target_setting}: this is only what others are made from.")
+    parameters, accepts_any_name = _get_parameters(cls, target_setting)
+    type_hints = _get_type_hints(cls)
     settings = {name: value for name, value in node.items() if name != "_target_"}
     for name, value in settings.items():
-        if name not in parameters and not open_ended:
-            near = nearest(name, parameters)
-            hint = f"did you mean {path}.{near}?" if near else "leave it out."
-            given = f"{path}.{name}={as_typed(value)}"
-            raise Mistake(f"{given}: there is no setting {path}.{name}; {hint}")
+        if name not in parameters and not accepts_any_name:
+            suggestion = get_closest_match(name, parameters)
+            hint = f"did you mean {key}.{suggestion}?" if suggestion else "leave it out."
+            assignment = f"{key}.{name}={format_value(value)}"
+            raise UserError(f"{assignment}: there is no setting {key}.{name}; {hint}")
         if value == "???":
-            wanted = describe(hints.get(name, Any))
-            raise Mistake(f"{path}.{name} is missing: it must be {wanted}.")
-        if name in hints and not fits(value, hints[name]):
-            raise SettingError(f"{path}.{name}", value, describe(hints[name]))
+            expected = describe_type(type_hints.get(name, Any))
+            raise UserError(f"{key}.{name} is missing: it must be {expected}.")
+        if name in type_hints and not matches_type(value, type_hints[name]):
+            raise SettingError(f"{key}.{name}", value, describe_type(type_hints[name]))
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in settings:
-            raise Mistake(f"{path}.{name} is missing: it must be {describe(hints.get(name, Any))}.")
+            raise UserError(
+                f"{key}.{name} is missing: it must be {describe_type(type_hints.get(name, Any))}."
+            )
     try:
-        made = maker(**settings)
+        instance = cls(**settings)
     except SettingError as error:
-        raise SettingError(f"{path}.{error.name}", error.value, error.expected) from None
-    if not isinstance(made, kind):
-        raise Mistake(f"{target}: this makes no {kind.__name__}.")
-    return made
+        raise SettingError(f"{key}.{error.name}", error.value, error.expected) from None
+    if not isinstance(instance, expected_class):
+        raise UserError(f"{target_setting}: this makes no {expected_class.__name__}.")
+    return instance
 
 
-def _parameters(maker: Any, target: str) -> tuple[dict[str, inspect.Parameter], bool]:
+def _get_parameters(cls: Any, target_setting: str) -> tuple[dict[str, inspect.Parameter], bool]:
     """Name what a class can be given, and say whether it takes anything else as well."""
     try:
-        parameters = inspect.signature(maker).parameters
+        parameters = inspect.signature(cls).parameters
     except ValueError:
-        raise Mistake(f"{target}: what it takes cannot be known.") from None
-    kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-    named = {name: each for name, each in parameters.items() if each.kind not in kinds}
-    return named, len(named) < len(parameters)
+        raise UserError(f"{target_setting}: what it takes cannot be known.") from None
+    variadic_kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    named_parameters = {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind not in variadic_kinds
+    }
+    return named_parameters, len(named_parameters) < len(parameters)
 
 
-def _hints(maker: Any) -> dict[str, Any]:
+def _get_type_hints(cls: Any) -> dict[str, Any]:
     """Read the annotations; one that only a type checker can read is not checked here."""
     try:
-        return get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
+        return get_type_hints(cls.__init__ if inspect.isclass(cls) else cls)
     except NameError:
         return {}
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def get_closest_match(name: str, candidates: Iterable[str]) -> str | None:
     """Find the name that was probably meant."""
-    known = list(known)
-    same_leaf = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return next(iter(same_leaf + close), None)
+    candidates = list(candidates)
+    same_leaf = [
+        candidate
+        for candidate in candidates
+        if candidate.rpartition(".")[2] == name.rpartition(".")[2]
+    ]
+    similar = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    return next(iter(same_leaf + similar), None)
 
 
-def fits(value: object, annotation: Any) -> bool:
+def matches_type(value: object, annotation: Any) -> bool:
     """Say whether a value from a YAML file or a command line is of the annotated type."""
     if annotation is Any:
         return True
     if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
-        return any(fits(value, option) for option in get_args(annotation))
+        return any(matches_type(value, member) for member in get_args(annotation))
     if get_origin(annotation) is Literal:
         return value in get_args(annotation)
     if get_origin(annotation) is list:
-        (item,) = get_args(annotation)
-        return isinstance(value, list) and all(fits(each, item) for each in value)
+        (item_type,) = get_args(annotation)
+        return isinstance(value, list) and all(matches_type(item, item_type) for item in value)
     if annotation is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
@@ -122,13 +132,13 @@ def fits(value: object, annotation: Any) -> bool:
     return not isinstance(annotation, type) or isinstance(value, annotation)
 
 
-def describe(annotation: Any) -> str:
+def describe_type(annotation: Any) -> str:
     """Name a type as a person would."""
     if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
-        return " or ".join(describe(option) for option in get_args(annotation))
+        return " or ".join(describe_type(member) for member in get_args(annotation))
     if get_origin(annotation) is list:
-        (item,) = get_args(annotation)
-        return f"a list like [{'a,b' if item is str else '1,2'}]"
+        (item_type,) = get_args(annotation)
+        return f"a list like [{'a,b' if item_type is str else '1,2'}]"
     if get_origin(annotation) is Literal:
         return "one of " + ", ".join(map(str, get_args(annotation)))
-    return _NAMES.get(annotation, str(annotation))
+    return _TYPE_DESCRIPTIONS.get(annotation, str(annotation))

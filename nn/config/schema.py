@@ -9,7 +9,7 @@ from typing import Any, Optional
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-from nn.io.paths import new_folder
+from nn.io.paths import default_run_dir
 
 
 @dataclass
@@ -42,8 +42,8 @@ class Config:
     tracking: Any = MISSING
 
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-GROUPS = (
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "conf"
+CONFIG_GROUPS = (
     "dataset",
     "augmentation",
     "model",
@@ -56,7 +56,7 @@ GROUPS = (
 )
 
 
-def register() -> None:
+def register_with_hydra() -> None:
     """Make the schema and the resolver of conf/config.yaml known to Hydra."""
     ConfigStore.instance().store(name="schema", node=Config)
-    OmegaConf.register_new_resolver("run_folder", new_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("run_folder", default_run_dir, use_cache=True, replace=True)

@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from nn.errors import Mistake, require
+from nn.errors import UserError, require
 from nn.types import Array, Shape
 
 
@@ -41,14 +41,14 @@ class Augmentation:
             require(0 <= value < 1, name, value, "at least 0 and below 1")
 
     @property
-    def active(self) -> bool:
+    def is_active(self) -> bool:
         """Whether anything is changed at all."""
         return any(astuple(self))
 
-    def check(self, shape: Shape) -> None:
+    def check_shape(self, shape: Shape) -> None:
         """Refuse samples that are no images."""
-        if self.active and len(shape) != 3:
-            raise Mistake(
+        if self.is_active and len(shape) != 3:
+            raise UserError(
                 f"augmentation: samples of shape {shape} are no images, which have channels, "
                 "height and width; choose augmentation=none."
             )
@@ -56,75 +56,81 @@ class Augmentation:
     def apply(self, images: Array, background: float, rng: np.random.Generator) -> Array:
         """Change a batch of images; what comes in from outside is background."""
         if self.shift or self.rotation or self.scale or self.shear:
-            images = self._moved(images, background, rng)
+            images = self._affine_transform(images, background, rng)
         if self.flip:
-            mirrored = rng.random(len(images)) < 0.5
-            images[mirrored] = images[mirrored, ..., ::-1]
+            is_flipped = rng.random(len(images)) < 0.5
+            images[is_flipped] = images[is_flipped, ..., ::-1]
         if self.erase:
-            np.copyto(images, background, where=self._rectangles(images.shape, rng))
+            np.copyto(images, background, where=self._erase_mask(images.shape, rng))
         if self.noise:
             images += rng.standard_normal(images.shape, images.dtype) * images.dtype.type(
                 self.noise
             )
         return images
 
-    def _moved(self, images: Array, background: float, rng: np.random.Generator) -> Array:
+    def _affine_transform(
+        self, images: Array, background: float, rng: np.random.Generator
+    ) -> Array:
         """Look up each pixel where an affine map says that it comes from."""
-        batch, channels, height, width = images.shape
-        turn = np.deg2rad(self.rotation) * rng.uniform(-1, 1, batch)
-        slant = self.shear * rng.uniform(-1, 1, batch)
-        size = 1 + self.scale * rng.uniform(-1, 1, batch)
-        down = height * self.shift * rng.uniform(-1, 1, batch)
-        right = width * self.shift * rng.uniform(-1, 1, batch)
-        cos, sin = np.cos(turn) / size, np.sin(turn) / size
+        batch_size, channels, height, width = images.shape
+        angle = np.deg2rad(self.rotation) * rng.uniform(-1, 1, batch_size)
+        shear = self.shear * rng.uniform(-1, 1, batch_size)
+        scale = 1 + self.scale * rng.uniform(-1, 1, batch_size)
+        shift_y = height * self.shift * rng.uniform(-1, 1, batch_size)
+        shift_x = width * self.shift * rng.uniform(-1, 1, batch_size)
+        cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
 
         y = np.arange(height) - (height - 1) / 2
         x = np.arange(width) - (width - 1) / 2
-        rows = _plane(cos, y, -sin, x, down + (height - 1) / 2)
-        columns = _plane(sin + slant, y, cos, x, right + (width - 1) / 2)
+        source_y = _affine_coordinates(cos, y, -sin, x, shift_y + (height - 1) / 2)
+        source_x = _affine_coordinates(sin + shear, y, cos, x, shift_x + (width - 1) / 2)
 
-        padded = np.full((channels, batch, height + 2, width + 2), background, images.dtype)
+        padded = np.full((channels, batch_size, height + 2, width + 2), background, images.dtype)
         padded[:, :, 1:-1, 1:-1] = images.swapaxes(0, 1)
         flat = padded.reshape(channels, -1)
-        top, below = _corner(rows, height)
-        left, beside = _corner(columns, width)
-        corner = top * (width + 2) + left
-        corner += (np.arange(batch, dtype=np.int32) * ((height + 2) * (width + 2)))[:, None, None]
+        row, row_fraction = _floor_and_fraction(source_y, height)
+        column, column_fraction = _floor_and_fraction(source_x, width)
+        flat_index = row * (width + 2) + column
+        flat_index += (np.arange(batch_size, dtype=np.int32) * ((height + 2) * (width + 2)))[
+            :, None, None
+        ]
 
-        def look(offset: int) -> Array:
-            values: Array = flat.take(corner + offset, axis=1, mode="clip")
+        def gather(offset: int) -> Array:
+            values: Array = flat.take(flat_index + offset, axis=1, mode="clip")
             return values
 
-        upper = look(0)
-        upper += (look(1) - upper) * beside
-        lower = look(width + 2)
-        lower += (look(width + 3) - lower) * beside
-        upper += (lower - upper) * below
+        upper = gather(0)
+        upper += (gather(1) - upper) * column_fraction
+        lower = gather(width + 2)
+        lower += (gather(width + 3) - lower) * column_fraction
+        upper += (lower - upper) * row_fraction
         return upper.swapaxes(0, 1)
 
-    def _rectangles(self, shape: Shape, rng: np.random.Generator) -> np.ndarray[Shape, np.dtype]:
+    def _erase_mask(self, shape: Shape, rng: np.random.Generator) -> np.ndarray[Shape, np.dtype]:
         """Mark a rectangle in each image."""
-        batch, _, height, width = shape
-        inside = []
+        batch_size, _, height, width = shape
+        masks = []
         for side in (height, width):
-            length = side * self.erase * rng.random((batch, 1))
-            start = (side - length) * rng.random((batch, 1))
-            places = np.arange(side)
-            inside.append((places >= start) & (places < start + length))
-        return inside[0][:, None, :, None] & inside[1][:, None, None, :]
+            length = side * self.erase * rng.random((batch_size, 1))
+            start = (side - length) * rng.random((batch_size, 1))
+            positions = np.arange(side)
+            masks.append((positions >= start) & (positions < start + length))
+        return masks[0][:, None, :, None] & masks[1][:, None, None, :]
 
 
-def _plane(by_y: Array, y: Array, by_x: Array, x: Array, start: Array) -> Array:
+def _affine_coordinates(coef_y: Array, y: Array, coef_x: Array, x: Array, offset: Array) -> Array:
     """by_y * y + by_x * x + start, for each image and pixel, in single precision."""
-    along_y = (by_y[:, None] * y + start[:, None]).astype(np.float32)
-    along_x = (by_x[:, None] * x).astype(np.float32)
+    along_y = (coef_y[:, None] * y + offset[:, None]).astype(np.float32)
+    along_x = (coef_x[:, None] * x).astype(np.float32)
     return along_y[:, :, None] + along_x[:, None, :]
 
 
-def _corner(places: Array, side: int) -> tuple[np.ndarray[Shape, np.dtype[np.int32]], Array]:
+def _floor_and_fraction(
+    coordinates: Array, size: int
+) -> tuple[np.ndarray[Shape, np.dtype[np.int32]], Array]:
     """Part places into the padded pixel before them, and how far they are beyond it."""
-    places += 1
-    np.clip(places, 0, side + 1 - 1e-3, out=places)
-    whole = places.astype(np.int32)
-    places -= whole
-    return whole, places
+    coordinates += 1
+    np.clip(coordinates, 0, size + 1 - 1e-3, out=coordinates)
+    floor = coordinates.astype(np.int32)
+    coordinates -= floor
+    return floor, coordinates

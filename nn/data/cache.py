@@ -11,46 +11,46 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from nn.errors import Mistake
+from nn.errors import UserError
 
-DAY = 24 * 3600
+STALE_SECONDS = 24 * 3600
 
 
-def folder(name: str) -> Path:
+def cache_dir(name: str) -> Path:
     """Give the place of a folder of the cache."""
     return user_cache_path("nn-sweeps") / name
 
 
 @contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path) -> Iterator[Path]:
     """Give a path to write to; what was written is then moved into place, whole or not at all.
 
     Whatever happens on the way, and whoever else writes the same file, the target is never seen
     half-written.
     """
-    aside = None
+    temp_dir = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
-        aside = Path(tempfile.mkdtemp(prefix=".aside-", dir=target.parent))
-        yield aside / target.name
-        (aside / target.name).replace(target)
+        _remove_stale_temp_dirs(target.parent)
+        temp_dir = Path(tempfile.mkdtemp(prefix=".aside-", dir=target.parent))
+        yield temp_dir / target.name
+        (temp_dir / target.name).replace(target)
     except OSError as error:
-        raise _unusable(target.parent, error) from None
+        raise _cache_write_error(target.parent, error) from None
     finally:
-        if aside:
-            shutil.rmtree(aside, ignore_errors=True)
+        if temp_dir:
+            shutil.rmtree(temp_dir, ignore_errors=True)
 
 
-def _sweep(folder: Path) -> None:
+def _remove_stale_temp_dirs(parent: Path) -> None:
     """Remove what processes that were killed have left."""
-    for old in folder.glob(".aside-*"):
-        if time.time() - old.stat().st_mtime > DAY:
-            shutil.rmtree(old, ignore_errors=True)
+    for temp_dir in parent.glob(".aside-*"):
+        if time.time() - temp_dir.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(temp_dir, ignore_errors=True)
 
 
-def _unusable(path: Path, error: OSError) -> Mistake:
-    return Mistake(
+def _cache_write_error(path: Path, error: OSError) -> UserError:
+    return UserError(
         f"The cache folder {path} cannot be written to: {error.strerror or error}; "
         "XDG_CACHE_HOME names another place for it."
     )

@@ -17,14 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nn.data import cache, formats, index_columns
-from nn.data.csv_text import NAMES_OF_LABELS, as_bytes, is_header, parse, problem, rows
-from nn.data.files import find, opened
-from nn.data.source import MOST_CLASSES, Content, Raw, Source, check_labels, count_classes
-from nn.errors import Mistake, require
+from nn.data.csv_text import (
+    LABEL_COLUMN_NAMES,
+    as_uint8_if_exact,
+    invalid_value_error,
+    is_header,
+    parse,
+    read_rows,
+)
+from nn.data.files import find_file, open_maybe_gzip
+from nn.data.source import (
+    MAX_CLASSES,
+    DataSource,
+    RawDataset,
+    RawSamples,
+    check_labels,
+    count_classes,
+)
+from nn.errors import UserError, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class CSV(Source):
+class CSV(DataSource):
     """A file to train on, and perhaps one to test with, whose labels may be missing."""
 
     train: str
@@ -37,234 +51,287 @@ class CSV(Source):
         header = str(self.header).lower()
         require(header in ("auto", "true", "false"), "header", self.header, "auto, true or false")
 
-    def read(self, rng: np.random.Generator) -> Content:
+    def read(self, rng: np.random.Generator) -> RawDataset:
         """Read the files; the labels of the training set say how many classes there are."""
         label = str(self.label)
-        table = Table.open(find(self.train), self.header).without_index(label)
-        column = table.label_column(label)
-        train = table.samples(column)
+        train_table = CsvTable.from_file(find_file(self.train), self.header).drop_index_columns(
+            label
+        )
+        label_column = train_table.find_label_column(label)
+        train = train_table.to_samples(label_column)
         assert train.labels is not None
-        classes, tables, test = count_classes(train.labels, self.train), [table], None
+        num_classes, tables, test = count_classes(train.labels, self.train), [train_table], None
         if self.test is not None:
-            other, labels = Table.open(find(self.test), self.header).like(table, column, classes)
-            test = other.samples(labels)
+            test_table, test_label_column = CsvTable.from_file(
+                find_file(self.test), self.header
+            ).align_with(train_table, label_column, num_classes)
+            test = test_table.to_samples(test_label_column)
             if test.labels is not None:
-                check_labels(test.labels, classes, self.test)
-            tables.append(other)
+                check_labels(test.labels, num_classes, self.test)
+            tables.append(test_table)
         for read in tables:
-            read.keep()
-        peak = 255 if train.images.max() > 1 else 1
+            read.save_to_cache()
+        max_value = 255 if train.images.max() > 1 else 1
         notes = tuple(note for read in tables for note in read.notes)
-        return Content(train, test, tuple(map(str, range(classes))), peak, notes=notes)
+        return RawDataset(train, test, tuple(map(str, range(num_classes))), max_value, notes=notes)
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """The numbers of a file, the names of its columns where it has them, and its index columns."""
 
     path: Path
-    names: list[str] | None
+    column_names: list[str] | None
     values: NDArray[Any]
-    cached: Path
-    index: tuple[int, ...] = ()
+    cache_path: Path
+    ignored_columns: tuple[int, ...] = ()
 
     @classmethod
-    def open(cls, path: Path, header: str | bool) -> Table:
+    def from_file(cls, path: Path, header: str | bool) -> CsvTable:
         """Take the numbers from the cache, or parse them."""
-        found = formats.identify(formats.read_head(path))
-        if found is not None:
-            remedy = "dataset=idx reads it" if found is formats.IDX else ""
-            raise formats.wrong_format(path, found, "a CSV file", remedy)
-        with opened(path) as content:
-            skipped, first = next(
-                (pair for pair in enumerate(rows(content, path)) if any(map(str.strip, pair[1]))),
+        file_format = formats.identify(formats.read_head(path))
+        if file_format is not None:
+            hint = "dataset=idx reads it" if file_format is formats.IDX else ""
+            raise formats.wrong_format_error(path, file_format, "a CSV file", hint)
+        with open_maybe_gzip(path) as stream:
+            num_skipped, first_row = next(
+                (
+                    pair
+                    for pair in enumerate(read_rows(stream, path))
+                    if any(map(str.strip, pair[1]))
+                ),
                 (0, None),
             )
-        if first is None:
-            raise Mistake(f"{path} is empty.")
-        with_header = {"true": True, "false": False}.get(str(header).lower(), is_header(first))
+        if first_row is None:
+            raise UserError(f"{path} is empty.")
+        has_header = {"true": True, "false": False}.get(str(header).lower(), is_header(first_row))
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        cached = cache.folder("csv") / f"{digest}-{int(with_header)}.npy"
-        values = _load(cached)
+        cache_path = cache.cache_dir("csv") / f"{digest}-{int(has_header)}.npy"
+        values = _load_cached(cache_path)
         if values is None:
-            values = parse(path, skipped + 1 if with_header else 0)
-        names = [cell.strip() for cell in first] if with_header else None
-        if names and len(names) == values.shape[1] - 1 and index_columns.counts_up(values[:, 0]):
-            names.insert(0, "")  # as R writes it
-        if names and len(names) != values.shape[1]:
-            raise Mistake(
-                f"{path}, row 1: the header has {len(names)} columns, the rows below "
+            values = parse(path, num_skipped + 1 if has_header else 0)
+        column_names = [cell.strip() for cell in first_row] if has_header else None
+        if (
+            column_names
+            and len(column_names) == values.shape[1] - 1
+            and index_columns.is_consecutive(values[:, 0])
+        ):
+            column_names.insert(0, "")  # as R writes it
+        if column_names and len(column_names) != values.shape[1]:
+            raise UserError(
+                f"{path}, row 1: the header has {len(column_names)} columns, the rows below "
                 f"{values.shape[1]}."
             )
-        return cls(path, names, values, cached)
+        return cls(path, column_names, values, cache_path)
 
     @property
-    def columns(self) -> list[int]:
+    def data_columns(self) -> list[int]:
         """The columns that are not an index."""
-        return [column for column in range(self.values.shape[1]) if column not in self.index]
+        return [
+            column for column in range(self.values.shape[1]) if column not in self.ignored_columns
+        ]
 
     @property
-    def width(self) -> int:
+    def num_columns(self) -> int:
         """The number of columns that are not an index."""
-        return len(self.columns)
+        return len(self.data_columns)
 
     @property
     def notes(self) -> list[str]:
         """A sentence for each column that is ignored."""
         notes = []
-        for column in sorted(self.index):
-            name = f" ({self.names[column]})" if self.names and self.names[column] else ""
+        for column in sorted(self.ignored_columns):
+            name = (
+                f" ({self.column_names[column]})"
+                if self.column_names and self.column_names[column]
+                else ""
+            )
             notes.append(f"{self.path}: column {column + 1}{name} is an index and is ignored.")
         return notes
 
-    def keep(self) -> None:
+    def save_to_cache(self) -> None:
         """Put the numbers into the cache."""
         if not isinstance(self.values, np.memmap):
-            with cache.written_aside(self.cached) as aside:
-                np.save(aside, self.values)
+            with cache.atomic_path(self.cache_path) as temp_path:
+                np.save(temp_path, self.values)
 
-    def label_column(self, label: str) -> int:
+    def find_label_column(self, label: str) -> int:
         """Find the column of the labels."""
         if label in ("first", "last"):
-            return self.columns[0 if label == "first" else -1]
-        if label == "auto" and self.is_unnamed:
-            return self.columns[0]
-        found = self.column_of(NAMES_OF_LABELS if label == "auto" else [label.lower()])
-        if found is None and label == "auto":
-            raise Mistake(
-                f"{self.path}: no column is named {NAMES_OF_LABELS[0]}; "
+            return self.data_columns[0 if label == "first" else -1]
+        if label == "auto" and self.has_unnamed_columns:
+            return self.data_columns[0]
+        column = self.find_column(LABEL_COLUMN_NAMES if label == "auto" else [label.lower()])
+        if column is None and label == "auto":
+            raise UserError(
+                f"{self.path}: no column is named {LABEL_COLUMN_NAMES[0]}; "
                 "say which has the labels with dataset.label=NAME, first or last."
             )
-        if found is None:
-            known = ", ".join((self.names or [])[:3]) + ", ..." if self.names else "no header"
-            raise Mistake(f"dataset.label={label}: {self.path} has no such column; it has {known}.")
-        return found
-
-    def column_of(self, names: Sequence[str]) -> int | None:
-        """Find the column of the first of these names, in lower case, that there is."""
-        ours = {(self.names or [])[i].lower(): i for i in reversed(self.columns) if self.names}
-        return next((ours[name] for name in names if name in ours), None)
-
-    def without_index(self, label: str) -> Table:
-        """Leave out the index columns of a training set."""
-        table = self._without_named_index(label)
-        edge = -1 if label == "last" else 0
-        while table.is_unnamed and table.width > 2 and table._is_extra(table.columns[edge]):
-            table = table._without(table.columns[edge])
-        labels = table.label_column(label)
-        while True:
-            pixels = [column for column in table.columns if column != labels]
-            edges = [pixels[0], pixels[-1]] if len(pixels) > 1 else []
-            extra = [column for column in edges if table._is_extra(column)]
-            if not extra:
-                return table
-            table = table._without(extra[0])
-
-    def like(self, train: Table, label_column: int, classes: int) -> tuple[Table, int | None]:
-        """Find the labels and leave out the index, where the pixels are those of a training set."""
-        pixels, place = train.width - 1, train.columns.index(label_column)
-        table: Table = self
-        if self.names is None and self.values.shape[1] == train.values.shape[1]:
-            table = replace(self, index=train.index)
-        named = train.names[label_column] if train.names and self.names else "auto"
-        table = table.without_extra(pixels, classes, named, place, bool(train.index))
-        if table.width not in (pixels, pixels + 1):
-            raise Mistake(
-                f"{self.path} has {self.width} columns; {train.path} has a label and "
-                f"{pixels} pixels."
+        if column is None:
+            known = (
+                ", ".join((self.column_names or [])[:3]) + ", ..."
+                if self.column_names
+                else "no header"
             )
-        if table.names is None or train.names is None:
-            labels = table._expected_labels(named, place)[0]
-            return table, labels if table.width > pixels else None
-        label = train.names[label_column]
-        if table._names_but(label) != train._names_but(label):
-            raise Mistake(f"{self.path} has other columns than {train.path}, or in another order.")
-        return table, table.names.index(label) if label in table.names else None
+            raise UserError(
+                f"dataset.label={label}: {self.path} has no such column; it has {known}."
+            )
+        return column
 
-    def without_extra(
-        self, pixels: int, classes: int, label: str, place: int = 0, likely: bool = False
-    ) -> Table:
+    def find_column(self, names: Sequence[str]) -> int | None:
+        """Find the column of the first of these names, in lower case, that there is."""
+        column_by_name = {
+            (self.column_names or [])[i].lower(): i
+            for i in reversed(self.data_columns)
+            if self.column_names
+        }
+        return next((column_by_name[name] for name in names if name in column_by_name), None)
+
+    def drop_index_columns(self, label: str) -> CsvTable:
+        """Leave out the index columns of a training set."""
+        table = self._drop_named_index_columns(label)
+        edge = -1 if label == "last" else 0
+        while (
+            table.has_unnamed_columns
+            and table.num_columns > 2
+            and table._is_index_column(table.data_columns[edge])
+        ):
+            table = table._drop_column(table.data_columns[edge])
+        label_column = table.find_label_column(label)
+        while True:
+            pixel_columns = [column for column in table.data_columns if column != label_column]
+            edges = [pixel_columns[0], pixel_columns[-1]] if len(pixel_columns) > 1 else []
+            found = [column for column in edges if table._is_index_column(column)]
+            if not found:
+                return table
+            table = table._drop_column(found[0])
+
+    def align_with(
+        self, train: CsvTable, label_column: int, num_classes: int
+    ) -> tuple[CsvTable, int | None]:
+        """Find the labels and leave out the index, where the pixels are those of a training set."""
+        num_pixels, label_position = train.num_columns - 1, train.data_columns.index(label_column)
+        table: CsvTable = self
+        if self.column_names is None and self.values.shape[1] == train.values.shape[1]:
+            table = replace(self, ignored_columns=train.ignored_columns)
+        label_setting = (
+            train.column_names[label_column] if train.column_names and self.column_names else "auto"
+        )
+        table = table.drop_extra_columns(
+            num_pixels, num_classes, label_setting, label_position, bool(train.ignored_columns)
+        )
+        if table.num_columns not in (num_pixels, num_pixels + 1):
+            raise UserError(
+                f"{self.path} has {self.num_columns} columns; {train.path} has a label and "
+                f"{num_pixels} pixels."
+            )
+        if table.column_names is None or train.column_names is None:
+            own_label_column = table._expected_label_column(label_setting, label_position)[0]
+            return table, own_label_column if table.num_columns > num_pixels else None
+        label = train.column_names[label_column]
+        if table._pixel_names(label) != train._pixel_names(label):
+            raise UserError(
+                f"{self.path} has other columns than {train.path}, or in another order."
+            )
+        return table, table.column_names.index(label) if label in table.column_names else None
+
+    def drop_extra_columns(
+        self,
+        num_pixels: int,
+        num_classes: int,
+        label: str,
+        label_position: int = 0,
+        train_has_index: bool = False,
+    ) -> CsvTable:
         """Leave out the index columns of samples whose number of pixels and classes is known.
 
         `place` is where the labels are if there are no names, `likely` whether the training set
         has an index, too.
         """
-        table = self._without_named_index(label)
-        extra = table.width - pixels
-        if extra < 0:
+        table = self._drop_named_index_columns(label)
+        num_extra = table.num_columns - num_pixels
+        if num_extra < 0:
             return self  # the network has learned from what is named like an index
-        if extra not in (1, 2):
+        if num_extra not in (1, 2):
             return table
-        labels, is_named = table._expected_labels(label, place)
-        if extra == 1 and is_named:
+        label_column, is_named = table._expected_label_column(label, label_position)
+        if num_extra == 1 and is_named:
             return table
-        ends = [table.columns[end] for end in ([0, -1] if extra == 1 else [0, -1, 1, -2])]
-        grades = {
-            column: index_columns.evidence(self.values[:, column])
-            for column in ends
-            if not (is_named and column == labels)
+        candidates = [
+            table.data_columns[end] for end in ([0, -1] if num_extra == 1 else [0, -1, 1, -2])
+        ]
+        scores = {
+            column: index_columns.index_score(self.values[:, column])
+            for column in candidates
+            if not (is_named and column == label_column)
         }
-        best = max(grades, key=lambda column: grades[column])
-        if not grades[best]:
+        best = max(scores, key=lambda column: scores[column])
+        if not scores[best]:
             return table
-        if extra == 1 and labels is not None:
-            values = self.values[:, labels]
-            sure = grades[best] > 2 if values.min() < values.max() else grades[best] > 1
-            sure = (sure and best != labels) or (
-                likely and index_columns.counts_up(self.values[:, best])
+        if num_extra == 1 and label_column is not None:
+            values = self.values[:, label_column]
+            is_index = scores[best] > 2 if values.min() < values.max() else scores[best] > 1
+            is_index = (is_index and best != label_column) or (
+                train_has_index and index_columns.is_consecutive(self.values[:, best])
             )
-            if not sure and index_columns.are_whole(values) and values.max() < classes:
+            if (
+                not is_index
+                and index_columns.are_nonnegative_integers(values)
+                and values.max() < num_classes
+            ):
                 return table
-        return table._without(best)
+        return table._drop_column(best)
 
-    def samples(self, label_column: int | None) -> Raw:
+    def to_samples(self, label_column: int | None) -> RawSamples:
         """Part labels and pixels, and make square images of pixels where they can be."""
         values, labels = self.values, None
         if label_column is not None:
             column = values[:, label_column]
-            if column.min() < 0 or column.max() >= MOST_CLASSES or (column % 1).any():
-                raise self._problem(label_column)
+            if column.min() < 0 or column.max() >= MAX_CLASSES or (column % 1).any():
+                raise self._invalid_value_error(label_column)
             labels = column.astype(np.int64)
-        others = [*self.index, *([] if label_column is None else [label_column])]
-        values = np.delete(values, others, axis=1) if others else values
+        dropped = [*self.ignored_columns, *([] if label_column is None else [label_column])]
+        values = np.delete(values, dropped, axis=1) if dropped else values
         if not values.size:
-            raise Mistake(f"{self.path} has no pixels in it.")
+            raise UserError(f"{self.path} has no pixels in it.")
         if values.dtype != np.uint8:
             if values.min() < 0 or values.max() > 255:
-                raise self._problem(label_column)
-            values = as_bytes(values)
+                raise self._invalid_value_error(label_column)
+            values = as_uint8_if_exact(values)
         side = math.isqrt(values.shape[1])
         shape = (1, side, side) if side**2 == values.shape[1] else (values.shape[1],)
-        return Raw(values.reshape(-1, *shape), labels)
+        return RawSamples(values.reshape(-1, *shape), labels)
 
     @property
-    def is_unnamed(self) -> bool:
+    def has_unnamed_columns(self) -> bool:
         """Whether the columns have no names but numbers."""
-        names = self.names
-        return names is None or all(names[column].isdecimal() for column in self.columns)
+        names = self.column_names
+        return names is None or all(names[column].isdecimal() for column in self.data_columns)
 
-    def _names_but(self, label: str) -> list[str]:
+    def _pixel_names(self, label: str) -> list[str]:
         """List the names of the pixels."""
-        names = [self.names[column] for column in self.columns] if self.names else []
+        names = (
+            [self.column_names[column] for column in self.data_columns] if self.column_names else []
+        )
         return [name for name in names if name != label]
 
-    def _expected_labels(self, label: str, place: int) -> tuple[int | None, bool]:
+    def _expected_label_column(self, label: str, label_position: int) -> tuple[int | None, bool]:
         """Find the column in which labels would be, and whether its name says so."""
         if label in ("first", "last"):
-            return self.columns[0 if label == "first" else -1], False
-        if label == "auto" and self.is_unnamed:
-            return self.columns[place], False
-        found = self.column_of(NAMES_OF_LABELS if label == "auto" else [label.lower()])
-        return found, found is not None
+            return self.data_columns[0 if label == "first" else -1], False
+        if label == "auto" and self.has_unnamed_columns:
+            return self.data_columns[label_position], False
+        column = self.find_column(LABEL_COLUMN_NAMES if label == "auto" else [label.lower()])
+        return column, column is not None
 
-    def _without(self, column: int) -> Table:
+    def _drop_column(self, column: int) -> CsvTable:
         """Leave out an index column."""
-        return replace(self, index=(*self.index, column))
+        return replace(self, ignored_columns=(*self.ignored_columns, column))
 
-    def _without_named_index(self, label: str) -> Table:
+    def _drop_named_index_columns(self, label: str) -> CsvTable:
         """Leave out the columns that are an index by their names, the labels aside."""
-        names = [name.lower() for name in self.names or []]
+        names = [name.lower() for name in self.column_names or []]
         leading = next((column for column, name in enumerate(names) if name), 0)
         index = [
             column
@@ -272,35 +339,41 @@ class Table:
             if index_columns.is_index_name(name)
             and name != label.lower()
             and (name or names.count("") == 1 or column < leading)
-            and index_columns.are_whole(self.values[:, column])
+            and index_columns.are_nonnegative_integers(self.values[:, column])
         ]
-        return replace(self, index=(*self.index, *index))
+        return replace(self, ignored_columns=(*self.ignored_columns, *index))
 
-    def _is_extra(self, column: int) -> bool:
+    def _is_index_column(self, column: int) -> bool:
         """Whether a column that may be a pixel must be an index of the training set."""
-        pixels = self.width - 1
-        if not index_columns.is_superfluous(self.values[:, column], pixels):
+        num_pixels = self.num_columns - 1
+        if not index_columns.is_likely_index(self.values[:, column], num_pixels):
             return False
-        square, without = (index_columns.is_square(count) for count in (pixels, pixels - 1))
-        names = [name for i, name in enumerate(self.names or []) if i not in self.index]
-        if self.is_unnamed:
+        is_square, is_square_without = (
+            index_columns.is_square_number(count) for count in (num_pixels, num_pixels - 1)
+        )
+        names = [
+            name for i, name in enumerate(self.column_names or []) if i not in self.ignored_columns
+        ]
+        if self.has_unnamed_columns:
             return True
-        unlike = index_columns.is_named_unlike_others(names, self.columns.index(column))
-        return unlike and without and not square
+        has_distinct_name = index_columns.has_distinct_name(names, self.data_columns.index(column))
+        return has_distinct_name and is_square_without and not is_square
 
-    def _problem(self, label_column: int | None) -> Mistake:
+    def _invalid_value_error(self, label_column: int | None) -> UserError:
         """Find the label or the pixel that cannot be one."""
         column = -1 if label_column is None else label_column
-        return problem(self.path, self.names is not None, None, column, self.index)
+        return invalid_value_error(
+            self.path, self.column_names is not None, None, column, self.ignored_columns
+        )
 
 
-def _load(cached: Path) -> NDArray[Any] | None:
+def _load_cached(cache_path: Path) -> NDArray[Any] | None:
     """Read an array of the cache, if it is there and whole."""
-    if not cached.is_file():
+    if not cache_path.is_file():
         return None
     try:
-        values = np.lib.format.open_memmap(cached, mode="r")
-        usable = values.ndim == 2 and values.size and values.dtype in (np.uint8, np.float32)
+        values = np.lib.format.open_memmap(cache_path, mode="r")
+        is_valid = values.ndim == 2 and values.size and values.dtype in (np.uint8, np.float32)
     except Exception:  # whatever a damaged file does to the reader, it is parsed anew
         return None
-    return values if usable else None
+    return values if is_valid else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nn.batches import Samples
-from nn.data.input_spec import Inputs
+from nn.data.input_spec import InputSpec
 from nn.types import Shape
 
 
@@ -16,16 +16,16 @@ class Dataset:
     train: Samples
     val: Samples | None
     test: Samples | None
-    inputs: Inputs
+    input_spec: InputSpec
     sha256: str
     notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> Shape:
         """The shape of one sample: for an image channels, height, width."""
-        return self.inputs.shape
+        return self.input_spec.shape
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """What the classes are called."""
-        return self.inputs.class_names
+        return self.input_spec.class_names

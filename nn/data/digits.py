@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nn.data.source import Content, Raw, Source, digest_of
-from nn.data.splits import split
-from nn.errors import Mistake, require
+from nn.data.source import DataSource, RawDataset, RawSamples, compute_sha256
+from nn.data.splits import stratified_split
+from nn.errors import UserError, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits(Source):
+class Digits(DataSource):
     """One file, of which a share is set aside for the test."""
 
     test: float = 0.2
@@ -23,23 +23,25 @@ class Digits(Source):
         super().__post_init__()
         require(0 < self.test < 1, "test", self.test, "above 0 and below 1")
 
-    def read(self, rng: np.random.Generator) -> Content:
+    def read(self, rng: np.random.Generator) -> RawDataset:
         """Read the file, and draw the test set."""
-        rows = np.loadtxt(_path(), dtype=np.uint8, delimiter=",")
-        images, labels = rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64)
-        train, test = split(labels, self.test, rng, f"dataset.test={self.test:g}")
-        return Content(
-            train=Raw(images[train], labels[train]),
-            test=Raw(images[test], labels[test]),
+        table = np.loadtxt(_digits_path(), dtype=np.uint8, delimiter=",")
+        images, labels = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1].astype(np.int64)
+        train_indices, test_indices = stratified_split(
+            labels, self.test, rng, f"dataset.test={self.test:g}"
+        )
+        return RawDataset(
+            train=RawSamples(images[train_indices], labels[train_indices]),
+            test=RawSamples(images[test_indices], labels[test_indices]),
             class_names=tuple("0123456789"),
-            peak=16,
-            sha256=digest_of(Raw(images, labels)),
+            max_value=16,
+            sha256=compute_sha256(RawSamples(images, labels)),
         )
 
 
-def _path() -> Path:
+def _digits_path() -> Path:
     """Find the file without importing scikit-learn, which alone would take seconds."""
     package = find_spec("sklearn")
     if package is None or package.origin is None:
-        raise Mistake("The digits come with scikit-learn, which is not installed here.")
+        raise UserError("The digits come with scikit-learn, which is not installed here.")
     return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"

@@ -6,83 +6,90 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from nn.data.files import opened
-from nn.errors import Mistake
+from nn.data.files import open_maybe_gzip
+from nn.errors import UserError
 
 HEAD_BYTES = 512
 
 
 @dataclass(frozen=True)
-class Format:
+class FileFormat:
     """What a file is, and what can be done with one that is not read here."""
 
     name: str
-    remedy: str = ""
+    hint: str = ""
     kind: str = "other"
 
 
-UNPACK, CONVERT, EXPORT = "unpack it first", "convert it to CSV first", "export it as CSV"
-NO_PICKLE = "pickles can run code and are never loaded: save the numbers as CSV or .npy"
-IDX = Format("an IDX file", kind="idx")
-NPY = Format("a NumPy .npy file", CONVERT, kind="npy")
-NPZ = Format("a NumPy .npz archive", CONVERT, kind="npz")
-OFFICE = Format("an Office document, such as an Excel workbook", EXPORT)
-ZIP = Format("a ZIP archive", UNPACK)
-ZIP_CONTENTS = (
+UNPACK_HINT, CONVERT_HINT, EXPORT_HINT = (
+    "unpack it first",
+    "convert it to CSV first",
+    "export it as CSV",
+)
+PICKLE_HINT = "pickles can run code and are never loaded: save the numbers as CSV or .npy"
+IDX = FileFormat("an IDX file", kind="idx")
+NPY = FileFormat("a NumPy .npy file", CONVERT_HINT, kind="npy")
+NPZ = FileFormat("a NumPy .npz archive", CONVERT_HINT, kind="npz")
+OFFICE = FileFormat("an Office document, such as an Excel workbook", EXPORT_HINT)
+ZIP = FileFormat("a ZIP archive", UNPACK_HINT)
+ZIP_MEMBER_SIGNATURES = (
     (rb"[^/]+\.npy$", NPZ),
     (rb"\[Content_Types\]|(docProps|_rels|xl|word)/", OFFICE),
-    (rb"mimetype$", Format("an OpenDocument file", EXPORT)),
-    (rb"[^/]+/(data\.pkl|\.format_version|\.data/)", Format("a PyTorch file", NO_PICKLE)),
+    (rb"mimetype$", FileFormat("an OpenDocument file", EXPORT_HINT)),
+    (rb"[^/]+/(data\.pkl|\.format_version|\.data/)", FileFormat("a PyTorch file", PICKLE_HINT)),
 )
 """What a ZIP archive is by the name of its first file."""
 SIGNATURES = (
-    (rb"\x89PNG", Format("a PNG image", kind="image")),
-    (rb"\xff\xd8\xff", Format("a JPEG image", kind="image")),
-    (rb"GIF8[79]a", Format("a GIF image", kind="image")),
-    (rb"II[*+]\0|MM\0[*+]", Format("a TIFF image", kind="image")),
-    (rb"RIFF.{4}WEBP", Format("a WebP image", kind="image")),
-    (rb"BM.{4}\0{4}", Format("a BMP image", kind="image")),
-    (rb".{4}ftyp(hei|hev|mif|msf|avi)", Format("a HEIF or AVIF image", "convert it to PNG")),
-    (rb"8BPS\0", Format("a Photoshop document", "convert it to PNG")),
-    (rb"\0\0\x01\0", Format("an icon", "convert it to PNG")),
+    (rb"\x89PNG", FileFormat("a PNG image", kind="image")),
+    (rb"\xff\xd8\xff", FileFormat("a JPEG image", kind="image")),
+    (rb"GIF8[79]a", FileFormat("a GIF image", kind="image")),
+    (rb"II[*+]\0|MM\0[*+]", FileFormat("a TIFF image", kind="image")),
+    (rb"RIFF.{4}WEBP", FileFormat("a WebP image", kind="image")),
+    (rb"BM.{4}\0{4}", FileFormat("a BMP image", kind="image")),
+    (rb".{4}ftyp(hei|hev|mif|msf|avi)", FileFormat("a HEIF or AVIF image", "convert it to PNG")),
+    (rb"8BPS\0", FileFormat("a Photoshop document", "convert it to PNG")),
+    (rb"\0\0\x01\0", FileFormat("an icon", "convert it to PNG")),
     (rb"\0\0[\x08\x09\x0b-\x0e][\x01-\xff]", IDX),
     (rb"\x93NUMPY", NPY),
     (rb"PK\x05\x06", ZIP),
-    (rb".{257}ustar", Format("a tar archive", UNPACK)),
-    (rb"7z\xbc\xaf\x27\x1c", Format("a 7z archive", UNPACK)),
-    (rb"Rar!\x1a\x07", Format("a RAR archive", UNPACK)),
-    (rb"BZh[1-9]1AY&SY", Format("a bzip2 file", UNPACK)),
-    (rb"\xfd7zXZ\0", Format("an xz file", UNPACK)),
-    (rb"\x28\xb5\x2f\xfd", Format("a Zstandard file", UNPACK)),
-    (rb"\x1f\x8b", Format("a gzip file within a gzip file", UNPACK)),
-    (rb"%PDF-", Format("a PDF file")),
-    (rb"PAR1[\0-\x1f]", Format("a Parquet file", CONVERT)),
-    (rb"(ARROW1|FEA1)\0", Format("an Arrow file", CONVERT)),
-    (rb"\x89HDF\r\n", Format("an HDF5 file", CONVERT)),
-    (rb"MATLAB 5\.0", Format("a MATLAB file", CONVERT)),
-    (rb"SQLite format 3\0", Format("an SQLite database", EXPORT)),
+    (rb".{257}ustar", FileFormat("a tar archive", UNPACK_HINT)),
+    (rb"7z\xbc\xaf\x27\x1c", FileFormat("a 7z archive", UNPACK_HINT)),
+    (rb"Rar!\x1a\x07", FileFormat("a RAR archive", UNPACK_HINT)),
+    (rb"BZh[1-9]1AY&SY", FileFormat("a bzip2 file", UNPACK_HINT)),
+    (rb"\xfd7zXZ\0", FileFormat("an xz file", UNPACK_HINT)),
+    (rb"\x28\xb5\x2f\xfd", FileFormat("a Zstandard file", UNPACK_HINT)),
+    (rb"\x1f\x8b", FileFormat("a gzip file within a gzip file", UNPACK_HINT)),
+    (rb"%PDF-", FileFormat("a PDF file")),
+    (rb"PAR1[\0-\x1f]", FileFormat("a Parquet file", CONVERT_HINT)),
+    (rb"(ARROW1|FEA1)\0", FileFormat("an Arrow file", CONVERT_HINT)),
+    (rb"\x89HDF\r\n", FileFormat("an HDF5 file", CONVERT_HINT)),
+    (rb"MATLAB 5\.0", FileFormat("a MATLAB file", CONVERT_HINT)),
+    (rb"SQLite format 3\0", FileFormat("an SQLite database", EXPORT_HINT)),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", OFFICE),
-    (rb"\x80[\x02-\x05][\x80-\x95(\]}cK]", Format("a pickle", NO_PICKLE)),
-    (rb'.{5}\0{3}\{"', Format("a safetensors file", CONVERT)),
-    (rb"\xff\xfe\0\0|\0\0\xfe\xff", Format("text in UTF-32", "save it as UTF-8")),
-    (rb"version https://git-lfs", Format("a Git LFS pointer", "run git lfs pull")),
+    (rb"\x80[\x02-\x05][\x80-\x95(\]}cK]", FileFormat("a pickle", PICKLE_HINT)),
+    (rb'.{5}\0{3}\{"', FileFormat("a safetensors file", CONVERT_HINT)),
+    (rb"\xff\xfe\0\0|\0\0\xfe\xff", FileFormat("text in UTF-32", "save it as UTF-8")),
+    (rb"version https://git-lfs", FileFormat("a Git LFS pointer", "run git lfs pull")),
     (
         rb"(\xef\xbb\xbf)?\s*(?i:<!--|<!doctype html|<html|<head|<body)",
-        Format("a web page", "download the file itself"),
+        FileFormat("a web page", "download the file itself"),
     ),
-    (rb"(\xef\xbb\xbf)?\s*<svg", Format("an SVG drawing", "convert it to PNG")),
-    (rb"(\xef\xbb\xbf)?\s*<\?xml", Format("an XML file")),
-    (rb'(\xef\xbb\xbf)?\s*(\{\s*"|\[\s*[\[{"\d-])', Format("a JSON file", CONVERT)),
+    (rb"(\xef\xbb\xbf)?\s*<svg", FileFormat("an SVG drawing", "convert it to PNG")),
+    (rb"(\xef\xbb\xbf)?\s*<\?xml", FileFormat("an XML file")),
+    (rb'(\xef\xbb\xbf)?\s*(\{\s*"|\[\s*[\[{"\d-])', FileFormat("a JSON file", CONVERT_HINT)),
 )
 """Regular expressions of the first bytes, the more specific ones first."""
 
 
-def identify(head: bytes) -> Format | None:
+def identify(head: bytes) -> FileFormat | None:
     """Recognize a format that is not plain text by the first bytes of a file."""
     if head.startswith(b"PK\3\4"):
-        length = int.from_bytes(head[26:28], "little")
-        name = head[30 : 30 + length]
-        return next((found for pattern, found in ZIP_CONTENTS if re.match(pattern, name)), ZIP)
+        name_length = int.from_bytes(head[26:28], "little")
+        member_name = head[30 : 30 + name_length]
+        return next(
+            (found for pattern, found in ZIP_MEMBER_SIGNATURES if re.match(pattern, member_name)),
+            ZIP,
+        )
     return next(
         (found for pattern, found in SIGNATURES if re.match(pattern, head, re.DOTALL)), None
     )
@@ -90,11 +97,13 @@ def identify(head: bytes) -> Format | None:
 
 def read_head(path: Path) -> bytes:
     """Read the first bytes of a file, compressed or not."""
-    with opened(path) as content:
-        return content.read(HEAD_BYTES)
+    with open_maybe_gzip(path) as stream:
+        return stream.read(HEAD_BYTES)
 
 
-def wrong_format(path: str | Path, found: Format, expected: str, remedy: str = "") -> Mistake:
+def wrong_format_error(
+    path: str | Path, actual: FileFormat, expected: str, hint: str = ""
+) -> UserError:
     """Say what a file is, what it should be, and what can be done."""
-    advice = remedy or found.remedy
-    return Mistake(f"{path} is {found.name}, not {expected}{advice and f'; {advice}'}.")
+    hint_text = hint or actual.hint
+    return UserError(f"{path} is {actual.name}, not {expected}{hint_text and f'; {hint_text}'}.")

@@ -12,64 +12,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nn.data import formats
-from nn.data.files import find, opened, read_exactly
-from nn.data.source import Content, Raw, Source, check_labels, count_classes
-from nn.errors import Mistake
+from nn.data.files import find_file, open_maybe_gzip, read_up_to
+from nn.data.source import DataSource, RawDataset, RawSamples, check_labels, count_classes
+from nn.errors import UserError
 from nn.types import Labels, Shape
 
-TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MOST_COMPRESSED = 1100
+DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MAX_COMPRESSION_RATIO = 1100
 """Deflate makes data smaller by a factor of at most 1032."""
 
 
 def read(path: Path) -> tuple[NDArray[Any], str]:
     """Read an IDX file, plain or compressed, and the SHA-256 of its content."""
-    with opened(path) as content:
-        magic = read_exactly(content, 4)
+    with open_maybe_gzip(path) as stream:
+        magic = read_up_to(stream, 4)
         if not magic:
-            raise Mistake(f"{path} is empty.")
-        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not magic[3]:
-            raise _not_idx(path, bytes(magic))
-        dtype, rank = np.dtype(TYPES[magic[2]]), magic[3]
-        header = read_exactly(content, 4 * rank)
-        if len(header) < 4 * rank:
-            raise Mistake(f"{path} is cut off in its header.")
+            raise UserError(f"{path} is empty.")
+        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not magic[3]:
+            raise _not_idx_error(path, bytes(magic))
+        dtype, ndim = np.dtype(DTYPES[magic[2]]), magic[3]
+        header = read_up_to(stream, 4 * ndim)
+        if len(header) < 4 * ndim:
+            raise UserError(f"{path} is cut off in its header.")
         shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
-        declared = math.prod(shape) * dtype.itemsize
-        if not declared:
-            raise Mistake(f"{path} has no values in it: its sizes are {_sizes(shape)}.")
-        if declared > path.stat().st_size * MOST_COMPRESSED:
-            raise Mistake(f"{path} claims {declared:,} bytes of values, more than it can hold.")
-        values = read_exactly(content, declared)
-        if len(values) < declared:
-            raise Mistake(
+        num_bytes = math.prod(shape) * dtype.itemsize
+        if not num_bytes:
+            raise UserError(f"{path} has no values in it: its sizes are {_format_shape(shape)}.")
+        if num_bytes > path.stat().st_size * MAX_COMPRESSION_RATIO:
+            raise UserError(f"{path} claims {num_bytes:,} bytes of values, more than it can hold.")
+        values = read_up_to(stream, num_bytes)
+        if len(values) < num_bytes:
+            raise UserError(
                 f"{path} holds {len(values):,} bytes of values; its header, "
-                f"{_sizes(shape)}, claims {declared:,}."
+                f"{_format_shape(shape)}, claims {num_bytes:,}."
             )
-        if content.read(1):
-            raise Mistake(f"{path} goes on after the {declared:,} bytes that its header claims.")
+        if stream.read(1):
+            raise UserError(f"{path} goes on after the {num_bytes:,} bytes that its header claims.")
     digest = hashlib.sha256(magic + header)
     digest.update(values)
     try:
         array = np.frombuffer(values, dtype).reshape(shape)
     except ValueError:  # more dimensions than NumPy has
-        raise Mistake(f"{path} has {rank} dimensions, more than can be used.") from None
+        raise UserError(f"{path} has {ndim} dimensions, more than can be used.") from None
     return array, digest.hexdigest()
 
 
-def _not_idx(path: Path, magic: bytes) -> Mistake:
+def _not_idx_error(path: Path, magic: bytes) -> UserError:
     head = formats.read_head(path)
-    found = formats.identify(head)
-    if found is not None and found is not formats.IDX:
-        return formats.wrong_format(path, found, "an IDX file")
+    file_format = formats.identify(head)
+    if file_format is not None and file_format is not formats.IDX:
+        return formats.wrong_format_error(path, file_format, "an IDX file")
     if head.isascii() and b"\0" not in head:
-        text = formats.Format("a text file", "dataset=csv reads CSV files")
-        return formats.wrong_format(path, text, "an IDX file")
-    return Mistake(f"{path} is not an IDX file: it begins with {magic.hex()}.")
+        text_format = formats.FileFormat("a text file", "dataset=csv reads CSV files")
+        return formats.wrong_format_error(path, text_format, "an IDX file")
+    return UserError(f"{path} is not an IDX file: it begins with {magic.hex()}.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class IDX(Source):
+class IDX(DataSource):
     """Any four IDX files; those of the test may be left out."""
 
     train_images: str
@@ -77,46 +77,46 @@ class IDX(Source):
     test_images: str | None = None
     test_labels: str | None = None
 
-    def read(self, rng: np.random.Generator) -> Content:
+    def read(self, rng: np.random.Generator) -> RawDataset:
         """Read the files; the labels of the training set say how many classes there are."""
-        train = _pair(find(self.train_images), find(self.train_labels))
+        train = _read_samples(find_file(self.train_images), find_file(self.train_labels))
         assert train.labels is not None
-        classes = count_classes(train.labels, self.train_labels)
+        num_classes = count_classes(train.labels, self.train_labels)
         test = None
         if self.test_images is not None:
-            labels = None if self.test_labels is None else find(self.test_labels)
-            test = _pair(find(self.test_images), labels)
+            labels_path = None if self.test_labels is None else find_file(self.test_labels)
+            test = _read_samples(find_file(self.test_images), labels_path)
             if test.images.shape[1:] != train.images.shape[1:]:
-                raise Mistake(
-                    f"{self.test_images} has samples of {_sizes(test.images.shape[1:])}, "
-                    f"{self.train_images} of {_sizes(train.images.shape[1:])}."
+                raise UserError(
+                    f"{self.test_images} has samples of {_format_shape(test.images.shape[1:])}, "
+                    f"{self.train_images} of {_format_shape(train.images.shape[1:])}."
                 )
             if test.images.dtype != train.images.dtype:
-                raise Mistake(
+                raise UserError(
                     f"{self.test_images} has values of type {test.images.dtype}, "
                     f"{self.train_images} of type {train.images.dtype}."
                 )
             if test.labels is not None:
-                check_labels(test.labels, classes, str(self.test_labels))
+                check_labels(test.labels, num_classes, str(self.test_labels))
         elif self.test_labels is not None:
-            raise Mistake(
+            raise UserError(
                 f"dataset.test_labels={self.test_labels}: dataset.test_images is missing."
             )
-        peak = 255.0 if train.images.dtype == np.uint8 else None
-        return Content(train, test, tuple(map(str, range(classes))), peak)
+        max_value = 255.0 if train.images.dtype == np.uint8 else None
+        return RawDataset(train, test, tuple(map(str, range(num_classes))), max_value)
 
 
-def _pair(images_path: Path, labels_path: Path | None) -> Raw:
+def _read_samples(images_path: Path, labels_path: Path | None) -> RawSamples:
     """Read images and labels that belong together."""
     images = as_images(read(images_path)[0], images_path)
     if labels_path is None:
-        return Raw(images, None)
+        return RawSamples(images, None)
     labels = as_labels(read(labels_path)[0], labels_path)
     if len(images) != len(labels):
-        raise Mistake(
+        raise UserError(
             f"{images_path} has {len(images):,} samples, {labels_path} {len(labels):,} labels."
         )
-    return Raw(images, labels)
+    return RawSamples(images, labels)
 
 
 def as_images(values: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -125,7 +125,7 @@ def as_images(values: NDArray[Any], path: Path) -> NDArray[Any]:
         with np.errstate(over="ignore"):
             values = values.astype(np.float32)
         if not np.isfinite(values).all():
-            raise Mistake(f"{path} has values that are no finite numbers.")
+            raise UserError(f"{path} has values that are no finite numbers.")
     if values.ndim == 1:
         return values[:, None]
     return values[:, None] if values.ndim == 3 else values
@@ -134,13 +134,13 @@ def as_images(values: NDArray[Any], path: Path) -> NDArray[Any]:
 def as_labels(values: NDArray[Any], path: Path) -> Labels:
     """Make labels of values: one whole number for each sample."""
     if values.ndim != 1:
-        raise Mistake(f"{path} has no labels in it: its sizes are {_sizes(values.shape)}.")
+        raise UserError(f"{path} has no labels in it: its sizes are {_format_shape(values.shape)}.")
     with np.errstate(invalid="ignore"):
         labels = values.astype(np.int64)
     if (labels != values).any():
-        raise Mistake(f"{path} has labels that are no whole numbers.")
+        raise UserError(f"{path} has labels that are no whole numbers.")
     return labels
 
 
-def _sizes(shape: Shape) -> str:
+def _format_shape(shape: Shape) -> str:
     return " x ".join(map(str, shape))

@@ -9,16 +9,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-CLEAR = 0.25
+BACKGROUND_TOLERANCE = 0.25
 """A background is dark if it is darker than this, and light the other way."""
-STRONG = 0.25
+FOREGROUND_THRESHOLD = 0.25
 """Of an image's strongest ink, the least that counts as a part of what it shows."""
-Inks = NDArray[np.floating[Any]]  # images x height x width, 0 where there is paper
+ForegroundMaps = NDArray[np.floating[Any]]  # images x height x width, 0 where there is paper
 Spans = tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]  # where they begin, and end
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageStats:
     """What training images have in common, and a photograph may not have; shares from 0 to 1."""
 
     background: float  # how light their edges are
@@ -28,77 +28,81 @@ class Look:
     across: float
 
     @classmethod
-    def of(cls, images: NDArray[Any]) -> Self:
+    def from_images(cls, images: NDArray[Any]) -> Self:
         """Look at images of values from 0 to 1: images x channels x height x width."""
         values = images.mean(axis=1)
-        inside = np.zeros(values.shape[1:], bool)
-        inside[1:-1, 1:-1] = True
-        background = float(values[:, ~inside].mean())
-        inks = abs(values - round(background))
-        inks = inks[inks.any(axis=(1, 2))]
-        if not len(inks):
+        interior = np.zeros(values.shape[1:], bool)
+        interior[1:-1, 1:-1] = True
+        background = float(values[:, ~interior].mean())
+        foreground = abs(values - round(background))
+        foreground = foreground[foreground.any(axis=(1, 2))]
+        if not len(foreground):
             return cls(background, 1.0, False, 0.5, 0.5)
-        (top, bottom), (left, right) = shown(inks)
+        (top, bottom), (left, right) = bounding_boxes(foreground)
         height, width = values.shape[1:]
         extents = np.maximum((bottom - top) / height, (right - left) / width)
-        weighed = _spread(middles(inks, True)) < _spread(middles(inks, False))
-        down, across = middles(inks, weighed)
+        by_mass = _total_std(centers(foreground, True)) < _total_std(centers(foreground, False))
+        center_y, center_x = centers(foreground, by_mass)
         return cls(
             background,
             float(np.median(extents)),
-            weighed,
-            float(down.mean()) / height,
-            float(across.mean()) / width,
+            by_mass,
+            float(center_y.mean()) / height,
+            float(center_x.mean()) / width,
         )
 
     @property
-    def dark(self) -> bool:
+    def has_dark_background(self) -> bool:
         """Whether the images clearly have a dark background."""
-        return self.background < CLEAR
+        return self.background < BACKGROUND_TOLERANCE
 
     @property
-    def light(self) -> bool:
+    def has_light_background(self) -> bool:
         """Whether the images clearly have a light background."""
-        return self.background > 1 - CLEAR
+        return self.background > 1 - BACKGROUND_TOLERANCE
 
     @classmethod
-    def read(cls, plain: Any) -> Self:
+    def from_dict(cls, data: Any) -> Self:
         """Take what the values of one were, and refuse anything else."""
-        if not isinstance(plain, Mapping) or plain.keys() != cls.__annotations__.keys():
+        if not isinstance(data, Mapping) or data.keys() != cls.__annotations__.keys():
             raise ValueError("this describes no look")
-        for name, value in plain.items():
-            kinds = (bool,) if name == "weighed" else (int, float)
-            if type(value) not in kinds or not 0 <= value <= 1:
+        for name, value in data.items():
+            types = (bool,) if name == "weighed" else (int, float)
+            if type(value) not in types or not 0 <= value <= 1:
                 raise ValueError("this describes no look")
-        return cls(**plain)
+        return cls(**data)
 
 
-def shown(inks: Inks) -> tuple[Spans, Spans]:
+def bounding_boxes(foreground: ForegroundMaps) -> tuple[Spans, Spans]:
     """Find the rows and the columns between which each image shows something."""
-    strong = _strong(inks)
-    return _spans(strong.any(axis=2)), _spans(strong.any(axis=1))
+    visible = _suppress_faint(foreground)
+    return _mask_spans(visible.any(axis=2)), _mask_spans(visible.any(axis=1))
 
 
-def middles(inks: Inks, weighed: bool) -> tuple[Inks, Inks]:
+def centers(foreground: ForegroundMaps, by_mass: bool) -> tuple[ForegroundMaps, ForegroundMaps]:
     """Find the middle of what each image shows, in rows and in columns."""
-    if not weighed:
-        (top, bottom), (left, right) = shown(inks)
+    if not by_mass:
+        (top, bottom), (left, right) = bounding_boxes(foreground)
         return (top + bottom) / 2, (left + right) / 2
-    strong = _strong(inks)
-    height, width = inks.shape[1:]
-    whole = strong.sum(axis=(1, 2))
-    down = strong.sum(axis=2) @ (np.arange(height) + 0.5) / whole
-    across = strong.sum(axis=1) @ (np.arange(width) + 0.5) / whole
-    return down, across
+    visible = _suppress_faint(foreground)
+    height, width = foreground.shape[1:]
+    total_mass = visible.sum(axis=(1, 2))
+    center_y = visible.sum(axis=2) @ (np.arange(height) + 0.5) / total_mass
+    center_x = visible.sum(axis=1) @ (np.arange(width) + 0.5) / total_mass
+    return center_y, center_x
 
 
-def _spread(middles: tuple[Inks, Inks]) -> float:
-    return float(sum(each.std() for each in middles))
+def _total_std(coordinates: tuple[ForegroundMaps, ForegroundMaps]) -> float:
+    return float(sum(each.std() for each in coordinates))
 
 
-def _strong(inks: Inks) -> Inks:
-    return np.where(inks < STRONG * inks.max(axis=(1, 2), keepdims=True), 0, inks)
+def _suppress_faint(foreground: ForegroundMaps) -> ForegroundMaps:
+    return np.where(
+        foreground < FOREGROUND_THRESHOLD * foreground.max(axis=(1, 2), keepdims=True),
+        0,
+        foreground,
+    )
 
 
-def _spans(marked: Any) -> Spans:
-    return marked.argmax(axis=1), marked.shape[1] - marked[:, ::-1].argmax(axis=1)
+def _mask_spans(mask: Any) -> Spans:
+    return mask.argmax(axis=1), mask.shape[1] - mask[:, ::-1].argmax(axis=1)

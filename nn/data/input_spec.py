@@ -9,47 +9,49 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from nn.batches import Scale
-from nn.data.image_stats import Look
+from nn.batches import Rescaling
+from nn.data.image_stats import ImageStats
 from nn.types import Shape
 
-LARGEST = 2**24
+MAX_SAMPLE_SIZE = 2**24
 """Values that a sample may have."""
-LOOKED_AT = 300
+MAX_STATS_IMAGES = 300
 """Images that tell how all look."""
 
 
 @dataclass(frozen=True)
-class Inputs:
+class InputSpec:
     """The form of one sample, and what becomes of its raw values."""
 
     shape: Shape
     low: float  # the least and the largest raw value
     high: float
     bounded: bool  # whether nothing can lie beyond them
-    look: Look | None  # if samples are images
-    scale: Scale
+    look: ImageStats | None  # if samples are images
+    scale: Rescaling
     class_names: tuple[str, ...]
 
     @classmethod
-    def of(
+    def from_samples(
         cls,
-        learned: NDArray[Any],
-        peak: float | None,
-        scale: Scale,
+        samples: NDArray[Any],
+        max_value: float | None,
+        scale: Rescaling,
         class_names: tuple[str, ...],
     ) -> Self:
         """Describe the samples of a training set; their peak may be known."""
-        low, high = (0.0, float(peak)) if peak else (float(learned.min()), float(learned.max()))
-        shape = learned.shape[1:]
-        look = None
+        low, high = (
+            (0.0, float(max_value)) if max_value else (float(samples.min()), float(samples.max()))
+        )
+        shape = samples.shape[1:]
+        image_stats = None
         if _is_image(shape):
-            some = learned[: min(LOOKED_AT, max(1, LARGEST // math.prod(shape)))]
-            look = Look.of((some - low) / ((high - low) or 1.0))
-        return cls(shape, low, high, bool(peak), look, scale, class_names)
+            subset = samples[: min(MAX_STATS_IMAGES, max(1, MAX_SAMPLE_SIZE // math.prod(shape)))]
+            image_stats = ImageStats.from_images((subset - low) / ((high - low) or 1.0))
+        return cls(shape, low, high, bool(max_value), image_stats, scale, class_names)
 
     @property
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Give all of it as plain values."""
         return {
             **vars(self),
@@ -60,33 +62,33 @@ class Inputs:
         }
 
     @classmethod
-    def read(cls, plain: Any) -> Self:
+    def from_dict(cls, data: Any) -> Self:
         """Take what `plain` gave, and refuse anything else."""
-        if not _describes_inputs(plain):
+        if not _is_valid_spec(data):
             raise ValueError("this describes no inputs")
-        given = {
-            "shape": tuple(plain["shape"]),
-            "look": Look.read(plain["look"]) if _is_image(plain["shape"]) else None,
-            "scale": Scale(**plain["scale"]),
-            "class_names": tuple(plain["class_names"]),
+        converted = {
+            "shape": tuple(data["shape"]),
+            "look": ImageStats.from_dict(data["look"]) if _is_image(data["shape"]) else None,
+            "scale": Rescaling(**data["scale"]),
+            "class_names": tuple(data["class_names"]),
         }
-        return cls(**{**plain, **given})
+        return cls(**{**data, **converted})
 
 
-def _describes_inputs(plain: Any) -> bool:
+def _is_valid_spec(data: Any) -> bool:
     """Whether a value that may be anything is the description of inputs."""
-    if not isinstance(plain, Mapping) or plain.keys() != Inputs.__annotations__.keys():
+    if not isinstance(data, Mapping) or data.keys() != InputSpec.__annotations__.keys():
         return False
-    shape, scale, names = plain["shape"], plain["scale"], plain["class_names"]
-    if not isinstance(scale, Mapping) or scale.keys() != Scale.__annotations__.keys():
+    shape, scale, names = data["shape"], data["scale"], data["class_names"]
+    if not isinstance(scale, Mapping) or scale.keys() != Rescaling.__annotations__.keys():
         return False
-    numbers = [plain["low"], plain["high"], *scale.values()]
+    numbers = [data["low"], data["high"], *scale.values()]
     return (
-        type(plain["bounded"]) is bool
+        type(data["bounded"]) is bool
         and isinstance(shape, list)
         and all(type(size) is int and size > 0 for size in shape)
         and 0 < len(shape) < 32
-        and math.prod(shape) <= LARGEST
+        and math.prod(shape) <= MAX_SAMPLE_SIZE
         and isinstance(names, list)
         and bool(names)
         and all(isinstance(name, str) for name in names)

@@ -10,48 +10,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.batches import UNSCALED, Samples, Scale
+from nn.batches import NO_RESCALING, Rescaling, Samples
 from nn.data.dataset import Dataset
-from nn.data.input_spec import Inputs
-from nn.data.splits import draw, split
-from nn.errors import Mistake, require
+from nn.data.input_spec import InputSpec
+from nn.data.splits import stratified_sample, stratified_split
+from nn.errors import UserError, require
 from nn.types import Labels
 
-MOST_CLASSES = 1000
+MAX_CLASSES = 1000
 NORMALIZATIONS = ("none", "unit", "standard")
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawSamples:
     """Samples as a source gives them; those of a test may lack labels."""
 
     images: NDArray[Any]
     labels: Labels | None
 
     @property
-    def labelled(self) -> bool:
+    def has_labels(self) -> bool:
         """Whether the true classes are known."""
         return self.labels is not None
 
 
 @dataclass(frozen=True)
-class Content:
+class RawDataset:
     """All that a source gives.
 
     `peak` is the largest value that its images could have, `sha256` that of the content where it
     is not the images and labels as they stand here, `notes` what to print about the files.
     """
 
-    train: Raw
-    test: Raw | None
+    train: RawSamples
+    test: RawSamples | None
     class_names: tuple[str, ...]
-    peak: float | None = None
+    max_value: float | None = None
     sha256: str | None = None
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(ABC):
+class DataSource(ABC):
     """Where a dataset comes from, and what is done with it before training."""
 
     validation: float = 0.1
@@ -65,74 +65,80 @@ class Source(ABC):
         require(self.limit is None or self.limit >= 1, "limit", self.limit, "at least 1")
 
     @abstractmethod
-    def read(self, rng: np.random.Generator) -> Content:
+    def read(self, rng: np.random.Generator) -> RawDataset:
         """Read everything; what is drawn is drawn from this generator."""
 
     def load(self, rng: np.random.Generator) -> Dataset:
         """Read, limit, split and scale."""
-        content = self.read(rng)
-        images, labels = self._limited(content.train, rng)
+        raw = self.read(rng)
+        images, labels = self._subsample(raw.train, rng)
         setting = f"dataset.validation={self.validation:g}"
-        rest, part = split(labels, self.validation, rng, setting)
-        learned = images[rest]
-        scale = self._scale(learned, content.peak)
-        test = content.test
+        train_indices, val_indices = stratified_split(labels, self.validation, rng, setting)
+        train_images = images[train_indices]
+        scale = self._fit_scale(train_images, raw.max_value)
+        test = raw.test
         return Dataset(
-            train=Samples(learned, labels[rest], scale),
-            val=Samples(images[part], labels[part], scale) if len(part) else None,
-            test=Samples(*self._limited(test, rng), scale) if test and test.labelled else None,
-            inputs=Inputs.of(learned, content.peak, scale, content.class_names),
-            sha256=content.sha256 or digest_of(content.train, content.test),
-            notes=content.notes,
+            train=Samples(train_images, labels[train_indices], scale),
+            val=Samples(images[val_indices], labels[val_indices], scale)
+            if len(val_indices)
+            else None,
+            test=Samples(*self._subsample(test, rng), scale) if test and test.has_labels else None,
+            input_spec=InputSpec.from_samples(train_images, raw.max_value, scale, raw.class_names),
+            sha256=raw.sha256 or compute_sha256(raw.train, raw.test),
+            notes=raw.notes,
         )
 
-    def _limited(self, raw: Raw, rng: np.random.Generator) -> tuple[NDArray[Any], Labels]:
+    def _subsample(
+        self, samples: RawSamples, rng: np.random.Generator
+    ) -> tuple[NDArray[Any], Labels]:
         """Keep so many samples at the most, each class in proportion."""
-        assert raw.labels is not None
-        if self.limit is None or self.limit >= len(raw.labels):
-            return raw.images, raw.labels
-        kept = draw(raw.labels, self.limit / len(raw.labels), rng)
-        if len(np.unique(raw.labels[kept])) < len(np.unique(raw.labels)):
-            raise Mistake(f"dataset.limit={self.limit}: this leaves nothing of some class.")
-        return raw.images[kept], raw.labels[kept]
+        assert samples.labels is not None
+        if self.limit is None or self.limit >= len(samples.labels):
+            return samples.images, samples.labels
+        indices = stratified_sample(samples.labels, self.limit / len(samples.labels), rng)
+        if len(np.unique(samples.labels[indices])) < len(np.unique(samples.labels)):
+            raise UserError(f"dataset.limit={self.limit}: this leaves nothing of some class.")
+        return samples.images[indices], samples.labels[indices]
 
-    def _scale(self, learned: NDArray[Any], peak: float | None) -> Scale:
+    def _fit_scale(self, images: NDArray[Any], max_value: float | None) -> Rescaling:
         """Find the scale; whatever is measured is measured on the training set alone."""
         if self.normalize == "none":
-            return UNSCALED
+            return NO_RESCALING
         if self.normalize == "unit":
-            low, high = (0.0, peak) if peak else (float(learned.min()), float(learned.max()))
-            spread = (high - low) or 1.0
-            return Scale(1 / spread, -low / spread)
-        values, counts = np.unique(learned, return_counts=True)
+            low, high = (
+                (0.0, max_value) if max_value else (float(images.min()), float(images.max()))
+            )
+            value_range = (high - low) or 1.0
+            return Rescaling(1 / value_range, -low / value_range)
+        values, counts = np.unique(images, return_counts=True)
         mean = float(np.average(values, weights=counts))
-        deviation = float(np.sqrt(np.average((values - mean) ** 2, weights=counts))) or 1.0
-        return Scale(1 / deviation, -mean / deviation)
+        std = float(np.sqrt(np.average((values - mean) ** 2, weights=counts))) or 1.0
+        return Rescaling(1 / std, -mean / std)
 
 
-def count_classes(labels: Labels, where: str) -> int:
+def count_classes(labels: Labels, path: str) -> int:
     """Say how many classes a training set has."""
-    check_labels(labels, MOST_CLASSES, where)
+    check_labels(labels, MAX_CLASSES, path)
     if labels.max() == labels.min():
-        raise Mistake(f"{where}: all labels are {labels[0]}, so there is nothing to tell apart.")
+        raise UserError(f"{path}: all labels are {labels[0]}, so there is nothing to tell apart.")
     return int(labels.max()) + 1
 
 
-def check_labels(labels: Labels, classes: int, where: str) -> None:
+def check_labels(labels: Labels, num_classes: int, path: str) -> None:
     """Refuse labels that name no class."""
-    strange = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(strange):
-        raise Mistake(
-            f"{where}: sample {strange[0] + 1} has the label {labels[strange[0]]}; "
-            f"the classes are 0 to {classes - 1}."
+    invalid = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(invalid):
+        raise UserError(
+            f"{path}: sample {invalid[0] + 1} has the label {labels[invalid[0]]}; "
+            f"the classes are 0 to {num_classes - 1}."
         )
 
 
-def digest_of(*parts: Raw | None) -> str:
+def compute_sha256(*sample_sets: RawSamples | None) -> str:
     """The SHA-256 of images and labels."""
     digest = hashlib.sha256()
-    for raw in parts:
-        for array in (raw.images, raw.labels) if raw else ():
+    for samples in sample_sets:
+        for array in (samples.images, samples.labels) if samples else ():
             if array is not None:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).data)

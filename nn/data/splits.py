@@ -8,44 +8,44 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn.errors import Mistake
-from nn.types import Counts, Labels
+from nn.errors import UserError
+from nn.types import IntArray, Labels
 
 
-def split(
-    labels: Labels, share: float, rng: np.random.Generator, setting: str
-) -> tuple[Counts, Counts]:
+def stratified_split(
+    labels: Labels, fraction: float, rng: np.random.Generator, setting: str
+) -> tuple[IntArray, IntArray]:
     """Draw a share of the samples, and give the indices of the rest and of the share, sorted.
 
     The setting is the one that asked for this share, as a person typed it.
     """
-    part = draw(labels, share, rng)
+    sampled = stratified_sample(labels, fraction, rng)
     for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
-        aside = int(np.sum(labels[part] == label))
-        if share and not 0 < aside < count:
-            raise Mistake(
-                f"{setting}: class {label} has {count} samples, of which {aside} would be set "
-                f"aside and {count - aside} kept; each needs at least one."
+        n_sampled = int(np.sum(labels[sampled] == label))
+        if fraction and not 0 < n_sampled < count:
+            raise UserError(
+                f"{setting}: class {label} has {count} samples, of which {n_sampled} would be set "
+                f"aside and {count - n_sampled} kept; each needs at least one."
             )
-    return np.setdiff1d(np.arange(len(labels)), part, assume_unique=True), part
+    return np.setdiff1d(np.arange(len(labels)), sampled, assume_unique=True), sampled
 
 
-def draw(labels: Labels, share: float, rng: np.random.Generator) -> Counts:
+def stratified_sample(labels: Labels, fraction: float, rng: np.random.Generator) -> IntArray:
     """Draw a share of the samples, each class in proportion, and give their indices, sorted."""
     classes, counts = np.unique(labels, return_counts=True)
-    chosen = []
-    for label, wanted in zip(classes, _apportion(counts, share), strict=True):
+    indices = []
+    for label, num_samples in zip(classes, _apportion(counts, fraction), strict=True):
         members = np.flatnonzero(labels == label)
         order = np.argsort(rng.bit_generator.random_raw(len(members)), kind="stable")
-        chosen.append(members[order[:wanted]])
-    return np.sort(np.concatenate(chosen))
+        indices.append(members[order[:num_samples]])
+    return np.sort(np.concatenate(indices))
 
 
-def _apportion(counts: Counts, share: float) -> Counts:
+def _apportion(counts: IntArray, fraction: float) -> IntArray:
     """Whole numbers close to the share of each count, whose sum is the share of the sum."""
-    exact = counts * share
-    whole: Counts = np.floor(exact).astype(np.int64)
-    missing = round(counts.sum() * share) - int(whole.sum())
-    largest_rest = np.argsort(whole - exact, kind="stable")[:missing]
-    whole[largest_rest] += 1
-    return whole
+    exact = counts * fraction
+    rounded: IntArray = np.floor(exact).astype(np.int64)
+    shortfall = round(counts.sum() * fraction) - int(rounded.sum())
+    largest_remainders = np.argsort(rounded - exact, kind="stable")[:shortfall]
+    rounded[largest_remainders] += 1
+    return rounded

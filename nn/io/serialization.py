@@ -10,24 +10,26 @@ from typing import Any
 import yaml
 
 
-def to_json(content: Any) -> str:
+def to_json(obj: Any) -> str:
     """Write JSON, with null in the place of what is not a finite number."""
-    return json.dumps(_finite(content), allow_nan=False)
+    return json.dumps(_replace_nonfinite(obj), allow_nan=False)
 
 
-def to_yaml(content: Mapping[str, Any]) -> str:
+def to_yaml(obj: Mapping[str, Any]) -> str:
     """Write YAML without references from one place to another."""
-    return yaml.dump(dict(content), Dumper=_Plain, sort_keys=False, allow_unicode=True)
+    return yaml.dump(dict(obj), Dumper=_NoAliasDumper, sort_keys=False, allow_unicode=True)
 
 
-class _Plain(yaml.SafeDumper):
+class _NoAliasDumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-def _finite(content: Any) -> Any:
-    if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, float) and not math.isfinite(content):
+def _replace_nonfinite(obj: Any) -> Any:
+    if isinstance(obj, Mapping):
+        return {key: _replace_nonfinite(value) for key, value in obj.items()}
+    if isinstance(obj, (list, tuple)):
+        return [_replace_nonfinite(value) for value in obj]
+    if isinstance(obj, float) and not math.isfinite(obj):
         return None
-    return content
+    return obj

@@ -2,7 +2,7 @@
 
 from nn.layers.activations import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from nn.layers.batchnorm import BatchNorm
-from nn.layers.chain import Chain, Residual
+from nn.layers.chain import Residual, Sequential
 from nn.layers.conv2d import Conv2D
 from nn.layers.dense import Dense
 from nn.layers.dropout import Dropout
@@ -15,7 +15,6 @@ __all__ = [
     "GELU",
     "AvgPool2D",
     "BatchNorm",
-    "Chain",
     "Conv2D",
     "Dense",
     "Dropout",
@@ -26,6 +25,7 @@ __all__ = [
     "MaxPool2D",
     "ReLU",
     "Residual",
+    "Sequential",
     "SiLU",
     "Sigmoid",
     "Tanh",

@@ -14,22 +14,22 @@ class Activation(Layer):
 
     def forward(self, x: Array, training: bool) -> Array:
         """y = function(x)."""
-        self.x, self.y = x, self.buffer("y", len(x), self.shape)
-        self.function(x, self.y)
+        self.x, self.y = x, self.get_buffer("y", len(x), self.input_shape)
+        self.compute(x, self.y)
         return self.y
 
     def backward(self, dy: Array) -> Array:
         """dy * derivative."""
-        dx = self.buffer("dx", len(dy), self.shape)
-        self.derivative(dx)
+        dx = self.get_buffer("dx", len(dy), self.input_shape)
+        self.compute_derivative(dx)
         dx *= dy
         return dx
 
-    def function(self, x: Array, y: Array) -> None:
+    def compute(self, x: Array, out: Array) -> None:
         """Write the function's values into y."""
         raise NotImplementedError
 
-    def derivative(self, out: Array) -> None:
+    def compute_derivative(self, out: Array) -> None:
         """Write the derivative at what the last forward step saw."""
         raise NotImplementedError
 
@@ -37,16 +37,16 @@ class Activation(Layer):
 class ReLU(Activation):
     """max(x, 0)."""
 
-    def function(self, x: Array, y: Array) -> None:
+    def compute(self, x: Array, out: Array) -> None:
         """Cut off what is negative."""
-        np.maximum(x, 0, out=y)
+        np.maximum(x, 0, out=out)
 
     def backward(self, dy: Array) -> Array:
         """dy where y is positive, else 0."""
-        positive = self.buffer("positive", len(dy), self.shape, np.bool_)
-        dx = self.buffer("dx", len(dy), self.shape)
-        np.greater(self.y, 0, out=positive)
-        np.multiply(dy, positive, out=dx)
+        is_positive = self.get_buffer("positive", len(dy), self.input_shape, np.bool_)
+        dx = self.get_buffer("dx", len(dy), self.input_shape)
+        np.greater(self.y, 0, out=is_positive)
+        np.multiply(dy, is_positive, out=dx)
         return dx
 
 
@@ -58,12 +58,12 @@ class LeakyReLU(Activation):
         require(0 <= slope < 1, "slope", slope, "at least 0 and below 1")
         self.slope = slope
 
-    def function(self, x: Array, y: Array) -> None:
+    def compute(self, x: Array, out: Array) -> None:
         """The larger of two lines."""
-        np.multiply(x, self.slope, out=y)
-        np.maximum(x, y, out=y)
+        np.multiply(x, self.slope, out=out)
+        np.maximum(x, out, out=out)
 
-    def derivative(self, out: Array) -> None:
+    def compute_derivative(self, out: Array) -> None:
         """1 or the slope."""
         np.greater(self.x, 0, out=out, casting="unsafe")
         out *= 1 - self.slope
@@ -73,11 +73,11 @@ class LeakyReLU(Activation):
 class Sigmoid(Activation):
     """1 / (1 + exp(-x)), by way of tanh, which cannot overflow."""
 
-    def function(self, x: Array, y: Array) -> None:
+    def compute(self, x: Array, out: Array) -> None:
         """(1 + tanh(x / 2)) / 2."""
-        _sigmoid(x, y)
+        _sigmoid(x, out)
 
-    def derivative(self, out: Array) -> None:
+    def compute_derivative(self, out: Array) -> None:
         """y (1 - y)."""
         np.subtract(1, self.y, out=out)
         out *= self.y
@@ -86,11 +86,11 @@ class Sigmoid(Activation):
 class Tanh(Activation):
     """tanh(x)."""
 
-    def function(self, x: Array, y: Array) -> None:
+    def compute(self, x: Array, out: Array) -> None:
         """The hyperbolic tangent."""
-        np.tanh(x, out=y)
+        np.tanh(x, out=out)
 
-    def derivative(self, out: Array) -> None:
+    def compute_derivative(self, out: Array) -> None:
         """1 - y^2."""
         np.multiply(self.y, self.y, out=out)
         np.subtract(1, out, out=out)
@@ -99,17 +99,17 @@ class Tanh(Activation):
 class SiLU(Activation):
     """x sigmoid(x) (Hendrycks and Gimpel, 2016, arXiv:1606.08415)."""
 
-    def function(self, x: Array, y: Array) -> None:
+    def compute(self, x: Array, out: Array) -> None:
         """The sigmoid is kept for the derivative."""
-        self.gate = self.buffer("gate", len(x), self.shape)
-        _sigmoid(x, self.gate)
-        np.multiply(x, self.gate, out=y)
+        self.sigmoid = self.get_buffer("gate", len(x), self.input_shape)
+        _sigmoid(x, self.sigmoid)
+        np.multiply(x, self.sigmoid, out=out)
 
-    def derivative(self, out: Array) -> None:
+    def compute_derivative(self, out: Array) -> None:
         """gate + y (1 - gate)."""
-        np.subtract(1, self.gate, out=out)
+        np.subtract(1, self.sigmoid, out=out)
         out *= self.y
-        out += self.gate
+        out += self.sigmoid
 
 
 class GELU(Activation):
@@ -118,37 +118,37 @@ class GELU(Activation):
     The share is (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3).
     """
 
-    ROOT, CUBIC = float(np.sqrt(2 / np.pi)), 0.044715
+    SQRT_2_OVER_PI, CUBIC_COEFFICIENT = float(np.sqrt(2 / np.pi)), 0.044715
 
-    def function(self, x: Array, y: Array) -> None:
+    def compute(self, x: Array, out: Array) -> None:
         """tanh(u) is kept for the derivative."""
-        self.tanh = self.buffer("tanh", len(x), self.shape)
+        self.tanh = self.get_buffer("tanh", len(x), self.input_shape)
         np.multiply(x, x, out=self.tanh)
-        self.tanh *= self.ROOT * self.CUBIC
-        self.tanh += self.ROOT
+        self.tanh *= self.SQRT_2_OVER_PI * self.CUBIC_COEFFICIENT
+        self.tanh += self.SQRT_2_OVER_PI
         self.tanh *= x
         np.tanh(self.tanh, out=self.tanh)
-        np.add(self.tanh, 1, out=y)
-        y *= x
-        y *= 0.5
+        np.add(self.tanh, 1, out=out)
+        out *= x
+        out *= 0.5
 
-    def derivative(self, out: Array) -> None:
+    def compute_derivative(self, out: Array) -> None:
         """(1 + tanh u) / 2 + x (1 - tanh^2 u) u' / 2, u' = sqrt(2 / pi) (1 + 3 * 0.044715 x^2)."""
-        slope = self.buffer("slope", len(out), self.shape)
-        np.multiply(self.x, self.x, out=slope)
-        slope *= 3 * self.ROOT * self.CUBIC
-        slope += self.ROOT
-        slope *= self.x
+        inner_derivative = self.get_buffer("slope", len(out), self.input_shape)
+        np.multiply(self.x, self.x, out=inner_derivative)
+        inner_derivative *= 3 * self.SQRT_2_OVER_PI * self.CUBIC_COEFFICIENT
+        inner_derivative += self.SQRT_2_OVER_PI
+        inner_derivative *= self.x
         np.multiply(self.tanh, self.tanh, out=out)
         np.subtract(1, out, out=out)
-        out *= slope
+        out *= inner_derivative
         out += self.tanh
         out += 1
         out *= 0.5
 
 
-def _sigmoid(x: Array, y: Array) -> None:
-    np.multiply(x, 0.5, out=y)
-    np.tanh(y, out=y)
-    y += 1
-    y *= 0.5
+def _sigmoid(x: Array, out: Array) -> None:
+    np.multiply(x, 0.5, out=out)
+    np.tanh(out, out=out)
+    out += 1
+    out *= 0.5

@@ -8,48 +8,50 @@ from typing import Any
 
 import numpy as np
 
-from nn.errors import Mistake
+from nn.errors import UserError
 from nn.layers.layer import Layer
 from nn.types import Array, Shape
 
 
-class Chain(Layer):
+class Sequential(Layer):
     """Each layer's outputs are the next one's inputs."""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__()
         self.layers = list(layers)
-        self.names = _numbered(self.layers)
+        self.layer_names = _number_layers(self.layers)
         self.state = {}
 
-    def connect(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
         """Connect the layers one to the next."""
-        super().connect(shape, dtype)
-        for name, layer in zip(self.names, self.layers, strict=True):
+        super().build(shape, dtype)
+        for name, layer in zip(self.layer_names, self.layers, strict=True):
             try:
-                shape = layer.connect(shape, dtype)
-            except Mistake as mistake:
-                raise Mistake(f"Layer {name}: {mistake}") from None
+                shape = layer.build(shape, dtype)
+            except UserError as error:
+                raise UserError(f"Layer {name}: {error}") from None
             layer.output_shape = shape
-            self.state |= {f"{name}.{part}": array for part, array in layer.state.items()}
+            self.state |= {f"{name}.{key}": array for key, array in layer.state.items()}
         return shape
 
     @property
     def parameter_shapes(self) -> Mapping[str, Shape]:
         """The parameters of all layers, by the layer's name."""
         return {
-            f"{name}.{part}": shape
-            for name, layer in zip(self.names, self.layers, strict=True)
-            for part, shape in layer.parameter_shapes.items()
+            f"{name}.{key}": shape
+            for name, layer in zip(self.layer_names, self.layers, strict=True)
+            for key, shape in layer.parameter_shapes.items()
         }
 
-    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+    def bind_parameters(
+        self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]
+    ) -> None:
         """Give each layer its views."""
-        for name, layer in zip(self.names, self.layers, strict=True):
-            parts = layer.parameter_shapes
-            layer.bind(
-                {part: values[f"{name}.{part}"] for part in parts},
-                {part: gradients[f"{name}.{part}"] for part in parts},
+        for name, layer in zip(self.layer_names, self.layers, strict=True):
+            keys = layer.parameter_shapes
+            layer.bind_parameters(
+                {key: parameters[f"{name}.{key}"] for key in keys},
+                {key: gradients[f"{name}.{key}"] for key in keys},
             )
 
     def initialize(self, rng: np.random.Generator) -> None:
@@ -70,34 +72,36 @@ class Chain(Layer):
         return dy
 
 
-class Residual(Chain):
+class Residual(Sequential):
     """y = x + chain(x), which lets a deep network begin as a shallow one (arXiv:1512.03385)."""
 
-    def connect(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
         """Refuse layers whose outputs cannot be added to their inputs."""
-        given = super().connect(shape, dtype)
-        if given != shape:
-            raise Mistake(f"its layers make {given} of {shape}, which cannot be added to it.")
-        return shape
+        output_shape = super().build(input_shape, dtype)
+        if output_shape != input_shape:
+            raise UserError(
+                f"its layers make {output_shape} of {input_shape}, which cannot be added to it."
+            )
+        return input_shape
 
     def forward(self, x: Array, training: bool) -> Array:
         """The inputs are added at the end."""
-        y = self.buffer("y", len(x), self.shape)
+        y = self.get_buffer("y", len(x), self.input_shape)
         np.add(x, super().forward(x, training), out=y)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy goes both ways."""
-        dx = self.buffer("dx", len(dy), self.shape)
+        dx = self.get_buffer("dx", len(dy), self.input_shape)
         np.add(dy, super().backward(dy), out=dx)
         return dx
 
 
-def _numbered(layers: Iterable[Layer]) -> list[str]:
+def _number_layers(layers: Iterable[Layer]) -> list[str]:
     """Number the layers of each kind: dense1, relu1, dense2."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     names = []
     for layer in layers:
-        seen[layer.kind] += 1
-        names.append(f"{layer.kind}{seen[layer.kind]}")
+        counts[layer.type_name] += 1
+        names.append(f"{layer.type_name}{counts[layer.type_name]}")
     return names

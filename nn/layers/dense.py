@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.errors import Mistake
+from nn.errors import UserError
 from nn.initializers import Initializer, he_normal
 from nn.layers.layer import Layer
 from nn.types import Array, Shape
@@ -22,30 +22,33 @@ class Dense(Layer):
     """
 
     def __init__(
-        self, units: int, initializer: Initializer = he_normal, by_column: bool = False
+        self, units: int, initializer: Initializer = he_normal, column_major: bool = False
     ) -> None:
         super().__init__()
         self.units, self.initializer = units, initializer
-        self.order: Any = "F" if by_column else "C"
+        self.memory_order: Any = "F" if column_major else "C"
 
-    def connect(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
         """Refuse anything but flat samples."""
-        if len(shape) != 1:
-            raise Mistake(
-                f"a dense layer takes samples of one dimension, such as ({math.prod(shape)},), "
-                f"not of shape {shape}; a flatten layer goes in front."
+        if len(input_shape) != 1:
+            raise UserError(
+                "a dense layer takes samples of one dimension, such as "
+                f"({math.prod(input_shape)},), "
+                f"not of shape {input_shape}; a flatten layer goes in front."
             )
-        super().connect(shape, dtype)
+        super().build(input_shape, dtype)
         return (self.units,)
 
     @property
     def parameter_shapes(self) -> Mapping[str, Shape]:
         """A weight for each input and unit, a bias for each unit."""
-        return {"weight": (*self.shape, self.units), "bias": (self.units,)}
+        return {"weight": (*self.input_shape, self.units), "bias": (self.units,)}
 
-    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+    def bind_parameters(
+        self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]
+    ) -> None:
         """Take the views."""
-        self.weight, self.bias = values["weight"], values["bias"]
+        self.weight, self.bias = parameters["weight"], parameters["bias"]
         self.d_weight, self.d_bias = gradients["weight"], gradients["bias"]
 
     def initialize(self, rng: np.random.Generator) -> None:
@@ -56,7 +59,7 @@ class Dense(Layer):
     def forward(self, x: Array, training: bool) -> Array:
         """(batch, inputs) @ (inputs, units) + (units,)."""
         self.x = x
-        y = self.buffer("y", len(x), (self.units,), order=self.order)
+        y = self.get_buffer("y", len(x), (self.units,), order=self.memory_order)
         np.matmul(x, self.weight, out=y)
         y += self.bias
         return y
@@ -66,11 +69,11 @@ class Dense(Layer):
 
         np.dot begins sooner than np.matmul, but cannot write by column as forward does.
         """
-        ones = self.buffer("ones", len(dy), (), fill=1)
+        ones = self.get_buffer("ones", len(dy), (), fill=1)
         np.dot(self.x.T, dy, out=self.d_weight)
         np.dot(ones, dy, out=self.d_bias)
-        if not self.propagates:
+        if not self.needs_input_grad:
             return dy
-        dx = self.buffer("dx", len(dy), self.shape)
+        dx = self.get_buffer("dx", len(dy), self.input_shape)
         np.dot(dy, self.weight.T, out=dx)
         return dx

@@ -15,23 +15,25 @@ class Dropout(Layer):
     def __init__(self, rate: float, rng: np.random.Generator) -> None:
         super().__init__()
         require(0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
-        self.dropped, self.rng = min(round(rate * 2**16), 2**16 - 1), rng
+        self.drop_threshold, self.rng = min(round(rate * 2**16), 2**16 - 1), rng
 
     def forward(self, x: Array, training: bool) -> Array:
         """x * mask in training, x itself otherwise."""
         if not training:
             return x
-        self.mask = self.buffer("mask", len(x), self.shape)
-        y = self.buffer("y", len(x), self.shape)
+        self.mask = self.get_buffer("mask", len(x), self.input_shape)
+        y = self.get_buffer("y", len(x), self.input_shape)
         # four chances of 16 bits from each number of 64 cost a third of as many floats
-        chances = self.rng.integers(0, 2**64, -(-x.size // 4), np.uint64).view(np.uint16)
-        kept = chances[: x.size] >= self.dropped
-        np.multiply(kept, self.dtype(1 / (1 - self.dropped / 2**16)), out=self.mask.ravel("K"))
+        random_uint16 = self.rng.integers(0, 2**64, -(-x.size // 4), np.uint64).view(np.uint16)
+        keep_mask = random_uint16[: x.size] >= self.drop_threshold
+        np.multiply(
+            keep_mask, self.dtype(1 / (1 - self.drop_threshold / 2**16)), out=self.mask.ravel("K")
+        )
         np.multiply(x, self.mask, out=y)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy * mask."""
-        dx = self.buffer("dx", len(dy), self.shape)
+        dx = self.get_buffer("dx", len(dy), self.input_shape)
         np.multiply(dy, self.mask, out=dx)
         return dx

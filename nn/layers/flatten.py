@@ -14,10 +14,10 @@ from nn.types import Array, Shape
 class Flatten(Layer):
     """Gives each sample as one row, whatever its shape."""
 
-    def connect(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
         """One number for each value of a sample."""
-        super().connect(shape, dtype)
-        return (math.prod(shape),)
+        super().build(input_shape, dtype)
+        return (math.prod(input_shape),)
 
     def forward(self, x: Array, training: bool) -> Array:
         """(batch, ...) to (batch, values)."""
@@ -25,6 +25,6 @@ class Flatten(Layer):
 
     def backward(self, dy: Array) -> Array:
         """(batch, values) to (batch, ...)."""
-        dx = self.buffer("dx", len(dy), self.shape)
+        dx = self.get_buffer("dx", len(dy), self.input_shape)
         dx[...] = dy.reshape(dx.shape)
         return dx

@@ -19,7 +19,7 @@ from nn.types import Array, Shape
 class Layer:
     """A layer without parameters; the other layers add theirs."""
 
-    propagates = True
+    needs_input_grad = True
     """Whether a layer below has a use for the derivative by the input."""
 
     output_shape: Shape
@@ -30,21 +30,23 @@ class Layer:
         self.state: dict[str, Array] = {}
 
     @property
-    def kind(self) -> str:
+    def type_name(self) -> str:
         """The name by which tables and parameters call it."""
         return type(self).__name__.lower()
 
-    def connect(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
         """Take the shape of one sample, and give the shape of what becomes of it."""
-        self.shape, self.dtype = shape, dtype
-        return shape
+        self.input_shape, self.dtype = input_shape, dtype
+        return input_shape
 
     @property
     def parameter_shapes(self) -> Mapping[str, Shape]:
         """The parameters that a connected layer needs."""
         return {}
 
-    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+    def bind_parameters(
+        self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]
+    ) -> None:
         """Take the views of this layer's parameters and of their gradients."""
 
     def initialize(self, rng: np.random.Generator) -> None:
@@ -58,10 +60,10 @@ class Layer:
         """Turn the derivative by the outputs into that by the inputs, and keep the gradients."""
         raise NotImplementedError
 
-    def buffer(
+    def get_buffer(
         self,
         name: str,
-        samples: int,
+        batch_size: int,
         shape: Shape,
         dtype: type[np.generic] | None = None,
         order: Literal["C", "F"] = "C",
@@ -73,10 +75,10 @@ class Layer:
         over an image then goes in long, even strides.
         """
         try:
-            return self._buffers[name, samples]
+            return self._buffers[name, batch_size]
         except KeyError:
             if len(shape) > 2:
-                array = np.moveaxis(np.full((*shape, samples), fill, dtype or self.dtype), -1, 0)
+                array = np.moveaxis(np.full((*shape, batch_size), fill, dtype or self.dtype), -1, 0)
             else:
-                array = np.full((samples, *shape), fill, dtype or self.dtype, order)
-            return self._buffers.setdefault((name, samples), array)
+                array = np.full((batch_size, *shape), fill, dtype or self.dtype, order)
+            return self._buffers.setdefault((name, batch_size), array)

@@ -22,45 +22,47 @@ class LayerNorm(Layer):
     @property
     def parameter_shapes(self) -> Mapping[str, Shape]:
         """A gain and a bias for each value of a sample."""
-        return {"gain": self.shape, "bias": self.shape}
+        return {"gain": self.input_shape, "bias": self.input_shape}
 
-    def bind(self, values: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+    def bind_parameters(
+        self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]
+    ) -> None:
         """Take the views."""
-        self.gain, self.bias = values["gain"], values["bias"]
-        self.d_gain, self.d_bias = gradients["gain"], gradients["bias"]
+        self.gamma, self.bias = parameters["gain"], parameters["bias"]
+        self.d_gamma, self.d_bias = gradients["gain"], gradients["bias"]
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Begin with no change."""
-        self.gain[...] = 1
+        self.gamma[...] = 1
         self.bias[...] = 0
 
     def forward(self, x: Array, training: bool) -> Array:
         """(batch, ...) - (batch, 1), and so on."""
-        self.normal = self.buffer("normal", len(x), self.shape)
-        y = self.buffer("y", len(x), self.shape)
-        np.subtract(x, self.mean(x), out=self.normal)
-        np.multiply(self.normal, self.normal, out=y)
-        self.deviation = np.sqrt(self.mean(y) + self.epsilon)
-        self.normal /= self.deviation
-        np.multiply(self.normal, self.gain, out=y)
+        self.x_hat = self.get_buffer("normal", len(x), self.input_shape)
+        y = self.get_buffer("y", len(x), self.input_shape)
+        np.subtract(x, self.sample_mean(x), out=self.x_hat)
+        np.multiply(self.x_hat, self.x_hat, out=y)
+        self.std = np.sqrt(self.sample_mean(y) + self.epsilon)
+        self.x_hat /= self.std
+        np.multiply(self.x_hat, self.gamma, out=y)
         y += self.bias
         return y
 
     def backward(self, dy: Array) -> Array:
         """(d - mean(d) - normal * mean(d * normal)) / deviation, with d = gain * dy."""
-        dx, work = (self.buffer(name, len(dy), self.shape) for name in ("dx", "work"))
-        np.multiply(dy, self.normal, out=work)
-        work.sum(axis=0, out=self.d_gain)
+        dx, scratch = (self.get_buffer(name, len(dy), self.input_shape) for name in ("dx", "work"))
+        np.multiply(dy, self.x_hat, out=scratch)
+        scratch.sum(axis=0, out=self.d_gamma)
         dy.sum(axis=0, out=self.d_bias)
-        np.multiply(dy, self.gain, out=dx)
-        np.multiply(dx, self.normal, out=work)
-        np.multiply(self.normal, self.mean(work), out=work)
-        dx -= self.mean(dx)
-        dx -= work
-        dx /= self.deviation
+        np.multiply(dy, self.gamma, out=dx)
+        np.multiply(dx, self.x_hat, out=scratch)
+        np.multiply(self.x_hat, self.sample_mean(scratch), out=scratch)
+        dx -= self.sample_mean(dx)
+        dx -= scratch
+        dx /= self.std
         return dx
 
-    def mean(self, x: Array) -> Array:
+    def sample_mean(self, x: Array) -> Array:
         """The mean of each sample."""
         means: Array = x.mean(axis=tuple(range(1, x.ndim)), keepdims=True)
         return means

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nn.errors import require
-from nn.layers.conv2d import image_shape, places
+from nn.layers.conv2d import output_size, require_image_shape
 from nn.layers.layer import Layer
 from nn.types import Array, Shape
 
@@ -21,16 +21,16 @@ class Pool2D(Layer):
         require(size >= 1, "size", size, "at least 1")
         self.size = size
 
-    def connect(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
         """Find how many windows there are."""
-        super().connect(shape, dtype)
-        channels, *sides = image_shape(shape, "pooling")
-        self.windows = (channels, *places(tuple(sides), self.size, self.size))
-        return self.windows
+        super().build(input_shape, dtype)
+        channels, *image_size = require_image_shape(input_shape, "pooling")
+        self.pooled_shape = (channels, *output_size(tuple(image_size), self.size, self.size))
+        return self.pooled_shape
 
-    def each_place(self, x: Array) -> Iterator[Array]:
+    def strided_views(self, x: Array) -> Iterator[Array]:
         """Yield, for each place in a window, the values at that place of all windows."""
-        _, rows, columns = self.windows
+        _, rows, columns = self.pooled_shape
         for row in range(self.size):
             for column in range(self.size):
                 yield x[
@@ -46,8 +46,8 @@ class MaxPool2D(Pool2D):
 
     def forward(self, x: Array, training: bool) -> Array:
         """Compare the windows place by place."""
-        self.x, self.y = x, self.buffer("y", len(x), self.windows)
-        first, *others = self.each_place(x)
+        self.x, self.y = x, self.get_buffer("y", len(x), self.pooled_shape)
+        first, *others = self.strided_views(x)
         self.y[...] = first
         for other in others:
             np.maximum(self.y, other, out=self.y)
@@ -55,15 +55,15 @@ class MaxPool2D(Pool2D):
 
     def backward(self, dy: Array) -> Array:
         """dy goes to where the largest value came from."""
-        dx = self.buffer("dx", len(dy), self.shape)
-        largest = self.buffer("largest", len(dy), self.windows, np.bool_)
-        free = self.buffer("free", len(dy), self.windows, np.bool_)
-        free[...] = True
-        for x, target in zip(self.each_place(self.x), self.each_place(dx), strict=True):
-            np.equal(x, self.y, out=largest)
-            largest &= free
-            free ^= largest
-            np.multiply(dy, largest, out=target)
+        dx = self.get_buffer("dx", len(dy), self.input_shape)
+        is_max = self.get_buffer("largest", len(dy), self.pooled_shape, np.bool_)
+        is_unassigned = self.get_buffer("free", len(dy), self.pooled_shape, np.bool_)
+        is_unassigned[...] = True
+        for x, dx_view in zip(self.strided_views(self.x), self.strided_views(dx), strict=True):
+            np.equal(x, self.y, out=is_max)
+            is_max &= is_unassigned
+            is_unassigned ^= is_max
+            np.multiply(dy, is_max, out=dx_view)
         return dx
 
 
@@ -72,8 +72,8 @@ class AvgPool2D(Pool2D):
 
     def forward(self, x: Array, training: bool) -> Array:
         """Add the windows up place by place."""
-        y = self.buffer("y", len(x), self.windows)
-        first, *others = self.each_place(x)
+        y = self.get_buffer("y", len(x), self.pooled_shape)
+        first, *others = self.strided_views(x)
         y[...] = first
         for other in others:
             y += other
@@ -82,7 +82,7 @@ class AvgPool2D(Pool2D):
 
     def backward(self, dy: Array) -> Array:
         """Each value of a window takes an equal share of dy."""
-        dx = self.buffer("dx", len(dy), self.shape)
-        for target in self.each_place(dx):
-            np.divide(dy, self.size**2, out=target)
+        dx = self.get_buffer("dx", len(dy), self.input_shape)
+        for dx_view in self.strided_views(dx):
+            np.divide(dy, self.size**2, out=dx_view)
         return dx

@@ -8,8 +8,13 @@ from typing import Any
 
 from nn.errors import require
 from nn.layers import AvgPool2D, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D
-from nn.models.parts import ACTIVATIONS, check_parts, fitting, normalized
-from nn.randomness import Randomness
+from nn.models.parts import (
+    ACTIVATIONS,
+    check_component_names,
+    normalization_layers,
+    resolve_initializer,
+)
+from nn.randomness import RandomGenerators
 
 POOLS = {"max": MaxPool2D, "average": AvgPool2D}
 
@@ -36,7 +41,12 @@ class CNN:
         if self.channels is None:
             depth = self.depth
             require(depth is not None and depth >= 1, "depth", depth, "at least 1")
-        require(min(self.filters, default=0) >= 1, "channels", self.channels, "a list of positives")
+        require(
+            min(self.block_channels, default=0) >= 1,
+            "channels",
+            self.channels,
+            "a list of positives",
+        )
         require(self.width is not None and self.width >= 1, "width", self.width, "at least 1")
         rate = self.dropout
         require(rate is not None and 0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
@@ -44,41 +54,47 @@ class CNN:
             self.kernel >= 1 and self.kernel % 2 == 1, "kernel", self.kernel, "odd and at least 1"
         )
         require(self.pool in POOLS, "pool", self.pool, "one of " + ", ".join(POOLS))
-        check_parts(self.activation, self.normalization, self.initializer)
+        check_component_names(self.activation, self.normalization, self.initializer)
 
     @property
-    def filters(self) -> list[int]:
+    def block_channels(self) -> list[int]:
         """The channels of each block."""
         if self.channels is not None:
             return self.channels
         return [16 * 2**block for block in range(self.depth or 0)]
 
-    def layers(self, classes: int, randomness: Randomness) -> list[Layer]:
+    def build_layers(self, num_classes: int, rngs: RandomGenerators) -> list[Layer]:
         """A fresh network's layers, for images of any size."""
         assert self.width is not None
-        initializer = fitting(self.initializer, self.activation)
+        initializer = resolve_initializer(self.initializer, self.activation)
 
-        def activated(*pool: Layer) -> list[Layer]:
+        def activation_block(*pool: Layer) -> list[Layer]:
             parts = [ACTIVATIONS[self.activation](), *pool]
             # where both only ever rise they can trade places, for a fourth of the work
-            rising = self.pool == "max" and self.activation not in ("gelu", "silu")
-            return [*normalized(self.normalization), *(parts[::-1] if rising else parts)]
+            is_monotonic = self.pool == "max" and self.activation not in ("gelu", "silu")
+            return [
+                *normalization_layers(self.normalization),
+                *(parts[::-1] if is_monotonic else parts),
+            ]
 
         layers: list[Layer] = []
-        for channels in self.filters:
+        for channels in self.block_channels:
             padding = self.kernel // 2
             layers += [
                 Conv2D(channels, self.kernel, padding=padding, initializer=initializer),
-                *activated(POOLS[self.pool]()),
+                *activation_block(POOLS[self.pool]()),
             ]
         if self.dropout:
-            layers.append(Dropout(self.dropout, randomness.dropout))
-        layers += [Flatten(), Dense(self.width, initializer), *activated()]
+            layers.append(Dropout(self.dropout, rngs.dropout))
+        layers += [Flatten(), Dense(self.width, initializer), *activation_block()]
         if self.dropout:
-            layers.append(Dropout(self.dropout, randomness.dropout))
-        return [*layers, Dense(classes, fitting(self.initializer, None), by_column=True)]
+            layers.append(Dropout(self.dropout, rngs.dropout))
+        return [
+            *layers,
+            Dense(num_classes, resolve_initializer(self.initializer, None), column_major=True),
+        ]
 
     @staticmethod
-    def without_effect(settings: Mapping[str, Any]) -> dict[str, str]:
+    def inactive_settings(settings: Mapping[str, Any]) -> dict[str, str]:
         """Name the settings that others make idle, each with the one that does."""
         return {"depth": "channels"} if settings.get("channels") is not None else {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nn.layers import Dense, Flatten, Layer
-from nn.models.parts import check_parts, fitting
-from nn.randomness import Randomness
+from nn.models.parts import check_component_names, resolve_initializer
+from nn.randomness import RandomGenerators
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,11 @@ class Linear:
     initializer: str = "auto"
 
     def __post_init__(self) -> None:
-        check_parts("relu", "none", self.initializer)
+        check_component_names("relu", "none", self.initializer)
 
-    def layers(self, classes: int, randomness: Randomness) -> list[Layer]:
+    def build_layers(self, num_classes: int, rngs: RandomGenerators) -> list[Layer]:
         """A fresh network's layers."""
-        return [Flatten(), Dense(classes, fitting(self.initializer, None), by_column=True)]
+        return [
+            Flatten(),
+            Dense(num_classes, resolve_initializer(self.initializer, None), column_major=True),
+        ]

@@ -9,8 +9,13 @@ from typing import Any
 
 from nn.errors import SettingError, require
 from nn.layers import Dense, Dropout, Flatten, Layer, Residual
-from nn.models.parts import ACTIVATIONS, check_parts, fitting, normalized
-from nn.randomness import Randomness
+from nn.models.parts import (
+    ACTIVATIONS,
+    check_component_names,
+    normalization_layers,
+    resolve_initializer,
+)
+from nn.randomness import RandomGenerators
 
 
 @dataclass(frozen=True)
@@ -40,17 +45,17 @@ class MLP:
                 require(width is not None and width >= 1, "width", width, "at least 1")
             if depth and depth > 1:
                 require(taper is not None and 0 < taper <= 1, "taper", taper, "above 0, at most 1")
-        require(min(self.units, default=1) >= 1, "hidden", self.hidden, "a list of positive sizes")
-        if self.units:
+        require(min(self.widths, default=1) >= 1, "hidden", self.hidden, "a list of positive sizes")
+        if self.widths:
             rate = self.dropout
             require(rate is not None and 0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
-        check_parts(self.activation, self.normalization, self.initializer)
-        if self.residual and all(below != above for below, above in pairwise(self.units)):
+        check_component_names(self.activation, self.normalization, self.initializer)
+        if self.residual and all(below != above for below, above in pairwise(self.widths)):
             expected = "false, or two hidden layers must be equally wide, as with model.taper=1"
             raise SettingError("residual", self.residual, expected)
 
     @property
-    def units(self) -> list[int]:
+    def widths(self) -> list[int]:
         """The width of each hidden layer."""
         if self.hidden is not None:
             return self.hidden
@@ -67,30 +72,33 @@ class MLP:
             )
         return units
 
-    def layers(self, classes: int, randomness: Randomness) -> list[Layer]:
+    def build_layers(self, num_classes: int, rngs: RandomGenerators) -> list[Layer]:
         """A fresh network's layers, for samples of any shape."""
         layers: list[Layer] = [Flatten()]
-        below = None
-        for units in self.units:
-            block = self._block(units, randomness)
-            if self.residual and units == below:
+        previous_units = None
+        for units in self.widths:
+            block = self._build_block(units, rngs)
+            if self.residual and units == previous_units:
                 layers.append(Residual(block))
             else:
                 layers += block
-            below = units
-        return [*layers, Dense(classes, fitting(self.initializer, None), by_column=True)]
+            previous_units = units
+        return [
+            *layers,
+            Dense(num_classes, resolve_initializer(self.initializer, None), column_major=True),
+        ]
 
-    def _block(self, units: int, randomness: Randomness) -> list[Layer]:
-        block: list[Layer] = [Dense(units, fitting(self.initializer, self.activation))]
-        block += [*normalized(self.normalization), ACTIVATIONS[self.activation]()]
-        return [*block, Dropout(self.dropout, randomness.dropout)] if self.dropout else block
+    def _build_block(self, units: int, rngs: RandomGenerators) -> list[Layer]:
+        block: list[Layer] = [Dense(units, resolve_initializer(self.initializer, self.activation))]
+        block += [*normalization_layers(self.normalization), ACTIVATIONS[self.activation]()]
+        return [*block, Dropout(self.dropout, rngs.dropout)] if self.dropout else block
 
     @staticmethod
-    def without_effect(settings: Mapping[str, Any]) -> dict[str, str]:
+    def inactive_settings(settings: Mapping[str, Any]) -> dict[str, str]:
         """Name the settings that others make idle, each with the one that does."""
         if settings.get("hidden") is not None:
-            idle = dict.fromkeys(("depth", "width", "taper"), "hidden")
-            return idle if settings["hidden"] else {**idle, "dropout": "hidden"}
+            inactive = dict.fromkeys(("depth", "width", "taper"), "hidden")
+            return inactive if settings["hidden"] else {**inactive, "dropout": "hidden"}
         if settings.get("depth") == 0:
             return dict.fromkeys(("width", "taper", "dropout"), "depth")
         return {"taper": "depth"} if settings.get("depth") == 1 else {}

@@ -19,17 +19,17 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
 NORMALIZATIONS: dict[str, Callable[[], Layer]] = {"batch": BatchNorm, "layer": LayerNorm}
 
 
-def check_parts(activation: str, normalization: str, initializer: str) -> None:
+def check_component_names(activation: str, normalization: str, initializer: str) -> None:
     """Refuse names that mean nothing."""
-    for name, value, known in (
+    for name, value, allowed in (
         ("activation", activation, ACTIVATIONS),
         ("normalization", normalization, ("none", *NORMALIZATIONS)),
         ("initializer", initializer, ("auto", *INITIALIZERS)),
     ):
-        require(value in known, name, value, "one of " + ", ".join(known))
+        require(value in allowed, name, value, "one of " + ", ".join(allowed))
 
 
-def fitting(initializer: str, activation: str | None) -> Initializer:
+def resolve_initializer(initializer: str, activation: str | None) -> Initializer:
     """Choose the initializer that goes with an activation, unless one is asked for."""
     if initializer != "auto":
         return INITIALIZERS[initializer]
@@ -38,6 +38,6 @@ def fitting(initializer: str, activation: str | None) -> Initializer:
     return INITIALIZERS["he_normal"]
 
 
-def normalized(normalization: str) -> list[Layer]:
+def normalization_layers(normalization: str) -> list[Layer]:
     """The normalization, if there is to be one."""
     return [NORMALIZATIONS[normalization]()] if normalization != "none" else []

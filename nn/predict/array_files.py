@@ -12,41 +12,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nn.data import formats, idx
-from nn.data.csv import Table
-from nn.data.csv_text import NAMES_OF_LABELS
-from nn.data.input_spec import Inputs
+from nn.data.csv import CsvTable
+from nn.data.csv_text import LABEL_COLUMN_NAMES
+from nn.data.input_spec import InputSpec
 from nn.data.source import check_labels
-from nn.errors import Mistake
-from nn.io.paths import short
+from nn.errors import UserError
+from nn.io.paths import relpath
 from nn.predict.numpy_files import read_npy, read_npz, read_npz_labels
 from nn.types import Array, Labels, Shape
 
 
 @dataclass(frozen=True)
-class Columns:
+class CsvOptions:
     """How CSV files are to be read: `dataset.header` and `dataset.label`."""
 
     header: str | bool = "auto"
     label: str | int = "auto"
 
 
-USUAL = Columns()
+DEFAULT_CSV_OPTIONS = CsvOptions()
 
 
 @dataclass(frozen=True)
-class Content:
+class LoadedSamples:
     """What is in a file."""
 
-    images: Array
+    samples: Array
     labels: Labels | None
     notes: Sequence[str]
 
 
-def read(path: Path, inputs: Inputs, columns: Columns = USUAL) -> Content:
+def read_samples(
+    path: Path, input_spec: InputSpec, csv_options: CsvOptions = DEFAULT_CSV_OPTIONS
+) -> LoadedSamples:
     """Read samples, and labels if they are in the same file."""
     labels: NDArray[Any] | None = None
     notes: list[str] = []
-    kind = _kind(path, "an image or a CSV, IDX, .npy or .npz file")
+    kind = _detect_format(path, "an image or a CSV, IDX, .npy or .npz file")
     if kind == "npy":
         values = read_npy(path)
     elif kind == "npz":
@@ -55,19 +57,23 @@ def read(path: Path, inputs: Inputs, columns: Columns = USUAL) -> Content:
     elif kind == "idx":
         values = idx.read(path)[0]
     else:
-        values, labels, notes = _rows(path, inputs, columns)
-    if values.shape == inputs.shape[-2:] and len(inputs.shape) == 3 and kind in ("npy", "npz"):
+        values, labels, notes = _read_csv(path, input_spec, csv_options)
+    if (
+        values.shape == input_spec.shape[-2:]
+        and len(input_spec.shape) == 3
+        and kind in ("npy", "npz")
+    ):
         values = values[None]
-    images = _shaped(values, inputs, path)
-    images, scaled = _ranged(images, inputs, path)
+    samples = _reshape_samples(values, input_spec, path)
+    samples, scaling_notes = _rescale_samples(samples, input_spec, path)
     if labels is not None:
-        labels = _checked_labels(labels, path, inputs, len(images))
-    return Content(images, labels, [*notes, *scaled])
+        labels = _validate_labels(labels, path, input_spec, len(samples))
+    return LoadedSamples(samples, labels, [*notes, *scaling_notes])
 
 
-def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
+def read_labels(path: Path, input_spec: InputSpec, num_samples: int) -> Labels:
     """Read the true classes of samples that are in another file."""
-    kind = _kind(path, "a CSV, IDX, .npy or .npz file")
+    kind = _detect_format(path, "a CSV, IDX, .npy or .npz file")
     if kind == "npy":
         values = read_npy(path)
     elif kind == "npz":
@@ -75,113 +81,131 @@ def read_labels(path: Path, inputs: Inputs, samples: int) -> Labels:
     elif kind == "idx":
         values = idx.read(path)[0]
     else:
-        table = Table.open(path, "auto")
-        column = _label_column(table, table.width - 1)
-        numbers = table.values[:, 0]
-        if table.names is not None and column > 0 and (numbers[1:] <= numbers[:-1]).any():
-            index = table.names[0] or "its first column"
-            raise Mistake(f"{short(path)}: its rows are not in the order of {index}.")
+        table = CsvTable.from_file(path, "auto")
+        column = _find_label_column(table, table.num_columns - 1)
+        index_values = table.values[:, 0]
+        if (
+            table.column_names is not None
+            and column > 0
+            and (index_values[1:] <= index_values[:-1]).any()
+        ):
+            index_name = table.column_names[0] or "its first column"
+            raise UserError(f"{relpath(path)}: its rows are not in the order of {index_name}.")
         values = table.values[:, column]
-    return _checked_labels(values, path, inputs, samples)
+    return _validate_labels(values, path, input_spec, num_samples)
 
 
-def _checked_labels(values: NDArray[Any], path: Path, inputs: Inputs, samples: int) -> Labels:
+def _validate_labels(
+    values: NDArray[Any], path: Path, input_spec: InputSpec, num_samples: int
+) -> Labels:
     """Make labels of values, one for each sample."""
     labels = idx.as_labels(values, path)
-    if len(labels) != samples:
-        raise Mistake(f"{short(path)} has {len(labels):,} labels for {samples:,} samples.")
-    check_labels(labels, len(inputs.class_names), short(path))
+    if len(labels) != num_samples:
+        raise UserError(f"{relpath(path)} has {len(labels):,} labels for {num_samples:,} samples.")
+    check_labels(labels, len(input_spec.class_names), relpath(path))
     return labels
 
 
-def _kind(path: Path, expected: str) -> str:
+def _detect_format(path: Path, expected: str) -> str:
     """Recognize the format of a file, and refuse what cannot hold samples."""
     head = formats.read_head(path)
     if not head:
-        raise Mistake(f"{short(path)} is empty.")
-    found, suffix = formats.identify(head), path.suffix.lower()
-    if found is None and head.startswith(b"\0\0"):
-        found = formats.IDX
-    kind = "csv" if found is None else found.kind
-    if found is not None and kind not in ("npy", "npz", "idx"):
-        raise formats.wrong_format(short(path), found, expected)
+        raise UserError(f"{relpath(path)} is empty.")
+    file_format, suffix = formats.identify(head), path.suffix.lower()
+    if file_format is None and head.startswith(b"\0\0"):
+        file_format = formats.IDX
+    kind = "csv" if file_format is None else file_format.kind
+    if file_format is not None and kind not in ("npy", "npz", "idx"):
+        raise formats.wrong_format_error(relpath(path), file_format, expected)
     if suffix in (".npy", ".npz") and kind != suffix[1:]:
-        what = formats.NPY if suffix == ".npy" else formats.NPZ
-        raise Mistake(f"{short(path)} is not {what.name}.")
+        expected_format = formats.NPY if suffix == ".npy" else formats.NPZ
+        raise UserError(f"{relpath(path)} is not {expected_format.name}.")
     return kind
 
 
-def _rows(
-    path: Path, inputs: Inputs, columns: Columns
+def _read_csv(
+    path: Path, input_spec: InputSpec, csv_options: CsvOptions
 ) -> tuple[NDArray[Any], Labels | None, list[str]]:
     """Read a CSV file, with a column of labels or without, and say what is ignored in it."""
-    pixels, label = math.prod(inputs.shape), str(columns.label)
-    whole = Table.open(path, columns.header)
-    table = whole.without_extra(
-        pixels, len(inputs.class_names), label, place=pixels if label == "last" else 0
+    num_values, label = math.prod(input_spec.shape), str(csv_options.label)
+    whole = CsvTable.from_file(path, csv_options.header)
+    table = whole.drop_extra_columns(
+        num_values,
+        len(input_spec.class_names),
+        label,
+        label_position=num_values if label == "last" else 0,
     )
-    if table.width not in (pixels, pixels + 1):
-        raise Mistake(
-            f"{short(path)} has {whole.width:,} columns; the model takes {pixels:,} values, to "
+    if table.num_columns not in (num_values, num_values + 1):
+        raise UserError(
+            f"{relpath(path)} has {whole.num_columns:,} columns; "
+            f"the model takes {num_values:,} values, to "
             "which a label and an index may be added."
         )
-    if table.width == pixels:
+    if table.num_columns == num_values:
         column = None
     elif label != "auto":
-        column = table.label_column(label)
+        column = table.find_label_column(label)
     else:
-        column = _label_column(table, without_names=0)
-    raw = table.samples(column)
+        column = _find_label_column(table, default=0)
+    raw = table.to_samples(column)
     return raw.images, raw.labels, table.notes
 
 
-def _label_column(table: Table, without_names: int) -> int:
+def _find_label_column(table: CsvTable, default: int) -> int:
     """Find the column of the labels by its name, or take the usual one where there are no names."""
-    if table.is_unnamed:
-        return table.columns[without_names]
-    found = table.column_of(NAMES_OF_LABELS)
-    if found is None:
-        names = table.names or []
-        raise Mistake(
-            f"{short(table.path)}: none of its {len(names):,} columns, from {names[0]} to "
-            f"{names[-1]}, is named {NAMES_OF_LABELS[0]}."
+    if table.has_unnamed_columns:
+        return table.data_columns[default]
+    column = table.find_column(LABEL_COLUMN_NAMES)
+    if column is None:
+        names = table.column_names or []
+        raise UserError(
+            f"{relpath(table.path)}: none of its {len(names):,} columns, from {names[0]} to "
+            f"{names[-1]}, is named {LABEL_COLUMN_NAMES[0]}."
         )
-    return found
+    return column
 
 
-def _shaped(values: NDArray[Any], inputs: Inputs, path: Path) -> NDArray[Any]:
+def _reshape_samples(values: NDArray[Any], input_spec: InputSpec, path: Path) -> NDArray[Any]:
     """Give each sample the shape that the model takes, if only dimensions are missing."""
-    given, wanted = values.shape[1:], inputs.shape
-    flat, layers = (math.prod(wanted),), wanted[1:] if wanted[0] == 1 else wanted
-    last = (*wanted[1:], wanted[0])
-    if given == last and given != wanted and inputs.look:
+    sample_shape, model_shape = values.shape[1:], input_spec.shape
+    flat_shape, squeezed_shape = (
+        (math.prod(model_shape),),
+        model_shape[1:] if model_shape[0] == 1 else model_shape,
+    )
+    channels_last_shape = (*model_shape[1:], model_shape[0])
+    if sample_shape == channels_last_shape and sample_shape != model_shape and input_spec.look:
         values = np.moveaxis(values, -1, 1)
-    elif given not in (wanted, flat, layers) and not (given == () and flat == (1,)):
-        raise Mistake(
-            f"{short(path)} has samples of {_sizes(given)}; the model takes {_sizes(layers)}."
+    elif sample_shape not in (model_shape, flat_shape, squeezed_shape) and not (
+        sample_shape == () and flat_shape == (1,)
+    ):
+        raise UserError(
+            f"{relpath(path)} has samples of {_format_shape(sample_shape)}; "
+            f"the model takes {_format_shape(squeezed_shape)}."
         )
-    return np.ascontiguousarray(values).reshape(-1, *wanted)
+    return np.ascontiguousarray(values).reshape(-1, *model_shape)
 
 
-def _ranged(images: NDArray[Any], inputs: Inputs, path: Path) -> tuple[NDArray[Any], Sequence[str]]:
+def _rescale_samples(
+    samples: NDArray[Any], input_spec: InputSpec, path: Path
+) -> tuple[NDArray[Any], Sequence[str]]:
     """Bring values into the range of the training images, and say so where they were not."""
-    if images.dtype != np.uint8:
+    if samples.dtype != np.uint8:
         with np.errstate(over="ignore"):
-            images = images.astype(np.float32)
-        if not np.isfinite(images).all():
-            raise Mistake(f"{short(path)} has values that are no finite numbers.")
-    low, high = float(images.min()), float(images.max())
-    if inputs.low == 0 <= low < high <= 1 < inputs.high:
-        note = f"values from 0 to 1 were taken for shares of {inputs.high:g}"
-        return images * np.float32(inputs.high), [note]
-    room = 0.0 if inputs.bounded else inputs.high - inputs.low
-    if high > inputs.high + room or low < inputs.low - room:
-        raise Mistake(
-            f"{short(path)} has values from {low:g} to {high:g}; the model was trained on "
-            f"{inputs.low:g} to {inputs.high:g}."
+            samples = samples.astype(np.float32)
+        if not np.isfinite(samples).all():
+            raise UserError(f"{relpath(path)} has values that are no finite numbers.")
+    low, high = float(samples.min()), float(samples.max())
+    if input_spec.low == 0 <= low < high <= 1 < input_spec.high:
+        note = f"values from 0 to 1 were taken for shares of {input_spec.high:g}"
+        return samples * np.float32(input_spec.high), [note]
+    margin = 0.0 if input_spec.bounded else input_spec.high - input_spec.low
+    if high > input_spec.high + margin or low < input_spec.low - margin:
+        raise UserError(
+            f"{relpath(path)} has values from {low:g} to {high:g}; the model was trained on "
+            f"{input_spec.low:g} to {input_spec.high:g}."
         )
-    return images, []
+    return samples, []
 
 
-def _sizes(shape: Shape) -> str:
+def _format_shape(shape: Shape) -> str:
     return " x ".join(map(str, shape)) or "one value"

@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nn.data import formats
-from nn.data.files import opened, read_exactly
-from nn.data.image_stats import Look
-from nn.data.input_spec import Inputs
-from nn.errors import Mistake
-from nn.io.paths import short
-from nn.predict.preprocessing import Pixels, adapted
+from nn.data.files import open_maybe_gzip, read_up_to
+from nn.data.image_stats import ImageStats
+from nn.data.input_spec import InputSpec
+from nn.errors import UserError
+from nn.io.paths import relpath
+from nn.predict.preprocessing import FloatPixels, preprocess_image
 from nn.types import Array
 
 if TYPE_CHECKING:
     from PIL import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp")
-FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
-LISTED = "PNG, JPEG, GIF, TIFF, WebP or BMP"
-MOST_BYTES = 1 << 29
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".bmp")
+PIL_FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
+FORMAT_NAMES = "PNG, JPEG, GIF, TIFF, WebP or BMP"
+MAX_FILE_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
-class Pictures:
+class LoadedImages:
     """Images as samples, and what was done to each."""
 
     images: Array
@@ -39,94 +39,100 @@ class Pictures:
     notes: Sequence[str]
 
 
-def is_picture(path: Path) -> bool:
+def is_image_file(path: Path) -> bool:
     """Whether a file is an image, by its name or by how it begins."""
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         return True
-    found = formats.identify(formats.read_head(path))
-    return found is not None and found.kind == "image"
+    file_format = formats.identify(formats.read_head(path))
+    return file_format is not None and file_format.kind == "image"
 
 
-def read(paths: Sequence[Path], inputs: Inputs, invert: str) -> Pictures:
+def read_images(paths: Sequence[Path], input_spec: InputSpec, invert: str) -> LoadedImages:
     """Read images one by one."""
-    if inputs.look is None:
-        sizes = " x ".join(map(str, inputs.shape))
-        raise Mistake(
-            f"{short(paths[0])}: the model takes samples of {sizes}, which are no images."
+    if input_spec.look is None:
+        shape_text = " x ".join(map(str, input_spec.shape))
+        raise UserError(
+            f"{relpath(paths[0])}: the model takes samples of {shape_text}, which are no images."
         )
     images, notes = [], []
     for path in paths:
-        decoded, has_more = _opened(path)
-        image, done = _sample(decoded, inputs, inputs.look, invert)
+        decoded, has_more_frames = _open_image(path)
+        image, changes = _to_sample(decoded, input_spec, input_spec.look, invert)
         images.append(image)
-        done = [*(["only the first of its frames"] if has_more else []), *done]
-        if done:
-            notes.append(f"{short(path)}: {', '.join(done)}")
+        changes = [*(["only the first of its frames"] if has_more_frames else []), *changes]
+        if changes:
+            notes.append(f"{relpath(path)}: {', '.join(changes)}")
     # a file name may be any bytes, and a text only what UTF-8 can write
-    names = [os.fsencode(short(path)).decode(errors="backslashreplace") for path in paths]
-    return Pictures(np.stack(images), names, notes)
+    names = [os.fsencode(relpath(path)).decode(errors="backslashreplace") for path in paths]
+    return LoadedImages(np.stack(images), names, notes)
 
 
-def _opened(path: Path) -> tuple[Image.Image, bool]:
+def _open_image(path: Path) -> tuple[Image.Image, bool]:
     """Decode a file, and say whether it has more images than the first.
 
     A file that is not an image, or too large a one, is refused.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    with opened(path) as file:
-        data = read_exactly(file, MOST_BYTES + 1)
+    with open_maybe_gzip(path) as file:
+        data = read_up_to(file, MAX_FILE_BYTES + 1)
     if not data:
-        raise Mistake(f"{short(path)} is empty.")
-    if len(data) > MOST_BYTES:
-        raise Mistake(f"{short(path)} has more than {MOST_BYTES:,} bytes.")
+        raise UserError(f"{relpath(path)} is empty.")
+    if len(data) > MAX_FILE_BYTES:
+        raise UserError(f"{relpath(path)} has more than {MAX_FILE_BYTES:,} bytes.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            has_more = bool(getattr(image, "is_animated", False))
+            image = Image.open(io.BytesIO(data), formats=PIL_FORMATS)
+            has_more_frames = bool(getattr(image, "is_animated", False))
             image.seek(0)
             image.load()
             if image.mode == "LAB":
-                return image.convert("RGB"), has_more
-            return ImageOps.exif_transpose(image), has_more
+                return image.convert("RGB"), has_more_frames
+            return ImageOps.exif_transpose(image), has_more_frames
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise Mistake(f"{short(path)} has more pixels than an image should have.") from None
+            raise UserError(f"{relpath(path)} has more pixels than an image should have.") from None
         except UnidentifiedImageError:
-            found = formats.identify(bytes(data[: formats.HEAD_BYTES]))
-            if found is not None and found.kind != "image":
-                raise formats.wrong_format(short(path), found, f"an image ({LISTED})") from None
-            raise Mistake(f"{short(path)} is not an image that can be read ({LISTED}).") from None
+            file_format = formats.identify(bytes(data[: formats.HEAD_BYTES]))
+            if file_format is not None and file_format.kind != "image":
+                raise formats.wrong_format_error(
+                    relpath(path), file_format, f"an image ({FORMAT_NAMES})"
+                ) from None
+            raise UserError(
+                f"{relpath(path)} is not an image that can be read ({FORMAT_NAMES})."
+            ) from None
         except Exception as error:  # a damaged image may do anything to its decoder
-            raise Mistake(f"{short(path)} is a damaged image: {error}.") from None
+            raise UserError(f"{relpath(path)} is a damaged image: {error}.") from None
 
 
-def _sample(image: Image.Image, inputs: Inputs, look: Look, invert: str) -> tuple[Array, list[str]]:
+def _to_sample(
+    image: Image.Image, input_spec: InputSpec, stats: ImageStats, invert: str
+) -> tuple[Array, list[str]]:
     """Bring an image to the channels, size, look and range of the training images."""
-    channels, height, width = inputs.shape
-    pixels = _flattened(image, "L" if channels == 1 else "RGB")
-    pixels, done = adapted(pixels, look, (height, width), invert)
+    channels, height, width = input_spec.shape
+    pixels = _flatten_alpha(image, "L" if channels == 1 else "RGB")
+    pixels, changes = preprocess_image(pixels, stats, (height, width), invert)
     values = np.moveaxis(np.atleast_3d(pixels), -1, 0)
-    if (inputs.low, inputs.high) == (0, 255):
-        return values.round().astype(np.uint8), done
-    span = (inputs.high - inputs.low) / 255
-    return (values * span + inputs.low).astype(np.float32), done
+    if (input_spec.low, input_spec.high) == (0, 255):
+        return values.round().astype(np.uint8), changes
+    scale = (input_spec.high - input_spec.low) / 255
+    return (values * scale + input_spec.low).astype(np.float32), changes
 
 
-def _flattened(image: Image.Image, mode: str) -> Pixels:
+def _flatten_alpha(image: Image.Image, mode: str) -> FloatPixels:
     """Lay what is transparent on a paper from which the visible pixels stand out."""
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
         levels = np.nan_to_num(np.asarray(image, np.float64)).clip(0)
-        tops = (1, 255, 65535) if image.mode == "F" else (65535,)
-        top = next((top for top in tops if levels.max() <= top), levels.max())
+        white_levels = (1, 255, 65535) if image.mode == "F" else (65535,)
+        top = next((top for top in white_levels if levels.max() <= top), levels.max())
         image = Image.fromarray((levels * (255 / top)).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        grey, alpha = np.asarray(image.convert("L"), float), np.asarray(image.getchannel("A"))
-        ink = np.average(grey, weights=alpha) if alpha.any() else 0.0
-        paper = (255,) * 4 if ink < 128 else (0, 0, 0, 255)
-        image = Image.alpha_composite(Image.new("RGBA", image.size, paper), image)
+        gray, alpha = np.asarray(image.convert("L"), float), np.asarray(image.getchannel("A"))
+        mean_gray = np.average(gray, weights=alpha) if alpha.any() else 0.0
+        background = (255,) * 4 if mean_gray < 128 else (0, 0, 0, 255)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
     return np.asarray(image.convert(mode), np.float64)

@@ -7,85 +7,94 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nn.data.input_spec import Inputs
-from nn.errors import Mistake
-from nn.io.paths import short
+from nn.data.input_spec import InputSpec
+from nn.errors import UserError
+from nn.io.paths import relpath
 from nn.predict import array_files, image_files
 from nn.types import Array, Labels
 
 
 @dataclass(frozen=True)
-class Given:
+class InputBatch:
     """Samples, what they are called, their true classes as far as known, and what was done.
 
     The names are those of files, or numbers from 1.
     """
 
-    images: Array
+    samples: Array
     names: Sequence[str]
     labels: Labels | None
     notes: Sequence[str]
-    are_files: bool
+    has_file_names: bool
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.samples)
 
 
-def read(
+def read_inputs(
     paths: Sequence[Path],
-    inputs: Inputs,
-    labels: Path | None,
+    input_spec: InputSpec,
+    labels_path: Path | None,
     invert: str,
-    columns: array_files.Columns,
-) -> Given:
+    csv_options: array_files.CsvOptions,
+) -> InputBatch:
     """Read one file of many samples, or any number of images, or a folder of images."""
     first = paths[0]
-    are_files = first.is_dir() or image_files.is_picture(first)
-    if are_files:
-        read = image_files.read(_listed(paths), inputs, invert)
-        images, names, notes, truth = read.images, read.names, read.notes, None
+    are_images = first.is_dir() or image_files.is_image_file(first)
+    if are_images:
+        loaded_images = image_files.read_images(_expand_folders(paths), input_spec, invert)
+        samples, names, notes, labels = (
+            loaded_images.images,
+            loaded_images.names,
+            loaded_images.notes,
+            None,
+        )
     else:
         if invert != "auto":
-            raise Mistake(f"--invert {invert}: only images are inverted.")
+            raise UserError(f"--invert {invert}: only images are inverted.")
         if len(paths) > 1:
-            raise Mistake(f"{short(paths[1])}: beside a file of samples there can be no other.")
-        content = array_files.read(first, inputs, columns)
-        images, notes, truth = content.images, content.notes, content.labels
-        names = [str(number) for number in range(1, len(images) + 1)]
-    if labels is not None:
-        if truth is not None:
-            raise Mistake(f"--labels {labels}: {short(first)} has a column of labels already.")
-        truth = array_files.read_labels(labels, inputs, len(images))
-    return Given(images, names, truth, notes, are_files)
+            raise UserError(f"{relpath(paths[1])}: beside a file of samples there can be no other.")
+        loaded_samples = array_files.read_samples(first, input_spec, csv_options)
+        samples, notes, labels = loaded_samples.samples, loaded_samples.notes, loaded_samples.labels
+        names = [str(number) for number in range(1, len(samples) + 1)]
+    if labels_path is not None:
+        if labels is not None:
+            raise UserError(
+                f"--labels {labels_path}: {relpath(first)} has a column of labels already."
+            )
+        labels = array_files.read_labels(labels_path, input_spec, len(samples))
+    return InputBatch(samples, names, labels, notes, are_images)
 
 
-def _listed(paths: Sequence[Path]) -> list[Path]:
+def _expand_folders(paths: Sequence[Path]) -> list[Path]:
     """Replace folders by the images in them, in the order of a person's counting."""
-    listed: list[Path] = []
+    image_paths: list[Path] = []
     for path in paths:
         if not path.is_dir():
-            listed.append(path)
+            image_paths.append(path)
             continue
         try:
-            found = [each for each in path.iterdir() if _is_shown_picture(each)]
+            images_in_folder = [each for each in path.iterdir() if _is_visible_image(each)]
         except OSError as error:
-            raise Mistake(f"{short(path)} cannot be read: {error.strerror}.") from None
-        if not found:
-            raise Mistake(f"{short(path)}: this folder has no images ({image_files.LISTED}).")
-        listed += sorted(found, key=_counted)
-    return listed
+            raise UserError(f"{relpath(path)} cannot be read: {error.strerror}.") from None
+        if not images_in_folder:
+            raise UserError(
+                f"{relpath(path)}: this folder has no images ({image_files.FORMAT_NAMES})."
+            )
+        image_paths += sorted(images_in_folder, key=_natural_sort_key)
+    return image_paths
 
 
-def _is_shown_picture(path: Path) -> bool:
+def _is_visible_image(path: Path) -> bool:
     """Whether a file of a folder is an image that the folder shows."""
     return (
-        path.suffix.lower() in image_files.SUFFIXES
+        path.suffix.lower() in image_files.IMAGE_SUFFIXES
         and path.is_file()
         and not path.name.startswith(".")
     )
 
 
-def _counted(path: Path) -> list[tuple[int, str]]:
+def _natural_sort_key(path: Path) -> list[tuple[int, str]]:
     """Sort 2.png before 10.png."""
     parts = re.findall(r"\d+|\D+", path.name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

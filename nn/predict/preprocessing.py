@@ -7,88 +7,104 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data.image_stats import Look, middles, shown
+from nn.data.image_stats import ImageStats, bounding_boxes, centers
 
-Pixels = NDArray[np.float64]  # height x width, from 0 to 255, with a last axis of 3 for colours
+FloatPixels = NDArray[
+    np.float64
+]  # height x width, from 0 to 255, with a last axis of 3 for colours
 Size = tuple[int, int]
-FAINT = 16
+NOISE_LEVELS = 16
 """Levels below which a difference may be nothing but noise."""
-FINE = 4
+CROP_OVERSAMPLING = 4
 """How many times as fine as the result a picture is looked at; dust is finer."""
 
 
-def adapted(pixels: Pixels, look: Look, size: Size, invert: str) -> tuple[Pixels, list[str]]:
+def preprocess_image(
+    pixels: FloatPixels, stats: ImageStats, size: Size, invert: str
+) -> tuple[FloatPixels, list[str]]:
     """Give a picture the size and the look of training images, and say what was done.
 
     One that has their size already is taken for one of them, and at most inverted.
     """
-    foreign = pixels.shape[:2] != size
-    paper = _paper(pixels)
-    blank = np.ptp(pixels) < 2 * FAINT
-    middle = (pixels.min() + pixels.max()) / 2 if foreign and not blank else 127.5
-    light = bool(paper.mean() > middle)
-    done = []
-    if invert == "yes" or (invert == "auto" and (look.dark if light else look.light)):
-        pixels, paper, light = 255 - pixels, 255 - paper, not light
-        done.append("inverted")
-    if not foreign:
-        return pixels, done
-    tall, wide = pixels.shape[:2]
-    done.insert(0, f"{wide} x {tall} resized to {size[1]} x {size[0]}")
-    ink = (paper - pixels if light else pixels - paper).clip(0)
-    if pixels.ndim == 3 or not (look.dark or look.light) or ink.max() < 2 * FAINT:
-        return _whole(pixels, paper, size), done
-    if ink.max() < 255 - FAINT:
-        done.append("contrast stretched")
-    done.append("framed like the training images")
-    framed = 255 * _framed(ink, look, size)
-    return 255 - framed if light else framed, done
+    needs_resize = pixels.shape[:2] != size
+    background = _estimate_background(pixels)
+    is_blank = np.ptp(pixels) < 2 * NOISE_LEVELS
+    threshold = (pixels.min() + pixels.max()) / 2 if needs_resize and not is_blank else 127.5
+    is_light = bool(background.mean() > threshold)
+    changes = []
+    if invert == "yes" or (
+        invert == "auto" and (stats.has_dark_background if is_light else stats.has_light_background)
+    ):
+        pixels, background, is_light = 255 - pixels, 255 - background, not is_light
+        changes.append("inverted")
+    if not needs_resize:
+        return pixels, changes
+    height, width = pixels.shape[:2]
+    changes.insert(0, f"{width} x {height} resized to {size[1]} x {size[0]}")
+    foreground = (background - pixels if is_light else pixels - background).clip(0)
+    if (
+        pixels.ndim == 3
+        or not (stats.has_dark_background or stats.has_light_background)
+        or foreground.max() < 2 * NOISE_LEVELS
+    ):
+        return _letterbox(pixels, background, size), changes
+    if foreground.max() < 255 - NOISE_LEVELS:
+        changes.append("contrast stretched")
+    changes.append("framed like the training images")
+    aligned = 255 * _align_foreground(foreground, stats, size)
+    return 255 - aligned if is_light else aligned, changes
 
 
-def _paper(pixels: Pixels) -> Any:
+def _estimate_background(pixels: FloatPixels) -> Any:
     """Tell a picture's background from its edges."""
     edges = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
     return np.median(np.concatenate(edges), axis=0)
 
 
-def _whole(pixels: Pixels, paper: Any, size: Size) -> Pixels:
+def _letterbox(pixels: FloatPixels, background: Any, size: Size) -> FloatPixels:
     """Fit all of a picture into a size, with its background around it."""
     height, width = size
     channels = np.moveaxis(np.atleast_3d(pixels), -1, 0)
     scale = min(height / pixels.shape[0], width / pixels.shape[1])
-    small = np.stack([_scaled(channel, scale) for channel in channels], axis=-1)
-    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
-    whole = np.empty((height, width, len(channels)))
-    whole[:] = paper
-    whole[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return whole
+    resized = np.stack([_resize_channel(channel, scale) for channel in channels], axis=-1)
+    top, left = (height - resized.shape[0]) // 2, (width - resized.shape[1]) // 2
+    canvas = np.empty((height, width, len(channels)))
+    canvas[:] = background
+    canvas[top : top + resized.shape[0], left : left + resized.shape[1]] = resized
+    return canvas
 
 
-def _framed(ink: Pixels, look: Look, size: Size) -> Pixels:
+def _align_foreground(foreground: FloatPixels, stats: ImageStats, size: Size) -> FloatPixels:
     """Make what a picture shows as large as it is in training images, and put it where it is."""
     height, width = size
-    ink = _cut(_cut(ink, size, around=1), size, around=0)
-    ink = _scaled(ink, look.extent * min(height / ink.shape[0], width / ink.shape[1]))
-    down, across = middles(ink[None], look.weighed)
-    top = np.clip(round(look.down * height - down[0]), 0, height - ink.shape[0])
-    left = np.clip(round(look.across * width - across[0]), 0, width - ink.shape[1])
-    framed = np.zeros(size)
-    framed[top : top + ink.shape[0], left : left + ink.shape[1]] = ink / ink.max()
-    return framed
+    foreground = _crop_foreground(_crop_foreground(foreground, size, margin=1), size, margin=0)
+    foreground = _resize_channel(
+        foreground, stats.extent * min(height / foreground.shape[0], width / foreground.shape[1])
+    )
+    center_rows, center_columns = centers(foreground[None], stats.weighed)
+    top = np.clip(round(stats.down * height - center_rows[0]), 0, height - foreground.shape[0])
+    left = np.clip(round(stats.across * width - center_columns[0]), 0, width - foreground.shape[1])
+    canvas = np.zeros(size)
+    canvas[top : top + foreground.shape[0], left : left + foreground.shape[1]] = (
+        foreground / foreground.max()
+    )
+    return canvas
 
 
-def _cut(ink: Pixels, size: Size, around: int) -> Pixels:
+def _crop_foreground(foreground: FloatPixels, size: Size, margin: int) -> FloatPixels:
     """Cut out what a coarser picture shows, with some of its pixels around it."""
-    scale = min(1, FINE * max(size) / max(ink.shape))
-    spans = []
-    for (begin, end), side in zip(shown(_scaled(ink, scale)[None]), ink.shape, strict=True):
+    scale = min(1, CROP_OVERSAMPLING * max(size) / max(foreground.shape))
+    slices = []
+    for (begin, end), side in zip(
+        bounding_boxes(_resize_channel(foreground, scale)[None]), foreground.shape, strict=True
+    ):
         step = side / max(1, round(side * scale))
-        begin, end = round((begin[0] - around) * step), round((end[0] + around) * step)
-        spans.append(slice(max(0, begin), end))
-    return ink[tuple(spans)]
+        begin, end = round((begin[0] - margin) * step), round((end[0] + margin) * step)
+        slices.append(slice(max(0, begin), end))
+    return foreground[tuple(slices)]
 
 
-def _scaled(pixels: Pixels, scale: float) -> Pixels:
+def _resize_channel(pixels: FloatPixels, scale: float) -> FloatPixels:
     """Make one channel smaller or larger, with its proportions kept."""
     from PIL import Image
 

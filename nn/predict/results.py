@@ -11,88 +11,101 @@ from pathlib import Path
 
 import numpy as np
 
-from nn.data.input_spec import Inputs
-from nn.predict.inputs import Given
+from nn.data.input_spec import InputSpec
+from nn.predict.inputs import InputBatch
 from nn.report import formatting as fmt
-from nn.report.grid import Shown, grid
-from nn.report.pictures import encoded
+from nn.report.grid import GridImage, draw_image_grid
+from nn.report.pictures import render_png
 from nn.types import Array, Labels
 
-LISTED = 24
+MAX_LISTED_SAMPLES = 24
 """As many samples are told one by one; of more, how many there are of each class."""
-PICTURED = 60
+MAX_GRID_IMAGES = 60
 """Images in a picture."""
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PredictionResults:
     """The probabilities of the classes for each sample."""
 
-    given: Given
-    inputs: Inputs
+    batch: InputBatch
+    input_spec: InputSpec
     probabilities: Array  # samples x classes
 
     @cached_property
-    def labels(self) -> Labels:
+    def predicted_labels(self) -> Labels:
         """The most probable class of each sample."""
         labels: Labels = self.probabilities.argmax(axis=1)
         return labels
 
-    def table(self, with_probabilities: bool) -> bytes:
+    def to_csv(self, with_probabilities: bool) -> bytes:
         """Write the labels beside file names, or else as Kaggle's Digit Recognizer takes them."""
-        more = self.inputs.class_names if with_probabilities else ()
-        lines = [_csv_line("File" if self.given.are_files else "ImageId", "Label", *more)]
+        extra_columns = self.input_spec.class_names if with_probabilities else ()
+        lines = [
+            _format_csv_row(
+                "File" if self.batch.has_file_names else "ImageId", "Label", *extra_columns
+            )
+        ]
         for sample, (name, label) in enumerate(
-            zip(self.given.names, self.labels.tolist(), strict=True)
+            zip(self.batch.names, self.predicted_labels.tolist(), strict=True)
         ):
-            shares = self.probabilities[sample].tolist() if with_probabilities else []
-            lines.append(_csv_line(name, label, *(f"{share:.6g}" for share in shares)))
+            class_probabilities = self.probabilities[sample].tolist() if with_probabilities else []
+            lines.append(
+                _format_csv_row(name, label, *(f"{share:.6g}" for share in class_probabilities))
+            )
         return "".join(lines).encode()
 
-    def picture(self, start: int) -> bytes:
+    def to_png(self, start: int) -> bytes:
         """Draw a grid of images, from one of them on."""
-        truth, span = self.given.labels, (self.inputs.high - self.inputs.low) or 1.0
-        names, shown = self.inputs.class_names, []
-        for sample in range(start, min(start + PICTURED, len(self.given))):
-            levels = (self.given.images[sample] - self.inputs.low) * (255 / span)
-            guess = int(self.labels[sample])
-            shown.append(
-                Shown(
+        true_labels, value_range = (
+            self.batch.labels,
+            (self.input_spec.high - self.input_spec.low) or 1.0,
+        )
+        names, grid_images = self.input_spec.class_names, []
+        for sample in range(start, min(start + MAX_GRID_IMAGES, len(self.batch))):
+            levels = (self.batch.samples[sample] - self.input_spec.low) * (255 / value_range)
+            predicted = int(self.predicted_labels[sample])
+            grid_images.append(
+                GridImage(
                     np.clip(levels, 0, 255).round().astype(np.uint8),
-                    names[guess],
-                    float(self.probabilities[sample, guess]),
-                    None if truth is None else names[truth[sample]],
-                    Path(self.given.names[sample]).name,
+                    names[predicted],
+                    float(self.probabilities[sample, predicted]),
+                    None if true_labels is None else names[true_labels[sample]],
+                    Path(self.batch.names[sample]).name,
                 )
             )
-        return encoded(lambda: grid(shown))
+        return render_png(lambda: draw_image_grid(grid_images))
 
-    def told(self) -> Iterator[str]:
+    def summary_lines(self) -> Iterator[str]:
         """Say what there is, sample by sample or class by class, and how much of it is right."""
-        names, truth = self.inputs.class_names, self.given.labels
-        yield from self.given.notes
-        if len(self.given) <= LISTED:
-            for sample, (name, guess) in enumerate(
-                zip(self.given.names, self.labels.tolist(), strict=True)
+        names, true_labels = self.input_spec.class_names, self.batch.labels
+        yield from self.batch.notes
+        if len(self.batch) <= MAX_LISTED_SAMPLES:
+            for sample, (name, predicted) in enumerate(
+                zip(self.batch.names, self.predicted_labels.tolist(), strict=True)
             ):
-                sure = fmt.confidence(float(self.probabilities[sample, guess]))
-                wrong = truth is not None and truth[sample] != guess
-                is_other = f", is {names[truth[sample]]}" if truth is not None and wrong else ""
-                yield f"{name}: {names[guess]} ({sure}){is_other}"
+                confidence = fmt.confidence(float(self.probabilities[sample, predicted]))
+                is_wrong = true_labels is not None and true_labels[sample] != predicted
+                correction = (
+                    f", is {names[true_labels[sample]]}"
+                    if true_labels is not None and is_wrong
+                    else ""
+                )
+                yield f"{name}: {names[predicted]} ({confidence}){correction}"
         else:
-            counts = np.bincount(self.labels, minlength=len(names))
-            each = ", ".join(
+            counts = np.bincount(self.predicted_labels, minlength=len(names))
+            class_counts = ", ".join(
                 f"{name} {fmt.count(count)}" for name, count in zip(names, counts, strict=True)
             )
-            yield f"{fmt.count(len(self.given))} samples: {each}"
-        if truth is not None:
-            right = int((self.labels == truth).sum())
-            share = fmt.percent(right / len(truth))
-            yield f"accuracy {share}: {right:,} of {fmt.count(len(truth), 'sample')}"
+            yield f"{fmt.count(len(self.batch))} samples: {class_counts}"
+        if true_labels is not None:
+            num_correct = int((self.predicted_labels == true_labels).sum())
+            accuracy = fmt.percent(num_correct / len(true_labels))
+            yield f"accuracy {accuracy}: {num_correct:,} of {fmt.count(len(true_labels), 'sample')}"
 
 
-def _csv_line(*cells: object) -> str:
+def _format_csv_row(*cells: object) -> str:
     """Write a row that ends as in Unix; either half of a Windows line end in a cell is quoted."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
-    return text.getvalue().removesuffix("\r\n") + "\n"
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"

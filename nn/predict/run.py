@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nn.errors import Mistake
-from nn.io.paths import short
+from nn.errors import UserError
+from nn.io.paths import relpath
 from nn.predict import inputs, outputs
-from nn.predict.predictor import Trained
-from nn.predict.results import Predicted
+from nn.predict.predictor import Predictor
+from nn.predict.results import PredictionResults
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PredictOptions:
     """What the command line asks for."""
 
     run: Path
@@ -29,31 +29,37 @@ class Wanted:
     trust: str
 
 
-def run(wanted: Wanted) -> None:
+def run_prediction(options: PredictOptions) -> None:
     """Let a trained network say what it sees; tell, write and draw it."""
-    if wanted.probabilities and not wanted.output:
-        raise Mistake("--probabilities adds columns to a file; name it with --output FILE.")
-    if wanted.images and wanted.images.suffix.lower() != ".png":
-        raise Mistake(f"--images {wanted.images}: the picture is a PNG; name a file like seen.png.")
-    if wanted.start != 1 and not wanted.images:
-        raise Mistake("--start says where a picture begins; name it with --images FILE.")
-    places = [place for place in (wanted.output, wanted.images) if place]
-    read = [*wanted.inputs, *([wanted.labels] if wanted.labels else [])]
-    outputs.check(places, read, wanted.run, wanted.force)
-    trained = Trained.read(wanted.run, wanted.trust)
-    samples = inputs.read(
-        wanted.inputs, trained.inputs, wanted.labels, wanted.invert, trained.columns
+    if options.probabilities and not options.output:
+        raise UserError("--probabilities adds columns to a file; name it with --output FILE.")
+    if options.images and options.images.suffix.lower() != ".png":
+        raise UserError(
+            f"--images {options.images}: the picture is a PNG; name a file like seen.png."
+        )
+    if options.start != 1 and not options.images:
+        raise UserError("--start says where a picture begins; name it with --images FILE.")
+    output_paths = [place for place in (options.output, options.images) if place]
+    input_paths = [*options.inputs, *([options.labels] if options.labels else [])]
+    outputs.check_output_paths(output_paths, input_paths, options.run, options.force)
+    predictor = Predictor.from_run(options.run, options.trust)
+    batch = inputs.read_inputs(
+        options.inputs, predictor.input_spec, options.labels, options.invert, predictor.csv_options
     )
-    if wanted.images and trained.inputs.look is None:
-        raise Mistake("--images: what this model takes are no images.")
-    if wanted.start > len(samples):
-        raise Mistake(f"--start {wanted.start}: there are {len(samples):,} samples.")
-    predicted = Predicted(samples, trained.inputs, trained.probabilities(samples.images))
+    if options.images and predictor.input_spec.look is None:
+        raise UserError("--images: what this model takes are no images.")
+    if options.start > len(batch):
+        raise UserError(f"--start {options.start}: there are {len(batch):,} samples.")
+    results = PredictionResults(batch, predictor.input_spec, predictor.predict_proba(batch.samples))
     contents = {}
-    if wanted.output:
-        contents[wanted.output] = predicted.table(wanted.probabilities)
-    if wanted.images:
-        contents[wanted.images] = predicted.picture(wanted.start - 1)
-    outputs.write(contents)
-    for line in (*filter(None, [trained.note]), *predicted.told(), *map(short, contents)):
+    if options.output:
+        contents[options.output] = results.to_csv(options.probabilities)
+    if options.images:
+        contents[options.images] = results.to_png(options.start - 1)
+    outputs.write_files(contents)
+    for line in (
+        *filter(None, [predictor.unfinished_notice]),
+        *results.summary_lines(),
+        *map(relpath, contents),
+    ):
         print(line)

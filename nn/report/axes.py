@@ -6,40 +6,40 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from nn.report.chart import label
+from nn.report.chart import escape_label
 
-NAMED = 40
+MAX_NAMED_CLASSES = 40
 """Classes up to which each has its name at a chart's edge."""
 
 
-def names_axis(names: Sequence[str]) -> dict[str, object]:
+def class_axis(names: Sequence[str]) -> dict[str, object]:
     """Write the names of classes at an axis, as many as there is room for."""
-    every = -(-len(names) // NAMED)
+    every = -(-len(names) // MAX_NAMED_CLASSES)
     places = list(range(0, len(names), every))
     return {
         "tickmode": "array",
         "tickvals": places,
-        "ticktext": [label(names[place], 14) for place in places],
+        "ticktext": [escape_label(names[place], 14) for place in places],
         "zeroline": False,
         "showgrid": False,
     }
 
 
-def epoch_axis(epochs: int) -> dict[str, object]:
+def epoch_axis(num_epochs: int) -> dict[str, object]:
     """Make the axis of epochs, which are whole numbers."""
-    ticks = {"dtick": 1} if epochs <= 8 else {"nticks": 8}
+    ticks = {"dtick": 1} if num_epochs <= 8 else {"nticks": 8}
     return {"title": {"text": "epoch"}, "hoverformat": ",d", "tickformat": ",~f", **ticks}
 
 
-def option_axis(names: Sequence[str]) -> dict[str, Any]:
+def category_axis(names: Sequence[str]) -> dict[str, Any]:
     """Make an axis of options, which have names."""
     return {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": names,
             "showgrid": False, "zeroline": False}  # fmt: skip
 
 
-def logarithmic_axis(values: Sequence[float]) -> dict[str, Any]:
+def log_axis(values: Sequence[float]) -> dict[str, Any]:
     """Make a logarithmic axis with round numbers at it, not too many."""
-    ticks = magnitudes(min(values), max(values))
+    ticks = log_ticks(min(values), max(values))
     return {
         "type": "log",
         "tickmode": "array",
@@ -48,7 +48,7 @@ def logarithmic_axis(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def magnitudes(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
     """Choose round numbers between two, denser where there is less between them."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
@@ -59,6 +59,6 @@ def magnitudes(low: float, high: float) -> list[float]:
     return [low, high]
 
 
-def differ_widely(values: Sequence[float]) -> bool:
+def needs_log_scale(values: Sequence[float]) -> bool:
     """Whether values differ by orders of magnitude."""
     return min(values) > 0 and max(values) > 10 * min(values)

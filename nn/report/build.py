@@ -8,128 +8,141 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from nn.errors import Mistake
-from nn.io.files import new_folder, written_together
-from nn.io.paths import short
+from nn.errors import UserError
+from nn.io.files import makedirs_with_rollback, staged_files
+from nn.io.paths import relpath
 from nn.report import publish, run_page
-from nn.report.links import is_run, is_sweep, linked
+from nn.report.links import is_run_dir, is_sweep_dir, relative_url
 from nn.report.markup import element
 from nn.report.page import GENERATOR, Page
-from nn.report.run_data import RunStory
+from nn.report.run_data import RunData
 
-PAGE = "report.html"
-COMPARISON = "comparison.html"
+REPORT_FILE = "report.html"
+COMPARISON_FILE = "comparison.html"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReportOptions:
     """What the command line asks for."""
 
     folders: Sequence[Path]
     output: Path | None
-    show: bool
-    pages: int | None
-    pictures: Path | None
-    wandb: str | None = None
+    open_browser: bool
+    num_trial_pages: int | None
+    png_dir: Path | None
+    wandb_path: str | None = None
 
 
-def make(wanted: Wanted) -> None:
+def build_report(options: ReportOptions) -> None:
     """Make what fits what is in the folders; all of it is made before anything is written."""
-    for folder in wanted.folders:
+    for folder in options.folders:
         if not folder.is_dir():
-            raise Mistake(f"{short(folder)}: there is no such folder.")
-    folder, several = wanted.folders[0], len(wanted.folders) > 1
-    sweep = not several and is_sweep(folder)
-    if wanted.wandb is not None and several:
-        raise Mistake("--wandb makes the report of one run or one sweep.")
-    if wanted.pages is not None and not sweep:
-        raise Mistake("--pages makes pages of a sweep's best trials; this is no sweep.")
-    output = wanted.output
-    if output is None and wanted.wandb is None and wanted.pictures is None:
-        output = Path(COMPARISON) if several else folder / PAGE
-    send = None if wanted.wandb is None else publish.prepare(folder, wanted.wandb)
+            raise UserError(f"{relpath(folder)}: there is no such folder.")
+    folder, several = options.folders[0], len(options.folders) > 1
+    sweep = not several and is_sweep_dir(folder)
+    if options.wandb_path is not None and several:
+        raise UserError("--wandb makes the report of one run or one sweep.")
+    if options.num_trial_pages is not None and not sweep:
+        raise UserError("--pages makes pages of a sweep's best trials; this is no sweep.")
+    output = options.output
+    if output is None and options.wandb_path is None and options.png_dir is None:
+        output = Path(COMPARISON_FILE) if several else folder / REPORT_FILE
+    send = (
+        None if options.wandb_path is None else publish.prepare_report(folder, options.wandb_path)
+    )
 
     def contents() -> Iterator[tuple[Path, bytes]]:
-        if wanted.pictures:
-            yield from _pictures(wanted.folders, wanted.pictures)
+        if options.png_dir:
+            yield from _render_pngs(options.folders, options.png_dir)
         if output:
-            yield from _pages(wanted.folders, output, wanted.pages or 0)
+            yield from _render_pages(options.folders, output, options.num_trial_pages or 0)
 
     with (
-        new_folder(wanted.pictures) if wanted.pictures else nullcontext(),
-        written_together(contents()) as move,
+        makedirs_with_rollback(options.png_dir) if options.png_dir else nullcontext(),
+        staged_files(contents()) as move,
     ):
         if send:
             print(send())
         written = move()
     for path in written:
-        print(short(path))
-    if wanted.show and output:
+        print(relpath(path))
+    if options.open_browser and output:
         webbrowser.open(output.absolute().as_uri())
 
 
-def _pictures(folders: Sequence[Path], place: Path) -> Iterator[tuple[Path, bytes]]:
+def _render_pngs(folders: Sequence[Path], png_dir: Path) -> Iterator[tuple[Path, bytes]]:
     """Draw the pictures of a run or a sweep."""
     from nn.report import pictures, run_pictures, sweep_pictures
-    from nn.report.sweep_data import SweepStory
+    from nn.report.sweep_data import SweepData
 
     folder = folders[0]
-    if len(folders) > 1 or not (is_run(folder) or is_sweep(folder)):
-        raise Mistake("--png draws the pictures of one run or one sweep.")
-    if is_sweep(folder):
-        sweep = SweepStory(folder)
-        yield from pictures.encoded_all(lambda: sweep_pictures.of_sweep(sweep), place)
+    if len(folders) > 1 or not (is_run_dir(folder) or is_sweep_dir(folder)):
+        raise UserError("--png draws the pictures of one run or one sweep.")
+    if is_sweep_dir(folder):
+        sweep = SweepData(folder)
+        yield from pictures.render_pngs(lambda: sweep_pictures.draw_sweep_figures(sweep), png_dir)
     else:
-        run = RunStory(folder)
-        yield from pictures.encoded_all(lambda: run_pictures.of_run(run), place)
+        run = RunData(folder)
+        yield from pictures.render_pngs(lambda: run_pictures.draw_run_figures(run), png_dir)
 
 
-def _pages(folders: Sequence[Path], output: Path, pages: int) -> Iterator[tuple[Path, bytes]]:
+def _render_pages(
+    folders: Sequence[Path], output: Path, num_trial_pages: int
+) -> Iterator[tuple[Path, bytes]]:
     """Make the page of what is in the folders, and the pages that belong to it."""
-    _refuse_foreign(output)
+    _check_overwritable(output)
     folder = folders[0]
     if len(folders) > 1:
         from nn.report import comparison_page
 
-        yield output, comparison_page.page(comparison_page.Comparison(folders), output).encoded()
-    elif is_sweep(folder):
-        yield from _sweep(folder, output, pages)
-    elif is_run(folder):
-        yield output, run_page.page(RunStory(folder)).encoded()
+        yield (
+            output,
+            comparison_page.build_comparison_page(
+                comparison_page.Comparison(folders), output
+            ).to_bytes(),
+        )
+    elif is_sweep_dir(folder):
+        yield from _render_sweep_pages(folder, output, num_trial_pages)
+    elif is_run_dir(folder):
+        yield output, run_page.build_run_page(RunData(folder)).to_bytes()
     else:
-        yield output, _index(folder, output).encoded()
+        yield output, _build_index(folder, output).to_bytes()
 
 
-def _index(folder: Path, output: Path) -> Page:
+def _build_index(folder: Path, output: Path) -> Page:
     from nn.report import index_page
 
-    found, problems = index_page.entries(folder)
+    found, problems = index_page.read_entries(folder)
     if not found:
         reason = f": {problems[0]}" if problems else "."
-        raise Mistake(f"{short(folder)}: there is no run and no sweep in this folder{reason}")
-    return index_page.page(folder, found, problems, output)
+        raise UserError(f"{relpath(folder)}: there is no run and no sweep in this folder{reason}")
+    return index_page.build_index_page(folder, found, problems, output)
 
 
-def _sweep(folder: Path, output: Path, pages: int) -> Iterator[tuple[Path, bytes]]:
+def _render_sweep_pages(
+    folder: Path, output: Path, num_trial_pages: int
+) -> Iterator[tuple[Path, bytes]]:
     """Make the page of a sweep, and those of its best trials."""
     from nn.report import sweep_page
-    from nn.report.sweep_data import SweepStory
+    from nn.report.sweep_data import SweepData
 
-    story = SweepStory(folder)
-    best = story.ranked[:pages]
+    sweep = SweepData(folder)
+    best = sweep.ranked_trials[:num_trial_pages]
     for trial in best:
-        _refuse_foreign(trial.folder / PAGE)
+        _check_overwritable(trial.folder / REPORT_FILE)
     for trial in best:
-        back = element("a", f"← {story.title}", href=linked(output, trial.folder / PAGE))
-        made = run_page.page(RunStory(trial.folder), element("p", back, class_="back"))
-        yield trial.folder / PAGE, made.encoded()
+        back = element(
+            "a", f"← {sweep.title}", href=relative_url(output, trial.folder / REPORT_FILE)
+        )
+        made = run_page.build_run_page(RunData(trial.folder), element("p", back, class_="back"))
+        yield trial.folder / REPORT_FILE, made.to_bytes()
     shown = {trial.number for trial in best}
-    known = {trial.number: trial.folder / PAGE for trial in story.trials}
+    known = {trial.number: trial.folder / REPORT_FILE for trial in sweep.trials}
     linked_pages = {n: page for n, page in known.items() if n in shown or page.exists()}
-    yield output, sweep_page.page(story, output, linked_pages).encoded()
+    yield output, sweep_page.build_sweep_page(sweep, output, linked_pages).to_bytes()
 
 
-def _refuse_foreign(output: Path) -> None:
+def _check_overwritable(output: Path) -> None:
     """Refuse to write over a file that is no page of this program's."""
     try:
         with output.open("rb") as file:
@@ -137,8 +150,10 @@ def _refuse_foreign(output: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise Mistake(f"{short(output)}: nothing can be written there: {error.strerror}.") from None
+        raise UserError(
+            f"{relpath(output)}: nothing can be written there: {error.strerror}."
+        ) from None
     if not ours:
-        raise Mistake(
-            f"{short(output)} is no page that was made here; --output names another file."
+        raise UserError(
+            f"{relpath(output)} is no page that was made here; --output names another file."
         )

@@ -8,48 +8,48 @@ import numpy as np
 
 from nn.predictions import Predictions
 from nn.report.chart import Chart
-from nn.report.palette import colour
+from nn.report.palette import theme_color
 
-BINS = 15
+NUM_BINS = 15
 
 
 @dataclass(frozen=True)
-class Bin:
+class CalibrationBin:
     """The samples of one range of confidence."""
 
     low: float
     high: float
-    samples: int
+    num_samples: int
     confidence: float
     accuracy: float
 
 
-def bins(predictions: Predictions) -> list[Bin]:
+def bin_by_confidence(predictions: Predictions) -> list[CalibrationBin]:
     """Sort samples into bins of confidence, as the calibration error does."""
     confidence = predictions.probabilities.max(axis=1).astype(np.float64)
     right = predictions.probabilities.argmax(axis=1) == predictions.labels
-    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    place = np.clip(np.ceil(confidence * NUM_BINS).astype(np.int64) - 1, 0, NUM_BINS - 1)
     return [
-        Bin(
-            each / BINS,
-            (each + 1) / BINS,
+        CalibrationBin(
+            each / NUM_BINS,
+            (each + 1) / NUM_BINS,
             int(inside.sum()),
             float(confidence[inside].mean()),
             float(right[inside].mean()),
         )
-        for each in range(BINS)
+        for each in range(NUM_BINS)
         for inside in [place == each]
         if inside.any()
     ]
 
 
-def chart(predictions: Predictions) -> Chart:
+def plot_reliability_diagram(predictions: Predictions) -> Chart:
     """Accuracy by confidence, and how many samples there are of each."""
-    found = bins(predictions)
+    found = bin_by_confidence(predictions)
     centre = [(each.low + each.high) / 2 for each in found]
     hover = [
         f"confidence {each.low:.0%} to {each.high:.0%}, {each.confidence:.1%} on average<br>"
-        f"<b>{each.accuracy:.1%}</b> of {each.samples:,} are right"
+        f"<b>{each.accuracy:.1%}</b> of {each.num_samples:,} are right"
         for each in found
     ]
     bars = {"type": "bar", "x": centre, "width": 1 / 15 - 0.008, "text": hover, "hoverinfo": "text",
@@ -60,20 +60,23 @@ def chart(predictions: Predictions) -> Chart:
         "Accuracy against confidence; on the diagonal the two are equal.",
         [
             bars
-            | {"y": [each.accuracy for each in found], "marker": {"color": colour("series-1")}},
+            | {
+                "y": [each.accuracy for each in found],
+                "marker": {"color": theme_color("series-1")},
+            },
             {
                 "type": "scatter",
                 "mode": "lines",
                 "x": [0, 1],
                 "y": [0, 1],
-                "line": {"color": colour("muted"), "dash": "dot", "width": 1.5},
+                "line": {"color": theme_color("muted"), "dash": "dot", "width": 1.5},
                 "hoverinfo": "skip",
             },
             bars
             | {
-                "y": [each.samples for each in found],
+                "y": [each.num_samples for each in found],
                 "yaxis": "y2",
-                "marker": {"color": colour("series-3")},
+                "marker": {"color": theme_color("series-3")},
             },
         ],
         {
@@ -88,5 +91,8 @@ def chart(predictions: Predictions) -> Chart:
             "hovermode": "closest",
         },
         height=380,
-        keys=[("series-1", "share that is right"), ("series-3", "samples, on a logarithmic scale")],
+        legend=[
+            ("series-1", "share that is right"),
+            ("series-3", "samples, on a logarithmic scale"),
+        ],
     )

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nn.report.formatting import clipped
+from nn.report.formatting import truncate
 from nn.report.markup import Markup, element
-from nn.report.palette import Colour, colour
-from nn.report.paths import shorten
+from nn.report.palette import ThemeColor, theme_color
+from nn.report.paths import shorten_paths
 
 Trace = dict[str, Any]
 
@@ -31,22 +31,22 @@ class Chart:
 
     name: str
     title: str
-    says: str
+    alt_text: str
     traces: Sequence[Trace]
     layout: Mapping[str, Any] = field(default_factory=dict)
     height: int = 300
-    keys: Sequence[tuple[str, str]] = ()
+    legend: Sequence[tuple[str, str]] = ()
     views: Sequence[View] = ()
-    more: Mapping[str, Any] = field(default_factory=dict)
+    extra_data: Mapping[str, Any] = field(default_factory=dict)
     note: str | None = None
 
-    def markup(self) -> Markup:
+    def to_html(self) -> Markup:
         """Give the figure's HTML, with the chart as data beside it."""
         described = {
             "traces": self.traces,
             "layout": self.layout,
             "views": [vars(view) for view in self.views],
-            **self.more,
+            **self.extra_data,
         }
         tall = f"height:{self.height}px"
         return element(
@@ -54,31 +54,36 @@ class Chart:
             element(
                 "figcaption",
                 element("span", self.title, class_="title"),
-                [_key(*key) for key in self.keys],
-                _switch(self.views),
+                [_legend_entry(*key) for key in self.legend],
+                _view_buttons(self.views),
             ),
-            element("div", class_="plot", role="img", aria_label=self.says, style=tall),
-            data(described, class_="chart-data"),
+            element("div", class_="plot", role="img", aria_label=self.alt_text, style=tall),
+            json_script(described, class_="chart-data"),
             self.note and element("p", self.note, class_="note"),
             class_="chart",
             id=f"chart-{self.name}",
         )
 
 
-def data(content: Any, **attributes: Any) -> Markup:
+def json_script(content: Any, **attributes: Any) -> Markup:
     """Put data into a page, where no part of it can end the element that it stands in."""
-    text = shorten(json.dumps(content, allow_nan=False, separators=(",", ":")))
+    text = shorten_paths(json.dumps(content, allow_nan=False, separators=(",", ":")))
     safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return element("script", Markup(safe), type="application/json", **attributes)
 
 
-def label(text: Any, most: int = 60) -> str:
+def escape_label(text: Any, max_length: int = 60) -> str:
     """Write a text so that plotly shows it as it is; it takes some HTML for its own."""
-    return html.escape(clipped(str(text), most), quote=False)
+    return html.escape(truncate(str(text), max_length), quote=False)
 
 
-def line(
-    name: str, x: Sequence[Any], y: Sequence[Any], ink: Colour, hover: str = "%{y:.4f}", **more: Any
+def line_trace(
+    name: str,
+    x: Sequence[Any],
+    y: Sequence[Any],
+    color: ThemeColor,
+    hover_format: str = "%{y:.4f}",
+    **options: Any,
 ) -> Trace:
     """Draw a curve."""
     return {
@@ -87,24 +92,24 @@ def line(
         "name": name,
         "x": x,
         "y": y,
-        "line": {"color": ink, "width": 2, **more.pop("line", {})},
-        "marker": {"color": ink, "size": 7},
-        "hovertemplate": f"{hover}<extra>{label(name)}</extra>",
-        **more,
+        "line": {"color": color, "width": 2, **options.pop("line", {})},
+        "marker": {"color": color, "size": 7},
+        "hovertemplate": f"{hover_format}<extra>{escape_label(name)}</extra>",
+        **options,
     }
 
 
-def dotted(x: float, layer: str) -> dict[str, Any]:
+def vline_shape(x: float, layer: str) -> dict[str, Any]:
     """Draw a dotted upright line through a chart, below or above its traces."""
-    stroke = {"color": colour("muted"), "width": 1.5, "dash": "dot"}
+    stroke = {"color": theme_color("muted"), "width": 1.5, "dash": "dot"}
     across = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1}
     return {"type": "line", "x0": x, "x1": x, "line": stroke, "layer": layer, **across}
 
 
-def upright(x: float, text: str) -> dict[str, Any]:
+def vline_layout(x: float, text: str) -> dict[str, Any]:
     """Draw a dotted upright line through a chart, with a word at its head."""
     return {
-        "shapes": [dotted(x, "below")],
+        "shapes": [vline_shape(x, "below")],
         "annotations": [
             {"x": x, "y": 1, "yref": "paper", "text": text, "showarrow": False, "yanchor": "bottom"}
         ],
@@ -112,12 +117,12 @@ def upright(x: float, text: str) -> dict[str, Any]:
     }
 
 
-def _key(role: str, meaning: str) -> Markup:
-    swatch = element("i", style=f"--swatch:var(--{role})")
-    return element("span", swatch, meaning, class_="key")
+def _legend_entry(color_name: str, text: str) -> Markup:
+    swatch = element("i", style=f"--swatch:var(--{color_name})")
+    return element("span", swatch, text, class_="key")
 
 
-def _switch(views: Sequence[View]) -> Markup | None:
+def _view_buttons(views: Sequence[View]) -> Markup | None:
     if not views:
         return None
     buttons = [

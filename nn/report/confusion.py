@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nn.report import formatting as fmt
-from nn.report.axes import names_axis
-from nn.report.chart import Chart, View, label
-from nn.report.coerce import known
-from nn.report.palette import colour, scale
-from nn.types import Counts
+from nn.report.axes import class_axis
+from nn.report.chart import Chart, View, escape_label
+from nn.report.coerce import drop_none
+from nn.report.palette import colorscale, theme_color
+from nn.types import IntArray
 
-WRITTEN = 16
+MAX_ANNOTATED_CLASSES = 16
 """Classes up to which a confusion matrix has its numbers written into it."""
 
 
-def chart(name: str, title: str, matrix: Counts, names: Sequence[str]) -> Chart:
+def plot_confusion_matrix(name: str, title: str, matrix: IntArray, names: Sequence[str]) -> Chart:
     """Counts and row shares: the right ones on the diagonal in one colour, mistakes in another."""
     classes = len(names)
     totals = matrix.sum(axis=1, keepdims=True)
@@ -26,7 +26,7 @@ def chart(name: str, title: str, matrix: Counts, names: Sequence[str]) -> Chart:
     diagonal = np.eye(classes, dtype=bool)
     hover = [
         [
-            f"{label(truth)} taken for {label(predicted)}<br>"
+            f"{escape_label(truth)} taken for {escape_label(predicted)}<br>"
             f"<b>{count:,}</b> of {total:,}, {fmt.percent(share, 1)}"
             for predicted, count, share in zip(names, row, portions, strict=True)
         ]
@@ -35,15 +35,27 @@ def chart(name: str, title: str, matrix: Counts, names: Sequence[str]) -> Chart:
         )
     ]
     common = {"type": "heatmap", "xgap": 1, "ygap": 1, "showscale": False, "hoverinfo": "text"}
-    right, wrong = _blank(shares, diagonal), _blank(np.sqrt(shares), ~diagonal & (matrix > 0))
-    empty = _blank(0 * shares, ~diagonal & (matrix == 0))  # hovered over where there is no colour
-    most = max(known([cell for row in wrong for cell in row]), default=1.0)
+    right, wrong = (
+        _mask_cells(shares, diagonal),
+        _mask_cells(np.sqrt(shares), ~diagonal & (matrix > 0)),
+    )
+    empty = _mask_cells(
+        0 * shares, ~diagonal & (matrix == 0)
+    )  # hovered over where there is no colour
+    most = max(drop_none([cell for row in wrong for cell in row]), default=1.0)
     traces = [
-        {**common, "z": z, "zmin": 0, "zmax": top, "text": hover, "colorscale": scale("cell", ink)}
+        {
+            **common,
+            "z": z,
+            "zmin": 0,
+            "zmax": top,
+            "text": hover,
+            "colorscale": colorscale("cell", ink),
+        }
         for z, top, ink in ((right, 1.0, "right"), (wrong, most, "wrong"), (empty, 1.0, "cell"))
     ]
     views = []
-    if classes <= WRITTEN:
+    if classes <= MAX_ANNOTATED_CLASSES:
         written = {
             "Counts": [[f"{each:,}" if each else "" for each in row] for row in matrix.tolist()],
             "Row shares": [
@@ -51,10 +63,10 @@ def chart(name: str, title: str, matrix: Counts, names: Sequence[str]) -> Chart:
             ],
         }
         views = [
-            View(called, layout={"annotations": _written(texts, shares, most)})
+            View(called, layout={"annotations": _cell_annotations(texts, shares, most)})
             for called, texts in written.items()
         ]
-    axis = names_axis(names)
+    axis = class_axis(names)
     return Chart(
         name,
         title,
@@ -67,19 +79,19 @@ def chart(name: str, title: str, matrix: Counts, names: Sequence[str]) -> Chart:
             "hovermode": "closest",
         },
         height=int(np.clip(120 + 36 * classes, 300, 640)),
-        keys=[("right", "right"), ("wrong", "wrong, by share of the row")],
+        legend=[("right", "right"), ("wrong", "wrong, by share of the row")],
         views=views,
     )
 
 
-def _blank(values: NDArray[np.float64], where: NDArray[np.bool_]) -> list[list[float | None]]:
+def _mask_cells(values: NDArray[np.float64], keep: NDArray[np.bool_]) -> list[list[float | None]]:
     """Leave all cells empty but some."""
-    rows = zip(values.round(4).tolist(), where.tolist(), strict=True)
+    rows = zip(values.round(4).tolist(), keep.tolist(), strict=True)
     return [[v if show else None for v, show in zip(*row, strict=True)] for row in rows]
 
 
-def _written(
-    texts: Sequence[Sequence[str]], shares: NDArray[np.float64], most: float
+def _cell_annotations(
+    texts: Sequence[Sequence[str]], shares: NDArray[np.float64], max_wrong: float
 ) -> list[dict[str, object]]:
     """Write into each cell, light where the cell is dark."""
     return [
@@ -88,11 +100,11 @@ def _written(
             "y": truth,
             "text": text,
             "showarrow": False,
-            "font": {"color": colour("on-cell" if strong else "ink"), "size": 11},
+            "font": {"color": theme_color("on-cell" if strong else "ink"), "size": 11},
         }
         for truth, row in enumerate(texts)
         for predicted, text in enumerate(row)
         for share in [float(shares[truth, predicted])]
-        for strong in [share > 0.7 if truth == predicted else share**0.5 > 0.75 * most]
+        for strong in [share > 0.7 if truth == predicted else share**0.5 > 0.75 * max_wrong]
         if text
     ]

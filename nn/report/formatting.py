@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nn.errors import as_typed
+from nn.errors import format_value
 
 MISSING = "—"
-FIRM = "\u00a0"
+NO_BREAK_SPACE = "\u00a0"
 """A space at which no line is broken."""
 
 
-def percent(share: float | None, digits: int = 2) -> str:
+def percent(fraction: float | None, digits: int = 2) -> str:
     """Write a share."""
-    return MISSING if share is None else f"{share:.{digits}%}".replace("%", FIRM + "%")
+    return (
+        MISSING if fraction is None else f"{fraction:.{digits}%}".replace("%", NO_BREAK_SPACE + "%")
+    )
 
 
-def confidence(share: float) -> str:
+def confidence(probability: float) -> str:
     """Write how sure a prediction is, which is never quite all."""
-    return f">99.9{FIRM}%" if 0.9995 <= share < 1 else percent(share, 1)
+    return f">99.9{NO_BREAK_SPACE}%" if 0.9995 <= probability < 1 else percent(probability, 1)
 
 
-def figure(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Write a number with four digits that count."""
     if value is None:
         return MISSING
@@ -33,12 +35,12 @@ def figure(value: float | None) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.3e}"
 
 
-def count(number: float | None, one: str = "", many: str | None = None) -> str:
+def count(value: float | None, singular: str = "", plural: str | None = None) -> str:
     """Write how many there are of something."""
-    if number is None:
+    if value is None:
         return MISSING
-    noun = one if number == 1 else (many or f"{one}s")
-    return f"{number:,.0f} {noun}".strip() if one else f"{number:,.0f}"
+    noun = singular if value == 1 else (plural or f"{singular}s")
+    return f"{value:,.0f} {noun}".strip() if singular else f"{value:,.0f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -56,27 +58,27 @@ def duration(seconds: float | None) -> str:
 
 def setting(value: Any) -> str:
     """Write a value as it stands on a command line."""
-    return as_typed(value)
+    return format_value(value)
 
 
-def brief(value: Any) -> str:
+def short_setting(value: Any) -> str:
     """Write a value, a number with four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else as_typed(value)
+    return f"{value:.4g}" if isinstance(value, float) else format_value(value)
 
 
-def timescale(seconds: float) -> tuple[str, float]:
+def time_unit(seconds: float) -> tuple[str, float]:
     """Choose a unit for a stretch of time, and how many seconds it has."""
     if seconds < 180:
         return "seconds", 1.0
     return ("minutes", 60.0) if seconds < 3 * 3600 else ("hours", 3600.0)
 
 
-def clipped(text: str, most: int) -> str:
+def truncate(text: str, max_length: int) -> str:
     """Cut a text that is too long for its place."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
-def listed(names: Sequence[str]) -> str:
+def join(names: Sequence[str]) -> str:
     """Put names into a sentence."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

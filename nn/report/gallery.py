@@ -12,20 +12,25 @@ from nn.report import images
 from nn.report.markup import Markup, element
 
 
-def predictions(
-    read: Predictions, names: Sequence[str], right: bool, most: int
+def prediction_gallery(
+    predictions: Predictions, names: Sequence[str], correct: bool, max_images: int
 ) -> tuple[str, Markup] | None:
     """Show samples with the class that is predicted, how surely, and what else it might be."""
-    found = read.examples(right, most)
+    found = predictions.examples(correct, max_images)
     if not found:
         return None
-    cards = [_card(read, names, images.shown(image), sample) for image, sample in found]
-    title = "Right" if right else "Most confidently wrong"
+    cards = [
+        _prediction_card(predictions, names, images.to_thumbnail(image), sample)
+        for image, sample in found
+    ]
+    title = "Right" if correct else "Most confidently wrong"
     return title, element("ul", cards, class_="gallery")
 
 
-def _card(read: Predictions, names: Sequence[str], pixels: images.Pixels, sample: int) -> Markup:
-    probabilities, truth = read.probabilities[sample], int(read.labels[sample])
+def _prediction_card(
+    predictions: Predictions, names: Sequence[str], pixels: images.Pixels, sample: int
+) -> Markup:
+    probabilities, truth = predictions.probabilities[sample], int(predictions.labels[sample])
     guess = int(probabilities.argmax())
     sure = float(probabilities[guess])
     likely = np.argsort(-probabilities, kind="stable")[:3].tolist()
@@ -36,7 +41,9 @@ def _card(read: Predictions, names: Sequence[str], pixels: images.Pixels, sample
     told = f"{names[truth]}, taken for {names[guess]}" if wrong else f"{names[truth]}"
     return element(
         "li",
-        element("img", src=images.address(pixels), alt=f"sample {sample}: {told}", loading="eager"),
+        element(
+            "img", src=images.to_data_uri(pixels), alt=f"sample {sample}: {told}", loading="eager"
+        ),
         element("b", names[guess]),
         element("span", f"is {names[truth]}" if wrong else None, class_="truth"),
         element("meter", value=f"{sure:.4f}", aria_label=f"confidence {fmt.confidence(sure)}"),
@@ -47,10 +54,10 @@ def _card(read: Predictions, names: Sequence[str], pixels: images.Pixels, sample
     )  # fmt: skip
 
 
-def filters(pictures: Sequence[images.Pixels]) -> Markup:
+def filter_gallery(filter_images: Sequence[images.Pixels]) -> Markup:
     """Show the weights of units as images."""
     tiles = [
-        element("img", src=images.address(pixels), alt=f"weights of unit {number}")
-        for number, pixels in enumerate(pictures, 1)
+        element("img", src=images.to_data_uri(pixels), alt=f"weights of unit {number}")
+        for number, pixels in enumerate(filter_images, 1)
     ]
     return element("div", tiles, class_="filters")

@@ -7,16 +7,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 
-def linked(place: Path, page: Path) -> str:
+def relative_url(target: Path, page: Path) -> str:
     """Give the address of a file as seen from a page."""
-    return quote(os.path.relpath(place.absolute(), page.absolute().parent))
+    return quote(os.path.relpath(target.absolute(), page.absolute().parent))
 
 
-def is_sweep(folder: Path) -> bool:
+def is_sweep_dir(folder: Path) -> bool:
     """Whether a folder is that of a sweep."""
     return (folder / "sweep.yaml").is_file()
 
 
-def is_run(folder: Path) -> bool:
+def is_run_dir(folder: Path) -> bool:
     """Whether a folder is that of a run."""
     return (folder / "config.yaml").exists()

@@ -7,15 +7,18 @@ from numpy.typing import NDArray
 
 from nn.predictions import Predictions
 from nn.report import formatting as fmt
-from nn.report.axes import NAMED
-from nn.report.chart import Chart, Trace, label
-from nn.report.images import Sheet
-from nn.report.palette import class_colour, class_symbol, colour
-from nn.report.run_data import RunStory
+from nn.report.axes import MAX_NAMED_CLASSES
+from nn.report.chart import Chart, Trace, escape_label
+from nn.report.images import SpriteSheet
+from nn.report.palette import class_color, class_symbol, theme_color
+from nn.report.run_data import RunData
 
 
-def chart(
-    story: RunStory, predictions: Predictions, places: NDArray[np.float32], images: Sheet | None
+def plot_sample_map(
+    run: RunData,
+    predictions: Predictions,
+    positions: NDArray[np.float32],
+    sprite_sheet: SpriteSheet | None,
 ) -> Chart:
     """The map of the samples, each class with its colour, its symbol and its name."""
     labels = predictions.labels[predictions.mapped]
@@ -27,12 +30,12 @@ def chart(
         own = labels == each
         for right in (True, False):
             inside = np.flatnonzero(own & ((guesses == each) == right))
-            x, y = places[inside].round(2).T.astype(float).tolist()
+            x, y = positions[inside].round(2).T.astype(float).tolist()
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "name": label(story.names[each], 24),
+                    "name": escape_label(run.class_names[each], 24),
                     "legendgroup": str(each),
                     "showlegend": right,
                     "x": x,
@@ -40,20 +43,21 @@ def chart(
                     "customdata": inside.tolist(),
                     "hoverinfo": "none",
                     "marker": {
-                        "color": class_colour(each),
+                        "color": class_color(each),
                         "symbol": class_symbol(each),
                         "size": 7 if right else 11,
-                        "line": {"width": 0 if right else 2, "color": colour("ink")},
+                        "line": {"width": 0 if right else 2, "color": theme_color("ink")},
                     },
                 }
             )
-        if story.classes <= NAMED:
-            x, y = np.median(places[own], axis=0).astype(float).tolist()
-            titles.append(_title(x, y, story.names[each]))
+        if run.num_classes <= MAX_NAMED_CLASSES:
+            x, y = np.median(positions[own], axis=0).astype(float).tolist()
+            titles.append(_class_annotation(x, y, run.class_names[each]))
     cards = [
-        f"{story.names[truth]}, rightly predicted with {fmt.confidence(sure)}"
+        f"{run.class_names[truth]}, rightly predicted with {fmt.confidence(sure)}"
         if truth == guess
-        else f"{story.names[truth]}, taken for {story.names[guess]} with {fmt.confidence(sure)}"
+        else f"{run.class_names[truth]}, taken for {run.class_names[guess]} "
+        f"with {fmt.confidence(sure)}"
         for truth, guess, sure in zip(
             labels.tolist(), guesses.tolist(), probabilities.max(axis=1).tolist(), strict=True
         )
@@ -69,23 +73,23 @@ def chart(
             "xaxis": hidden,
             "yaxis": {**hidden, "scaleanchor": "x"},
             "hovermode": "closest",
-            "showlegend": story.classes <= NAMED,
+            "showlegend": run.num_classes <= MAX_NAMED_CLASSES,
             "annotations": titles,
         },
         height=620,
-        keys=[("ink", "ringed: predicted wrongly")],
-        more={"cards": cards, "sheet": vars(images) if images else None},
+        legend=[("ink", "ringed: predicted wrongly")],
+        extra_data={"cards": cards, "sheet": vars(sprite_sheet) if sprite_sheet else None},
     )  # fmt: skip
 
 
-def _title(x: float, y: float, name: str) -> dict[str, object]:
+def _class_annotation(x: float, y: float, name: str) -> dict[str, object]:
     return {
         "x": round(x, 2),
         "y": round(y, 2),
-        "text": f"<b>{label(name, 14)}</b>",
+        "text": f"<b>{escape_label(name, 14)}</b>",
         "showarrow": False,
-        "font": {"size": 14, "color": colour("ink")},
-        "bgcolor": colour("veil"),
+        "font": {"size": 14, "color": theme_color("ink")},
+        "bgcolor": theme_color("veil"),
         "borderpad": 3,
         "captureevents": False,
     }

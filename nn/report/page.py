@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-from nn.report.markup import Markup, element, join
+from nn.report.markup import Markup, element, join_html
 
 GENERATOR = "nn-sweeps report"
 """By this a page is known as one that may be overwritten."""
@@ -21,9 +21,9 @@ class Section:
     title: str
     body: Sequence[object]
     remarks: Sequence[object] = ()
-    wide: bool = False
+    is_wide: bool = False
 
-    def markup(self) -> Markup:
+    def to_html(self) -> Markup:
         """Give the section's HTML."""
         return element(
             "section",
@@ -34,7 +34,7 @@ class Section:
             ),
             element("div", self.body, class_="body"),
             id=self.name,
-            class_="wide" if self.wide else None,
+            class_="wide" if self.is_wide else None,
         )
 
 
@@ -43,19 +43,19 @@ class Page:
     """A whole page."""
 
     kind: str
-    place: str
+    subtitle: str
     title: str
-    lead: str
+    summary: str
     sections: Sequence[Section]
     notices: Sequence[str] = ()
-    figures: Sequence[tuple[str, str, object]] = ()
-    above: Markup | None = None
+    stats: Sequence[tuple[str, str, object]] = ()
+    back_link: Markup | None = None
     footer: Sequence[object] = field(default_factory=tuple)
 
-    def encoded(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """Give the page as a file."""
-        drawn = any('class="chart"' in section.markup() for section in self.sections)
-        html = join(
+        drawn = any('class="chart"' in section.to_html() for section in self.sections)
+        html = join_html(
             [
                 Markup("<!doctype html>\n"),
                 element("html", self._head(), self._body(drawn), lang="en"),
@@ -71,59 +71,62 @@ class Page:
             element("meta", name="viewport", content="width=device-width, initial-scale=1"),
             element("title", f"{self.title} · {self.kind}"),
             element("link", rel="icon", href="data:,"),
-            element("style", Markup(_asset("page.css"))),
-            element("script", Markup(_asset("theme.js"))),
+            element("style", Markup(_read_asset("page.css"))),
+            element("script", Markup(_read_asset("theme.js"))),
         )
 
-    def _body(self, drawn: bool) -> Markup:
+    def _body(self, has_charts: bool) -> Markup:
         links = [element("a", section.title, href=f"#{section.name}") for section in self.sections]
         return element(
             "body",
-            element("nav", element("div", links), _toggle(), aria_label="Contents"),
+            element("nav", element("div", links), _theme_button(), aria_label="Contents"),
             element(
                 "main",
                 element(
                     "header",
-                    self.above,
+                    self.back_link,
                     element(
-                        "p", self.kind, self.place and element("span", self.place), class_="kicker"
+                        "p",
+                        self.kind,
+                        self.subtitle and element("span", self.subtitle),
+                        class_="kicker",
                     ),
                     element("h1", self.title),
-                    element("p", self.lead, class_="lead"),
+                    element("p", self.summary, class_="lead"),
                     [element("p", notice, class_="notice", role="note") for notice in self.notices],
-                    _figures(self.figures),
+                    _render_stats(self.stats),
                     class_="masthead",
                 ),
-                [section.markup() for section in self.sections],
+                [section.to_html() for section in self.sections],
             ),
             element("footer", self.footer),
-            drawn and element("script", Markup(_plotly())),
-            [element("script", Markup(_asset(name))) for name in SCRIPTS],
+            has_charts and element("script", Markup(_plotly())),
+            [element("script", Markup(_read_asset(name))) for name in SCRIPTS],
         )
 
 
-def _figures(figures: Sequence[tuple[str, str, object]]) -> Markup | None:
+def _render_stats(stats: Sequence[tuple[str, str, object]]) -> Markup | None:
     """Show figures large, each with its exact value for machines."""
-    if not figures:
+    if not stats:
         return None
     return element(
         "dl",
         [
             element("div", element("dt", name), element("dd", element("data", shown, value=exact)))
-            for name, shown, exact in figures
+            for name, shown, exact in stats
         ],
         class_="figures",
     )
 
 
-def _toggle() -> Markup:
+def _theme_button() -> Markup:
     return element(
         "button", "Light or dark", type="button", class_="theme", title="Light or dark",
         aria_label="Change between light and dark",
     )  # fmt: skip
 
 
-def _asset(name: str) -> str:
+def _read_asset(name: str) -> str:
     return (files("nn.report") / name).read_text("utf-8")
 
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-Colour = dict[str, str]
-CLASS_COLOURS = 10
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+ThemeColor = dict[str, str]
+NUM_CLASS_COLORS = 10
+CLASS_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 """Classes differ by colour and by symbol, for those who tell colours less well."""
 
 
-def colour(role: str) -> Colour:
+def theme_color(role: str) -> ThemeColor:
     """Name a colour by its role; the page puts in what the style sheet has for it."""
     return {"$": f"--{role}"}
 
 
-def class_colour(number: int) -> Colour:
+def class_color(number: int) -> ThemeColor:
     """Give a class its colour."""
-    return colour(f"class-{number % CLASS_COLOURS}")
+    return theme_color(f"class-{number % NUM_CLASS_COLORS}")
 
 
 def class_symbol(number: int) -> str:
     """Give a class its symbol."""
-    return SYMBOLS[(number + number // CLASS_COLOURS) % len(SYMBOLS)]
+    return CLASS_SYMBOLS[(number + number // NUM_CLASS_COLORS) % len(CLASS_SYMBOLS)]
 
 
-def scale(*roles: str) -> list[list[Any]]:
+def colorscale(*roles: str) -> list[list[Any]]:
     """Go from one colour to others in even steps."""
-    return [[place / (len(roles) - 1), colour(role)] for place, role in enumerate(roles)]
+    return [[place / (len(roles) - 1), theme_color(role)] for place, role in enumerate(roles)]

@@ -9,40 +9,42 @@ from typing import Any
 import numpy as np
 
 from nn.report import formatting as fmt
-from nn.report.axes import differ_widely, magnitudes
-from nn.report.chart import Chart, label
-from nn.report.coerce import known, number
-from nn.report.palette import colour, scale
-from nn.report.sweep_data import SweepStory, Trial
+from nn.report.axes import log_ticks, needs_log_scale
+from nn.report.chart import Chart, escape_label
+from nn.report.coerce import drop_none, to_finite_float
+from nn.report.palette import colorscale, theme_color
+from nn.report.sweep_data import SweepData, TrialData
 
-STOPS = 81
-UNSEEN = {ord("0"): "\u200b", ord("1"): "\u200c"}
+NUM_BRUSH_STOPS = 81
+INVISIBLE_DIGITS = {ord("0"): "\u200b", ord("1"): "\u200c"}
 """Two spaces of no width."""
 
 
-def chart(story: SweepStory) -> Chart | None:
+def plot_parallel_coordinate(sweep: SweepData) -> Chart | None:
     """Lines through all parameters to the metric, each a trial."""
-    trials = [trial for trial in story.scored if trial.point]
-    if len(trials) < 2 or not story.varied:
+    trials = [trial for trial in sweep.scored_trials if trial.params]
+    if len(trials) < 2 or not sweep.varied_params:
         return None
-    dimensions = [parallel_axis(story, name, trials) for name in story.varied]
-    dimensions.append(axis_of_metric(story, trials))
+    dimensions = [parameter_dimension(sweep, name, trials) for name in sweep.varied_params]
+    dimensions.append(metric_dimension(sweep, trials))
     values = [trial.value or 0.0 for trial in trials]
-    ranks = np.argsort(np.argsort([-story.metric.sign * value for value in values])).tolist()
+    ranks = np.argsort(
+        np.argsort([-sweep.metric.minimization_sign * value for value in values])
+    ).tolist()
     return Chart(
         "parallel",
         "Every trial as a line",
-        f"Parallel coordinates of {len(trials)} trials over {fmt.listed(story.varied)} and "
-        f"{story.metric.name}. The table of trials has the same figures.",
+        f"Parallel coordinates of {len(trials)} trials over {fmt.join(sweep.varied_params)} and "
+        f"{sweep.metric.name}. The table of trials has the same figures.",
         [
             {
                 "type": "parcoords",
-                "line": {"color": ranks, "colorscale": scale("low", "middle", "high")},
-                "dimensions": [_brushable(each) for each in dimensions],
-                "labelfont": {"color": colour("ink"), "size": 13},
-                "tickfont": {"color": colour("muted"), "size": 11},
+                "line": {"color": ranks, "colorscale": colorscale("low", "middle", "high")},
+                "dimensions": [_add_brush_stops(each) for each in dimensions],
+                "labelfont": {"color": theme_color("ink"), "size": 13},
+                "tickfont": {"color": theme_color("muted"), "size": 11},
                 "rangefont": {"color": "rgba(0,0,0,0)", "size": 1},
-                "unselected": {"line": {"color": colour("rule"), "opacity": 0.35}},
+                "unselected": {"line": {"color": theme_color("rule"), "opacity": 0.35}},
             }
         ],
         {
@@ -54,49 +56,51 @@ def chart(story: SweepStory) -> Chart | None:
             }
         },
         height=420,
-        keys=[("high", "best"), ("low", "worst")],
+        legend=[("high", "best"), ("low", "worst")],
         note="Drag along an axis to choose a range; a click on it takes all again.",
-        more={"brushes": {"rows": [trial.number for trial in trials], "table": "trials-table"}},
+        extra_data={
+            "brushes": {"rows": [trial.number for trial in trials], "table": "trials-table"}
+        },
     )
 
 
-def axis_of_metric(story: SweepStory, trials: Sequence[Trial]) -> dict[str, Any]:
+def metric_dimension(sweep: SweepData, trials: Sequence[TrialData]) -> dict[str, Any]:
     """Make the axis of the metric."""
     values = [trial.value or 0.0 for trial in trials]
-    return _numeric(story.metric.name, values, differ_widely(values))
+    return _numeric_dimension(sweep.metric.name, values, needs_log_scale(values))
 
 
-def parallel_axis(story: SweepStory, name: str, trials: Sequence[Trial]) -> dict[str, Any]:
+def parameter_dimension(sweep: SweepData, name: str, trials: Sequence[TrialData]) -> dict[str, Any]:
     """Make an axis of a parameter, by its magnitude, its value, or its options."""
-    given = [trial.point[name] for trial in trials]
-    numbers = [number(value) for value in given]
-    if len(known(numbers)) == len(given) and len(set(known(numbers))) > 6:
-        return _numeric(name, known(numbers), story.logarithmic(name))
-    options = sorted(set(map(fmt.brief, given)), key=_natural)
+    given = [trial.params[name] for trial in trials]
+    numbers = [to_finite_float(value) for value in given]
+    if len(drop_none(numbers)) == len(given) and len(set(drop_none(numbers))) > 6:
+        return _numeric_dimension(name, drop_none(numbers), sweep.has_log_scale(name))
+    options = sorted(set(map(fmt.short_setting, given)), key=_natural_sort_key)
     places = {option: place for place, option in enumerate(options)}
     return {
-        "label": label(name, 24),
-        "values": [places[fmt.brief(value)] for value in given],
+        "label": escape_label(name, 24),
+        "values": [places[fmt.short_setting(value)] for value in given],
         "tickvals": list(places.values()),
-        "ticktext": [fmt.clipped(option, 20) for option in options],
+        "ticktext": [fmt.truncate(option, 20) for option in options],
         "range": [-0.3, len(options) - 0.7],
         "options": True,
     }
 
 
-def _numeric(name: str, values: Sequence[float], logarithmic: bool) -> dict[str, Any]:
+def _numeric_dimension(name: str, values: Sequence[float], is_log: bool) -> dict[str, Any]:
     """Make an axis of numbers, with ticks that are read at a glance."""
-    if logarithmic and min(values) > 0:
+    if is_log and min(values) > 0:
         ends = math.log10(min(values)), math.log10(max(values))
         shown = [math.log10(value) for value in values]
-        ticks = [math.log10(tick) for tick in magnitudes(min(values), max(values))]
+        ticks = [math.log10(tick) for tick in log_ticks(min(values), max(values))]
     else:
         ends, shown = (min(values), max(values)), list(values)
         ticks = np.linspace(*ends, 5).tolist()
     span = ends[1] - ends[0] or abs(ends[0]) or 1.0
-    written = [10**tick for tick in ticks] if logarithmic and min(values) > 0 else ticks
+    written = [10**tick for tick in ticks] if is_log and min(values) > 0 else ticks
     return {
-        "label": label(name, 24),
+        "label": escape_label(name, 24),
         "values": [float(f"{value:.7g}") for value in shown],
         "tickvals": ticks,
         "ticktext": [f"{tick:.3g}" for tick in written],
@@ -104,24 +108,24 @@ def _numeric(name: str, values: Sequence[float], logarithmic: bool) -> dict[str,
     }
 
 
-def _brushable(axis: dict[str, Any]) -> dict[str, Any]:
+def _add_brush_stops(dimension: dict[str, Any]) -> dict[str, Any]:
     """Let a brush begin and end anywhere on an axis of numbers.
 
     Plotly lets it at ticks alone, whose texts must all differ: most of these are seen by nobody.
     """
-    made = {key: value for key, value in axis.items() if key != "options"}
-    stops = dict(zip(axis["tickvals"], axis["ticktext"], strict=True))
-    if "options" not in axis:
-        low, high = axis["range"]
-        stops = dict.fromkeys(np.linspace(low, high, STOPS).tolist(), "") | stops
+    made = {key: value for key, value in dimension.items() if key != "options"}
+    stops = dict(zip(dimension["tickvals"], dimension["ticktext"], strict=True))
+    if "options" not in dimension:
+        low, high = dimension["range"]
+        stops = dict.fromkeys(np.linspace(low, high, NUM_BRUSH_STOPS).tolist(), "") | stops
     texts = [
-        stops[stop] + format(number, "b").translate(UNSEEN)
+        stops[stop] + format(number, "b").translate(INVISIBLE_DIGITS)
         for number, stop in enumerate(sorted(stops))
     ]
     return made | {"tickvals": sorted(stops), "ticktext": texts}
 
 
-def _natural(text: str) -> tuple[bool, float, str]:
+def _natural_sort_key(text: str) -> tuple[bool, float, str]:
     try:
         return False, float(text), text
     except ValueError:

@@ -8,61 +8,63 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from nn.io.paths import short
+from nn.io.paths import relpath
 
-HOMES = r"/(?:home|Users)/[^/\s'\"<>,;:]+"
+HOME_PATTERN = r"/(?:home|Users)/[^/\s'\"<>,;:]+"
 """The home folder of anyone, on Linux and macOS; a run may come from another machine."""
-SCRIPT = re.compile(r"(?:.*/)?(scripts/\w+\.py)")
+SCRIPT_PATTERN = re.compile(r"(?:.*/)?(scripts/\w+\.py)")
 
 
-def shorten(text: str, home: str = "~") -> str:
+def shorten_paths(text: str, home: str = "~") -> str:
     """Write paths in a text from the current folder, or else from the home folder."""
     written = {"home": home, "below": "", "here": "."}
-    pattern = _pattern(str(Path.cwd()), str(Path("~").expanduser()))
+    pattern = _prefix_pattern(str(Path.cwd()), str(Path("~").expanduser()))
     return pattern.sub(lambda found: written[str(found.lastgroup)], text)
 
 
-def shown(folder: Path) -> str:
+def display_path(folder: Path) -> str:
     """Name a folder from the current folder or the home folder, or else by its last part."""
-    name = shorten(str(folder.absolute()))
+    name = shorten_paths(str(folder.absolute()))
     return folder.absolute().name if name.startswith("/") else name
 
 
-def without_folder(text: str, folder: Path) -> str:
+def strip_folder(text: str, folder: Path) -> str:
     """Write paths in a text from a folder, if they lie below it."""
-    for prefix in (str(folder.absolute()), short(folder), str(folder)):
+    for prefix in (str(folder.absolute()), relpath(folder), str(folder)):
         text = text.replace(f"{prefix}/", "")
     return text
 
 
-def shell_line(words: Iterable[str]) -> str:
+def join_command(args: Iterable[str]) -> str:
     """Join words to a command that a shell understands, with $HOME for the home folder."""
-    return " ".join(map(_quoted, words))
+    return " ".join(map(_quote, args))
 
 
-def recorded_command(line: str) -> str:
+def normalize_command(line: str) -> str:
     """Write a recorded command as it would be typed in the folder of this project."""
     try:
         words = shlex.split(line)
     except ValueError:  # damaged
         return line
     for place, word in enumerate(words[:2]):
-        if script := SCRIPT.fullmatch(word):
+        if script := SCRIPT_PATTERN.fullmatch(word):
             words[place] = script[1]
-    return shell_line(words)
+    return join_command(words)
 
 
-def _quoted(word: str) -> str:
-    escaped = re.sub(r'(["$`\\])', r"\\\1", word)
-    found = shorten(escaped, "$HOME")
-    return f'"{found}"' if "$HOME" in found and found != escaped else shlex.quote(shorten(word))
+def _quote(arg: str) -> str:
+    escaped = re.sub(r'(["$`\\])', r"\\\1", arg)
+    found = shorten_paths(escaped, "$HOME")
+    return (
+        f'"{found}"' if "$HOME" in found and found != escaped else shlex.quote(shorten_paths(arg))
+    )
 
 
 @lru_cache
-def _pattern(here: str, home: str) -> re.Pattern[str]:
+def _prefix_pattern(here: str, home: str) -> re.Pattern[str]:
     """Find how a path begins that can be written shorter."""
     known = [re.escape(home)] if home.count("/") and home != "/" else []
-    kinds = [rf"(?P<home>{'|'.join([*known, HOMES])})(?![\w.-])"]
+    kinds = [rf"(?P<home>{'|'.join([*known, HOME_PATTERN])})(?![\w.-])"]
     if here.count("/") > 1:  # not / or /home
         below = rf"(?P<below>{re.escape(here)}/)|(?P<here>{re.escape(here)})(?![\w./-])"
         kinds.insert(0 if len(here) > len(home) else 1, below)

@@ -12,70 +12,72 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK, MUTED, RULE = "#1f1c18", "#6a6359", "#e2dccf"
-BLUE, ORANGE, GREY = "#0b5c8a", "#c4521a", "#8a94a3"
-STYLE: Any = {
+TEXT_COLOR, MUTED_COLOR, GRID_COLOR = "#1f1c18", "#6a6359", "#e2dccf"
+BLUE, ORANGE, GRAY = "#0b5c8a", "#c4521a", "#8a94a3"
+RC_PARAMS: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
     "font.size": 9,
-    "text.color": INK,
+    "text.color": TEXT_COLOR,
     "text.parse_math": False,  # names are texts, whatever is in them
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID_COLOR,
+    "axes.labelcolor": MUTED_COLOR,
     "axes.titlesize": 9.5,
     "axes.titleweight": "semibold",
     "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
+    "axes.titlecolor": TEXT_COLOR,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
-    "grid.color": RULE,
+    "grid.color": GRID_COLOR,
     "grid.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
+    "xtick.color": MUTED_COLOR,
+    "ytick.color": MUTED_COLOR,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "legend.frameon": False,
     "figure.dpi": 100,
     "savefig.dpi": 200,
 }
-COLOURS = 128
+MAX_PNG_COLORS = 128
 """Colours of a picture, more than its few inks and their edges need."""
 
 
-def encoded_all(
-    drawn: Callable[[], Iterator[tuple[str, Figure]]], folder: Path
+def render_pngs(
+    draw_figures: Callable[[], Iterator[tuple[str, Figure]]], folder: Path
 ) -> Iterator[tuple[Path, bytes]]:
     """Draw pictures, each with its place in a folder."""
-    with _style():
-        for name, figure in drawn():
-            yield folder / f"{name}.png", _encoded(figure)
+    with _rc_context():
+        for name, figure in draw_figures():
+            yield folder / f"{name}.png", _to_png(figure)
 
 
-def encoded(drawn: Callable[[], Figure]) -> bytes:
+def render_png(draw_figure: Callable[[], Figure]) -> bytes:
     """Draw one picture."""
-    with _style():
-        return _encoded(drawn())
+    with _rc_context():
+        return _to_png(draw_figure())
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def _rc_context() -> Iterator[None]:
     import matplotlib as mpl
 
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # lacking fonts, caches
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(RC_PARAMS):
         yield
 
 
-def _encoded(figure: Figure) -> bytes:
+def _to_png(figure: Figure) -> bytes:
     """Write a picture small: of few colours, and well packed."""
     from PIL import Image
 
     raw, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(raw, format="png", facecolor="white", bbox_inches="tight", pad_inches=0.12)
-    image = Image.open(raw).convert("RGB").quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE)
+    image = (
+        Image.open(raw).convert("RGB").quantize(MAX_PNG_COLORS, kmeans=2, dither=Image.Dither.NONE)
+    )
     image.save(packed, "PNG", optimize=True)
     return packed.getvalue()
 

@@ -8,33 +8,33 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from nn.errors import Mistake, NotSaved
-from nn.io.files import write_whole
-from nn.io.paths import short
-from nn.report.links import is_run, is_sweep
-from nn.report.run_data import RunStory
-from nn.report.sweep_data import SweepStory
+from nn.errors import SaveError, UserError
+from nn.io.files import atomic_write
+from nn.io.paths import relpath
+from nn.report.links import is_run_dir, is_sweep_dir
+from nn.report.run_data import RunData
+from nn.report.sweep_data import SweepData
 from nn.runs.reader import read_json
 from nn.tracking.settings import require_credentials
 
-KNOWN = "wandb-report.json"
+REPORT_IDS_FILE = "wandb-report.json"
 """A file beside the story, with the reports that were made of it by their project."""
 
 
-def prepare(folder: Path, where: str) -> Callable[[], str]:
+def prepare_report(folder: Path, wandb_path: str) -> Callable[[], str]:
     """Make the report of a run or a sweep; what this returns sends it and gives its address."""
-    from nn.report.wandb_report import Place, of_run, of_sweep
+    from nn.report.wandb_report import ReportTarget, build_run_report, build_sweep_report
 
-    place = Place.named(where)
-    if not (is_run(folder) or is_sweep(folder)):
-        raise Mistake("--wandb makes the report of one run or one sweep.")
-    require_credentials(f"--wandb={where}")
+    place = ReportTarget.parse(wandb_path)
+    if not (is_run_dir(folder) or is_sweep_dir(folder)):
+        raise UserError("--wandb makes the report of one run or one sweep.")
+    require_credentials(f"--wandb={wandb_path}")
     os.environ.setdefault("WANDB_SILENT", "true")
-    if is_sweep(folder):
-        report = of_sweep(SweepStory(folder), place)
+    if is_sweep_dir(folder):
+        report = build_sweep_report(SweepData(folder), place)
     else:
-        report = of_run(RunStory(folder), place)
-    project, known = f"{place.entity}/{place.project}", read_json(folder, KNOWN)
+        report = build_run_report(RunData(folder), place)
+    project, known = f"{place.entity}/{place.project}", read_json(folder, REPORT_IDS_FILE)
 
     def send() -> str:
         earlier = known.get(project)
@@ -47,12 +47,17 @@ def prepare(folder: Path, where: str) -> Callable[[], str]:
             report.save()
         except Exception as error:
             reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-            raise NotSaved(f"--wandb={where}: W&B did not take the report: {reason}") from None
+            raise SaveError(
+                f"--wandb={wandb_path}: W&B did not take the report: {reason}"
+            ) from None
         try:
-            write_whole(folder / KNOWN, json.dumps(known | {project: report.id}).encode())
+            atomic_write(
+                folder / REPORT_IDS_FILE, json.dumps(known | {project: report.id}).encode()
+            )
         except OSError as error:
-            raise NotSaved(
-                f"{short(folder / KNOWN)} cannot be written, so the next report will be another "
+            raise SaveError(
+                f"{relpath(folder / REPORT_IDS_FILE)} cannot be written, "
+                "so the next report will be another "
                 f"one than {report.url}: {error.strerror}."
             ) from None
         return str(report.url)

@@ -6,43 +6,43 @@ from collections.abc import Sequence
 
 from nn.report import formatting as fmt
 from nn.report.axes import epoch_axis
-from nn.report.chart import Chart, Trace, View, line, upright
-from nn.report.coerce import known
-from nn.report.palette import colour
-from nn.report.run_data import PARTS, RunStory
-from nn.report.thinning import kept_points
+from nn.report.chart import Chart, Trace, View, line_trace, vline_layout
+from nn.report.coerce import drop_none
+from nn.report.palette import theme_color
+from nn.report.run_data import SPLITS, RunData
+from nn.report.thinning import minmax_downsample
 
-POINTS = 2000
+MAX_POINTS = 2000
 """Points that a curve of a run keeps."""
 
 
-def curves(story: RunStory) -> list[Chart]:
+def plot_learning_curves(run: RunData) -> list[Chart]:
     """Loss and accuracy by epoch, the kept epoch marked."""
     charts = []
     for what, form, axis in (("loss", ".4f", {}), ("accuracy", ".2%", {"tickformat": "~%"})):
         keys = [(f"{part}/{what}", part) for part in ("train", "val")]
-        drawn = [(key, part) for key, part in keys if known(story.curve(key))]
+        drawn = [(key, part) for key, part in keys if drop_none(run.curve(key))]
         if not drawn:
             continue
-        traces, title = _curves(story, drawn, form), what.capitalize()
-        positive = all(value > 0 for key, _ in drawn for value in known(story.curve(key)))
+        traces, title = _line_traces(run, drawn, form), what.capitalize()
+        positive = all(value > 0 for key, _ in drawn for value in drop_none(run.curve(key)))
         logarithmic = View("Log", layout={"yaxis": {"type": "log"}})
         linear = View("Linear", layout={"yaxis": {"type": "linear"}})
         charts.append(
             Chart(
                 what,
                 title,
-                f"{title} by epoch. {_ends(story, drawn)}",
+                f"{title} by epoch. {_describe_curves(run, drawn)}",
                 traces,
-                {"yaxis": axis, **_by_epoch(story)},
-                keys=[(part, PARTS[part]) for _, part in drawn],
+                {"yaxis": axis, **_epoch_layout(run)},
+                legend=[(part, SPLITS[part]) for _, part in drawn],
                 views=[linear, logarithmic] if what == "loss" and positive else [],
             )
         )
     return charts
 
 
-def steps(story: RunStory) -> list[Chart]:
+def plot_lr_and_norms(run: RunData) -> list[Chart]:
     """Learning rate and norms by epoch."""
     charts = []
     for name, title, keys in (
@@ -51,80 +51,91 @@ def steps(story: RunStory) -> list[Chart]:
         ("weights", "Norm of the weights", [("norm/weights", "weights", "series-3")]),
     ):
         (key, called, ink) = keys[0]
-        if not known(story.curve(key)):
+        if not drop_none(run.curve(key)):
             continue
-        x, (y,) = thinned(story, [key])
-        trace = line(called, x, y, colour(ink), "%{y:.4~g}")
+        x, (y,) = downsample_curves(run, [key])
+        trace = line_trace(called, x, y, theme_color(ink), "%{y:.4~g}")
         charts.append(
             Chart(
                 name,
                 title,
-                f"{title} by epoch, from {fmt.figure(known(y)[0])} to {fmt.figure(known(y)[-1])}.",
+                f"{title} by epoch, from {fmt.number(drop_none(y)[0])} "
+                f"to {fmt.number(drop_none(y)[-1])}.",
                 [trace],
-                {**_by_epoch(story, named=False), "yaxis": {"rangemode": "tozero"}},
+                {**_epoch_layout(run, label_selected=False), "yaxis": {"rangemode": "tozero"}},
                 height=200,
             )
         )
     return charts
 
 
-def timing(story: RunStory) -> Chart | None:
+def plot_epoch_times(run: RunData) -> Chart | None:
     """The seconds that each epoch took."""
     keys = [("seconds", "training", "train"), ("seconds/validation", "validation", "val")]
-    drawn = [each for each in keys if known(story.curve(each[0]))]
+    drawn = [each for each in keys if drop_none(run.curve(each[0]))]
     if not drawn:
         return None
-    x, columns = thinned(story, [key for key, _, _ in drawn])
+    x, columns = downsample_curves(run, [key for key, _, _ in drawn])
     traces = [
-        line(called, x, y, colour(ink), "%{y:.3~g} s") | {"stackgroup": "one"}
+        line_trace(called, x, y, theme_color(ink), "%{y:.3~g} s") | {"stackgroup": "one"}
         for (_, called, ink), y in zip(drawn, columns, strict=True)
     ]
     return Chart(
         "timing",
         "Seconds of each epoch",
-        f"Training and validation took {fmt.duration(story.seconds)} in all.",
+        f"Training and validation took {fmt.duration(run.training_seconds)} in all.",
         traces,
-        {**_by_epoch(story, kept=False), "yaxis": {"rangemode": "tozero"}},
+        {**_epoch_layout(run, mark_selected=False), "yaxis": {"rangemode": "tozero"}},
         height=200,
-        keys=[(ink, called) for _, called, ink in drawn],
+        legend=[(ink, called) for _, called, ink in drawn],
     )
 
 
-def thinned(
-    story: RunStory, keys: Sequence[str], most: int = POINTS
+def downsample_curves(
+    run: RunData, keys: Sequence[str], max_points: int = MAX_POINTS
 ) -> tuple[list[float], list[list[float | None]]]:
     """Give curves of a run, with fewer points if there are very many."""
-    columns = [story.curve(key) for key in keys]
-    kept = kept_points(columns, most)
-    return [story.epochs[place] for place in kept], [
+    columns = [run.curve(key) for key in keys]
+    kept = minmax_downsample(columns, max_points)
+    return [run.epochs[place] for place in kept], [
         [values[place] for place in kept] for values in columns
     ]
 
 
-def _curves(story: RunStory, drawn: Sequence[tuple[str, str]], form: str) -> list[Trace]:
-    x, columns = thinned(story, [key for key, _ in drawn])
+def _line_traces(
+    run: RunData, available: Sequence[tuple[str, str]], number_format: str
+) -> list[Trace]:
+    x, columns = downsample_curves(run, [key for key, _ in available])
     return [
-        line(PARTS[part], x, y, colour(part), f"%{{y:{form}}}")
-        for (_, part), y in zip(drawn, columns, strict=True)
+        line_trace(SPLITS[part], x, y, theme_color(part), f"%{{y:{number_format}}}")
+        for (_, part), y in zip(available, columns, strict=True)
     ]
 
 
-def _by_epoch(story: RunStory, kept: bool = True, named: bool = True) -> dict[str, object]:
-    marked = kept and story.kept_epoch is not None and len(story.epochs) > 1
+def _epoch_layout(
+    run: RunData, mark_selected: bool = True, label_selected: bool = True
+) -> dict[str, object]:
+    marked = mark_selected and run.selected_epoch is not None and len(run.epochs) > 1
     return {
-        "xaxis": epoch_axis(len(story.epochs)),
+        "xaxis": epoch_axis(len(run.epochs)),
         "hovermode": "x unified",
-        **(upright(story.kept_epoch or 0, _kept(story) if named else "") if marked else {}),
+        **(
+            vline_layout(
+                run.selected_epoch or 0, _selected_epoch_label(run) if label_selected else ""
+            )
+            if marked
+            else {}
+        ),
     }
 
 
-def _kept(story: RunStory) -> str:
-    return f"kept: {story.kept_epoch:,.0f}"
+def _selected_epoch_label(run: RunData) -> str:
+    return f"kept: {run.selected_epoch:,.0f}"
 
 
-def _ends(story: RunStory, drawn: Sequence[tuple[str, str]]) -> str:
+def _describe_curves(run: RunData, available: Sequence[tuple[str, str]]) -> str:
     return " ".join(
-        f"The {PARTS[part]} curve goes from {fmt.figure(values[0])} to {fmt.figure(values[-1])}."
-        for key, part in drawn
-        for values in [known(story.curve(key))]
+        f"The {SPLITS[part]} curve goes from {fmt.number(values[0])} to {fmt.number(values[-1])}."
+        for key, part in available
+        for values in [drop_none(run.curve(key))]
     )

@@ -11,18 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from nn.errors import Mistake
-from nn.io.paths import MODEL, PREDICTIONS, short
+from nn.errors import UserError
+from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, relpath
 from nn.predictions import Predictions
 from nn.report import formatting as fmt
-from nn.report.coerce import column, counts, known, mapping, number, numbered
-from nn.report.paths import shell_line, shown, without_folder
+from nn.report.coerce import (
+    drop_none,
+    epoch_numbers,
+    extract_column,
+    to_confusion_matrix,
+    to_finite_float,
+    to_mapping,
+)
+from nn.report.paths import display_path, join_command, strip_folder
 from nn.runs import checkpoint
-from nn.runs.reader import Saved, read_json
-from nn.types import Array, Counts
+from nn.runs.reader import SavedRun, read_json
+from nn.types import Array, IntArray
 
-PARTS = {"test": "test", "val": "validation", "train": "training"}
-ENDS = {
+SPLITS = {"test": "test", "val": "validation", "train": "training"}
+STATUS_NOTICES = {
     "finished": "",
     "pruned": "The sweep ended this run early, since others were ahead of it.",
     "interrupted": "This run was interrupted; train.py resume= goes on with it.",
@@ -32,13 +39,13 @@ ENDS = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClassConfusion:
     """Two classes that are taken for each other."""
 
-    truth: int
-    predicted: int
-    times: int
-    share: float
+    true_class: int
+    predicted_class: int
+    count: int
+    fraction: float
 
 
 @dataclass(frozen=True)
@@ -46,24 +53,24 @@ class LayerSummary:
     """A layer, the shape of its output for one sample, and how many parameters it has."""
 
     name: str
-    output: Sequence[int]
-    parameters: int
+    output_shape: Sequence[int]
+    num_parameters: int
 
 
-class RunStory:
+class RunData:
     """A run, told from its folder."""
 
     def __init__(self, path: Path) -> None:
-        self.saved = Saved.read(path)
+        self.saved_run = SavedRun.read(path)
         self.path = path
-        self.config, self.history = self.saved.config, self.saved.history
-        self.summary, self.environment = self.saved.summary, self.saved.environment
-        self.choices = mapping(self.config["choices"])
+        self.config, self.history = self.saved_run.config, self.saved_run.history
+        self.summary, self.environment = self.saved_run.summary, self.saved_run.environment
+        self.choices = to_mapping(self.config["choices"])
 
     @property
-    def name(self) -> str:
+    def display_name(self) -> str:
         """The run's folder."""
-        return shown(self.path)
+        return display_path(self.path)
 
     @property
     def title(self) -> str:
@@ -79,14 +86,14 @@ class RunStory:
     @cached_property
     def epochs(self) -> list[float]:
         """The number of each epoch."""
-        return numbered(self.history)
+        return epoch_numbers(self.history)
 
     def curve(self, key: str) -> list[float | None]:
         """One figure over the epochs."""
-        return column(self.history, key)
+        return extract_column(self.history, key)
 
     @property
-    def began(self) -> float | None:
+    def start_timestamp(self) -> float | None:
         """When the run began, in seconds as the system counts them."""
         try:
             return datetime.fromisoformat(str(self.environment.get("began"))).timestamp()
@@ -94,22 +101,22 @@ class RunStory:
             return None
 
     @property
-    def planned(self) -> float | None:
+    def planned_epochs(self) -> float | None:
         """How many epochs were asked for."""
-        return number(self.config["epochs"])
+        return to_finite_float(self.config["epochs"])
 
     @cached_property
-    def keeps_best(self) -> bool:
+    def restores_best(self) -> bool:
         """Whether the weights of the best epoch are kept, not those of the last."""
         return self.config["keep"] == "best" or self.config["patience"] is not None
 
     @cached_property
-    def kept_epoch(self) -> float | None:
+    def selected_epoch(self) -> float | None:
         """The epoch whose weights are kept."""
         if not self.epochs:
             return None
-        best = number(self.summary.get("best/epoch"))
-        if self.keeps_best and best is None:
+        best = to_finite_float(self.summary.get("best/epoch"))
+        if self.restores_best and best is None:
             ranks = [
                 (-accuracy, loss, epoch)
                 for epoch, accuracy, loss in zip(
@@ -118,154 +125,165 @@ class RunStory:
                 if accuracy is not None and loss is not None
             ]
             best = min(ranks)[2] if ranks else None
-        return best if self.keeps_best and best is not None else self.epochs[-1]
+        return best if self.restores_best and best is not None else self.epochs[-1]
 
     @property
-    def part(self) -> str:
+    def split(self) -> str:
         """The samples that the run is judged by: test, or val where there is no test set."""
-        return "test" if number(self.summary.get("test/accuracy")) is not None else "val"
+        return "test" if to_finite_float(self.summary.get("test/accuracy")) is not None else "val"
 
     def score(self, key: str) -> float | None:
         """A figure of the summary, or of the kept epoch where there is none yet."""
-        value = number(self.summary.get(key))
-        if value is None and not self.summary and self.kept_epoch is not None:
-            value = self.curve(key)[self.epochs.index(self.kept_epoch)]
+        value = to_finite_float(self.summary.get(key))
+        if value is None and not self.summary and self.selected_epoch is not None:
+            value = self.curve(key)[self.epochs.index(self.selected_epoch)]
         return value
 
     @cached_property
-    def confusion(self) -> Counts | None:
+    def confusion_matrix(self) -> IntArray | None:
         """Counts by true and predicted class; of a run under way, those of the last that it has."""
-        judged = counts(self.summary.get("confusion_matrix"))
+        judged = to_confusion_matrix(self.summary.get("confusion_matrix"))
         if judged is None:
             found = (
-                counts(record.get("val/confusion_matrix")) for record in reversed(self.history)
+                to_confusion_matrix(record.get("val/confusion_matrix"))
+                for record in reversed(self.history)
             )
             judged = next((each for each in found if each is not None), None)
         return judged if judged is not None and judged.sum() else None
 
     @property
-    def classes(self) -> int:
+    def num_classes(self) -> int:
         """How many classes there are."""
-        if self.confusion is not None:
-            return len(self.confusion)
+        if self.confusion_matrix is not None:
+            return len(self.confusion_matrix)
         return 0 if self.predictions is None else self.predictions.probabilities.shape[1]
 
     @cached_property
-    def names(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """A name for each class."""
-        given = self.saved.class_names[: self.classes]
-        return given + [str(each) for each in range(len(given), self.classes)]
+        given = self.saved_run.class_names[: self.num_classes]
+        return given + [str(each) for each in range(len(given), self.num_classes)]
 
     def class_scores(self, key: str) -> list[float | None]:
         """Precision, recall or F1 of each class."""
         given = self.summary.get(key)
         values = given if isinstance(given, list) else []
-        return [number(each) for each in [*values, *[None] * self.classes][: self.classes]]
+        return [
+            to_finite_float(each)
+            for each in [*values, *[None] * self.num_classes][: self.num_classes]
+        ]
 
     @cached_property
-    def mistakes(self) -> list[Finding]:
+    def class_confusions(self) -> list[ClassConfusion]:
         """What is taken for what, most often first."""
-        if self.confusion is None:
+        if self.confusion_matrix is None:
             return []
-        found, totals = [], self.confusion.sum(axis=1).tolist()
-        wrong = self.confusion * (1 - np.eye(self.classes, dtype=np.int64))
+        found, totals = [], self.confusion_matrix.sum(axis=1).tolist()
+        wrong = self.confusion_matrix * (1 - np.eye(self.num_classes, dtype=np.int64))
         for place in np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]:
-            truth, predicted = divmod(int(place), self.classes)
+            truth, predicted = divmod(int(place), self.num_classes)
             times = int(wrong[truth, predicted])
-            found.append(Finding(truth, predicted, times, times / totals[truth]))
+            found.append(ClassConfusion(truth, predicted, times, times / totals[truth]))
         return found
 
     @cached_property
-    def _predictions(self) -> tuple[Predictions | None, str]:
+    def _predictions_or_reason(self) -> tuple[Predictions | None, str]:
         try:
-            read = self.saved.predictions
-        except Mistake as mistake:
-            return None, without_folder(str(mistake), self.path)
+            read = self.saved_run.predictions
+        except UserError as mistake:
+            return None, strip_folder(str(mistake), self.path)
         if read is None:
-            return None, f"There is no {PREDICTIONS} in the folder: it is written when a run ends."
-        if self.confusion is not None and read.probabilities.shape[1] != len(self.confusion):
-            return None, f"{PREDICTIONS} is damaged: it has other classes than the run."
+            return (
+                None,
+                f"There is no {PREDICTIONS_FILE} in the folder: it is written when a run ends.",
+            )
+        if self.confusion_matrix is not None and read.probabilities.shape[1] != len(
+            self.confusion_matrix
+        ):
+            return None, f"{PREDICTIONS_FILE} is damaged: it has other classes than the run."
         return read, ""
 
     @property
     def predictions(self) -> Predictions | None:
         """What the kept weights say of the samples, if the run came so far."""
-        return self._predictions[0]
+        return self._predictions_or_reason[0]
 
     @property
-    def no_predictions(self) -> str:
+    def missing_predictions_reason(self) -> str:
         """Why there are no predictions."""
-        return self._predictions[1]
+        return self._predictions_or_reason[1]
 
     @cached_property
     def weights(self) -> dict[str, Array]:
         """The weights that are kept; none where there is no whole checkpoint."""
         try:
-            return checkpoint.weights(checkpoint.kept(self.path))
-        except Mistake:
+            return checkpoint.extract_weights(checkpoint.load_best_or_last(self.path))
+        except UserError:
             return {}
 
     @cached_property
     def layers(self) -> list[LayerSummary]:
         """The input and the layers; none where they were not recorded or the file is damaged."""
         try:
-            model = read_json(self.path, MODEL)
-        except Mistake:
+            model = read_json(self.path, MODEL_FILE)
+        except UserError:
             return []
         given = model.get("layers")
         inputs = {"layer": "input", "output": model.get("input"), "parameters": 0}
-        read = [_layer(each) for each in [inputs, *(given if isinstance(given, list) else [])]]
+        read = [
+            _parse_layer(each) for each in [inputs, *(given if isinstance(given, list) else [])]
+        ]
         whole = [layer for layer in read if layer is not None]
         return whole if len(whole) == len(read) > 1 else []
 
     @property
-    def hidden(self) -> bool:
+    def has_hidden_layer(self) -> bool:
         """Whether there is a hidden layer, as far as can be told."""
         return sum(name.endswith(".weight") for name in self.weights) != 1
 
     @property
-    def seconds(self) -> float | None:
+    def training_seconds(self) -> float | None:
         """How long the training took."""
-        total = number(self.summary.get("seconds"))
-        return total if total is not None else sum(known(self.curve("seconds"))) or None
+        total = to_finite_float(self.summary.get("seconds"))
+        return total if total is not None else sum(drop_none(self.curve("seconds"))) or None
 
     @property
-    def repeat(self) -> str:
+    def reproduce_command(self) -> str:
         """The command that repeats the run."""
-        command = ["python", "scripts/train.py", f"repeat={short(self.path)}"]
-        foreign = sorted(_packages(self.config) - {"nn"})
-        return shell_line([*command, *([f"trust={','.join(foreign)}"] if foreign else [])])
+        command = ["python", "scripts/train.py", f"repeat={relpath(self.path)}"]
+        foreign = sorted(_target_packages(self.config) - {"nn"})
+        return join_command([*command, *([f"trust={','.join(foreign)}"] if foreign else [])])
 
     @property
-    def lead(self) -> str:
+    def summary_text(self) -> str:
         """The run in two sentences."""
-        size = number(self.summary.get("parameters"))
+        size = to_finite_float(self.summary.get("parameters"))
         what = f"A network of {size:,.0f} parameters" if size else "A network"
-        accuracy = self.score(f"{self.part}/accuracy")
+        accuracy = self.score(f"{self.split}/accuracy")
         spent = f"in {fmt.count(len(self.epochs), 'epoch')}"
-        if self.seconds is not None:
-            spent += f" and {fmt.duration(self.seconds)}"
+        if self.training_seconds is not None:
+            spent += f" and {fmt.duration(self.training_seconds)}"
         if accuracy is None:
             return f"{what} was trained {spent}."
-        reached = f"{what} came to {fmt.percent(accuracy)} {PARTS[self.part]} accuracy {spent}."
-        if self.kept_epoch is None or not self.keeps_best:
+        reached = f"{what} came to {fmt.percent(accuracy)} {SPLITS[self.split]} accuracy {spent}."
+        if self.selected_epoch is None or not self.restores_best:
             return reached
-        return f"{reached} The weights of epoch {self.kept_epoch:,.0f} were kept."
+        return f"{reached} The weights of epoch {self.selected_epoch:,.0f} were kept."
 
     @property
     def notices(self) -> list[str]:
         """What a reader should know before the figures."""
-        said = [ENDS.get(self.status, "") if self.summary else self._under_way()]
-        if not self.history and _holds(self.path / "history.jsonl"):
+        said = [STATUS_NOTICES.get(self.status, "") if self.summary else self._unfinished_notice()]
+        if not self.history and _is_nonempty(self.path / "history.jsonl"):
             said.append("history.jsonl is damaged: there are no curves.")
-        if not self.summary and _holds(self.path / "summary.json"):
+        if not self.summary and _is_nonempty(self.path / "summary.json"):
             said.append("summary.json is damaged: scores are those of the history.")
-        if "is damaged" in self.no_predictions:
-            said.append(self.no_predictions)
+        if "is damaged" in self.missing_predictions_reason:
+            said.append(self.missing_predictions_reason)
         return [sentence for sentence in said if sentence]
 
-    def _under_way(self) -> str:
-        done = f"{len(self.epochs):,} of {fmt.figure(self.planned)} epochs"
+    def _unfinished_notice(self) -> str:
+        done = f"{len(self.epochs):,} of {fmt.number(self.planned_epochs)} epochs"
         sentence = f"This run has no result yet; it is drawn as far as it got, {done}."
         try:
             when = datetime.fromtimestamp((self.path / "history.jsonl").stat().st_mtime)
@@ -274,39 +292,44 @@ class RunStory:
         return f"{sentence} Its history was last written at {when:%Y-%m-%d %H:%M:%S}."
 
     @property
-    def confusing(self) -> str:
+    def confusion_text(self) -> str:
         """What is confused most, in a sentence or two."""
-        if self.confusion is None:
+        if self.confusion_matrix is None:
             return ""
-        total, wrong = int(self.confusion.sum()), sum(each.times for each in self.mistakes)
+        total, wrong = (
+            int(self.confusion_matrix.sum()),
+            sum(each.count for each in self.class_confusions),
+        )
         if not wrong:
             return f"All {total:,} samples are right."
-        first = self.mistakes[0]
+        first = self.class_confusions[0]
         return (
-            f"{wrong:,} of {total:,} samples are wrong. Most often {self.names[first.truth]} is "
-            f"taken for {self.names[first.predicted]}: {fmt.count(first.times, 'time')}, "
-            f"{fmt.percent(first.share, 1)} of its samples."
+            f"{wrong:,} of {total:,} samples are wrong. "
+            f"Most often {self.class_names[first.true_class]} is "
+            f"taken for {self.class_names[first.predicted_class]}: "
+            f"{fmt.count(first.count, 'time')}, "
+            f"{fmt.percent(first.fraction, 1)} of its samples."
         )
 
     @property
-    def learning(self) -> str:
+    def learning_text(self) -> str:
         """How the training went, in a sentence or two."""
         losses = self.curve("val/loss")
-        if len(known(losses)) < 2:
+        if len(drop_none(losses)) < 2:
             return ""
-        low = min(known(losses))
-        when, last = self.epochs[losses.index(low)], known(losses)[-1]
+        low = min(drop_none(losses))
+        when, last = self.epochs[losses.index(low)], drop_none(losses)[-1]
         if last <= low * 1.02:
             return "Validation loss was still at its lowest when training ended."
         return (
-            f"Validation loss was lowest in epoch {when:,.0f}, at {fmt.figure(low)}, "
-            f"and ended at {fmt.figure(last)}."
+            f"Validation loss was lowest in epoch {when:,.0f}, at {fmt.number(low)}, "
+            f"and ended at {fmt.number(last)}."
         )
 
 
-def _layer(given: Any) -> LayerSummary | None:
+def _parse_layer(value: Any) -> LayerSummary | None:
     """Take a layer as model.json describes it."""
-    about = mapping(given)
+    about = to_mapping(value)
     output, parameters = about.get("output"), about.get("parameters")
     if not isinstance(output, list) or not isinstance(parameters, int):
         return None
@@ -315,21 +338,15 @@ def _layer(given: Any) -> LayerSummary | None:
     return LayerSummary(str(about.get("layer")), output, parameters)
 
 
-def _packages(config: Mapping[str, Any]) -> set[str]:
+def _target_packages(config: Mapping[str, Any]) -> set[str]:
     """Name the packages whose classes a configuration asks for."""
-    targets = (mapping(each).get("_target_") for each in config.values())
+    targets = (to_mapping(each).get("_target_") for each in config.values())
     return {str(target).partition(".")[0] for target in targets if target is not None}
 
 
-def _holds(file: Path) -> bool:
+def _is_nonempty(file: Path) -> bool:
     """Whether there is anything in a file."""
     try:
         return file.stat().st_size > 0
     except OSError:
         return False
-
-
-def same_title(stories: Sequence[RunStory]) -> str | None:
-    """Give the title that all of some runs have."""
-    titles = {story.title for story in stories}
-    return titles.pop() if len(titles) == 1 else None

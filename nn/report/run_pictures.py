@@ -10,31 +10,31 @@ import numpy as np
 from nn.predictions import Predictions
 from nn.report import formatting as fmt
 from nn.report import images
-from nn.report.axes import NAMED
-from nn.report.coerce import known
-from nn.report.confusion import WRITTEN
-from nn.report.grid import Shown, grid
-from nn.report.pictures import BLUE, GREY, INK, MUTED, ORANGE, new_figure
-from nn.report.run_data import RunStory
+from nn.report.axes import MAX_NAMED_CLASSES
+from nn.report.coerce import drop_none
+from nn.report.confusion import MAX_ANNOTATED_CLASSES
+from nn.report.grid import GridImage, draw_image_grid
+from nn.report.pictures import BLUE, GRAY, MUTED_COLOR, ORANGE, TEXT_COLOR, new_figure
+from nn.report.run_data import RunData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GRID = 24
+NUM_GRID_IMAGES = 24
 """Predictions that are shown, half of them wrong if there are so many."""
 
 
-def of_run(story: RunStory) -> Iterator[tuple[str, Figure]]:
+def draw_run_figures(run: RunData) -> Iterator[tuple[str, Figure]]:
     """Draw what there is of a run."""
-    if known(story.curve("train/loss")):
-        yield "curves", _curves(story)
-    if story.confusion is not None:
-        yield "confusion", _confusion(story)
-    if story.predictions is not None and story.predictions.drawable:
-        yield "predictions", _predictions(story)
+    if drop_none(run.curve("train/loss")):
+        yield "curves", _draw_learning_curves(run)
+    if run.confusion_matrix is not None:
+        yield "confusion", _draw_confusion_matrix(run)
+    if run.predictions is not None and run.predictions.has_images:
+        yield "predictions", _draw_predictions(run)
 
 
-def _curves(story: RunStory) -> Figure:
+def _draw_learning_curves(run: RunData) -> Figure:
     """Loss and accuracy side by side, the kept epoch marked."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -42,15 +42,15 @@ def _curves(story: RunStory) -> Figure:
     for place, (plot, what) in enumerate(
         zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True)
     ):
-        for part, ink in (("train", GREY), ("val", BLUE)):
-            values = story.curve(f"{part}/{what}")
-            if known(values):
+        for part, ink in (("train", GRAY), ("val", BLUE)):
+            values = run.curve(f"{part}/{what}")
+            if drop_none(values):
                 drawn = [np.nan if value is None else value for value in values]
                 called = {"train": "training", "val": "validation"}[part]
                 mark = "o" if len(drawn) == 1 else None
-                plot.plot(story.epochs, drawn, color=ink, linewidth=1.6, label=called, marker=mark)
-        if story.kept_epoch is not None and len(story.epochs) > 1:
-            plot.axvline(story.kept_epoch, color=MUTED, linestyle=":", linewidth=1)
+                plot.plot(run.epochs, drawn, color=ink, linewidth=1.6, label=called, marker=mark)
+        if run.selected_epoch is not None and len(run.epochs) > 1:
+            plot.axvline(run.selected_epoch, color=MUTED_COLOR, linestyle=":", linewidth=1)
         plot.set(title=what.capitalize(), xlabel="epoch")
         plot.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if place:
@@ -59,12 +59,12 @@ def _curves(story: RunStory) -> Figure:
     return figure
 
 
-def _confusion(story: RunStory) -> Figure:
+def _draw_confusion_matrix(run: RunData) -> Figure:
     """Right ones on the diagonal in blue, mistakes in orange, both by share of the row."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    assert story.confusion is not None
-    matrix, names = story.confusion, [fmt.clipped(name, 14) for name in story.names]
+    assert run.confusion_matrix is not None
+    matrix, names = run.confusion_matrix, [fmt.truncate(name, 14) for name in run.class_names]
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(len(matrix), dtype=bool)
     side = float(np.clip(0.42 * len(matrix) + 1.2, 3.2, 8.0))
@@ -78,7 +78,7 @@ def _confusion(story: RunStory) -> Figure:
     ):
         colours = LinearSegmentedColormap.from_list("", ["#f4f0e8", ink])
         plot.imshow(np.ma.masked_where(hidden, values), cmap=colours, vmin=0, vmax=top)
-    if len(matrix) <= WRITTEN:
+    if len(matrix) <= MAX_ANNOTATED_CLASSES:
         for (truth, predicted), count in np.ndenumerate(matrix):
             if count:
                 right = truth == predicted
@@ -87,11 +87,11 @@ def _confusion(story: RunStory) -> Figure:
                     if right
                     else wrong[truth, predicted] > 0.6 * most
                 )
-                ink = "white" if dark else INK
+                ink = "white" if dark else TEXT_COLOR
                 plot.text(
                     predicted, truth, f"{count:,}", ha="center", va="center", color=ink, size=7
                 )
-    every = -(-len(names) // NAMED)
+    every = -(-len(names) // MAX_NAMED_CLASSES)
     places, long = range(0, len(names), every), max(map(len, names)) > 3
     plot.set_xticks(
         places, names[::every], rotation=45 if long else 0, ha="right" if long else "center"
@@ -108,16 +108,22 @@ def _confusion(story: RunStory) -> Figure:
     return figure
 
 
-def _predictions(story: RunStory) -> Figure:
+def _draw_predictions(run: RunData) -> Figure:
     """The most confidently wrong samples, and right ones."""
-    read = story.predictions
+    read = run.predictions
     assert read is not None
-    wrong = read.examples(right=False, most=GRID // 2)
-    examples = [*wrong, *read.examples(right=True, most=GRID - len(wrong))]
-    return grid([_shown(read, story.names, image, sample) for image, sample in examples])
+    wrong = read.examples(correct=False, max_examples=NUM_GRID_IMAGES // 2)
+    examples = [*wrong, *read.examples(correct=True, max_examples=NUM_GRID_IMAGES - len(wrong))]
+    return draw_image_grid(
+        [_to_grid_image(read, run.class_names, image, sample) for image, sample in examples]
+    )
 
 
-def _shown(read: Predictions, names: Sequence[str], image: images.Pixels, sample: int) -> Shown:
-    probabilities = read.probabilities[sample]
+def _to_grid_image(
+    predictions: Predictions, names: Sequence[str], image: images.Pixels, sample: int
+) -> GridImage:
+    probabilities = predictions.probabilities[sample]
     guess = int(probabilities.argmax())
-    return Shown(image, names[guess], float(probabilities[guess]), names[read.labels[sample]])
+    return GridImage(
+        image, names[guess], float(probabilities[guess]), names[predictions.labels[sample]]
+    )

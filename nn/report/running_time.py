@@ -10,7 +10,7 @@ from typing import Any
 
 Interval = tuple[datetime, datetime]
 
-SHORTEST_PAUSE = 5.0
+MIN_PAUSE_SECONDS = 5.0
 """Seconds; shorter gaps are part of the work: proposing a point, starting a process."""
 
 
@@ -18,68 +18,74 @@ class RunningTime:
     """The union of the intervals in which trials ran, as one clock that stands still in pauses."""
 
     def __init__(self, intervals: Iterable[Interval]) -> None:
-        self._spans: list[Interval] = []
+        self._intervals: list[Interval] = []
         for start, end in sorted(intervals):
-            if self._spans and _seconds(self._spans[-1][1], start) < SHORTEST_PAUSE:
-                begun, until = self._spans[-1]
-                self._spans[-1] = begun, max(until, end)
+            if (
+                self._intervals
+                and _seconds_between(self._intervals[-1][1], start) < MIN_PAUSE_SECONDS
+            ):
+                begun, until = self._intervals[-1]
+                self._intervals[-1] = begun, max(until, end)
             else:
-                self._spans.append((start, end))
-        self._starts = [start for start, _ in self._spans]
-        self._before = list(accumulate((_seconds(*span) for span in self._spans), initial=0.0))
+                self._intervals.append((start, end))
+        self._starts = [start for start, _ in self._intervals]
+        self._seconds_before = list(
+            accumulate((_seconds_between(*span) for span in self._intervals), initial=0.0)
+        )
 
     @property
-    def total(self) -> float | None:
+    def total_seconds(self) -> float | None:
         """Seconds in which at least one trial ran."""
-        return self._before[-1] if self._spans else None
+        return self._seconds_before[-1] if self._intervals else None
 
     @property
     def pauses(self) -> list[tuple[float, float]]:
         """Where each pause lies on this clock, and how many seconds it lasted."""
-        ends = [end for _, end in self._spans]
-        gaps = zip(self._before[1:], ends, self._starts[1:], strict=False)
-        return [(at, _seconds(end, start)) for at, end, start in gaps]
+        ends = [end for _, end in self._intervals]
+        gaps = zip(self._seconds_before[1:], ends, self._starts[1:], strict=False)
+        return [(at, _seconds_between(end, start)) for at, end, start in gaps]
 
-    def at(self, moment: datetime) -> float:
+    def seconds_at(self, time: datetime) -> float:
         """Seconds of running time until a moment."""
-        place = bisect_right(self._starts, moment) - 1
+        place = bisect_right(self._starts, time) - 1
         if place < 0:
             return 0.0
-        start, end = self._spans[place]
-        return self._before[place] + _seconds(start, min(moment, end))
+        start, end = self._intervals[place]
+        return self._seconds_before[place] + _seconds_between(start, min(time, end))
 
 
-def sessions(summary: Mapping[str, Any]) -> list[Interval]:
+def read_sessions(summary: Mapping[str, Any]) -> list[Interval]:
     """Read when each session of a run began and ended, in local time like Optuna's."""
     try:
         return [
-            (_local(start), _local(end)) for start, end in summary.get("seconds/sessions") or []
+            (_parse_local_time(start), _parse_local_time(end))
+            for start, end in summary.get("seconds/sessions") or []
         ]
     except (TypeError, ValueError):
         return []
 
 
-def intervals(
-    began: datetime | None, ended: datetime | None, worked: Sequence[Interval]
+def trial_intervals(
+    started_at: datetime | None, ended_at: datetime | None, sessions: Sequence[Interval]
 ) -> list[Interval]:
     """Give the intervals in which a trial ran: from its start to its end, without its pauses."""
-    if began is None:
+    if started_at is None:
         return []
-    starts = [start for start, _ in worked] or [began]
-    ends = [end for _, end in worked]
-    if ended is not None:
-        ends[-1:] = [ended]
-    moments = [began, *(moment for pair in zip(starts, ends, strict=False) for moment in pair)]
+    starts = [start for start, _ in sessions] or [started_at]
+    ends = [end for _, end in sessions]
+    if ended_at is not None:
+        ends[-1:] = [ended_at]
+    moments = [started_at, *(moment for pair in zip(starts, ends, strict=False) for moment in pair)]
     if moments != sorted(moments):  # of another clock
-        starts, ends = [began], [ended] if ended is not None else []
-    if _seconds(began, starts[0]) < SHORTEST_PAUSE:
-        starts[0] = began
+        starts, ends = [started_at], [ended_at] if ended_at is not None else []
+    if _seconds_between(started_at, starts[0]) < MIN_PAUSE_SECONDS:
+        starts[0] = started_at
     return list(zip(starts, ends, strict=False))
 
 
-def _local(moment: Any) -> datetime:
-    return datetime.fromisoformat(moment).replace(tzinfo=None)
+def _parse_local_time(text: Any) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=None)
 
 
-def _seconds(start: datetime, end: datetime) -> float:
+def _seconds_between(start: datetime, end: datetime) -> float:
     return (end - start).total_seconds()

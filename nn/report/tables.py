@@ -13,8 +13,8 @@ from nn.report.markup import Markup, element
 class Cell:
     """What a cell shows, and what it is sorted by."""
 
-    shown: object
-    value: object = None
+    content: object
+    sort_value: object = None
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,18 @@ class Column:
     """A column's title, and whether it holds numbers."""
 
     title: str
-    numeric: bool = True
+    is_numeric: bool = True
 
 
-def table(
+def build_table(
     caption: str,
     columns: Sequence[Column],
     rows: Sequence[Sequence[Cell]],
-    paged: int | None = None,
-    sought: bool = False,
-    choices: Sequence[str] = (),
+    rows_per_page: int | None = None,
+    has_search: bool = False,
+    filter_options: Sequence[str] = (),
     row_ids: Sequence[object] | None = None,
-    name: str | None = None,
+    element_id: str | None = None,
 ) -> Markup:
     """Build a table; `paged` rows are shown at a time, `choices` are values to choose rows by."""
     head = [
@@ -41,17 +41,17 @@ def table(
             "th",
             element("button", column.title, type="button"),
             scope="col",
-            class_="number" if column.numeric else None,
+            class_="number" if column.is_numeric else None,
         )
         for column in columns
     ]
     body = [
-        element("tr", _cells(row, columns), data_row=row_ids[number] if row_ids else None)
+        element("tr", _build_cells(row, columns), data_row=row_ids[number] if row_ids else None)
         for number, row in enumerate(rows)
     ]
     return element(
         "div",
-        _controls(caption, choices) if sought else None,
+        _filter_controls(caption, filter_options) if has_search else None,
         element(
             "div",
             element(
@@ -67,41 +67,43 @@ def table(
         ),
         element("div", class_="pager"),
         class_="table",
-        data_paged=paged,
-        id=name,
+        data_paged=rows_per_page,
+        id=element_id,
     )
 
 
-def pairs(content: Sequence[tuple[str, object]], caption: str) -> Markup:
+def definition_list(items: Sequence[tuple[str, object]], caption: str) -> Markup:
     """List names with their values."""
     return element(
         "dl",
         [
             element("div", element("dt", name), element("dd", MISSING if value is None else value))
-            for name, value in content
+            for name, value in items
         ],
         class_="pairs",
         aria_label=caption,
     )
 
 
-def _cells(row: Sequence[Cell], columns: Sequence[Column]) -> Iterator[Markup]:
+def _build_cells(row: Sequence[Cell], columns: Sequence[Column]) -> Iterator[Markup]:
     """Build the cells of a row, the first as what the row is about."""
     for place, (cell, column) in enumerate(zip(row, columns, strict=True)):
-        numeric = "number" if column.numeric else None
+        numeric = "number" if column.is_numeric else None
         if place == 0:
-            yield element("th", cell.shown, scope="row", class_=numeric, data_value=cell.value)
+            yield element(
+                "th", cell.content, scope="row", class_=numeric, data_value=cell.sort_value
+            )
         else:
-            yield element("td", cell.shown, class_=numeric, data_value=cell.value)
+            yield element("td", cell.content, class_=numeric, data_value=cell.sort_value)
 
 
-def _controls(caption: str, choices: Sequence[str]) -> Markup:
+def _filter_controls(caption: str, filter_options: Sequence[str]) -> Markup:
     field = element(
         "input", type="search", placeholder="Filter rows", aria_label=f"Filter {caption}"
     )
     options = [element("option", "all states", value="")] + [
-        element("option", choice, value=choice) for choice in choices
+        element("option", choice, value=choice) for choice in filter_options
     ]
-    chooser = choices and element("select", options, aria_label="Show rows that are")
+    chooser = filter_options and element("select", options, aria_label="Show rows that are")
     count = element("output", aria_live="polite")
     return element("div", field, chooser, count, class_="controls")

@@ -8,16 +8,16 @@ from itertools import pairwise
 import numpy as np
 
 
-def kept_points(curves: Sequence[Sequence[float | None]], most: int) -> list[int]:
+def minmax_downsample(curves: Sequence[Sequence[float | None]], max_points: int) -> list[int]:
     """Choose the points that curves over the same axis keep.
 
     Of each bucket of neighbours every curve keeps its lowest and its highest, so that a peak of a
     single epoch is seen; the two ends stay where they are.
     """
     length = max(map(len, curves), default=0)
-    if length <= most:
+    if length <= max_points:
         return list(range(length))
-    buckets = max(1, (most - 2) // (2 * len(curves)))
+    buckets = max(1, (max_points - 2) // (2 * len(curves)))
     edges = np.linspace(0, length, buckets + 1).astype(np.int64)
     kept = {0, length - 1}
     for curve in curves:

@@ -5,36 +5,46 @@ from __future__ import annotations
 import numpy as np
 
 from nn.report import formatting as fmt
-from nn.report.chart import Chart, dotted, label
-from nn.report.palette import colour
-from nn.report.sweep_data import STATES, SweepStory, Trial
-from nn.report.sweep_points import MARKS
+from nn.report.chart import Chart, escape_label, vline_shape
+from nn.report.palette import theme_color
+from nn.report.sweep_data import TRIAL_STATES, SweepData, TrialData
+from nn.report.sweep_points import STATE_MARKERS
 
-MARKED_PAUSES = 20
+MAX_MARKED_PAUSES = 20
 """Pauses, the longest first, that get a line of their own."""
 
 
-def chart(story: SweepStory) -> Chart | None:
+def plot_timeline(sweep: SweepData) -> Chart | None:
     """When each trial ran, side by side where several did; pauses are left out."""
-    timed = sorted((t for t in story.trials if t.ran), key=lambda trial: trial.ran[0])
+    timed = sorted(
+        (t for t in sweep.trials if t.running_intervals),
+        key=lambda trial: trial.running_intervals[0],
+    )
     if not timed:
         return None
-    called, unit = fmt.timescale(story.time.total or 0.0)
+    called, unit = fmt.time_unit(sweep.running_time.total_seconds or 0.0)
     free: list[float] = []
     lanes = {}
     for trial in timed:
-        start, end = story.time.at(trial.ran[0][0]), story.time.at(trial.ran[-1][1])
+        start, end = (
+            sweep.running_time.seconds_at(trial.running_intervals[0][0]),
+            sweep.running_time.seconds_at(trial.running_intervals[-1][1]),
+        )
         lane = next((place for place, until in enumerate(free) if until <= start + 0.05), len(free))
         free[lane : lane + 1] = [end]
         lanes[trial.number] = lane
-    states = [state for state in STATES if any(trial.status == state for trial in timed)]
+    states = [state for state in TRIAL_STATES if any(trial.status == state for trial in timed)]
     traces = []
     for status in states:
         bars = [
-            (trial, story.time.at(start) / unit, story.time.at(end) / unit)
+            (
+                trial,
+                sweep.running_time.seconds_at(start) / unit,
+                sweep.running_time.seconds_at(end) / unit,
+            )
             for trial in timed
             if trial.status == status
-            for start, end in trial.ran
+            for start, end in trial.running_intervals
         ]
         traces.append(
             {
@@ -44,20 +54,21 @@ def chart(story: SweepStory) -> Chart | None:
                 "x": [round(end - start, 4) for _, start, end in bars],
                 "y": [lanes[trial.number] for trial, _, _ in bars],
                 "marker": {
-                    "color": colour(MARKS[status][1]),
-                    "line": {"width": 0.5, "color": colour("paper")},
+                    "color": theme_color(STATE_MARKERS[status][1]),
+                    "line": {"width": 0.5, "color": theme_color("paper")},
                 },
-                "hovertext": [_hover(story, trial) for trial, _, _ in bars],
+                "hovertext": [_hover_text(sweep, trial) for trial, _, _ in bars],
                 "textposition": "none",
                 "hoverinfo": "text",
             }
         )
-    pauses = sorted(story.time.pauses, key=lambda pause: -pause[1])[:MARKED_PAUSES]
+    pauses = sorted(sweep.running_time.pauses, key=lambda pause: -pause[1])[:MAX_MARKED_PAUSES]
     return Chart(
         "timeline",
         "When each trial ran",
-        f"{len(timed)} trials ran in {fmt.duration(story.time.total)}, at most {len(free)} at a "
-        f"time. {story.paused}".strip(),
+        f"{len(timed)} trials ran in {fmt.duration(sweep.running_time.total_seconds)}, "
+        f"at most {len(free)} at a "
+        f"time. {sweep.pause_text}".strip(),
         traces,
         {
             "xaxis": {"title": {"text": called}},
@@ -65,15 +76,15 @@ def chart(story: SweepStory) -> Chart | None:
             "barmode": "overlay",
             "bargap": 0.25,
             "hovermode": "closest",
-            "shapes": [dotted(at / unit, "above") for at, _ in pauses],
+            "shapes": [vline_shape(at / unit, "above") for at, _ in pauses],
         },
         height=int(np.clip(80 + 44 * len(free), 130, 480)),
-        keys=[(MARKS[state][1], state) for state in states],
+        legend=[(STATE_MARKERS[state][1], state) for state in states],
         note="A dotted line marks a pause, which takes no room here." if pauses else None,
     )
 
 
-def _hover(story: SweepStory, trial: Trial) -> str:
-    spent = sum((end - start).total_seconds() for start, end in trial.ran)
-    point = label(story.spelled(trial), 90) if trial.point else ""
+def _hover_text(sweep: SweepData, trial: TrialData) -> str:
+    spent = sum((end - start).total_seconds() for start, end in trial.running_intervals)
+    point = escape_label(sweep.format_params(trial), 90) if trial.params else ""
     return f"trial {trial.number}, {trial.status}: {fmt.duration(spent)}<br>{point}"

@@ -7,146 +7,156 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nn.errors import Mistake
+from nn.errors import UserError
 from nn.report import formatting as fmt
-from nn.report.coerce import mapping
-from nn.report.run_data import RunStory
-from nn.report.sweep_data import SweepStory
+from nn.report.coerce import to_mapping
+from nn.report.run_data import RunData
+from nn.report.sweep_data import SweepData
 from nn.runs.reader import read_config
-from nn.tracking.agent import run_id
+from nn.tracking.agent import get_run_id
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import Report
 
-LONGEST_TITLE = 128
-WHOLE, HALF, THIRD = 24, 12, 8
+MAX_TITLE_LENGTH = 128
+FULL_WIDTH, HALF_WIDTH, THIRD_WIDTH = 24, 12, 8
 """Widths of panels in W&B's grid of 24 columns."""
 
 
 @dataclass(frozen=True)
-class Place:
+class ReportTarget:
     """The project that a report is about, and the sweep in it."""
 
     entity: str
     project: str
-    sweep: str | None = None
+    sweep_id: str | None = None
 
     @classmethod
-    def named(cls, text: str) -> Place:
+    def parse(cls, text: str) -> ReportTarget:
         """Read ENTITY/PROJECT or ENTITY/PROJECT/SWEEP_ID."""
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(re.fullmatch(r"[\w .-]+", part) for part in parts):
-            raise Mistake(f"--wandb {text}: write ENTITY/PROJECT or ENTITY/PROJECT/SWEEP_ID.")
+            raise UserError(f"--wandb {text}: write ENTITY/PROJECT or ENTITY/PROJECT/SWEEP_ID.")
         return cls(*parts)
 
 
-def of_run(story: RunStory, place: Place) -> Report:
+def build_run_report(run: RunData, target: ReportTarget) -> Report:
     """Tell a run, which has been sent to W&B before."""
     from wandb_workspaces import expr
     from wandb_workspaces.reports.v2 import interface as wr
 
-    chosen = [expr.Metric("ID") == run_id(story.environment)]
-    runs = wr.Runset(entity=place.entity, project=place.project, name=story.title, filters=chosen)
+    chosen = [expr.Metric("ID") == get_run_id(run.environment)]
+    runs = wr.Runset(entity=target.entity, project=target.project, name=run.title, filters=chosen)
     confusion = [
         wr.H2(text="Confusion"),
-        *_paragraphs(story.confusing),
-        wr.PanelGrid(runsets=[runs], panels=[_confusion(story.part)]),
+        *_paragraphs(run.confusion_text),
+        wr.PanelGrid(runsets=[runs], panels=[_confusion_panel(run.split)]),
     ]
-    return _report(
-        place,
-        f"Run: {story.title}",
+    return _make_report(
+        target,
+        f"Run: {run.title}",
         [
-            *_opening(story.lead, story.notices, _scores(story)),
+            *_summary_blocks(run.summary_text, run.notices, _score_items(run)),
             wr.H2(text="Learning"),
-            *_paragraphs(story.learning),
-            wr.PanelGrid(runsets=[runs], panels=_curves()),
-            *(confusion if story.confusion is not None else []),
+            *_paragraphs(run.learning_text),
+            wr.PanelGrid(runsets=[runs], panels=_learning_panels()),
+            *(confusion if run.confusion_matrix is not None else []),
             wr.H2(text="Predictions"),
-            wr.PanelGrid(runsets=[runs], panels=list(_images())),
+            wr.PanelGrid(runsets=[runs], panels=list(_example_panels())),
             wr.H2(text="To run it again"),
-            wr.CodeBlock(code=story.repeat),
+            wr.CodeBlock(code=run.reproduce_command),
         ],
     )
 
 
-def of_sweep(story: SweepStory, place: Place) -> Report:
+def build_sweep_report(sweep: SweepData, target: ReportTarget) -> Report:
     """Tell a sweep, whose runs have been sent to W&B before."""
     from wandb_workspaces import expr
     from wandb_workspaces.reports.v2 import interface as wr
 
-    metric, first = story.metric.name, story.metric.sign > 0
-    belonging = ("Sweep", place.sweep) if place.sweep else ("Group", _group(story))
+    metric, first = sweep.metric.name, sweep.metric.minimization_sign > 0
+    belonging = ("Sweep", target.sweep_id) if target.sweep_id else ("Group", _wandb_group(sweep))
     runs = wr.Runset(
-        entity=place.entity,
-        project=place.project,
-        name=story.title,
+        entity=target.entity,
+        project=target.project,
+        name=sweep.title,
         filters=[expr.Metric(belonging[0]) == belonging[1]],
         order=[wr.OrderBy(name=wr.SummaryMetric(name=metric), ascending=first)],
     )
     columns = [
         wr.ParallelCoordinatesPlotColumn(
-            metric=wr.Config(name=_config_name(name)),
+            metric=wr.Config(name=_wandb_config_key(name)),
             display_name=name,
-            log=story.logarithmic(name),
+            log=sweep.has_log_scale(name),
         )
-        for name in story.varied
+        for name in sweep.varied_params
     ]
     columns.append(
         wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(name=metric), inverted=first)
     )
     panels: list[Any] = [
-        wr.ParallelCoordinatesPlot(columns=columns, layout=_layout(0, 0, WHOLE, 10)),
-        wr.ParameterImportancePlot(with_respect_to=metric, layout=_layout(0, 10, HALF, 8)),
-        wr.LinePlot(x="epoch", y=[metric], title=metric, layout=_layout(HALF, 10, HALF, 8)),
+        wr.ParallelCoordinatesPlot(columns=columns, layout=_panel_layout(0, 0, FULL_WIDTH, 10)),
+        wr.ParameterImportancePlot(
+            with_respect_to=metric, layout=_panel_layout(0, 10, HALF_WIDTH, 8)
+        ),
+        wr.LinePlot(
+            x="epoch", y=[metric], title=metric, layout=_panel_layout(HALF_WIDTH, 10, HALF_WIDTH, 8)
+        ),
     ]
-    best = story.best and [
+    best = sweep.best_trial and [
         wr.H2(text="The best again"),
-        wr.P(text=f"Trial {story.best.number}: {story.spelled(story.best)}."),
-        wr.CodeBlock(code=story.repeat(story.best)),
+        wr.P(text=f"Trial {sweep.best_trial.number}: {sweep.format_params(sweep.best_trial)}."),
+        wr.CodeBlock(code=sweep.reproduce_command(sweep.best_trial)),
     ]
-    return _report(
-        place,
-        f"Sweep: {story.title}",
+    return _make_report(
+        target,
+        f"Sweep: {sweep.title}",
         [
-            *_opening(story.lead, story.notices, [("metric", story.shown_metric)]),
+            *_summary_blocks(sweep.summary_text, sweep.notices, [("metric", sweep.metric_text)]),
             wr.H2(text="Parameter importance"),
-            *_paragraphs(story.finding, story.importance.caution),
+            *_paragraphs(sweep.importance_text, sweep.importance.warning),
             wr.PanelGrid(runsets=[runs], panels=panels),
             wr.H2(text="Side by side"),
             wr.PanelGrid(
                 runsets=[runs],
-                panels=[wr.RunComparer(diff_only="split", layout=_layout(0, 0, WHOLE, 12))],
+                panels=[
+                    wr.RunComparer(diff_only="split", layout=_panel_layout(0, 0, FULL_WIDTH, 12))
+                ],
             ),
             wr.H2(text="Learning"),
-            wr.PanelGrid(runsets=[runs], panels=_curves()),
+            wr.PanelGrid(runsets=[runs], panels=_learning_panels()),
             wr.H2(text="Confusion"),
-            wr.PanelGrid(runsets=[runs], panels=[_confusion("test"), *_images(top=10)]),
+            wr.PanelGrid(
+                runsets=[runs], panels=[_confusion_panel("test"), *_example_panels(top=10)]
+            ),
             *(best or []),
         ],
     )
 
 
-def _report(place: Place, title: str, blocks: list[Any]) -> Report:
+def _make_report(target: ReportTarget, title: str, blocks: list[Any]) -> Report:
     from wandb_workspaces.reports.v2 import interface as wr
 
     return wr.Report(
-        project=place.project,
-        entity=place.entity,
-        title=fmt.clipped(title, LONGEST_TITLE),
+        project=target.project,
+        entity=target.entity,
+        title=fmt.truncate(title, MAX_TITLE_LENGTH),
         description="Made from run folders by scripts/report.py.",
         blocks=blocks,
         width="fluid",
     )
 
 
-def _opening(lead: str, notices: list[str], facts: list[tuple[str, str]]) -> Iterator[Any]:
+def _summary_blocks(
+    summary: str, notices: list[str], items: list[tuple[str, str]]
+) -> Iterator[Any]:
     """Say the findings first."""
     from wandb_workspaces.reports.v2 import interface as wr
 
-    yield wr.P(text=lead)
+    yield wr.P(text=summary)
     for notice in notices:
         yield wr.CalloutBlock(text=notice)
-    yield wr.UnorderedList(items=[f"{name}: {value}" for name, value in facts])
+    yield wr.UnorderedList(items=[f"{name}: {value}" for name, value in items])
 
 
 def _paragraphs(*texts: str) -> Iterator[Any]:
@@ -155,21 +165,21 @@ def _paragraphs(*texts: str) -> Iterator[Any]:
     yield from (wr.P(text=text) for text in texts if text)
 
 
-def _scores(story: RunStory) -> list[tuple[str, str]]:
-    part = story.part
+def _score_items(run: RunData) -> list[tuple[str, str]]:
+    part = run.split
     found = [
-        (f"{part} accuracy", fmt.percent(story.score(f"{part}/accuracy"))),
-        (f"{part} loss", fmt.figure(story.score(f"{part}/loss"))),
-        ("training time", fmt.duration(story.seconds)),
+        (f"{part} accuracy", fmt.percent(run.score(f"{part}/accuracy"))),
+        (f"{part} loss", fmt.number(run.score(f"{part}/loss"))),
+        ("training time", fmt.duration(run.training_seconds)),
     ]
     return [(name, value) for name, value in found if value != fmt.MISSING]
 
 
-def _curves() -> list[Any]:
+def _learning_panels() -> list[Any]:
     from wandb_workspaces.reports.v2 import interface as wr
 
-    wide = [(HALF * place, 0, HALF, 8) for place in range(2)]
-    narrow = [(THIRD * place, 8, THIRD, 6) for place in range(3)]
+    wide = [(HALF_WIDTH * place, 0, HALF_WIDTH, 8) for place in range(2)]
+    narrow = [(THIRD_WIDTH * place, 8, THIRD_WIDTH, 6) for place in range(3)]
     wanted = [
         ("Loss", ["train/loss", "val/loss"]),
         ("Accuracy", ["train/accuracy", "val/accuracy"]),
@@ -178,25 +188,25 @@ def _curves() -> list[Any]:
         ("Norm of the weights", ["norm/weights"]),
     ]
     return [
-        wr.LinePlot(title=title, x="epoch", y=list(keys), layout=_layout(*place))
+        wr.LinePlot(title=title, x="epoch", y=list(keys), layout=_panel_layout(*place))
         for (title, keys), place in zip(wanted, (*wide, *narrow), strict=True)
     ]
 
 
-def _confusion(part: str) -> Any:
+def _confusion_panel(split: str) -> Any:
     """W&B's own chart of the confusion matrix, over the table that the mirror has sent."""
     from wandb_workspaces.reports.v2 import interface as wr
 
     return wr.CustomChart(
-        query={"summaryTable": {"tableKey": f"{part}/confusion_matrix_table"}},
+        query={"summaryTable": {"tableKey": f"{split}/confusion_matrix_table"}},
         chart_name="wandb/confusion_matrix/v1",
         chart_fields={"Actual": "Actual", "Predicted": "Predicted", "nPredictions": "nPredictions"},
         chart_strings={"title": "Confusion matrix"},
-        layout=_layout(0, 0, WHOLE, 10),
+        layout=_panel_layout(0, 0, FULL_WIDTH, 10),
     )
 
 
-def _images(top: int = 0) -> Iterator[Any]:
+def _example_panels(top: int = 0) -> Iterator[Any]:
     from wandb_workspaces.reports.v2 import interface as wr
 
     for place, (key, title) in enumerate((("wrong", "Most confidently wrong"), ("right", "Right"))):
@@ -204,25 +214,25 @@ def _images(top: int = 0) -> Iterator[Any]:
             title=title,
             num_columns=8,
             media_keys=[f"examples/{key}"],
-            layout=_layout(HALF * place, top, HALF, 10),
+            layout=_panel_layout(HALF_WIDTH * place, top, HALF_WIDTH, 10),
         )
 
 
-def _layout(x: int, y: int, width: int, height: int) -> Any:
+def _panel_layout(x: int, y: int, width: int, height: int) -> Any:
     from wandb_workspaces.reports.v2 import interface as wr
 
     return wr.Layout(x=x, y=y, w=width, h=height)
 
 
-def _config_name(parameter: str) -> str:
+def _wandb_config_key(parameter: str) -> str:
     """Name a parameter as it stands in W&B's config: settings of an option are nested."""
     return f"settings.{parameter}" if "." in parameter else parameter
 
 
-def _group(story: SweepStory) -> str:
+def _wandb_group(sweep: SweepData) -> str:
     """The group that the runs of an offline sweep are in."""
-    folder = next((trial.folder for trial in story.ranked or story.trials), None)
+    folder = next((trial.folder for trial in sweep.ranked_trials or sweep.trials), None)
     if folder is None:
-        raise Mistake(f"{story.name}: there is no trial to tell of.")
-    group = mapping(read_config(folder).get("tracking")).get("group")
-    return str(group or story.title)
+        raise UserError(f"{sweep.display_name}: there is no trial to tell of.")
+    group = to_mapping(read_config(folder).get("tracking")).get("group")
+    return str(group or sweep.title)

@@ -13,52 +13,52 @@ from pathlib import Path
 
 import numpy as np
 
-from nn.errors import Mistake
-from nn.runs.training_state import Moment
-from nn.io.files import read_plain, write_whole
+from nn.errors import UserError
+from nn.runs.training_state import Snapshot
+from nn.io.files import read_regular_file, atomic_write
 from nn.types import Array
 
-FORMAT = 1
-MOST = 2**33
+FORMAT_VERSION = 1
+MAX_CHECKPOINT_BYTES = 2**33
 """Bytes that a checkpoint may have."""
 
 
-class Damaged(Exception):
+class CorruptFileError(Exception):
     """A checkpoint that is not as it was written."""
 
 
-def save(path: Path, moment: Moment, previous: Path | None = None) -> None:
+def save(path: Path, snapshot: Snapshot, previous_path: Path | None = None) -> None:
     """Write a checkpoint, whole or not at all; the one before can be kept."""
     from safetensors.numpy import save as to_bytes
 
-    facts = json.dumps({"format": FORMAT, **moment.facts})
-    header = {"facts": facts, "sha256": _digest(facts, moment.arrays)}
-    write_whole(path, to_bytes(dict(moment.arrays), header), previous)
+    metadata_json = json.dumps({"format": FORMAT_VERSION, **snapshot.metadata})
+    header = {"facts": metadata_json, "sha256": _compute_sha256(metadata_json, snapshot.arrays)}
+    atomic_write(path, to_bytes(dict(snapshot.arrays), header), previous_path)
 
 
-def load(path: Path) -> Moment:
+def load(path: Path) -> Snapshot:
     """Read a checkpoint, and refuse one that is damaged or of another format."""
     from safetensors.numpy import load as from_bytes
 
-    content = read_plain(path.parent, path.name, MOST)
+    content = read_regular_file(path.parent, path.name, MAX_CHECKPOINT_BYTES)
     try:
         arrays = from_bytes(content)
         size = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + size])["__metadata__"]
-        intact = header["sha256"] == _digest(header["facts"], arrays)
-        facts = json.loads(header["facts"])
-        given = facts.pop("format")
+        is_intact = header["sha256"] == _compute_sha256(header["facts"], arrays)
+        metadata = json.loads(header["facts"])
+        version = metadata.pop("format")
     except Exception:  # what a damaged header does to a parser is not to be foreseen
-        intact = False
-    if not intact:
-        raise Damaged
-    if given != FORMAT:
-        raise Mistake(f"{path} is of format {given}, and this program reads format {FORMAT}.")
-    return Moment(arrays, facts)
+        is_intact = False
+    if not is_intact:
+        raise CorruptFileError
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path} is of format {version}, and this program reads format {FORMAT_VERSION}.")
+    return Snapshot(arrays, metadata)
 
 
-def _digest(facts: str, arrays: Mapping[str, Array]) -> str:
-    digest = hashlib.sha256(facts.encode())
+def _compute_sha256(metadata_json: str, arrays: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256(metadata_json.encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
@@ -66,28 +66,28 @@ def _digest(facts: str, arrays: Mapping[str, Array]) -> str:
     return digest.hexdigest()
 
 
-def kept(run: Path) -> Moment:
+def load_best_or_last(run_dir: Path) -> Snapshot:
     """Read what a run kept: the best epoch if that was kept, else the last."""
-    folder = run / "checkpoints"
+    checkpoints_dir = run_dir / "checkpoints"
     for name in ("best", "last", "previous"):
         try:
-            moment = load(folder / f"{name}.safetensors")
+            snapshot = load(checkpoints_dir / f"{name}.safetensors")
         except FileNotFoundError:
             continue
-        except Damaged:
-            raise Mistake(f"{folder / name}.safetensors is damaged.") from None
-        config = moment.facts.get("config")
+        except CorruptFileError:
+            raise UserError(f"{checkpoints_dir / name}.safetensors is damaged.") from None
+        config = snapshot.metadata.get("config")
         if name != "best" and isinstance(config, dict) and config.get("keep") == "best":
-            raise Mistake(f"{folder / 'best'}.safetensors, which has the weights, is missing.")
-        return moment
-    raise Mistake(f"{run}: there is no checkpoint of a run in this folder.")
+            raise UserError(f"{checkpoints_dir / 'best'}.safetensors, which has the weights, is missing.")
+        return snapshot
+    raise UserError(f"{run_dir}: there is no checkpoint of a run in this folder.")
 
 
-def weights(moment: Moment) -> dict[str, Array]:
+def extract_weights(snapshot: Snapshot) -> dict[str, Array]:
     """Give the weights of a network by the names that it has for them."""
     prefix = "weights/"
     return {
         key.removeprefix(prefix): array
-        for key, array in moment.arrays.items()
+        for key, array in snapshot.arrays.items()
         if key.startswith(prefix)
     }

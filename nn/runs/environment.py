@@ -17,24 +17,24 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from nn.tracking.agent import BELONGING, swept_parameters
+from nn.tracking.agent import WANDB_RUN_VARIABLES, read_sweep_parameters
 
-PACKAGES = ("numpy", "wandb", "hydra-core", "omegaconf", "scikit-learn")
+RECORDED_PACKAGES = ("numpy", "wandb", "hydra-core", "omegaconf", "scikit-learn")
 
 
-def describe() -> dict[str, Any]:
+def collect_environment() -> dict[str, Any]:
     """Record what this process runs on."""
     return {
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "run_id": os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
-        "belongs": {name: os.environ[name] for name in BELONGING if name in os.environ},
-        "swept": swept_parameters(),
+        "belongs": {name: os.environ[name] for name in WANDB_RUN_VARIABLES if name in os.environ},
+        "swept": read_sweep_parameters(),
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
-        "git": _git(),
+        "git": _read_git_state(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _get_package_version(name) for name in RECORDED_PACKAGES},
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": _read_cpu_model(),
         "cores": os.cpu_count(),
         "host": platform.node(),
         "blas": [
@@ -47,30 +47,30 @@ def describe() -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _git() -> dict[str, Any]:
+def _read_git_state() -> dict[str, Any]:
     """Name the commit of this code, and say whether it was changed since."""
     root = Path(__file__).resolve().parents[2]
 
-    def ask(*words: str) -> str | None:
-        command = ["git", "-C", str(root), *words]
+    def run_git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(root), *arguments]
         try:
             answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
         except (OSError, subprocess.SubprocessError):
             return None
         return answer.stdout.strip()
 
-    status = ask("status", "--porcelain")
-    return {"commit": ask("rev-parse", "HEAD"), "clean": None if status is None else not status}
+    status = run_git("status", "--porcelain")
+    return {"commit": run_git("rev-parse", "HEAD"), "clean": None if status is None else not status}
 
 
-def _version(package: str) -> str | None:
+def _get_package_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
         return None
 
 
-def _processor() -> str:
+def _read_cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

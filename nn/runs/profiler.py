@@ -7,43 +7,43 @@ from collections import defaultdict
 from typing import Any
 
 from nn.network import Network
-from nn.training import Epoch
+from nn.training import EpochResult
 
 
-class Profile:
+class Profiler:
     """Adds up the seconds that methods take within the epochs."""
 
     def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.tracking: defaultdict[str, float] = defaultdict(float)
-        self.training = self.evaluation = 0.0
+        self.seconds_by_part: defaultdict[str, float] = defaultdict(float)
+        self.tracking_seconds: defaultdict[str, float] = defaultdict(float)
+        self.training_seconds = self.evaluation_seconds = 0.0
 
-    def watch(self, owner: Any, method: str, part: str) -> None:
+    def time_method(self, owner: Any, method_name: str, part: str) -> None:
         """Put a stopwatch around a method of one object."""
-        self._watch(owner, method, part, self.seconds)
+        self._wrap_method(owner, method_name, part, self.seconds_by_part)
 
-    def watch_layers(self, network: Network) -> None:
+    def time_layers(self, network: Network) -> None:
         """Put one around both directions of each layer."""
-        for name, layer in zip(network.chain.names, network.layers, strict=True):
-            self.watch(layer, "forward", f"{name} forward")
-            self.watch(layer, "backward", f"{name} backward")
+        for name, layer in zip(network.sequential.layer_names, network.layers, strict=True):
+            self.time_method(layer, "forward", f"{name} forward")
+            self.time_method(layer, "backward", f"{name} backward")
 
-    def watch_tracking(self, owner: Any, method: str) -> None:
+    def time_tracking(self, owner: Any, method_name: str) -> None:
         """Put one around what happens with an epoch once it has ended."""
-        self._watch(owner, method, "tracking", self.tracking)
+        self._wrap_method(owner, method_name, "tracking", self.tracking_seconds)
 
-    def see(self, epoch: Epoch) -> None:
+    def add_epoch(self, result: EpochResult) -> None:
         """Add an epoch to what the parts are held against."""
-        self.training += epoch.seconds
-        self.evaluation += epoch.seconds_of_validation
+        self.training_seconds += result.seconds
+        self.evaluation_seconds += result.seconds_of_validation
 
     def table(self) -> str:
         """Tell each part's share of the time that the epochs took."""
         seconds = {
-            **self.seconds,
-            "the loop itself": self.training - sum(self.seconds.values()),
-            "evaluation": self.evaluation,
-            "tracking": sum(self.tracking.values()),
+            **self.seconds_by_part,
+            "the loop itself": self.training_seconds - sum(self.seconds_by_part.values()),
+            "evaluation": self.evaluation_seconds,
+            "tracking": sum(self.tracking_seconds.values()),
         }
         total, width = sum(seconds.values()), max(map(len, seconds))
         rows = (
@@ -52,15 +52,15 @@ class Profile:
         )
         return "\n".join(rows)
 
-    def _watch(self, owner: Any, method: str, part: str, sums: defaultdict[str, float]) -> None:
-        original = getattr(owner, method)
+    def _wrap_method(self, owner: Any, method_name: str, part: str, totals: defaultdict[str, float]) -> None:
+        original = getattr(owner, method_name)
 
         def timed(*arguments: Any) -> Any:
-            began = time.perf_counter()
+            start_time = time.perf_counter()
             result = original(*arguments)
-            evaluating = method == "forward" and not arguments[1]
-            if not evaluating:
-                sums[part] += time.perf_counter() - began
+            is_evaluation = method_name == "forward" and not arguments[1]
+            if not is_evaluation:
+                totals[part] += time.perf_counter() - start_time
             return result
 
-        setattr(owner, method, timed)
+        setattr(owner, method_name, timed)

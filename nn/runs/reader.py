@@ -10,20 +10,20 @@ from typing import Any
 
 import yaml
 
-from nn.errors import Mistake
-from nn.config.knobs import KNOBS
+from nn.errors import UserError
+from nn.config.knobs import HYPERPARAMETERS
 from nn.predictions import Predictions
 from nn.runs import checkpoint
-from nn.io.files import read_plain
-from nn.runs.history import records
-from nn.io.paths import PREDICTIONS, short
+from nn.io.files import read_regular_file
+from nn.runs.history import read_history
+from nn.io.paths import PREDICTIONS_FILE, relpath
 
-MOST = 2**26
+MAX_JSON_BYTES = 2**26
 """Bytes that a summary may have."""
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedRun:
     """What a run has left; a summary or predictions may not be there yet."""
 
     path: Path
@@ -33,13 +33,13 @@ class Saved:
     summary: dict[str, Any]
 
     @classmethod
-    def read(cls, path: Path) -> Saved:
+    def read(cls, path: Path) -> SavedRun:
         """Read all but the predictions."""
         return cls(
             path,
             read_config(path),
             read_json(path, "environment.json"),
-            records(path),
+            read_history(path),
             read_json(path, "summary.json"),
         )
 
@@ -47,11 +47,11 @@ class Saved:
     def predictions(self) -> Predictions | None:
         """What the kept weights say of the test set, if that was written."""
         try:
-            return Predictions.read(checkpoint.load(self.path / PREDICTIONS).arrays)
+            return Predictions.predictions(checkpoint.load(self.path / PREDICTIONS_FILE).arrays)
         except FileNotFoundError:
             return None
-        except (checkpoint.Damaged, ValueError):
-            raise Mistake(f"{short(self.path / PREDICTIONS)} is damaged.") from None
+        except (checkpoint.CorruptFileError, ValueError):
+            raise UserError(f"{relpath(self.path / PREDICTIONS_FILE)} is damaged.") from None
 
     @property
     def class_names(self) -> list[str]:
@@ -59,49 +59,49 @@ class Saved:
         names = self.summary.get("class_names")
         if isinstance(names, list):
             return [str(name) for name in names]
-        counts = [record["val/confusion_matrix"] for record in self.history if _counts(record)]
+        counts = [record["val/confusion_matrix"] for record in self.history if _has_confusion_matrix(record)]
         return [str(number) for number in range(len(counts[0]) if counts else 0)]
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(run_dir: Path) -> dict[str, Any]:
     """Read the configuration of a run as plain values."""
-    where = folder / "config.yaml"
+    path = run_dir / "config.yaml"
     try:
-        config = yaml.load(read_plain(folder, "config.yaml", 2**20), Loader=_Plain)
+        config = yaml.load(read_regular_file(run_dir, "config.yaml", 2**20), Loader=_NoAliasLoader)
     except (FileNotFoundError, NotADirectoryError):
-        raise Mistake(f"{folder} is no folder of a run: there is no config.yaml in it.") from None
+        raise UserError(f"{run_dir} is no folder of a run: there is no config.yaml in it.") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
-        raise Mistake(f"{where} is damaged: it cannot be read as plain YAML.") from None
+        raise UserError(f"{path} is damaged: it cannot be read as plain YAML.") from None
     if not isinstance(config, dict):
-        raise Mistake(f"{where} is damaged: it holds no settings.")
-    for key in (*KNOBS, "choices"):
+        raise UserError(f"{path} is damaged: it holds no settings.")
+    for key in (*HYPERPARAMETERS, "choices"):
         if key not in config:
-            raise Mistake(f"{where}: {key} is missing.")
+            raise UserError(f"{path}: {key} is missing.")
     return config
 
 
-def read_json(folder: Path, name: str) -> dict[str, Any]:
+def read_json(directory: Path, file_name: str) -> dict[str, Any]:
     """Read a file of a run; one that is missing or damaged says nothing."""
     try:
-        content = json.loads(read_plain(folder, name, MOST))
+        content = json.loads(read_regular_file(directory, file_name, MAX_JSON_BYTES))
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def runs_in(folder: Path) -> list[Path]:
+def find_runs(directory: Path) -> list[Path]:
     """List the runs in a folder: itself, or those of a sweep or of any folder above."""
-    if (folder / "config.yaml").exists():
-        return [folder]
-    found = (file.parent for file in sorted(folder.rglob("config.yaml")))
-    return [run for run in found if "wandb" not in run.relative_to(folder).parts]
+    if (directory / "config.yaml").exists():
+        return [directory]
+    found = (file.parent for file in sorted(directory.rglob("config.yaml")))
+    return [run for run in found if "wandb" not in run.relative_to(directory).parts]
 
 
-def _counts(record: Mapping[str, Any]) -> bool:
+def _has_confusion_matrix(record: Mapping[str, Any]) -> bool:
     return isinstance(record.get("val/confusion_matrix"), list)
 
 
-class _Plain(yaml.SafeLoader):
+class _NoAliasLoader(yaml.SafeLoader):
     """Takes no reference from one place to another, with which a small file becomes a huge one."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:

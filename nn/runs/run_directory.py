@@ -22,22 +22,22 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from nn.data.dataset import Dataset
-from nn.errors import Mistake, NotSaved
+from nn.errors import UserError, SaveError
 from nn.predictions import Predictions
-from nn.runs.training_state import Moment, State, UnlikeThis
+from nn.runs.training_state import Snapshot, TrainingState, StateMismatchError
 from nn.runs import checkpoint
-from nn.io.files import locked, read_plain, write_whole, written_aside
-from nn.runs.history import LONGEST, History, first_lines, parse
-from nn.io.paths import FILES, MODEL, PREDICTIONS, short
+from nn.io.files import file_lock, read_regular_file, atomic_write, staged_file
+from nn.runs.history import MAX_HISTORY_BYTES, HistoryWriter, verify_prefix, parse_history
+from nn.io.paths import RUN_FILES, MODEL_FILE, PREDICTIONS_FILE, relpath
 from nn.io.serialization import to_json, to_yaml
 from nn.runs.reader import read_json
 
-CHECKPOINTS = ("last", "previous")
-PATIENCE = 10
+RESUME_CHECKPOINTS = ("last", "previous")
+WARNING_INTERVAL_SECONDS = 10
 """Seconds from one warning of a disk that fails to the next."""
 
 
-class RunFolder:
+class RunDirectory:
     """A run's folder, in which this process alone is writing."""
 
     def __init__(
@@ -45,244 +45,244 @@ class RunFolder:
         path: Path,
         config: Mapping[str, Any],
         environment: Mapping[str, Any],
-        history: History,
-        begun: bytes = b"",
-        sessions: Sequence[list[str]] = (),
+        history: HistoryWriter,
+        restored_history: bytes = b"",
+        earlier_sessions: Sequence[list[str]] = (),
     ) -> None:
         self.path, self.config, self.environment = path, config, environment
-        self.history, self._begun = history, begun
-        self._saved, self._warned = time.monotonic(), -math.inf
-        self._earlier = list(sessions)
-        self._session_began = _now()
+        self.history, self._restored_history = history, restored_history
+        self._last_save_time, self._last_warning_time = time.monotonic(), -math.inf
+        self._earlier_sessions = list(earlier_sessions)
+        self._session_start = _timestamp()
 
     @classmethod
     @contextmanager
-    def new(
+    def create(
         cls, path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]
     ) -> Iterator[Self]:
         """Begin a run; where it cannot begin, nothing of it is left."""
-        with _told(path), _undone(path), ExitStack() as stack:
+        with _translate_os_errors(path), _remove_files_on_error(path), ExitStack() as stack:
             path.mkdir(parents=True, exist_ok=True)
             if (path / "config.yaml").exists():
                 raise FileExistsError
-            stack.enter_context(locked(path / ".lock"))
-            history = stack.enter_context(closing(History(path / "history.jsonl")))
-            history.cut_back(b"")
+            stack.enter_context(file_lock(path / ".lock"))
+            history = stack.enter_context(closing(HistoryWriter(path / "history.jsonl")))
+            history.truncate_to(b"")
             (path / "checkpoints").mkdir(exist_ok=True)
-            write_whole(path / "environment.json", _lines(environment))
-            write_whole(path / "config.yaml", to_yaml(config).encode())
-            begun = stack.pop_all()
-        with begun:
+            atomic_write(path / "environment.json", _encode_json(environment))
+            atomic_write(path / "config.yaml", to_yaml(config).encode())
+            open_files = stack.pop_all()
+        with open_files:
             yield cls(path, config, environment, history)
 
     @classmethod
     @contextmanager
-    def again(
-        cls, path: Path, config: Mapping[str, Any], state: State, dataset: str
+    def resume(
+        cls, path: Path, config: Mapping[str, Any], state: TrainingState, dataset_sha256: str
     ) -> Iterator[Self]:
         """Resume a run: restore the training state, then write; a refusal comes before that."""
         with ExitStack() as stack:
-            with _told(path):
-                stack.enter_context(locked(path / ".lock"))
+            with _translate_os_errors(path):
+                stack.enter_context(file_lock(path / ".lock"))
                 environment = read_json(path, "environment.json")
-                begun, sessions = _restore(path, config, state, dataset)
+                restored_history, earlier_sessions = _restore_checkpoint(path, config, state, dataset_sha256)
             try:
-                _begin_again(path, config)
-                history = stack.enter_context(closing(History(path / "history.jsonl")))
-                history.cut_back(begun)
+                _prepare_resume(path, config)
+                history = stack.enter_context(closing(HistoryWriter(path / "history.jsonl")))
+                history.truncate_to(restored_history)
             except OSError as error:
-                raise NotSaved(
+                raise SaveError(
                     f"{path} cannot be written: {error.strerror}; when that is mended, "
-                    f"python scripts/train.py resume={short(path)} resumes the run."
+                    f"python scripts/train.py resume={relpath(path)} resumes the run."
                 ) from None
-            done = state.epoch
-            where = f"goes on after epoch {done}" if done else "starts over: there is no checkpoint"
-            _say(f"The run {where}.", sys.stdout)
-            yield cls(path, config, environment, history, begun, sessions)
+            last_epoch = state.epoch
+            progress = f"goes on after epoch {last_epoch}" if last_epoch else "starts over: there is no checkpoint"
+            _print(f"The run {progress}.", sys.stdout)
+            yield cls(path, config, environment, history, restored_history, earlier_sessions)
 
     @property
-    def begun(self) -> list[dict[str, Any]]:
+    def restored_records(self) -> list[dict[str, Any]]:
         """The epochs that were there when this process began."""
-        return parse(self._begun)
+        return parse_history(self._restored_history)
 
-    def append(self, record: Mapping[str, Any]) -> None:
+    def append_history(self, record: Mapping[str, Any]) -> None:
         """Add a line to the history; one that cannot be written now is written later."""
         try:
             self.history.append(record)
         except OSError as error:
-            self._warn("history.jsonl", error)
+            self._warn_write_failure("history.jsonl", error)
 
     @property
-    def due(self) -> bool:
+    def is_checkpoint_due(self) -> bool:
         """Whether the last checkpoint is old enough for another."""
-        every = self.config["checkpoint"]
-        return every is not None and time.monotonic() - self._saved >= every
+        interval_seconds = self.config["checkpoint"]
+        return interval_seconds is not None and time.monotonic() - self._last_save_time >= interval_seconds
 
-    def save(self, state: State, dataset: Dataset) -> None:
+    def save_checkpoint(self, state: TrainingState, dataset: Dataset) -> None:
         """Write a checkpoint, and keep the one before."""
-        self._saved = time.monotonic()
-        folder = self.path / "checkpoints"
-        about = {
+        self._last_save_time = time.monotonic()
+        checkpoints_dir = self.path / "checkpoints"
+        metadata = {
             "dataset": dataset.sha256,
-            "inputs": dataset.inputs.plain,
+            "inputs": dataset.input_spec.to_dict,
             "config": self.config,
             "sessions": self._sessions,
         }
-        last, previous = (folder / f"{name}.safetensors" for name in CHECKPOINTS)
+        last, previous = (checkpoints_dir / f"{name}.safetensors" for name in RESUME_CHECKPOINTS)
         if not state.epoch:
             return
         try:
             self.history.sync()
-            if state.best:
-                best = Moment(state.best.arrays, state.best.facts | about)
-                checkpoint.save(folder / "best.safetensors", best)
-            moment = Moment(state.moment.arrays, state.moment.facts | about)
-            checkpoint.save(last, moment, previous)
+            if state.best_snapshot:
+                best_snapshot = Snapshot(state.best_snapshot.arrays, state.best_snapshot.metadata | metadata)
+                checkpoint.save(checkpoints_dir / "best.safetensors", best_snapshot)
+            snapshot = Snapshot(state.snapshot.arrays, state.snapshot.metadata | metadata)
+            checkpoint.save(last, snapshot, previous)
         except OSError as error:
-            self._warn("A checkpoint", error)
+            self._warn_write_failure("A checkpoint", error)
 
     @property
     def _sessions(self) -> list[list[str]]:
         """When each session of the run began and ended; one that was killed, at its checkpoint."""
-        return [*self._earlier, [self._session_began, _now()]]
+        return [*self._earlier_sessions, [self._session_start, _timestamp()]]
 
-    def describe_model(self, model: Mapping[str, Any]) -> None:
+    def write_model_summary(self, model_summary: Mapping[str, Any]) -> None:
         """Write the layers of the network, which only reports read."""
         try:
-            write_whole(self.path / MODEL, _lines(model), durable=False)
+            atomic_write(self.path / MODEL_FILE, _encode_json(model_summary), durable=False)
         except OSError as error:
-            self._warn(MODEL, error)
+            self._warn_write_failure(MODEL_FILE, error)
 
-    def keep(self, predictions: Predictions) -> None:
+    def write_predictions(self, predictions: Predictions) -> None:
         """Write what the kept weights predict."""
         try:
-            checkpoint.save(self.path / PREDICTIONS, Moment(dict(predictions.arrays), {}))
+            checkpoint.save(self.path / PREDICTIONS_FILE, Snapshot(dict(predictions.arrays), {}))
         except OSError as error:
-            self._warn(PREDICTIONS, error)
+            self._warn_write_failure(PREDICTIONS_FILE, error)
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write what came of the run."""
         try:
             self.history.sync()
-            timed = {**summary, "seconds/sessions": self._sessions}
-            write_whole(self.path / "summary.json", _lines(timed))
+            summary_with_sessions = {**summary, "seconds/sessions": self._sessions}
+            atomic_write(self.path / "summary.json", _encode_json(summary_with_sessions))
         except OSError as error:
-            raise NotSaved(
+            raise SaveError(
                 f"The result could not be written to {self.path}: {error.strerror}; when that is "
-                f"mended, python scripts/train.py resume={short(self.path)} brings it back."
+                f"mended, python scripts/train.py resume={relpath(self.path)} brings it back."
             ) from None
 
-    def _warn(self, what: str, error: OSError) -> None:
+    def _warn_write_failure(self, subject: str, error: OSError) -> None:
         """Say what cannot be written, again and again until it is mended."""
-        if time.monotonic() - self._warned >= PATIENCE:
-            self._warned = time.monotonic()
+        if time.monotonic() - self._last_warning_time >= WARNING_INTERVAL_SECONDS:
+            self._last_warning_time = time.monotonic()
             reason = error.strerror or error
-            _say(f"{what} cannot be written to {self.path}: {reason}; the training goes on.")
+            _print(f"{subject} cannot be written to {self.path}: {reason}; the training goes on.")
 
 
-def _restore(
-    path: Path, config: Mapping[str, Any], state: State, dataset: str
+def _restore_checkpoint(
+    path: Path, config: Mapping[str, Any], state: TrainingState, dataset_sha256: str
 ) -> tuple[bytes, list[list[str]]]:
     """Restore the newest intact checkpoint.
 
     Return the lines of history that it covers, and when the sessions before it began and ended.
     """
-    history, notes = b"", []
+    history_bytes, messages = b"", []
     with suppress(FileNotFoundError):
-        history = read_plain(path, "history.jsonl", LONGEST)
-    for name in ("summary.json", PREDICTIONS):
+        history_bytes = read_regular_file(path, "history.jsonl", MAX_HISTORY_BYTES)
+    for name in ("summary.json", PREDICTIONS_FILE):
         if (path / name).is_dir():
-            raise Mistake(f"{path / name} is a folder, where a file of the run should be.")
-    if history and not history.endswith(b"\n"):
-        notes.append("The last line of history.jsonl was torn, and is dropped.")
-    covered, sessions = b"", None
-    for name in CHECKPOINTS:
+            raise UserError(f"{path / name} is a folder, where a file of the run should be.")
+    if history_bytes and not history_bytes.endswith(b"\n"):
+        messages.append("The last line of history.jsonl was torn, and is dropped.")
+    restored_history, sessions = b"", None
+    for name in RESUME_CHECKPOINTS:
         try:
-            moment = checkpoint.load(path / "checkpoints" / f"{name}.safetensors")
-            lines = first_lines(history, moment.facts["history"])
+            snapshot = checkpoint.load(path / "checkpoints" / f"{name}.safetensors")
+            lines = verify_prefix(history_bytes, snapshot.metadata["history"])
         except FileNotFoundError:
             continue
-        except (checkpoint.Damaged, KeyError, TypeError):
-            notes.append(f"The {name} checkpoint is damaged, and is left out.")
+        except (checkpoint.CorruptFileError, KeyError, TypeError):
+            messages.append(f"The {name} checkpoint is damaged, and is left out.")
             continue
         if lines is None:
-            notes.append(
+            messages.append(
                 f"history.jsonl is not what it was at the {name} checkpoint, which is left out."
             )
             continue
-        _check(path, config, name, moment, dataset)
+        _check_compatible(path, config, name, snapshot, dataset_sha256)
         try:
-            state.put_back(moment)
-        except UnlikeThis as error:
-            raise Mistake(f"{path}: the {name} checkpoint: {error}") from None
-        covered, sessions = lines, moment.facts.get("sessions")
+            state.restore(snapshot)
+        except StateMismatchError as error:
+            raise UserError(f"{path}: the {name} checkpoint: {error}") from None
+        restored_history, sessions = lines, snapshot.metadata.get("sessions")
         break
     else:  # the run starts over, and its result is lost
-        if read_json(path, "summary.json").get("dataset/sha256") not in (None, dataset):
-            raise _other_dataset(path)
-    for note in notes:
-        _say(note)
-    return covered, sessions if isinstance(sessions, list) else []
+        if read_json(path, "summary.json").get("dataset/sha256") not in (None, dataset_sha256):
+            raise _dataset_mismatch_error(path)
+    for note in messages:
+        _print(note)
+    return restored_history, sessions if isinstance(sessions, list) else []
 
 
-def _check(path: Path, config: Mapping[str, Any], name: str, moment: Moment, dataset: str) -> None:
+def _check_compatible(path: Path, config: Mapping[str, Any], name: str, snapshot: Snapshot, dataset_sha256: str) -> None:
     """Refuse a checkpoint that another configuration or dataset has led to."""
-    if moment.facts.get("dataset") != dataset:
-        raise _other_dataset(path)
-    theirs = moment.facts.get("config")
+    if snapshot.metadata.get("dataset") != dataset_sha256:
+        raise _dataset_mismatch_error(path)
+    saved_config = snapshot.metadata.get("config")
     for key, value in json.loads(to_json(config)).items():
         if key in ("epochs", "tracking", "choices"):
             continue
-        if not isinstance(theirs, dict) or theirs.get(key) != value:
-            raise Mistake(
+        if not isinstance(saved_config, dict) or saved_config.get(key) != value:
+            raise UserError(
                 f"{path}: {key} in config.yaml is not what it is in the {name} checkpoint."
             )
 
 
-def _other_dataset(path: Path) -> Mistake:
-    return Mistake(f"{path}: the dataset is not the one that this run began with.")
+def _dataset_mismatch_error(path: Path) -> UserError:
+    return UserError(f"{path}: the dataset is not the one that this run began with.")
 
 
-def _begin_again(path: Path, config: Mapping[str, Any]) -> None:
+def _prepare_resume(path: Path, config: Mapping[str, Any]) -> None:
     """Write the configuration, and remove the result of a run that had ended.
 
     A disk without room for the configuration is noticed while nothing has changed yet.
     """
     with ExitStack() as stack:
-        with _told(path):
+        with _translate_os_errors(path):
             content = to_yaml(config).encode()
-            move = stack.enter_context(written_aside(path / "config.yaml", content))
+            move_into_place = stack.enter_context(staged_file(path / "config.yaml", content))
         (path / "checkpoints").mkdir(exist_ok=True)
-        for name in ("summary.json", PREDICTIONS):
+        for name in ("summary.json", PREDICTIONS_FILE):
             (path / name).unlink(missing_ok=True)
-        move()
+        move_into_place()
 
 
-def _say(sentence: str, stream: TextIO | None = None) -> None:
+def _print(message: str, stream: TextIO | None = None) -> None:
     with suppress(OSError):
-        print(sentence, file=stream or sys.stderr)
+        print(message, file=stream or sys.stderr)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _translate_os_errors(path: Path) -> Iterator[None]:
     """Tell an error of the system as the mistake that it is before a run has begun."""
     try:
         yield
     except FileExistsError:
-        raise Mistake(f"{path} already holds a run; name another folder.") from None
+        raise UserError(f"{path} already holds a run; name another folder.") from None
     except OSError as error:
-        raise Mistake(f"{path}: nothing can be written there: {error.strerror}.") from None
+        raise UserError(f"{path}: nothing can be written there: {error.strerror}.") from None
 
 
 @contextmanager
-def _undone(path: Path) -> Iterator[None]:
+def _remove_files_on_error(path: Path) -> Iterator[None]:
     """Remove what was begun in a folder where a run cannot begin; other files stay."""
     try:
         yield
     except FileExistsError:
         raise
     except OSError:
-        for name in (".lock", *FILES):
+        for name in (".lock", *RUN_FILES):
             with suppress(OSError):
                 (path / name).unlink(missing_ok=True)
         with suppress(OSError):
@@ -292,11 +292,11 @@ def _undone(path: Path) -> Iterator[None]:
         raise
 
 
-def _now() -> str:
+def _timestamp() -> str:
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
-def _lines(content: Mapping[str, Any]) -> bytes:
+def _encode_json(content: Mapping[str, Any]) -> bytes:
     """Write JSON with a line for each key."""
     lines = (f"  {to_json(key)}: {to_json(value)}" for key, value in content.items())
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

@@ -15,111 +15,111 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nn import metrics
-from nn.errors import Diverged, NotSaved, Pruned
+from nn.errors import DivergedError, SaveError, TrialPruned
 from nn.runs.experiment import Experiment, prepare
-from nn.runs.signals import Interrupts, Stopped, hangs_at_exit, interruptible
+from nn.runs.signals import SignalHandler, SignalInterrupt, hangs_at_exit, interruptible
 from nn.predictions import Predictions
-from nn.runs.profiler import Profile
-from nn.runs.training_state import State
+from nn.runs.profiler import Profiler
+from nn.runs.training_state import TrainingState
 from nn.runs import environment
-from nn.runs.console import Display
-from nn.tracking.wandb_logger import Mirror
-from nn.runs.run_directory import RunFolder
-from nn.training import Epoch, Scores, fit, predict
+from nn.runs.console import RunConsole
+from nn.tracking.wandb_logger import WandbLogger
+from nn.runs.run_directory import RunDirectory
+from nn.training import EpochResult, EvalResult, fit, predict
 
 
 def run(
     config: Mapping[str, Any],
-    path: Path,
-    resumed: bool = False,
-    watch: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    run_dir: Path,
+    resume: bool = False,
+    on_epoch_end: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Train, keep every number in a folder of the run's own, and give the summary.
 
-    Whoever watches is told of each epoch, and ends the training by raising `Pruned`.
+    Whoever watches is told of each epoch, and ends the training by raising `TrialPruned`.
     """
     experiment = prepare(config)
-    state = State(
+    state = TrainingState(
         experiment.network,
         experiment.optimizer,
         experiment.schedule,
-        experiment.kept,
-        experiment.randomness,
+        experiment.weight_selector,
+        experiment.rngs,
     )
     with (
-        interruptible() as interrupts,
+        interruptible() as signal_handler,
         threadpool_limits(config["threads"], "blas"),
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
-        interrupts.held_off(),  # so that a run which has begun says how it ended
-        RunFolder.again(path, config, state, experiment.dataset.sha256)
-        if resumed
-        else RunFolder.new(path, config, environment.describe()) as folder,
+        signal_handler.defer_signals(),  # so that a run which has begun says how it ended
+        RunDirectory.resume(run_dir, config, state, experiment.dataset.sha256)
+        if resume
+        else RunDirectory.create(run_dir, config, environment.collect_environment()) as run_directory,
     ):
-        return Run(experiment, config, folder, state, interrupts, watch).go(resumed)
+        return Runner(experiment, config, run_directory, state, signal_handler, on_epoch_end).execute(resume)
 
 
-class Run:
+class Runner:
     """A run under way."""
 
     def __init__(
         self,
         experiment: Experiment,
         config: Mapping[str, Any],
-        folder: RunFolder,
-        state: State,
-        interrupts: Interrupts,
-        watch: Callable[[Mapping[str, Any]], None],
+        run_directory: RunDirectory,
+        state: TrainingState,
+        signal_handler: SignalHandler,
+        on_epoch_end: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        self.experiment, self.config, self.folder, self.state = experiment, config, folder, state
-        self.interrupts, self.watch = interrupts, watch
-        self.mirror = Mirror(
+        self.experiment, self.config, self.run_directory, self.state = experiment, config, run_directory, state
+        self.signal_handler, self.on_epoch_end = signal_handler, on_epoch_end
+        self.wandb_logger = WandbLogger(
             experiment.tracking,
-            folder.path,
+            run_directory.path,
             config,
-            folder.environment,
+            run_directory.environment,
             experiment.dataset.class_names,
         )
-        self.display = Display(config["epochs"], experiment.batches)
-        self.epochs = 0
-        self.profile = self._stopwatches() if config["profile"] else None
-        self.began = time.perf_counter()
+        self.console = RunConsole(config["epochs"], experiment.batches)
+        self.last_epoch = 0
+        self.profiler = self._create_profiler() if config["profile"] else None
+        self.start_time = time.perf_counter() - state.elapsed_seconds
 
-    def go(self, resumed: bool) -> dict[str, Any]:
+    def execute(self, resume: bool) -> dict[str, Any]:
         """Train to the end, or to whatever ends it, and write what came of it."""
         status = "crashed"
-        judged: dict[str, Any] = {}
+        final_metrics: dict[str, Any] = {}
         predictions = None
-        self.display.notes(self.experiment.dataset.notes)
-        self.display.title(_title(self.experiment, self.config))
-        self.folder.describe_model(self.experiment.network.describe())
+        self.console.show_dataset_notes(self.experiment.dataset.notes)
+        self.console.show_header(_format_header(self.experiment, self.config))
+        self.run_directory.write_model_summary(self.experiment.network.describe())
         try:
-            with self.interrupts.let_in():
-                self.mirror.open(self.folder.begun, resume=resumed)
-                self.began = time.perf_counter() - self.state.seconds
-                with self.display:
+            with self.signal_handler.allow_signals():
+                self.wandb_logger.init(self.run_directory.restored_records, resume=resume)
+                self.start_time = time.perf_counter() - self.state.elapsed_seconds
+                with self.console:
                     self._train()
-                self.experiment.kept.restore()
-                judged, predictions = _judge(self.experiment, self.state.epoch, self.config)
+                self.experiment.weight_selector.restore_weights()
+                final_metrics, predictions = _evaluate_selected_weights(self.experiment, self.state.epoch, self.config)
             status = "finished"
-        except Stopped:
+        except SignalInterrupt:
             status = "interrupted"
             raise
-        except Diverged:
+        except DivergedError:
             status = "diverged"
             raise
-        except Pruned:
+        except TrialPruned:
             status = "pruned"
             raise
         finally:
-            summary = self._end(status, judged, predictions)
+            summary = self._finish(status, final_metrics, predictions)
         return summary
 
     def _train(self) -> None:
         """Go through the epochs until all are done, or patience is at its end."""
-        experiment, kept = self.experiment, self.experiment.kept
-        if kept.exhausted(self.state.epoch):
+        experiment, weight_selector = self.experiment, self.experiment.weight_selector
+        if weight_selector.should_stop(self.state.epoch):
             return
-        for epoch in fit(
+        for result in fit(
             experiment.network,
             experiment.loss,
             experiment.optimizer,
@@ -130,93 +130,93 @@ class Run:
             self.config["epochs"],
             self.state.epoch,
         ):
-            self.epochs, record = epoch.number, self._record(epoch)
-            with self.interrupts.held_off():
-                self.folder.append(record)
-                if epoch.finite:
-                    kept.see(epoch)
-                    self.state.keep(epoch.number, self.elapsed, self.folder.history.facts)
-                self.mirror.log(record)
-            if self.folder.due:
-                self.folder.save(self.state, experiment.dataset)
-            self.display.epoch(epoch)
-            if self.profile:
-                self.profile.see(epoch)
-            if not epoch.finite:
-                raise _diverged(epoch.number, self.config)
-            self.watch(record)
-            if kept.exhausted(epoch.number):
+            self.last_epoch, record = result.number, self._build_history_record(result)
+            with self.signal_handler.defer_signals():
+                self.run_directory.append_history(record)
+                if result.is_finite:
+                    weight_selector.update(result)
+                    self.state.take_snapshot(result.number, self.elapsed_seconds, self.run_directory.history.fingerprint)
+                self.wandb_logger.log(record)
+            if self.run_directory.is_checkpoint_due:
+                self.run_directory.save_checkpoint(self.state, experiment.dataset)
+            self.console.show_epoch(result)
+            if self.profiler:
+                self.profiler.add_epoch(result)
+            if not result.is_finite:
+                raise _diverged_error(result.number, self.config)
+            self.on_epoch_end(record)
+            if weight_selector.should_stop(result.number):
                 return
 
-    def _record(self, epoch: Epoch) -> dict[str, Any]:
+    def _build_history_record(self, result: EpochResult) -> dict[str, Any]:
         """Make an epoch's line of history, now and then with a confusion matrix."""
-        every = self.experiment.tracking.every
-        if epoch.val and every and epoch.number % every == 0:
-            return {**epoch.record(), "val/confusion_matrix": epoch.val.confusion.tolist()}
-        return epoch.record()
+        confusion_every = self.experiment.tracking.every
+        if result.val and confusion_every and result.number % confusion_every == 0:
+            return {**result.to_history_record(), "val/confusion_matrix": result.val.confusion.tolist()}
+        return result.to_history_record()
 
-    def _end(
-        self, status: str, judged: Mapping[str, Any], predictions: Predictions | None
+    def _finish(
+        self, status: str, final_metrics: Mapping[str, Any], predictions: Predictions | None
     ) -> dict[str, Any]:
         """Write state and result; a run that did not finish is as its last epoch left it."""
-        experiment, lost = self.experiment, None
-        names = experiment.dataset.class_names
+        experiment, save_error = self.experiment, None
+        class_names = experiment.dataset.class_names
         if status != "finished":
-            self.state.put_back()
-            experiment.kept.restore()
-        epochs = self.epochs or self.state.epoch
-        summary = {**_summary(status, experiment, epochs, self.elapsed), **judged}
-        self.folder.save(self.state, experiment.dataset)
+            self.state.restore()
+            experiment.weight_selector.restore_weights()
+        num_epochs = self.last_epoch or self.state.epoch
+        summary = {**_build_summary(status, experiment, num_epochs, self.elapsed_seconds), **final_metrics}
+        self.run_directory.save_checkpoint(self.state, experiment.dataset)
         if predictions:
-            self.folder.keep(predictions)
+            self.run_directory.write_predictions(predictions)
         try:
-            self.folder.finish(summary)
-        except NotSaved as error:
-            lost = error
-        with self.interrupts.let_in():
-            self.display.result(summary, names, self.folder.path)
+            self.run_directory.write_summary(summary)
+        except SaveError as error:
+            save_error = error
+        with self.signal_handler.allow_signals():
+            self.console.show_summary(summary, class_names, self.run_directory.path)
             try:
-                self.display.place(self.mirror.finish(summary, predictions))
+                self.console.show_wandb_location(self.wandb_logger.finish(summary, predictions))
             finally:
-                if self.mirror.hangs_at_exit:
+                if self.wandb_logger.hangs_at_exit:
                     hangs_at_exit.set()
-            if self.profile and self.epochs:
-                self.display.profile(self.profile.table())
-        if lost:
-            raise lost
+            if self.profiler and self.last_epoch:
+                self.console.show_profile(self.profiler.table())
+        if save_error:
+            raise save_error
         return summary
 
     @property
-    def elapsed(self) -> float:
+    def elapsed_seconds(self) -> float:
         """The seconds of training, those before a resumption too."""
-        return time.perf_counter() - self.began
+        return time.perf_counter() - self.start_time
 
-    def _stopwatches(self) -> Profile:
+    def _create_profiler(self) -> Profiler:
         """Put stopwatches around everything that happens in an epoch and after it."""
-        profile, experiment = Profile(), self.experiment
-        profile.watch(experiment.batches, "gather", "batches")
-        profile.watch_layers(experiment.network)
-        profile.watch(experiment.loss, "gradient", "loss")
-        profile.watch(experiment.optimizer, "step", "optimizer")
+        profiler, experiment = Profiler(), self.experiment
+        profiler.time_method(experiment.batches, "gather", "batches")
+        profiler.time_layers(experiment.network)
+        profiler.time_method(experiment.loss, "gradient", "loss")
+        profiler.time_method(experiment.optimizer, "step", "optimizer")
         for owner, method in (
-            (self.folder, "append"),
-            (self.folder, "save"),
-            (self.state, "keep"),
-            (self.mirror, "log"),
-            (self.display, "epoch"),
+            (self.run_directory, "append_history"),
+            (self.run_directory, "save_checkpoint"),
+            (self.state, "take_snapshot"),
+            (self.wandb_logger, "log"),
+            (self.console, "show_epoch"),
         ):
-            profile.watch_tracking(owner, method)
-        return profile
+            profiler.time_tracking(owner, method)
+        return profiler
 
 
-def _diverged(epoch: int, config: Mapping[str, Any]) -> Diverged:
-    return Diverged(
+def _diverged_error(epoch: int, config: Mapping[str, Any]) -> DivergedError:
+    return DivergedError(
         f"Training diverged in epoch {epoch}: the loss is no finite number any more. "
         f"A learning rate below lr={config['lr']:g} may help."
     )
 
 
-def _judge(
+def _evaluate_selected_weights(
     experiment: Experiment, epoch: int, config: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Predictions | None]:
     """Score the kept weights on the test set, which is read here and nowhere else."""
@@ -225,54 +225,54 @@ def _judge(
     if samples is None:
         return {}, None
     outputs = predict(experiment.network, samples)
-    scores = Scores.of(loss, outputs, samples.labels)
-    if not math.isfinite(scores.loss):
-        raise _diverged(epoch, config)
-    part = "test" if dataset.test else "val"
+    result = EvalResult.from_outputs(loss, outputs, samples.labels)
+    if not math.isfinite(result.loss):
+        raise _diverged_error(epoch, config)
+    split = "test" if dataset.test else "val"
     probabilities = loss.probabilities(outputs)
-    judged = {
-        f"{part}/accuracy": scores.accuracy,
-        f"{part}/loss": scores.loss,
-        f"{part}/top3": metrics.top(3, outputs, samples.labels),
-        f"{part}/calibration_error": metrics.calibration_error(probabilities, samples.labels),
-        "precision": metrics.precision(scores.confusion),
-        "recall": metrics.recall(scores.confusion),
-        "f1": metrics.f1(scores.confusion),
-        "confusion_matrix": scores.confusion.tolist(),
+    final_metrics = {
+        f"{split}/accuracy": result.accuracy,
+        f"{split}/loss": result.loss,
+        f"{split}/top3": metrics.top_k_accuracy(3, outputs, samples.labels),
+        f"{split}/calibration_error": metrics.expected_calibration_error(probabilities, samples.labels),
+        "precision": metrics.precision(result.confusion),
+        "recall": metrics.recall(result.confusion),
+        "f1": metrics.f1(result.confusion),
+        "confusion_matrix": result.confusion.tolist(),
     }
-    return judged, Predictions.of(experiment.network, samples, probabilities)
+    return final_metrics, Predictions.from_network(experiment.network, samples, probabilities)
 
 
-def _summary(status: str, experiment: Experiment, epochs: int, seconds: float) -> dict[str, Any]:
+def _build_summary(status: str, experiment: Experiment, num_epochs: int, elapsed_seconds: float) -> dict[str, Any]:
     """Sum up a run as far as it got; what the test set says is not known yet."""
-    kept = experiment.kept
-    val = kept.epoch.val if kept.epoch else None
+    weight_selector = experiment.weight_selector
+    val_result = weight_selector.selected_epoch.val if weight_selector.selected_epoch else None
     return {
         "status": status,
         "test/accuracy": None,
         "test/loss": None,
-        "val/accuracy": val.accuracy if val else None,
-        "val/loss": val.loss if val else None,
-        "best/epoch": kept.best.number if kept.best else None,
-        "best/val/loss": kept.lowest_loss if kept.best else None,
-        "best/val/accuracy": kept.highest_accuracy if kept.best else None,
-        "epochs": epochs,
+        "val/accuracy": val_result.accuracy if val_result else None,
+        "val/loss": val_result.loss if val_result else None,
+        "best/epoch": weight_selector.best_epoch.number if weight_selector.best_epoch else None,
+        "best/val/loss": weight_selector.lowest_val_loss if weight_selector.best_epoch else None,
+        "best/val/accuracy": weight_selector.highest_val_accuracy if weight_selector.best_epoch else None,
+        "epochs": num_epochs,
         "parameters": len(experiment.network.parameters),
         "weights/sha256": experiment.network.digest(),
         "dataset/sha256": experiment.dataset.sha256,
-        "seconds": seconds,
-        "confusion_matrix": val.confusion.tolist() if val else None,
+        "seconds": elapsed_seconds,
+        "confusion_matrix": val_result.confusion.tolist() if val_result else None,
         "class_names": list(experiment.dataset.class_names),
     }
 
 
-def _title(experiment: Experiment, config: Mapping[str, Any]) -> str:
+def _format_header(experiment: Experiment, config: Mapping[str, Any]) -> str:
     """Say what is trained on what."""
-    dataset, chosen = experiment.dataset, config["choices"]
+    dataset, choices = experiment.dataset, config["choices"]
     sets = [("to train on", dataset.train), ("to validate", dataset.val), ("to test", dataset.test)]
     counts = ", ".join(f"{len(samples):,} {use}" for use, samples in sets if samples)
     return (
-        f"{chosen['dataset']}: samples {counts}\n"
-        f"{chosen['model']}, {chosen['optimizer']} with lr={config['lr']:g}:\n"
-        f"{experiment.network.table()}"
+        f"{choices['dataset']}: samples {counts}\n"
+        f"{choices['model']}, {choices['optimizer']} with lr={config['lr']:g}:\n"
+        f"{experiment.network.layer_table()}"
     )

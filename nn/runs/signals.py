@@ -18,68 +18,68 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-SIGNALS = [
+HANDLED_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-STOP_SECONDS = 8.0
+STOP_TIMEOUT_SECONDS = 8.0
 """Seconds from the signal to the end of a process whose stop is bounded."""
-LAST_CALLS_SECONDS = 3.0
+PENDING_CALLS_TIMEOUT_SECONDS = 3.0
 """Seconds from the signal within which calls that may hang are still waited for."""
 hangs_at_exit = threading.Event()
 """Set when a library would wait at the process's exit for something that does not answer."""
 
 Result = TypeVar("Result")
-Taker = TypeVar("Taker", bound="Interrupts")
+Handler = TypeVar("Handler", bound="SignalHandler")
 
 
-class Stopped(KeyboardInterrupt):
+class SignalInterrupt(KeyboardInterrupt):
     """A signal has asked for the end."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
 
 
-class Interrupts:
-    """Raises `Stopped` when a signal comes, but not while it is held off."""
+class SignalHandler:
+    """Raises `SignalInterrupt` when a signal comes, but not while it is held off."""
 
     def __init__(self) -> None:
-        self._held, self._waiting = 0, 0
+        self._defer_depth, self._pending_signal = 0, 0
 
-    def strike(self, number: int, _frame: FrameType | None) -> None:
+    def handle_signal(self, signum: int, _frame: FrameType | None) -> None:
         """Take a signal."""
-        self._waiting = number
-        if not self._held:
-            self._raise()
+        self._pending_signal = signum
+        if not self._defer_depth:
+            self._raise_interrupt()
 
     @contextmanager
-    def held_off(self) -> Iterator[None]:
+    def defer_signals(self) -> Iterator[None]:
         """Let what must not be torn end first."""
-        self._held += 1
+        self._defer_depth += 1
         try:
             yield
         finally:
-            self._held -= 1
-            if self._waiting and not self._held:
-                self._raise()
+            self._defer_depth -= 1
+            if self._pending_signal and not self._defer_depth:
+                self._raise_interrupt()
 
     @contextmanager
-    def let_in(self) -> Iterator[None]:
+    def allow_signals(self) -> Iterator[None]:
         """Be open to signals for a while within what holds them off."""
-        held, self._held = self._held, 0
+        saved_depth, self._defer_depth = self._defer_depth, 0
         try:
-            if self._waiting:
-                self._raise()
+            if self._pending_signal:
+                self._raise_interrupt()
             yield
         finally:
-            self._held = held
+            self._defer_depth = saved_depth
 
-    def _raise(self) -> None:
-        number, self._waiting = self._waiting, 0
-        raise Stopped(number)
+    def _raise_interrupt(self) -> None:
+        signum, self._pending_signal = self._pending_signal, 0
+        raise SignalInterrupt(signum)
 
 
-class BoundedInterrupts(Interrupts):
+class BoundedSignalHandler(SignalHandler):
     """Interrupts of a process that ends `STOP_SECONDS` after the first signal at the latest.
 
     Calls that may hang run in a thread of their own, so that the main thread is always free to
@@ -89,58 +89,58 @@ class BoundedInterrupts(Interrupts):
     def __init__(self) -> None:
         super().__init__()
         self.deadline = math.inf
-        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
-        self._signals: SimpleQueue[int] = SimpleQueue()  # put() is safe in a signal handler
-        self._caller = threading.Thread(target=self._call, daemon=True)
-        self._caller.start()
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._call_queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._signal_queue: SimpleQueue[int] = SimpleQueue()  # put() is safe in a signal handler
+        self._call_thread = threading.Thread(target=self._process_calls, daemon=True)
+        self._call_thread.start()
+        threading.Thread(target=self._exit_at_deadline, daemon=True).start()
 
     @property
-    def stopping(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether a signal has come."""
         return self.deadline < math.inf
 
-    def strike(self, number: int, frame: FrameType | None) -> None:
+    def handle_signal(self, signum: int, frame: FrameType | None) -> None:
         """Take the first signal, and end at once by a Ctrl-C after it."""
-        if not self.stopping:
-            self.deadline = time.monotonic() + STOP_SECONDS
-            self._signals.put(number)
-            super().strike(number, frame)
-        elif number == signal.SIGINT:
-            end_at_once(number)
+        if not self.is_stopping:
+            self.deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+            self._signal_queue.put(signum)
+            super().handle_signal(signum, frame)
+        elif signum == signal.SIGINT:
+            exit_immediately(signum)
 
-    def call(self, function: Callable[[], Result]) -> Result:
+    def run_in_thread(self, function: Callable[[], Result]) -> Result:
         """Run a function that may hang; signals come in meanwhile, and leave it to itself.
 
         Calls run one after the other. Once a signal has come, they are waited for only as long as
         `LAST_CALLS_SECONDS` allows; `TimeoutError` says that this was not enough.
         """
-        if threading.current_thread() is self._caller:
+        if threading.current_thread() is self._call_thread:
             return function()
         future: Future[Result] = Future()
-        self._calls.put((future, function))
-        with self.let_in():
-            if not self.stopping:
+        self._call_queue.put((future, function))
+        with self.allow_signals():
+            if not self.is_stopping:
                 return future.result()
-            until = self.deadline - STOP_SECONDS + LAST_CALLS_SECONDS
-            return future.result(max(0.0, until - time.monotonic()))
+            calls_deadline = self.deadline - STOP_TIMEOUT_SECONDS + PENDING_CALLS_TIMEOUT_SECONDS
+            return future.result(max(0.0, calls_deadline - time.monotonic()))
 
-    def _call(self) -> None:
+    def _process_calls(self) -> None:
         while True:
-            future, function = self._calls.get()
+            future, function = self._call_queue.get()
             try:
                 future.set_result(function())
             except BaseException as error:
                 future.set_exception(error)
             del future, function  # neither keeps what it refers to alive until the next call
 
-    def _watch(self) -> None:
-        number = self._signals.get()
-        time.sleep(STOP_SECONDS)
-        end_at_once(number)
+    def _exit_at_deadline(self) -> None:
+        signum = self._signal_queue.get()
+        time.sleep(STOP_TIMEOUT_SECONDS)
+        exit_immediately(signum)
 
 
-class ParentInterrupts(Interrupts):
+class ParentSignalHandler(SignalHandler):
     """Interrupts of a process whose child processes must not outlive it.
 
     At the first signal they end in their own way, within `STOP_SECONDS` or else by force; at a
@@ -149,67 +149,67 @@ class ParentInterrupts(Interrupts):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ending: list[BaseProcess] = []
+        self._stopping_children: list[BaseProcess] = []
 
-    def strike(self, number: int, frame: FrameType | None) -> None:
+    def handle_signal(self, signum: int, frame: FrameType | None) -> None:
         """Take a signal."""
-        if self._ending:
-            self._kill()
+        if self._stopping_children:
+            self._kill_children()
             return
-        self._ending = multiprocessing.active_children()
-        deadline = time.monotonic() + STOP_SECONDS
-        for child in self._ending:
+        self._stopping_children = multiprocessing.active_children()
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        for child in self._stopping_children:
             child.terminate()
-        for child in self._ending:
+        for child in self._stopping_children:
             child.join(max(0.0, deadline - time.monotonic()))
-        self._kill()
-        super().strike(number, frame)
+        self._kill_children()
+        super().handle_signal(signum, frame)
 
-    def _kill(self) -> None:
-        for child in self._ending:
+    def _kill_children(self) -> None:
+        for child in self._stopping_children:
             if child.pid is not None and child.is_alive():  # joblib's have no kill()
                 os.kill(child.pid, signal.SIGKILL)
 
 
-def is_child() -> bool:
+def is_child_process() -> bool:
     """Whether another process has started this one to work for it."""
     return multiprocessing.parent_process() is not None
 
 
-def interruptible() -> AbstractContextManager[Interrupts]:
-    """Turn signals into `Stopped`, all but those that the process was started to ignore."""
-    return handled_by(Interrupts())
+def interruptible() -> AbstractContextManager[SignalHandler]:
+    """Turn signals into `SignalInterrupt`, all but those that the process was started to ignore."""
+    return install_signal_handler(SignalHandler())
 
 
 @contextmanager
-def handled_by(interrupts: Taker) -> Iterator[Taker]:
+def install_signal_handler(handler: Handler) -> Iterator[Handler]:
     """Have signals taken, all but those that the process was started to ignore."""
-    before = {}
+    previous_handlers = {}
     if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, interrupts.strike)
+        for signum in HANDLED_SIGNALS:
+            if signal.getsignal(signum) != signal.SIG_IGN:
+                previous_handlers[signum] = signal.signal(signum, handler.handle_signal)
     try:
-        yield interrupts
+        yield handler
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signum, previous_handler in previous_handlers.items():
+            signal.signal(signum, previous_handler)
 
 
-def end_by(interrupt: KeyboardInterrupt) -> NoReturn:
+def exit_by_signal(interrupt: KeyboardInterrupt) -> NoReturn:
     """End the process as the signal has asked: by that signal, or with 130 after Ctrl-C."""
-    number = getattr(interrupt, "number", signal.SIGINT)
-    if number != signal.SIGINT:
+    signum = getattr(interrupt, "signum", signal.SIGINT)
+    if signum != signal.SIGINT:
         with suppress(OSError):  # the terminal may be what has gone away
             sys.stdout.flush()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
     sys.exit(130)
 
 
-def end_at_once(number: int) -> NoReturn:
+def exit_immediately(signum: int) -> NoReturn:
     """End the process as the signal has asked, from any thread and whatever the others wait for."""
-    if number != signal.SIGINT:
-        ctypes.CDLL(None).signal(number, int(signal.SIG_DFL))  # Python's needs the main thread
-        signal.raise_signal(number)
+    if signum != signal.SIGINT:
+        ctypes.CDLL(None).signal(signum, int(signal.SIG_DFL))  # Python's needs the main thread
+        signal.raise_signal(signum)
     os._exit(130)

@@ -10,28 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.errors import Mistake
-from nn.early_stopping import KeptWeights
+from nn.errors import UserError
+from nn.early_stopping import WeightSelector
 from nn.network import Network
 from nn.optimizers import Optimizer
-from nn.randomness import Randomness
+from nn.randomness import RandomGenerators
 from nn.schedules import Schedule
 from nn.types import Array
 
 
-class UnlikeThis(Mistake):
+class StateMismatchError(UserError):
     """A state of another model, or of none."""
 
 
 @dataclass
-class Moment:
+class Snapshot:
     """A state that stays as it was: arrays by name, and plain facts."""
 
     arrays: dict[str, NDArray[Any]]
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
 
-class State:
+class TrainingState:
     """Copies the state of a training at the end of each epoch, and puts it back."""
 
     def __init__(
@@ -39,84 +39,84 @@ class State:
         network: Network,
         optimizer: Optimizer,
         schedule: Schedule,
-        kept: KeptWeights,
-        randomness: Randomness,
+        weight_selector: WeightSelector,
+        rngs: RandomGenerators,
     ) -> None:
-        self.optimizer, self.schedule, self.kept = optimizer, schedule, kept
-        self.randomness = randomness
-        self.live = {
-            **{f"weights/{name}": array for name, array in network.arrays.items()},
+        self.optimizer, self.schedule, self.weight_selector = optimizer, schedule, weight_selector
+        self.rngs = rngs
+        self.live_arrays = {
+            **{f"weights/{name}": array for name, array in network.named_arrays.items()},
             **{f"optimizer/{name}": array for name, array in optimizer.state.items()},
-            **{f"best/{name}": array for name, array in kept.arrays.items()},
+            **{f"best/{name}": array for name, array in weight_selector.best_arrays.items()},
         }
-        self.moment = Moment({name: array.copy() for name, array in self.live.items()}, {})
-        self.keep(0, 0.0, {})
+        self.snapshot = Snapshot({name: array.copy() for name, array in self.live_arrays.items()}, {})
+        self.take_snapshot(0, 0.0, {})
 
-    def keep(self, epoch: int, seconds: float, history: Mapping[str, Any]) -> None:
+    def take_snapshot(self, epoch: int, elapsed_seconds: float, history_fingerprint: Mapping[str, Any]) -> None:
         """Copy everything as it is at the end of this epoch, and note how it came about."""
-        for name, array in self.live.items():
-            np.copyto(self.moment.arrays[name], array)
-        self.moment.facts = {
+        for name, array in self.live_arrays.items():
+            np.copyto(self.snapshot.arrays[name], array)
+        self.snapshot.metadata = {
             "epoch": epoch,
-            "seconds": seconds,
-            "history": dict(history),
-            "steps": self.optimizer.steps,
+            "seconds": elapsed_seconds,
+            "history": dict(history_fingerprint),
+            "steps": self.optimizer.num_steps,
             "schedule": dict(self.schedule.state),
-            "kept": self.kept.facts,
-            "randomness": self.randomness.states,
+            "kept": self.weight_selector.state_dict,
+            "randomness": self.rngs.state_dict,
         }
 
     @property
     def epoch(self) -> int:
         """The epoch at whose end this was."""
-        epoch: int = self.moment.facts["epoch"]
+        epoch: int = self.snapshot.metadata["epoch"]
         return epoch
 
     @property
-    def seconds(self) -> float:
+    def elapsed_seconds(self) -> float:
         """The seconds of training until then."""
-        seconds: float = self.moment.facts["seconds"]
+        seconds: float = self.snapshot.metadata["seconds"]
         return seconds
 
     @property
-    def best(self) -> Moment | None:
+    def best_snapshot(self) -> Snapshot | None:
         """The weights of the best epoch, where these are kept."""
-        best = self.moment.facts["kept"]["best"]
-        if not best or not self.kept.keep_best:
+        best_epoch = self.snapshot.metadata["kept"]["best"]
+        if not best_epoch or not self.weight_selector.restore_best:
             return None
         arrays = {
             name.replace("best/", "weights/"): array
-            for name, array in self.moment.arrays.items()
+            for name, array in self.snapshot.arrays.items()
             if name.startswith("best/")
         }
-        return Moment(arrays, {"epoch": best["number"]})
+        return Snapshot(arrays, {"epoch": best_epoch["number"]})
 
-    def put_back(self, moment: Moment | None = None) -> None:
+    def restore(self, snapshot: Snapshot | None = None) -> None:
         """Become what was kept last, or what was read from elsewhere."""
-        moment = moment or self.moment
-        fit_into(moment.arrays, self.live)
+        snapshot = snapshot or self.snapshot
+        copy_arrays(snapshot.arrays, self.live_arrays)
         try:
-            self.optimizer.steps = moment.facts["steps"]
-            self.schedule.state.update(moment.facts["schedule"])
-            self.kept.put_back(moment.facts["kept"])
-            self.randomness.put_back(moment.facts["randomness"])
-            epoch, seconds = index(moment.facts["epoch"]), float(moment.facts["seconds"])
-            self.keep(epoch, seconds, moment.facts["history"])
+            self.optimizer.num_steps = snapshot.metadata["steps"]
+            self.schedule.state.update(snapshot.metadata["schedule"])
+            self.weight_selector.load_state_dict(snapshot.metadata["kept"])
+            self.rngs.load_state_dict(snapshot.metadata["randomness"])
+            epoch, elapsed_seconds = index(snapshot.metadata["epoch"]), float(snapshot.metadata["seconds"])
+            self.take_snapshot(epoch, elapsed_seconds, snapshot.metadata["history"])
         except (KeyError, TypeError, ValueError, OverflowError):
-            raise UnlikeThis("its facts are not those of a training.") from None
+            raise StateMismatchError("its facts are not those of a training.") from None
 
 
-def fit_into(arrays: Mapping[str, Array], live: Mapping[str, Array]) -> None:
+def copy_arrays(source: Mapping[str, Array], target: Mapping[str, Array]) -> None:
     """Copy arrays into others of the same names, shapes and types, or refuse them all."""
-    for name in sorted(arrays.keys() ^ live.keys()):
-        where = "in that model, not in this" if name in arrays else "in this model, not in that"
-        raise UnlikeThis(f"{name} is {where}.")
-    for name, array in live.items():
-        given = arrays[name]
-        if (given.shape, given.dtype) != (array.shape, array.dtype):
-            raise UnlikeThis(
-                f"its {name} is {given.dtype} of shape {given.shape}, and this model's "
+    for name in sorted(source.keys() ^ target.keys()):
+        location = "in that model, not in this" if name in source else "in this model, not in that"
+        raise StateMismatchError(f"{name} is {location}.")
+    for name, array in target.items():
+        saved = source[name]
+        if (saved.shape, saved.dtype) != (array.shape, array.dtype):
+            raise StateMismatchError(
+                f"its {name} is {saved.dtype} of shape {saved.shape}, and this model's "
                 f"{array.dtype} of shape {array.shape}."
             )
-    for name, array in live.items():
-        np.copyto(array, arrays[name])
+    for name, array in target.items():
+        np.copyto(array, source[name])

@@ -8,92 +8,92 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nn.errors import Mistake, NotSaved
-from nn.io.files import locked
-from nn.tracking.wandb_logger import Mirror
-from nn.io.paths import short
-from nn.runs.reader import Saved, runs_in
+from nn.errors import UserError, SaveError
+from nn.io.files import file_lock
+from nn.tracking.wandb_logger import WandbLogger
+from nn.io.paths import relpath
+from nn.runs.reader import SavedRun, find_runs
 from nn.tracking.settings import Tracking, require_credentials
 
 
-def upload(folders: list[Path]) -> int:
+def upload_runs(directories: list[Path]) -> int:
     """Upload all runs in some folders, and say where each is; give the exit status."""
-    runs = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise Mistake(f"{folder}: there is no such folder.")
-        found = runs_in(folder)
-        if not found:
-            raise Mistake(f"{folder}: there is no run in this folder.")
-        runs += found
-    for run in runs:
-        _check(run)
+    run_dirs = []
+    for directory in directories:
+        if not directory.is_dir():
+            raise UserError(f"{directory}: there is no such folder.")
+        found_runs = find_runs(directory)
+        if not found_runs:
+            raise UserError(f"{directory}: there is no run in this folder.")
+        run_dirs += found_runs
+    for run_dir in run_dirs:
+        _check_uploadable(run_dir)
     require_credentials("upload.py")
     status = 0
-    for run in runs:
+    for run_dir in run_dirs:
         try:
-            print(f"{short(run)}: {_upload(run)}", flush=True)
-        except (Mistake, NotSaved) as error:  # a mistake only now: the run was changed meanwhile
-            print(f"{short(run)}: {error}", flush=True)
+            print(f"{relpath(run_dir)}: {_upload_run(run_dir)}", flush=True)
+        except (UserError, SaveError) as error:  # a mistake only now: the run was changed meanwhile
+            print(f"{relpath(run_dir)}: {error}", flush=True)
             status = 1
     return status
 
 
-def _check(run: Path) -> None:
+def _check_uploadable(run_dir: Path) -> None:
     """Refuse a run that cannot be uploaded, before anything of any run is."""
-    with _held(run):
-        saved = Saved.read(run)
-        _tracking(saved)
-        _ = saved.predictions
+    with _lock_run(run_dir):
+        saved_run = SavedRun.read(run_dir)
+        _read_tracking_settings(saved_run)
+        _ = saved_run.predictions
 
 
-def _upload(run: Path) -> str:
+def _upload_run(run_dir: Path) -> str:
     """Upload one run, in which nobody may be training meanwhile."""
-    with _held(run):
-        saved = Saved.read(run)
+    with _lock_run(run_dir):
+        saved_run = SavedRun.read(run_dir)
         try:
-            with _apart(), TemporaryDirectory() as aside:
-                mirror = Mirror(
-                    _tracking(saved), run, saved.config, saved.environment, saved.class_names
+            with _preserve_environment(), TemporaryDirectory() as temp_dir:
+                wandb_logger = WandbLogger(
+                    _read_tracking_settings(saved_run), run_dir, saved_run.config, saved_run.environment, saved_run.class_names
                 )
-                return mirror.copy(saved.history, saved.summary, saved.predictions, Path(aside))
-        except Mistake:
+                return wandb_logger.upload(saved_run.history, saved_run.summary, saved_run.predictions, Path(temp_dir))
+        except UserError:
             raise
         except Exception as error:
             reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-            raise NotSaved(f"W&B did not take all of it, so upload it again: {reason}") from None
+            raise SaveError(f"W&B did not take all of it, so upload it again: {reason}") from None
 
 
 @contextmanager
-def _held(run: Path) -> Iterator[None]:
+def _lock_run(run_dir: Path) -> Iterator[None]:
     """Keep others from training in a folder; where there is no lock to take, nobody is."""
     with ExitStack() as stack:
-        if os.access(run / ".lock", os.W_OK):
+        if os.access(run_dir / ".lock", os.W_OK):
             try:
-                stack.enter_context(locked(run / ".lock"))
+                stack.enter_context(file_lock(run_dir / ".lock"))
             except OSError as error:
                 reason = error.strerror
-                raise Mistake(f"{short(run / '.lock')} cannot be opened: {reason}.") from None
+                raise UserError(f"{relpath(run_dir / '.lock')} cannot be opened: {reason}.") from None
         yield
 
 
-def _tracking(saved: Saved) -> Tracking:
+def _read_tracking_settings(saved_run: SavedRun) -> Tracking:
     """Read where a run belongs; it is going there now, wherever it was kept before."""
-    given = saved.config.get("tracking")
-    known = Tracking.__annotations__
+    saved_settings = saved_run.config.get("tracking")
+    known_names = Tracking.__annotations__
     try:
-        kept = {key: value for key, value in dict(given or {}).items() if key in known}
-        return Tracking(**(kept | {"mode": "online"}))
+        settings = {key: value for key, value in dict(saved_settings or {}).items() if key in known_names}
+        return Tracking(**(settings | {"mode": "online"}))
     except (TypeError, ValueError) as error:
-        raise Mistake(f"{saved.path}/config.yaml: tracking is damaged: {error}") from None
+        raise UserError(f"{saved_run.path}/config.yaml: tracking is damaged: {error}") from None
 
 
 @contextmanager
-def _apart() -> Iterator[None]:
+def _preserve_environment() -> Iterator[None]:
     """Let nothing that one run sets in the environment reach the next."""
-    before = dict(os.environ)
+    saved_environment = dict(os.environ)
     try:
         yield
     finally:
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(saved_environment)

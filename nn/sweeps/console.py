@@ -16,26 +16,26 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from nn.errors import as_typed
-from nn.io.paths import short
-from nn.sweeps.runner import Engine, Running
-from nn.sweeps.space import Point, words
-from nn.sweeps.trials import Trials, is_retriable, read_summary
-from nn.sweeps.worker import Report
+from nn.errors import format_value
+from nn.io.paths import relpath
+from nn.sweeps.runner import RunningTrial, SweepRunner
+from nn.sweeps.space import Point, to_overrides
+from nn.sweeps.trials import SweepTrials, is_retriable, read_summary
+from nn.sweeps.worker import WorkerMessage
 
-UNLIMITED = 1000
+UNLIMITED_WIDTH = 1000
 """Columns of what is no terminal."""
-SHOWN = 10
+MAX_TRIALS_SHOWN = 10
 """Trials in the table at the end."""
 
 
-class SweepScreen:
+class SweepConsole:
     """Shows a sweep as it goes."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
-            self.console.width = UNLIMITED
+            self.console.width = UNLIMITED_WIDTH
         self.live = Live(console=self.console, transient=True, auto_refresh=False)
 
     def __enter__(self) -> Self:
@@ -47,131 +47,158 @@ class SweepScreen:
         with suppress(OSError):  # a terminal that has gone away
             self.live.stop()
 
-    def show(self, engine: Engine) -> None:
+    def show_progress(self, runner: SweepRunner) -> None:
         """Show the trials that run, the best so far, and the time that is left."""
         if not self.live.is_started:
             return
         table = Table(box=None, pad_edge=False)
         for title in ("trial", "epoch", "now", "parameters"):
             table.add_column(title, style="dim" if title == "parameters" else "")
-        for trial in engine.running:
-            now = "" if trial.value is None else f"{trial.value:.4g}"
-            point = _spelled(engine.trials.point(trial.number))
-            table.add_row(str(trial.number), str(trial.epoch), now, point)
-        self.live.update(Group(table, Text(_standing(engine))), refresh=True)
+        for trial in runner.running_trials:
+            value_text = "" if trial.value is None else f"{trial.value:.4g}"
+            params_text = _format_point(runner.study.get_point(trial.number))
+            table.add_row(str(trial.number), str(trial.epoch), value_text, params_text)
+        self.live.update(Group(table, Text(_format_progress(runner))), refresh=True)
 
-    def ended(self, engine: Engine, trial: Running, report: Report, value: float | None) -> None:
+    def print_trial_result(
+        self, runner: SweepRunner, trial: RunningTrial, message: WorkerMessage, value: float | None
+    ) -> None:
         """Show a line for a trial that has ended."""
-        seconds = time.monotonic() - trial.began
-        scored = "" if value is None or engine.sweep.metric is None else (
-            f"  {engine.sweep.metric.name} {value:.4g}"
+        seconds = time.monotonic() - trial.start_time
+        score = "" if value is None or runner.sweep.metric is None else (
+            f"  {runner.sweep.metric.name} {value:.4g}"
         )  # fmt: skip
-        reason = f"  {report.reason}" if report.reason else ""
-        point = _spelled(engine.trials.point(trial.number))
-        told = f"trial {trial.number:4} {report.status:9}{scored}  {point}  {seconds:.1f} s{reason}"
-        self.console.print(Text(told))
+        reason = f"  {message.reason}" if message.reason else ""
+        params = _format_point(runner.study.get_point(trial.number))
+        line = (
+            f"trial {trial.number:4} {message.status:9}{score}  {params}  {seconds:.1f} s{reason}"
+        )
+        self.console.print(Text(line))
 
-    def result(
-        self, trials: Trials, fixed: tuple[Sequence[str], Sequence[str]], reason: str
+    def print_sweep_result(
+        self,
+        study: SweepTrials,
+        fixed_overrides: tuple[Sequence[str], Sequence[str]],
+        stop_reason: str,
     ) -> None:
         """Show the ranking, what mattered, and how the best trial is repeated."""
-        ranked, metric = trials.ranked(), trials.sweep.metric
-        total = f"{reason} Trials: {len(trials.all)}, in {short(trials.folder)}".strip()
-        if trials.failed:
-            total = f"{_failures(trials)}\n{total}"
-        if not ranked or metric is None:
+        ranked_trials, metric = study.rank_trials(), study.sweep.metric
+        total = f"{stop_reason} Trials: {len(study.trials)}, in {relpath(study.sweep_dir)}".strip()
+        if study.failed_trials:
+            total = f"{_format_failures(study)}\n{total}"
+        if not ranked_trials or metric is None:
             self.console.print(total)
             return
         self.console.print()
-        unlimited = self.console.options.update(width=UNLIMITED)
-        for scores in (("val/accuracy", "test/accuracy"), ("test/accuracy",), ()):
-            table = _ranking(trials, ranked[:SHOWN], metric.name, scores)
-            if self.console.measure(table, options=unlimited).maximum <= self.console.width:
+        unlimited_options = self.console.options.update(width=UNLIMITED_WIDTH)
+        for score_names in (("val/accuracy", "test/accuracy"), ("test/accuracy",), ()):
+            table = _build_ranking_table(
+                study, ranked_trials[:MAX_TRIALS_SHOWN], metric.name, score_names
+            )
+            if self.console.measure(table, options=unlimited_options).maximum <= self.console.width:
                 break
         self.console.print(table)
-        importance = trials.importance()
-        if importance.shares:
-            shares = ", ".join(f"{name} {share:.0%}" for name, share in importance.shares.items())
-            basis = f"fANOVA, {importance.num_trials} finished trials"
-            self.console.print(f"\nParameter importance ({basis}): {shares}")
-            if importance.caution:
-                self.console.print(importance.caution)
-        before, after = fixed
-        best = [*before, *words(trials.point(ranked[0].number)), *after]
+        importances = study.get_param_importances()
+        if importances.shares:
+            shares_text = ", ".join(
+                f"{name} {share:.0%}" for name, share in importances.shares.items()
+            )
+            basis = f"fANOVA, {importances.num_trials} finished trials"
+            self.console.print(f"\nParameter importance ({basis}): {shares_text}")
+            if importances.warning:
+                self.console.print(importances.warning)
+        overrides_before, overrides_after = fixed_overrides
+        best_overrides = [
+            *overrides_before,
+            *to_overrides(study.get_point(ranked_trials[0].number)),
+            *overrides_after,
+        ]
         self.console.print(f"\n{total}")
         self.console.print("The best again, to the same bits:")
-        self.console.print(Text(f"  {shlex.join(['python', 'scripts/train.py', *best])}"))
+        self.console.print(Text(f"  {shlex.join(['python', 'scripts/train.py', *best_overrides])}"))
 
 
-def say(sentence: str) -> None:
+def print_to_stderr(message: str) -> None:
     """Tell something beside the results."""
-    print(sentence, file=sys.stderr)
+    print(message, file=sys.stderr)
 
 
-def _failures(trials: Trials) -> str:
+def _format_failures(study: SweepTrials) -> str:
     """Say which trials have no result, why, and whether they can be retried."""
-    failed = trials.failed
-    begun = sum(trials.space.is_complete(trial.params) for trial in trials.all)
-    reasons = Counter(str(trial.user_attrs.get("reason")) for trial in failed)
-    lines = [f"{begun - len(failed)} of {begun} trials have a result, {len(failed)} failed:"]
-    lines += [
-        f"  {reason}" + (f" ({times} trials)" if times > 1 else "")
-        for reason, times in reasons.most_common(3)
+    failed = study.failed_trials
+    num_started = sum(study.space.is_complete(trial.params) for trial in study.trials)
+    reason_counts = Counter(str(trial.user_attrs.get("reason")) for trial in failed)
+    lines = [
+        f"{num_started - len(failed)} of {num_started} trials have a result, {len(failed)} failed:"
     ]
-    if retriable := sum(map(is_retriable, failed)):
-        lines.append(f"--resume retries {retriable} of them.")
+    lines += [
+        f"  {reason}" + (f" ({count} trials)" if count > 1 else "")
+        for reason, count in reason_counts.most_common(3)
+    ]
+    if num_retriable := sum(map(is_retriable, failed)):
+        lines.append(f"--resume retries {num_retriable} of them.")
     return "\n".join(lines)
 
 
-def _ranking(
-    trials: Trials, ranked: Sequence[FrozenTrial], metric: str, scores: Sequence[str]
+def _build_ranking_table(
+    study: SweepTrials,
+    ranked_trials: Sequence[FrozenTrial],
+    metric_name: str,
+    score_names: Sequence[str],
 ) -> Table:
     """Build the table of the best trials, with those scores of their runs that any of them has.
 
     The trials that have failed stand below.
     """
-    ranked = [*ranked, *trials.failed[:SHOWN]]
-    summaries = [read_summary(trial, trials.path(trial.number)) for trial in ranked]
-    columns = {score: [_accuracy(summary.get(score)) for summary in summaries] for score in scores}
-    columns = {score: cells for score, cells in columns.items() if any(cells) and score != metric}
+    ranked_trials = [*ranked_trials, *study.failed_trials[:MAX_TRIALS_SHOWN]]
+    summaries = [read_summary(trial, study.get_trial_dir(trial.number)) for trial in ranked_trials]
+    score_columns = {
+        score: [_format_accuracy(summary.get(score)) for summary in summaries]
+        for score in score_names
+    }
+    score_columns = {
+        score: cells
+        for score, cells in score_columns.items()
+        if any(cells) and score != metric_name
+    }
     table = Table(box=None, pad_edge=False)
-    for title in ("rank", metric, *columns, "trial", "state", *trials.space.parameters):
+    for title in ("rank", metric_name, *score_columns, "trial", "state", *study.space.parameters):
         table.add_column(title, justify="left" if title == "state" else "right")
-    for place, trial in enumerate(ranked):
-        point = trials.space.from_optuna(trial.params)
+    for index, trial in enumerate(ranked_trials):
+        point = study.space.from_optuna(trial.params)
         value, status = trial.user_attrs["objective"], trial.user_attrs["status"]
-        rank, scored = ("", "") if value is None else (str(place + 1), f"{value:.5g}")
-        parameters = (_short(point[name]) for name in trials.space.parameters)
-        shown = (cells[place] for cells in columns.values())
-        table.add_row(rank, scored, *shown, str(trial.number), status, *parameters)
+        rank, value_text = ("", "") if value is None else (str(index + 1), f"{value:.5g}")
+        parameters = (_format_value(point[name]) for name in study.space.parameters)
+        score_texts = (cells[index] for cells in score_columns.values())
+        table.add_row(rank, value_text, *score_texts, str(trial.number), status, *parameters)
     return table
 
 
-def _accuracy(value: object) -> str:
+def _format_accuracy(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else ""
 
 
-def _standing(engine: Engine) -> str:
-    done, total = len(engine.took), engine.total
-    parts = [f"{len(engine.trials.all) - len(engine.running)} of {total or 'open'} done"]
-    if engine.best:
-        parts.append(f"best {engine.best[0]:.5g} by trial {engine.best[1]}")
-    if done and total:
-        left = total - len(engine.trials.all) + len(engine.running) / 2
-        rate = (time.monotonic() - engine.began) / done
-        parts.append(f"about {_duration(left * rate)} left")
+def _format_progress(runner: SweepRunner) -> str:
+    num_done, total = len(runner.trial_seconds), runner.total_trials
+    parts = [f"{len(runner.study.trials) - len(runner.running_trials)} of {total or 'open'} done"]
+    if runner.best:
+        parts.append(f"best {runner.best[0]:.5g} by trial {runner.best[1]}")
+    if num_done and total:
+        num_remaining = total - len(runner.study.trials) + len(runner.running_trials) / 2
+        seconds_per_trial = (time.monotonic() - runner.start_time) / num_done
+        parts.append(f"about {_format_duration(num_remaining * seconds_per_trial)} left")
     return ", ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _spelled(point: Point) -> str:
-    return " ".join(f"{name}={_short(value)}" for name, value in point.items())
+def _format_point(point: Point) -> str:
+    return " ".join(f"{name}={_format_value(value)}" for name, value in point.items())
 
 
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else as_typed(value)
+def _format_value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else format_value(value)

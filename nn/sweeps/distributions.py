@@ -24,12 +24,12 @@ from pydantic import (
     model_validator,
 )
 
-from nn.errors import as_typed
+from nn.errors import format_value
 
 Number = int | float
-Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-Whole = Annotated[int, Field(strict=True)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+StrictInt = Annotated[int, Field(strict=True)]
 Value = TypeVar("Value")
 MAX_EXPONENT = 700.0
 """exp(x) overflows soon above it, and exp(-x) underflows."""
@@ -37,7 +37,7 @@ MAX_MULTIPLE = 2**53
 """The largest multiple of q; floats cannot count further."""
 
 
-def _exponent(value: float) -> float:
+def _check_exponent(value: float) -> float:
     if abs(value) > MAX_EXPONENT:
         raise ValueError(
             f"{value:g} is an exponent, and exp({value:g}) is out of range; "
@@ -46,14 +46,14 @@ def _exponent(value: float) -> float:
     return value
 
 
-Exponent = Annotated[Finite, AfterValidator(_exponent)]
+Exponent = Annotated[FiniteFloat, AfterValidator(_check_exponent)]
 
 
-class Computed(Sequence[Value]):
+class LazySequence(Sequence[Value]):
     """A sequence whose elements are computed as they are accessed, however many there are."""
 
-    def __init__(self, length: int, element: Callable[[int], Value]) -> None:
-        self.length, self.element = length, element
+    def __init__(self, length: int, compute_item: Callable[[int], Value]) -> None:
+        self.length, self.compute_item = length, compute_item
 
     def __len__(self) -> int:
         return min(self.length, sys.maxsize)  # Python allows no more
@@ -66,57 +66,57 @@ class Computed(Sequence[Value]):
 
     def __getitem__(self, index: int | slice) -> Value | list[Value]:
         if isinstance(index, slice):
-            return [self.element(each) for each in range(*index.indices(len(self)))]
+            return [self.compute_item(each) for each in range(*index.indices(len(self)))]
         if not -self.length <= index < self.length:
             raise IndexError(index)
-        return self.element(index % self.length)
+        return self.compute_item(index % self.length)
 
 
 class Distribution(BaseModel, ABC):
     """What values a parameter takes, and how often."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    discrete: ClassVar[bool] = False
+    is_discrete: ClassVar[bool] = False
     """Whether the values can be listed."""
 
     @abstractmethod
-    def at(self, share: float) -> Any:
+    def ppf(self, probability: float) -> Any:
         """The value below which this share lies."""
 
-    def unrounded(self, share: float) -> float:
+    def unrounded_ppf(self, probability: float) -> float:
         """The value there before it is rounded, where it is."""
-        return float(self.at(share))
+        return float(self.ppf(probability))
 
-    def near(self, value: Any) -> Any:
+    def round(self, value: Any) -> Any:
         """The value that stands for one that is not rounded yet."""
         return value
 
-    def values_in_order(self) -> Sequence[Any]:
+    def list_values(self) -> Sequence[Any]:
         """List the values of a discrete distribution."""
         raise NotImplementedError
 
     @property
-    def count(self) -> int:
+    def num_values(self) -> int:
         """The number of values of a discrete distribution."""
-        return len(self.values_in_order())
+        return len(self.list_values())
 
     @property
-    def ends(self) -> tuple[Any, ...]:
+    def values_to_check(self) -> tuple[Any, ...]:
         """The values to try before a sweep starts: all, or the outermost."""
-        return tuple(self.values_in_order()) if self.discrete else (self.at(0.0), self.at(1.0))
+        return tuple(self.list_values()) if self.is_discrete else (self.ppf(0.0), self.ppf(1.0))
 
 
 class Constant(Distribution):
     """Always the same."""
 
     value: Any
-    discrete: ClassVar[bool] = True
+    is_discrete: ClassVar[bool] = True
 
-    def at(self, share: float) -> Any:
+    def ppf(self, probability: float) -> Any:
         """The value."""
         return self.value
 
-    def values_in_order(self) -> list[Any]:
+    def list_values(self) -> list[Any]:
         """The one."""
         return [self.value]
 
@@ -125,15 +125,15 @@ class Categorical(Distribution):
     """One of several values, each as often as the others."""
 
     values: Annotated[list[Any], Field(min_length=1)]
-    discrete: ClassVar[bool] = True
+    is_discrete: ClassVar[bool] = True
 
-    def at(self, share: float) -> Any:
+    def ppf(self, probability: float) -> Any:
         """Equal parts."""
-        return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
+        return self.values[min(int(probability * len(self.values)), len(self.values) - 1)]
 
-    def values_in_order(self) -> list[Any]:
+    def list_values(self) -> list[Any]:
         """As they are written, each once."""
-        return _once(self.values)
+        return _unique(self.values)
 
 
 class CategoricalWithProbabilities(Distribution):
@@ -141,10 +141,10 @@ class CategoricalWithProbabilities(Distribution):
 
     values: Annotated[list[Any], Field(min_length=1)]
     probabilities: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]
-    discrete: ClassVar[bool] = True
+    is_discrete: ClassVar[bool] = True
 
     @model_validator(mode="after")
-    def check(self) -> Self:
+    def check_probabilities(self) -> Self:
         """A probability for each value."""
         if len(self.probabilities) != len(self.values):
             raise ValueError("there must be as many probabilities as values")
@@ -152,105 +152,105 @@ class CategoricalWithProbabilities(Distribution):
             raise ValueError("the probabilities must add up to 1")
         return self
 
-    def at(self, share: float) -> Any:
+    def ppf(self, probability: float) -> Any:
         """Parts as large as the probabilities."""
-        place = bisect_right(list(accumulate(self.probabilities)), share)
-        possible = [i for i, chance in enumerate(self.probabilities) if chance > 0]
-        return self.values[min(place, possible[-1])]
+        index = bisect_right(list(accumulate(self.probabilities)), probability)
+        nonzero = [i for i, weight in enumerate(self.probabilities) if weight > 0]
+        return self.values[min(index, nonzero[-1])]
 
-    def values_in_order(self) -> list[Any]:
+    def list_values(self) -> list[Any]:
         """As they are written, but for those that never come."""
         pairs = zip(self.values, self.probabilities, strict=True)
-        return _once([value for value, chance in pairs if chance > 0])
+        return _unique([value for value, weight in pairs if weight > 0])
 
 
-class _Range(Distribution):
+class _BoundedDistribution(Distribution):
     """From min to max."""
 
     min: Any
     max: Any
 
     @model_validator(mode="after")
-    def check(self) -> Self:
+    def check_min_below_max(self) -> Self:
         """In order."""
         if not self.min < self.max:
             raise ValueError(f"min is {self.min:g} and max {self.max:g}; min must be below max")
         return self
 
 
-class IntUniform(_Range):
+class IntUniform(_BoundedDistribution):
     """Whole numbers from min to max, both of them too."""
 
-    min: Whole
-    max: Whole
-    discrete: ClassVar[bool] = True
+    min: StrictInt
+    max: StrictInt
+    is_discrete: ClassVar[bool] = True
 
-    def at(self, share: float) -> int:
+    def ppf(self, probability: float) -> int:
         """Equal parts."""
-        return min(self.min + int(share * (self.max - self.min + 1)), self.max)
+        return min(self.min + int(probability * (self.max - self.min + 1)), self.max)
 
-    def unrounded(self, share: float) -> float:
+    def unrounded_ppf(self, probability: float) -> float:
         """Around the middle of each part stands the whole number."""
-        return self.min - 0.5 + share * (self.max - self.min + 1)
+        return self.min - 0.5 + probability * (self.max - self.min + 1)
 
-    def values_in_order(self) -> Sequence[Any]:
+    def list_values(self) -> Sequence[Any]:
         """From the smallest to the largest."""
-        return Computed(self.count, lambda place: self.min + place)
+        return LazySequence(self.num_values, lambda place: self.min + place)
 
     @property
-    def count(self) -> int:
+    def num_values(self) -> int:
         """Both ends are among them."""
         return self.max - self.min + 1
 
     @property
-    def ends(self) -> tuple[Any, ...]:
+    def values_to_check(self) -> tuple[Any, ...]:
         """The two outermost."""
         return self.min, self.max
 
 
-class Uniform(_Range):
+class Uniform(_BoundedDistribution):
     """Real numbers from min to max."""
 
-    min: Finite
-    max: Finite
+    min: FiniteFloat
+    max: FiniteFloat
 
-    def at(self, share: float) -> float:
+    def ppf(self, probability: float) -> float:
         """On the straight line between them."""
-        return min(max(self.min + share * (self.max - self.min), self.min), self.max)
+        return min(max(self.min + probability * (self.max - self.min), self.min), self.max)
 
 
-class LogUniform(_Range):
+class LogUniform(_BoundedDistribution):
     """exp(x), with x uniform from min to max."""
 
     min: Exponent
     max: Exponent
 
-    def at(self, share: float) -> float:
+    def ppf(self, probability: float) -> float:
         """Even in the exponent."""
-        return math.exp(self.min + share * (self.max - self.min))
+        return math.exp(self.min + probability * (self.max - self.min))
 
 
-class LogUniformValues(_Range):
+class LogUniformValues(_BoundedDistribution):
     """Real numbers from min to max whose logarithm is uniform."""
 
-    min: Positive
-    max: Positive
+    min: PositiveFloat
+    max: PositiveFloat
 
-    def at(self, share: float) -> float:
+    def ppf(self, probability: float) -> float:
         """Even in the logarithm."""
         low, high = math.log(self.min), math.log(self.max)
-        return min(max(math.exp(low + share * (high - low)), self.min), self.max)
+        return min(max(math.exp(low + probability * (high - low)), self.min), self.max)
 
 
-class InvLogUniform(_Range):
+class InvLogUniform(_BoundedDistribution):
     """1 / exp(x), with x uniform from min to max."""
 
     min: Exponent
     max: Exponent
 
-    def at(self, share: float) -> float:
+    def ppf(self, probability: float) -> float:
         """From the smallest, 1 / exp(max), upwards."""
-        return math.exp(-(self.max - share * (self.max - self.min)))
+        return math.exp(-(self.max - probability * (self.max - self.min)))
 
 
 class InvLogUniformValues(LogUniformValues):
@@ -260,39 +260,39 @@ class InvLogUniformValues(LogUniformValues):
 class Normal(Distribution):
     """Around mu, with the standard deviation sigma."""
 
-    mu: Finite = 0.0
-    sigma: Positive = 1.0
+    mu: FiniteFloat = 0.0
+    sigma: PositiveFloat = 1.0
 
-    def at(self, share: float) -> float:
+    def ppf(self, probability: float) -> float:
         """The ends lie where one of a billion does."""
-        return NormalDist(self.mu, self.sigma).inv_cdf(min(max(share, 1e-9), 1 - 1e-9))
+        return NormalDist(self.mu, self.sigma).inv_cdf(min(max(probability, 1e-9), 1 - 1e-9))
 
 
 class LogNormal(Normal):
     """exp(x), with x normal."""
 
-    def at(self, share: float) -> float:
+    def ppf(self, probability: float) -> float:
         """exp of the normal distribution's."""
-        return math.exp(min(max(super().at(share), -MAX_EXPONENT), MAX_EXPONENT))
+        return math.exp(min(max(super().ppf(probability), -MAX_EXPONENT), MAX_EXPONENT))
 
 
 class Beta(Distribution):
     """From 0 to 1, in the shape that a and b give."""
 
-    a: Positive = 1.0
-    b: Positive = 1.0
+    a: PositiveFloat = 1.0
+    b: PositiveFloat = 1.0
 
-    def at(self, share: float) -> float:
+    def ppf(self, probability: float) -> float:
         """By scipy."""
         from scipy.stats import beta
 
-        return float(beta.ppf(share, self.a, self.b))
+        return float(beta.ppf(probability, self.a, self.b))
 
 
 class Quantized(Distribution):
     """Rounded to multiples of q, which are whole numbers if q is one."""
 
-    q: Whole | Finite = 1.0
+    q: StrictInt | FiniteFloat = 1.0
 
     @field_validator("q")
     @classmethod
@@ -303,22 +303,25 @@ class Quantized(Distribution):
         return q
 
     @model_validator(mode="after")
-    def check_multiples(self) -> Self:
+    def check_max_multiple(self) -> Self:
         """Few enough to be counted."""
-        if max(abs(self.unrounded(end)) for end in (0.0, 1.0)) / self.q > MAX_MULTIPLE:
+        if (
+            max(abs(self.unrounded_ppf(probability)) for probability in (0.0, 1.0)) / self.q
+            > MAX_MULTIPLE
+        ):
             raise ValueError(f"q={self.q:g} is too small for values as large as these")
         return self
 
-    def at(self, share: float) -> Number:
+    def ppf(self, probability: float) -> Number:
         """The value that is rounded."""
-        return self.near(self.unrounded(share))
+        return self.round(self.unrounded_ppf(probability))
 
-    def unrounded(self, share: float) -> float:
+    def unrounded_ppf(self, probability: float) -> float:
         """What the distribution gives that is rounded here."""
         # the distribution that this is mixed into comes next, and is not abstract
-        return float(super().at(share))  # type: ignore[safe-super]
+        return float(super().ppf(probability))  # type: ignore[safe-super]
 
-    def near(self, value: Any) -> Number:
+    def round(self, value: Any) -> Number:
         """The nearest multiple; of two equally near ones the even."""
         multiple: Number = round(value / self.q) * self.q
         return multiple
@@ -327,22 +330,22 @@ class Quantized(Distribution):
 class QUniform(Quantized, Uniform):
     """Uniform, rounded."""
 
-    discrete: ClassVar[bool] = True
+    is_discrete: ClassVar[bool] = True
 
-    def values_in_order(self) -> Sequence[Any]:
+    def list_values(self) -> Sequence[Any]:
         """All multiples from the one nearest to min to the one nearest to max."""
-        first = round(self.min / self.q)
-        return Computed(self.count, lambda place: (first + place) * self.q)
+        first_multiple = round(self.min / self.q)
+        return LazySequence(self.num_values, lambda place: (first_multiple + place) * self.q)
 
     @property
-    def count(self) -> int:
+    def num_values(self) -> int:
         """The multiples nearest to the ends are among them."""
         return round(self.max / self.q) - round(self.min / self.q) + 1
 
     @property
-    def ends(self) -> tuple[Any, ...]:
+    def values_to_check(self) -> tuple[Any, ...]:
         """The two outermost."""
-        return self.at(0.0), self.at(1.0)
+        return self.ppf(0.0), self.ppf(1.0)
 
 
 class QUniformGrid(QUniform):
@@ -351,22 +354,22 @@ class QUniformGrid(QUniform):
     They are whole numbers if min and q are, and need not be multiples of q.
     """
 
-    def values_in_order(self) -> Sequence[Any]:
+    def list_values(self) -> Sequence[Any]:
         """From the smallest to the largest."""
-        return Computed(self.count, self._step)
+        return LazySequence(self.num_values, self._value_at)
 
     @property
-    def count(self) -> int:
+    def num_values(self) -> int:
         """Max is not among them."""
         return math.ceil((self.max - self.min) / self.q)
 
-    def near(self, value: Any) -> Number:
+    def round(self, value: Any) -> Number:
         """The nearest of them."""
-        return self._step(min(max(round((value - self.min) / self.q), 0), self.count - 1))
+        return self._value_at(min(max(round((value - self.min) / self.q), 0), self.num_values - 1))
 
-    def _step(self, number: int) -> Number:
-        whole = isinstance(self.q, int) and self.min.is_integer()
-        return (int(self.min) if whole else self.min) + number * self.q
+    def _value_at(self, index: int) -> Number:
+        is_integer = isinstance(self.q, int) and self.min.is_integer()
+        return (int(self.min) if is_integer else self.min) + index * self.q
 
 
 class QLogUniform(Quantized, LogUniform):
@@ -389,11 +392,11 @@ class QBeta(Quantized, Beta):
     """Beta, rounded."""
 
 
-def _once(values: list[Any]) -> list[Any]:
-    return list({as_typed(value): value for value in reversed(values)}.values())[::-1]
+def _unique(values: list[Any]) -> list[Any]:
+    return list({format_value(value): value for value in reversed(values)}.values())[::-1]
 
 
-KINDS: dict[str, type[Distribution]] = {
+DISTRIBUTIONS: dict[str, type[Distribution]] = {
     "constant": Constant,
     "categorical": Categorical,
     "categorical_w_probabilities": CategoricalWithProbabilities,
@@ -415,13 +418,13 @@ KINDS: dict[str, type[Distribution]] = {
 }
 
 
-def implied(given: dict[str, Any]) -> str | None:
+def infer_distribution_name(config: dict[str, Any]) -> str | None:
     """Name the distribution that W&B takes where none is named."""
-    if "value" in given:
+    if "value" in config:
         return "constant"
-    if "values" in given:
-        return "categorical_w_probabilities" if "probabilities" in given else "categorical"
-    if "min" in given and "max" in given:
-        whole = all(type(given[end]) is int for end in ("min", "max"))
-        return "int_uniform" if whole else "uniform"
+    if "values" in config:
+        return "categorical_w_probabilities" if "probabilities" in config else "categorical"
+    if "min" in config and "max" in config:
+        are_integers = all(type(config[bound]) is int for bound in ("min", "max"))
+        return "int_uniform" if are_integers else "uniform"
     return None

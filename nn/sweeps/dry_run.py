@@ -11,188 +11,225 @@ from functools import cache, cached_property
 from itertools import zip_longest
 from typing import Any
 
-from nn.config.aliases import options
-from nn.config.compose import annotation, configuration
-from nn.config.instantiate import fits
-from nn.config.knobs import KNOBS
-from nn.config.schema import GROUPS
-from nn.errors import Mistake, as_typed
+from nn.config.aliases import list_options
+from nn.config.compose import compose_config, get_setting_type
+from nn.config.instantiate import matches_type
+from nn.config.knobs import HYPERPARAMETERS
+from nn.config.schema import CONFIG_GROUPS
+from nn.errors import UserError, format_value
 from nn.runs.experiment import prepare
 from nn.sweeps.distributions import IntUniform
-from nn.sweeps.schema import Sweep
-from nn.sweeps.space import Point, words
+from nn.sweeps.schema import SweepConfig
+from nn.sweeps.space import Point, to_overrides
 
-MAX_TRIES = 40
+MAX_CONFIGS = 40
 """Configurations prepared for each of three purposes; one takes some 10 ms."""
-MAX_VALUES = 12
+MAX_VALUES_PER_PARAMETER = 12
 """Values of one parameter that are prepared."""
-MAX_SENTENCES = 5
+MAX_ERRORS_PER_PARAMETER = 5
 """Refused values of one parameter that are reported one by one."""
 
 
 class DryRun:
     """The trials of a sweep, judged by their settings."""
 
-    def __init__(self, sweep: Sweep, overrides: Sequence[str], misread: Collection[str]) -> None:
+    def __init__(
+        self, sweep: SweepConfig, overrides: Sequence[str], misread_bools: Collection[str]
+    ) -> None:
         """Leave out true and false of parameters whose values YAML has misread."""
-        before, after = sweep.fixed_words
-        fixed = [*before, *after, *overrides]
-        self.searched = [each for each in fixed if _key(each) in sweep.parameters]
+        overrides_before, overrides_after = sweep.command_overrides
+        fixed_overrides = [*overrides_before, *overrides_after, *overrides]
+        self.conflicting_overrides = [
+            each for each in fixed_overrides if _get_override_key(each) in sweep.parameters
+        ]
         """Fixed words that the sweep searches itself."""
-        self.before = [word for word in before if word not in self.searched]
-        self.after = [word for word in (*after, *overrides) if word not in self.searched]
-        self.parameters, self.misread = sweep.parameters, misread
-        self.tries = 0
+        self.overrides_before = [
+            word for word in overrides_before if word not in self.conflicting_overrides
+        ]
+        self.overrides_after = [
+            word
+            for word in (*overrides_after, *overrides)
+            if word not in self.conflicting_overrides
+        ]
+        self.parameters, self.misread_bools = sweep.parameters, misread_bools
+        self.num_configs = 0
 
     @cached_property
-    def base(self) -> dict[str, Any]:
+    def base_config(self) -> dict[str, Any]:
         """A configuration with valid options, by which single values can be judged."""
-        valid = {
-            name: next((value for value in each.ends if _is_option(name, value)), None)
+        valid_options = {
+            name: next((value for value in each.values_to_check if _is_option(name, value)), None)
             for name, each in self.parameters.items()
-            if name in GROUPS
+            if name in CONFIG_GROUPS
         }
-        chosen = {name: value for name, value in valid.items() if value is not None}
-        for attempt in (self._words(chosen), self._words({}), words(chosen)):
+        chosen_options = {name: value for name, value in valid_options.items() if value is not None}
+        for overrides in (
+            self._build_overrides(chosen_options),
+            self._build_overrides({}),
+            to_overrides(chosen_options),
+        ):
             try:
-                return configuration(attempt)
-            except Mistake:
+                return compose_config(overrides)
+            except UserError:
                 continue
-        return configuration([])
+        return compose_config([])
 
-    def mistakes(self) -> Iterator[str]:
+    def find_errors(self) -> Iterator[str]:
         """Report what would be refused; what is refused once is left out from then on."""
-        for word in self.searched:
-            yield f"{word}: the sweep searches this itself; leave it out."
-        plausible: dict[str, list[Any]] = {}
-        suspect: dict[str, list[Any]] = {}
-        for name, each in self.parameters.items():
-            kind = annotation(name, self.base)
-            if isinstance(each, IntUniform) and kind is not Any and fits(0.5, kind):
+        for override in self.conflicting_overrides:
+            yield f"{override}: the sweep searches this itself; leave it out."
+        plausible_values: dict[str, list[Any]] = {}
+        suspicious_values: dict[str, list[Any]] = {}
+        for name, dist in self.parameters.items():
+            expected_type = get_setting_type(name, self.base_config)
+            if (
+                isinstance(dist, IntUniform)
+                and expected_type is not Any
+                and matches_type(0.5, expected_type)
+            ):
                 yield (
-                    f"parameters.{name}: min {each.min} and max {each.max} are whole numbers, so "
-                    f"only whole numbers would be tried; write {each.min}.0 and {each.max}.0."
+                    f"parameters.{name}: min {dist.min} and max {dist.max} are whole numbers, so "
+                    f"only whole numbers would be tried; write {dist.min}.0 and {dist.max}.0."
                 )
                 continue
-            for value in each.ends:
-                if self._is_plausible(name, value, kind):
-                    plausible.setdefault(name, []).append(value)
-                elif not (_is_bool(value) and name in self.misread):
-                    suspect.setdefault(name, []).append(value)
-        first = {name: values[0] for name, values in plausible.items()}
-        if not (yield from self._combined(first)):
+            for value in dist.values_to_check:
+                if self._is_plausible(name, value, expected_type):
+                    plausible_values.setdefault(name, []).append(value)
+                elif not (_is_bool(value) and name in self.misread_bools):
+                    suspicious_values.setdefault(name, []).append(value)
+        first_values = {name: values[0] for name, values in plausible_values.items()}
+        if not (yield from self._check_combined_values(first_values)):
             return
-        yield from self._suspects(first, suspect)
-        yield from self._sampled(first, plausible)
+        yield from self._check_suspicious_values(first_values, suspicious_values)
+        yield from self._check_sampled_values(first_values, plausible_values)
 
-    def _combined(self, first: Point) -> Generator[str, None, bool]:
+    def _check_combined_values(self, first_values: Point) -> Generator[str, None, bool]:
         """Try the first values together, until what is refused has been reported and taken out.
 
         Say whether the rest can run, so that further values can be tried with it.
         """
-        while self.tries < MAX_TRIES:
-            sentence = self._refused(first)
-            if sentence is None:
+        while self.num_configs < MAX_CONFIGS:
+            error = self._find_config_error(first_values)
+            if error is None:
                 return True
-            fixed = [each for each in self.fixed if sentence.startswith(f"{_key(each)}=")]
-            if fixed and _key(fixed[0]) not in first:
-                yield sentence
-                self.before, self.after = (
-                    [word for word in side if word not in fixed]
-                    for side in (self.before, self.after)
+            refused_overrides = [
+                each
+                for each in self.fixed_overrides
+                if error.startswith(f"{_get_override_key(each)}=")
+            ]
+            if refused_overrides and _get_override_key(refused_overrides[0]) not in first_values:
+                yield error
+                self.overrides_before, self.overrides_after = (
+                    [word for word in side if word not in refused_overrides]
+                    for side in (self.overrides_before, self.overrides_after)
                 )
                 continue
-            name = self._culprit(first, sentence)
+            name = self._find_culprit(first_values, error)
             if name is None:
-                yield sentence
+                yield error
                 return False
-            yield f"parameters.{name}: {sentence}"
-            for other in [each for each in first if each == name or each.startswith(f"{name}.")]:
-                del first[other]  # since an option takes its settings with it
-            if (group := name.partition(".")[0]) in first and self._needs(first, name):
-                del first[group]
+            yield f"parameters.{name}: {error}"
+            for other in [
+                each for each in first_values if each == name or each.startswith(f"{name}.")
+            ]:
+                del first_values[other]  # since an option takes its settings with it
+            if (group := name.partition(".")[0]) in first_values and self._is_required(
+                first_values, name
+            ):
+                del first_values[group]
         return False
 
     @property
-    def fixed(self) -> list[str]:
+    def fixed_overrides(self) -> list[str]:
         """The words that are the same for all trials."""
-        return [*self.before, *self.after]
+        return [*self.overrides_before, *self.overrides_after]
 
-    def _culprit(self, point: Point, sentence: str) -> str | None:
+    def _find_culprit(self, point: Point, error: str) -> str | None:
         """Find the parameter without which a sentence does not come."""
 
-        def unlikely(name: str) -> tuple[bool, bool, int]:
-            setting, value = f"{name}=", as_typed(point[name])
-            named = len(value) if value in sentence else 0
-            return not sentence.startswith(setting), setting not in sentence, -named
+        def sort_key(name: str) -> tuple[bool, bool, int]:
+            prefix, value = f"{name}=", format_value(point[name])
+            mention_length = len(value) if value in error else 0
+            return not error.startswith(prefix), prefix not in error, -mention_length
 
-        for name in sorted(point, key=unlikely)[:MAX_TRIES]:
-            rest = {other: value for other, value in point.items() if other != name}
-            if self._refused(rest) != sentence:
+        for name in sorted(point, key=sort_key)[:MAX_CONFIGS]:
+            other_values = {other: value for other, value in point.items() if other != name}
+            if self._find_config_error(other_values) != error:
                 return name
         return None
 
-    def _needs(self, point: Point, name: str) -> bool:
+    def _is_required(self, point: Point, name: str) -> bool:
         """Whether an option cannot do without a setting."""
-        return (self._refused(point) or "").startswith(f"{name} is missing")
+        return (self._find_config_error(point) or "").startswith(f"{name} is missing")
 
-    def _suspects(self, first: Point, suspect: dict[str, list[Any]]) -> Iterator[str]:
+    def _check_suspicious_values(
+        self, first_values: Point, suspicious_values: dict[str, list[Any]]
+    ) -> Iterator[str]:
         """Try what does not look right by itself: it may be of a kind that is not known here."""
-        left = MAX_TRIES
-        for name, values in suspect.items():
-            if not left:
+        num_configs_left = MAX_CONFIGS
+        for name, values in suspicious_values.items():
+            if not num_configs_left:
                 yield f"parameters.{name} and others are not checked until these are right."
                 return
-            tried = values[: min(MAX_SENTENCES, left)]
-            left -= len(tried)
-            refused = [self._refused(first | {name: value}) for value in tried]
-            yield from (f"parameters.{name}: {each}" for each in refused if each)
-            if all(refused) and len(values) > len(tried):
-                yield f"parameters.{name}: {len(values) - len(tried)} more values are like these."
+            tested = values[: min(MAX_ERRORS_PER_PARAMETER, num_configs_left)]
+            num_configs_left -= len(tested)
+            errors = [self._find_config_error(first_values | {name: value}) for value in tested]
+            yield from (f"parameters.{name}: {each}" for each in errors if each)
+            if all(errors) and len(values) > len(tested):
+                yield f"parameters.{name}: {len(values) - len(tested)} more values are like these."
 
-    def _sampled(self, first: Point, plausible: dict[str, list[Any]]) -> Iterator[str]:
+    def _check_sampled_values(
+        self, first_values: Point, plausible_values: dict[str, list[Any]]
+    ) -> Iterator[str]:
         """Try other values, one parameter at a time, the outermost first."""
-        samples = {name: _sample(plausible[name])[1:] for name in first}
-        last = {name: values[0] for name, values in samples.items() if values}
-        if last and self._refused(first | last) is None:  # so that each of them is right by itself
+        samples = {name: _sample_values(plausible_values[name])[1:] for name in first_values}
+        extreme_values = {name: values[0] for name, values in samples.items() if values}
+        if (
+            extreme_values and self._find_config_error(first_values | extreme_values) is None
+        ):  # so that each of them is right by itself
             samples = {
-                name: values if name in GROUPS else values[1:] for name, values in samples.items()
+                name: values if name in CONFIG_GROUPS else values[1:]
+                for name, values in samples.items()
             }
-        turns = zip_longest(*samples.values(), fillvalue=_NONE)
-        tries = [(name, value) for turn in turns for name, value in zip(samples, turn, strict=True)]
-        for name, value in [each for each in tries if each[1] is not _NONE][:MAX_TRIES]:
-            sentence = self._refused(first | {name: value})
-            if sentence:
-                yield f"parameters.{name}: {sentence}"
+        rounds = zip_longest(*samples.values(), fillvalue=_MISSING)
+        candidates = [
+            (name, value) for turn in rounds for name, value in zip(samples, turn, strict=True)
+        ]
+        for name, value in [each for each in candidates if each[1] is not _MISSING][:MAX_CONFIGS]:
+            error = self._find_config_error(first_values | {name: value})
+            if error:
+                yield f"parameters.{name}: {error}"
 
-    def _words(self, point: Point) -> list[str]:
-        return [*self.before, *words(point), *self.after]
+    def _build_overrides(self, point: Point) -> list[str]:
+        return [*self.overrides_before, *to_overrides(point), *self.overrides_after]
 
-    def _refused(self, point: Point) -> str | None:
+    def _find_config_error(self, point: Point) -> str | None:
         """Say why a trial cannot run, if it cannot."""
-        self.tries += 1
+        self.num_configs += 1
         try:
-            prepare(configuration(self._words(point)))
-        except Mistake as mistake:
-            return str(mistake)
+            prepare(compose_config(self._build_overrides(point)))
+        except UserError as error:
+            return str(error)
         return None
 
-    def _is_plausible(self, name: str, value: Any, kind: Any) -> bool:
+    def _is_plausible(self, name: str, value: Any, expected_type: Any) -> bool:
         """Whether a value is of its setting's type and range, as far as these are known."""
-        if name in GROUPS:
+        if name in CONFIG_GROUPS:
             return _is_option(name, value)
-        if name in KNOBS:
-            return fits(value, kind) and (value is None or bool(KNOBS[name].allows(value)))
+        if name in HYPERPARAMETERS:
+            return matches_type(value, expected_type) and (
+                value is None or bool(HYPERPARAMETERS[name].is_in_range(value))
+            )
         group, _, setting = name.partition(".")
-        node = self.base.get(group)
-        return isinstance(node, dict) and setting in node and fits(value, kind)
+        node = self.base_config.get(group)
+        return isinstance(node, dict) and setting in node and matches_type(value, expected_type)
 
 
-_NONE = object()
+_MISSING = object()
 
 
-def _key(word: str) -> str:
-    return word.split("=")[0].lstrip("+")
+def _get_override_key(override: str) -> str:
+    return override.split("=")[0].lstrip("+")
 
 
 def _is_bool(value: Any) -> bool:
@@ -200,20 +237,20 @@ def _is_bool(value: Any) -> bool:
 
 
 @cache
-def _options(group: str) -> frozenset[str]:
-    return frozenset(options(group))
+def _list_options(group: str) -> frozenset[str]:
+    return frozenset(list_options(group))
 
 
 def _is_option(group: str, value: Any) -> bool:
-    return isinstance(value, str) and value in _options(group)
+    return isinstance(value, str) and value in _list_options(group)
 
 
-def _sample(values: list[Any]) -> list[Any]:
+def _sample_values(values: list[Any]) -> list[Any]:
     """Choose few of many values: of numbers the first and the outermost, of others some."""
     if all(isinstance(value, int | float) and not _is_bool(value) for value in values):
         chosen = [values[0], max(values), min(values)]
     else:
-        steps = min(len(values), MAX_VALUES)
-        places = {round(step * (len(values) - 1) / max(steps - 1, 1)) for step in range(steps)}
-        chosen = [values[place] for place in sorted(places)]
-    return list({as_typed(value): value for value in chosen}.values())
+        steps = min(len(values), MAX_VALUES_PER_PARAMETER)
+        indices = {round(step * (len(values) - 1) / max(steps - 1, 1)) for step in range(steps)}
+        chosen = [values[place] for place in sorted(indices)]
+    return list({format_value(value): value for value in chosen}.values())

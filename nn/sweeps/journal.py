@@ -12,16 +12,16 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
 
-from nn.io.files import read_plain, write_at
-from nn.runs.history import LONGEST
+from nn.io.files import read_regular_file, write_at
+from nn.runs.history import MAX_HISTORY_BYTES
 
-BLOCK = 2**16
+BLOCK_BYTES = 2**16
 """Bytes read at once when looking for the last line end."""
-FIRST = b'{"op_code":'
+JOURNAL_PREFIX = b'{"op_code":'
 """How a journal begins."""
 
 
-class JournalFile(BaseJournalBackend):
+class CrashSafeJournalBackend(BaseJournalBackend):
     """Optuna's journal of operations, one JSON object a line.
 
     Optuna's own backend leaves a lock file behind when its process is killed, and a torn line when
@@ -32,21 +32,21 @@ class JournalFile(BaseJournalBackend):
     def __init__(self, path: Path) -> None:
         _check_first_line(path)
         self._path = path
-        self._offsets = [0]  # where each log begins, as far as the file has been read
+        self._log_offsets = [0]  # where each log begins, as far as the file has been read
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._lock = os.open(path.with_name(f".{path.name}.lock"), flags, 0o644)
+        self._lock_fd = os.open(path.with_name(f".{path.name}.lock"), flags, 0o644)
         os.close(os.open(path, flags, 0o644))
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Yield the logs from a number on; a line without its end is not there yet."""
-        number = min(log_number_from, len(self._offsets) - 1)
+        number = min(log_number_from, len(self._log_offsets) - 1)
         with self._path.open("rb") as file:
-            file.seek(self._offsets[number])
+            file.seek(self._log_offsets[number])
             for line in file:
                 if not line.endswith(b"\n"):
                     return
-                if number + 1 == len(self._offsets):
-                    self._offsets.append(self._offsets[number] + len(line))
+                if number + 1 == len(self._log_offsets):
+                    self._log_offsets.append(self._log_offsets[number] + len(line))
                 if number >= log_number_from:
                     yield json.loads(line)
                 number += 1
@@ -54,35 +54,35 @@ class JournalFile(BaseJournalBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add lines to the file, all of them or none."""
         content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        with self._locked():
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with self._exclusive_lock():
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                end = _end_of_last_line(file)
-                os.ftruncate(file, end)
+                end = _find_end_of_last_line(fd)
+                os.ftruncate(fd, end)
                 try:
-                    write_at(file, end, content)
+                    write_at(fd, end, content)
                 except OSError:
                     with suppress(OSError):  # else the next process to write cuts it off
-                        os.ftruncate(file, end)
+                        os.ftruncate(fd, end)
                     raise
-                os.fsync(file)
+                os.fsync(fd)
             finally:
-                os.close(file)
+                os.close(fd)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+    def _exclusive_lock(self) -> Iterator[None]:
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
 
-class Reading(BaseJournalBackend):
+class ReadOnlyJournalBackend(BaseJournalBackend):
     """A study's file as it stands, to be read; a last line that is torn is no part of it."""
 
-    def __init__(self, folder: Path) -> None:
-        content = read_plain(folder, "study.log", LONGEST)
+    def __init__(self, sweep_dir: Path) -> None:
+        content = read_regular_file(sweep_dir, "study.log", MAX_HISTORY_BYTES)
         self._logs = [json.loads(line) for line in content.split(b"\n")[:-1]]
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
@@ -94,7 +94,7 @@ class Reading(BaseJournalBackend):
         raise PermissionError
 
 
-class Copy(BaseJournalBackend):
+class InMemoryJournalBackend(BaseJournalBackend):
     """A study's journal in memory."""
 
     def __init__(self) -> None:
@@ -121,19 +121,19 @@ def _check_first_line(path: Path) -> None:
     if not path.is_file():
         raise ValueError
     with path.open("rb") as file:
-        line = file.readline(BLOCK)
+        line = file.readline(BLOCK_BYTES)
     if line.endswith(b"\n"):
         json.loads(line)["op_code"]
-    elif not FIRST.startswith(line[: len(FIRST)]):  # torn
+    elif not JOURNAL_PREFIX.startswith(line[: len(JOURNAL_PREFIX)]):  # torn
         raise ValueError
 
 
-def _end_of_last_line(file: int) -> int:
+def _find_end_of_last_line(fd: int) -> int:
     """Return the size of a file without what follows its last line end."""
-    end = os.fstat(file).st_size
+    end = os.fstat(fd).st_size
     while end:
-        start = max(0, end - BLOCK)
-        found = os.pread(file, end - start, start).rfind(b"\n")
+        start = max(0, end - BLOCK_BYTES)
+        found = os.pread(fd, end - start, start).rfind(b"\n")
         if found >= 0:
             return start + found + 1
         end = start

@@ -8,16 +8,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nn.config.compose import annotation
-from nn.config.instantiate import fits, nearest
-from nn.config.schema import GROUPS
-from nn.errors import Mistake
+from nn.config.compose import get_setting_type
+from nn.config.instantiate import get_closest_match, matches_type
+from nn.config.schema import CONFIG_GROUPS
+from nn.errors import UserError
 from nn.sweeps import schema
 from nn.sweeps.dry_run import DryRun
-from nn.sweeps.schema import Sweep
-from nn.sweeps.yaml_pitfalls import Misread, duplicate_keys, misread_scalars, nodes
+from nn.sweeps.schema import SweepConfig
+from nn.sweeps.yaml_pitfalls import (
+    MisreadScalar,
+    collect_nodes,
+    find_duplicate_keys,
+    find_misread_scalars,
+)
 
-METRICS = (
+LOGGED_METRICS = (
     "train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "samples_per_second",
     "test/loss", "test/accuracy", "test/top3", "test/calibration_error", "seconds",
 )  # fmt: skip
@@ -26,66 +31,68 @@ HIGHER_IS_BETTER = {"accuracy", "top3", "f1", "precision", "recall", "samples_pe
 LOWER_IS_BETTER = {"loss", "error", "calibration_error", "seconds"}
 """The last parts of the names of metrics."""
 
-PROGRAM = "scripts/train.py"
-ARGS = "${args_no_hyphens}"
-COMMAND = f'["${{env}}", "${{interpreter}}", "${{program}}", "{ARGS}"]'
-MACROS = ("env", "interpreter", "program", "args_no_hyphens", "args_override_hydra")
+TRAIN_SCRIPT = "scripts/train.py"
+ARGS_MACRO = "${args_no_hyphens}"
+RECOMMENDED_COMMAND = f'["${{env}}", "${{interpreter}}", "${{program}}", "{ARGS_MACRO}"]'
+SUPPORTED_MACROS = ("env", "interpreter", "program", "args_no_hyphens", "args_override_hydra")
 """The macros of `wandb agent` that train.py can be started with."""
 
 
-def warnings(path: Path) -> Iterator[str]:
+def find_warnings(path: Path) -> Iterator[str]:
     """Report what runs here but may not be meant, or does not run with `wandb agent`."""
-    content = schema.raw(path)
-    parameters = content.get("parameters")
+    sweep_config = schema.load_yaml(path)
+    parameters = sweep_config.get("parameters")
     if isinstance(parameters, dict):
-        for block, names in schema.nested(parameters).items():
+        for block, names in schema.find_nested_blocks(parameters).items():
             yield (
                 f"parameters.{block}: a nested block does not reach Hydra behind wandb agent; "
                 f"write {', '.join(names)}."
             )
-        for name, each in schema.dotted(parameters).items():
+        for name, each in schema.flatten_parameters(parameters).items():
             if isinstance(each, Mapping):
-                yield from _exponents(name, each)
-    if isinstance(content.get("metric"), dict):
-        yield from _metric_warnings(content["metric"])
-    yield from _agent_warnings(content)
+                yield from _exponent_warnings(name, each)
+    if isinstance(sweep_config.get("metric"), dict):
+        yield from _metric_warnings(sweep_config["metric"])
+    yield from _agent_warnings(sweep_config)
 
 
-def mistakes(path: Path, overrides: Sequence[str]) -> list[str]:
+def find_errors(path: Path, overrides: Sequence[str]) -> list[str]:
     """Report everything that is wrong with a sweep, each sentence once."""
-    content, document = schema.raw(path), nodes(schema.text_of(path))
-    invalid = schema.problems(content)
-    sweep = None if invalid else schema.parse(content, path)
-    scalars = list(misread_scalars(document))
-    found = list(duplicate_keys(document))
-    trials = None
+    sweep_config, yaml_nodes = schema.load_yaml(path), collect_nodes(schema.read_sweep_text(path))
+    schema_errors = schema.list_errors(sweep_config)
+    sweep = None if schema_errors else schema.parse_sweep_config(sweep_config, path)
+    misread_scalars = list(find_misread_scalars(yaml_nodes))
+    errors = list(find_duplicate_keys(yaml_nodes))
+    dry_run = None
     if sweep:
-        invalid += _program(sweep)
+        schema_errors += _program_errors(sweep)
         try:
-            misread = {_parameter(each.keys) or "" for each in scalars if each.is_bool}
-            trials = DryRun(sweep, overrides, misread)
-        except Mistake as mistake:
-            invalid.append(str(mistake))
-    found += [each.sentence for each in scalars if not _is_meant(each, trials)]
-    found += invalid
-    if sweep and trials:
-        found += trials.mistakes()
-        found += _metric(sweep)
-    return list(dict.fromkeys(found))
+            misread_bools = {
+                _get_parameter_name(each.key_path) or "" for each in misread_scalars if each.is_bool
+            }
+            dry_run = DryRun(sweep, overrides, misread_bools)
+        except UserError as error:
+            schema_errors.append(str(error))
+    errors += [each.message for each in misread_scalars if not _is_intended_bool(each, dry_run)]
+    errors += schema_errors
+    if sweep and dry_run:
+        errors += dry_run.find_errors()
+        errors += _metric_errors(sweep)
+    return list(dict.fromkeys(errors))
 
 
-def _exponents(name: str, given: Mapping[str, Any]) -> Iterator[str]:
+def _exponent_warnings(name: str, parameter_config: Mapping[str, Any]) -> Iterator[str]:
     """Warn of exponents that look like values: those of small numbers are negative."""
-    kind = str(given.get("distribution"))
+    kind = str(parameter_config.get("distribution"))
     if kind not in ("log_uniform", "q_log_uniform", "inv_log_uniform"):
         return
     try:
-        distribution = schema.distribution(name, given)
+        distribution = schema.parse_distribution(name, parameter_config)
     except ValueError:
         return  # which is reported as a mistake
-    low, high = given["min"], given["max"]
+    low, high = parameter_config["min"], parameter_config["max"]
     if low >= 0:
-        first, last = (f"{distribution.at(share):.4g}" for share in (0.0, 1.0))
+        first, last = (f"{distribution.ppf(share):.4g}" for share in (0.0, 1.0))
         yield (
             f"parameters.{name}: min and max are exponents in {kind}, so values from {first} to "
             f"{last} are tried; for values from {low:g} to {high:g} write {kind}_values."
@@ -94,12 +101,12 @@ def _exponents(name: str, given: Mapping[str, Any]) -> Iterator[str]:
 
 def _metric_warnings(metric: Mapping[str, Any]) -> Iterator[str]:
     name, goal = str(metric.get("name")), metric.get("goal")
-    last = re.split(r"[/.]", name)[-1]
-    if last in HIGHER_IS_BETTER and goal is None:
+    base_name = re.split(r"[/.]", name)[-1]
+    if base_name in HIGHER_IS_BETTER and goal is None:
         yield f"metric: {name} is minimized, which is W&B's default; write goal: maximize."
-    elif last in HIGHER_IS_BETTER and goal == "minimize":
+    elif base_name in HIGHER_IS_BETTER and goal == "minimize":
         yield f"metric.goal: {name} is better when higher, and minimize looks for the lowest."
-    elif last in LOWER_IS_BETTER and goal == "maximize":
+    elif base_name in LOWER_IS_BETTER and goal == "maximize":
         yield f"metric.goal: {name} is better when lower, and maximize looks for the highest."
     if name.startswith("test/"):
         yield (
@@ -108,9 +115,9 @@ def _metric_warnings(metric: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _agent_warnings(content: Mapping[str, Any]) -> Iterator[str]:
+def _agent_warnings(sweep_config: Mapping[str, Any]) -> Iterator[str]:
     """Warn of a file with which `wandb agent` could not start any trial."""
-    program, command = content.get("program"), content.get("command")
+    program, command = sweep_config.get("program"), sweep_config.get("command")
     if program is None and command is None:
         return  # a file for this library's own workers
     if isinstance(program, str) and not Path(program).exists():
@@ -118,68 +125,70 @@ def _agent_warnings(content: Mapping[str, Any]) -> Iterator[str]:
     if command is None:
         yield (
             "command is missing: wandb agent would pass --lr=0.1, which train.py refuses; "
-            f"write command: {COMMAND}."
+            f"write command: {RECOMMENDED_COMMAND}."
         )
     if not isinstance(command, list):
         return
-    used = [word[2:-1] for word in map(str, command) if re.fullmatch(r"\$\{\w+\}", word)]
-    if program is None and "program" in used:
-        yield f"program is missing: command needs it; write program: {PROGRAM}."
-    if not any(macro.startswith("args") for macro in used):
+    used_macros = [word[2:-1] for word in map(str, command) if re.fullmatch(r"\$\{\w+\}", word)]
+    if program is None and "program" in used_macros:
+        yield f"program is missing: command needs it; write program: {TRAIN_SCRIPT}."
+    if not any(macro.startswith("args") for macro in used_macros):
         yield (
             "command: without a macro for the parameters wandb agent runs every trial alike; "
-            f"add {ARGS}."
+            f"add {ARGS_MACRO}."
         )
-    parameters = content.get("parameters")
-    groups = [name for name in GROUPS if isinstance(parameters, dict) and name in parameters]
-    for macro in used:
-        if macro not in MACROS:
+    parameters = sweep_config.get("parameters")
+    groups = [name for name in CONFIG_GROUPS if isinstance(parameters, dict) and name in parameters]
+    for macro in used_macros:
+        if macro not in SUPPORTED_MACROS:
             reason = (
                 "does not write lr=0.1, as train.py takes it"
                 if macro.startswith("args")
                 else "is not a macro of wandb agent, which leaves it out"
             )
-            yield f"command: ${{{macro}}} {reason}; write {ARGS}."
+            yield f"command: ${{{macro}}} {reason}; write {ARGS_MACRO}."
         elif macro == "args_override_hydra" and groups:
             reason = f"writes ++{groups[0]}=NAME, which Hydra refuses"
-            yield f"command: ${{{macro}}} {reason}; write {ARGS}."
+            yield f"command: ${{{macro}}} {reason}; write {ARGS_MACRO}."
 
 
-def _program(sweep: Sweep) -> Iterator[str]:
+def _program_errors(sweep: SweepConfig) -> Iterator[str]:
     """Refuse a file that is about another program, which would not be run here."""
     if sweep.program is None:
         return
     path = Path(sweep.program)
-    is_ours = path.name == Path(PROGRAM).name
+    is_supported = path.name == Path(TRAIN_SCRIPT).name
     with suppress(OSError, ValueError), path.open("rb") as file:
-        is_ours = bool(re.search(rb"^\s*(from|import) nn\b", file.read(2**16), re.MULTILINE))
-    if not is_ours:
-        yield f"program: {sweep.program} is not what is run here; write program: {PROGRAM}."
+        is_supported = bool(re.search(rb"^\s*(from|import) nn\b", file.read(2**16), re.MULTILINE))
+    if not is_supported:
+        yield f"program: {sweep.program} is not what is run here; write program: {TRAIN_SCRIPT}."
 
 
-def _is_meant(each: Misread, trials: DryRun | None) -> bool:
+def _is_intended_bool(scalar: MisreadScalar, dry_run: DryRun | None) -> bool:
     """Whether `on` or `off` stands where a truth value belongs."""
-    name = _parameter(each.keys)
-    if not each.is_bool or name in GROUPS:
+    name = _get_parameter_name(scalar.key_path)
+    if not scalar.is_bool or name in CONFIG_GROUPS:
         return False
     if name is None:
-        return each.keys[-1:] == ("strict",)
-    return trials is None or fits(True, annotation(name, trials.base))
+        return scalar.key_path[-1:] == ("strict",)
+    return dry_run is None or matches_type(True, get_setting_type(name, dry_run.base_config))
 
 
-def _parameter(keys: tuple[str, ...]) -> str | None:
+def _get_parameter_name(key_path: tuple[str, ...]) -> str | None:
     """Name the parameter to which a value in a sweep file belongs."""
-    top, *inner = keys or ("",)
+    top, *inner = key_path or ("",)
     names = inner[:-1] if inner[-1:] and inner[-1] in ("value", "values", "min", "max") else []
     name = ".".join(key for key in names if key != "parameters")
     return name if top == "parameters" and name else None
 
 
-def _metric(sweep: Sweep) -> Iterator[str]:
+def _metric_errors(sweep: SweepConfig) -> Iterator[str]:
     """Refuse a metric that never comes, or too late."""
-    if sweep.metric and sweep.metric.name not in METRICS:
-        near = nearest(sweep.metric.name, METRICS)
-        hint = f"did you mean {near}?" if near else "there is " + ", ".join(METRICS) + "."
+    if sweep.metric and sweep.metric.name not in LOGGED_METRICS:
+        closest = get_closest_match(sweep.metric.name, LOGGED_METRICS)
+        hint = (
+            f"did you mean {closest}?" if closest else "there is " + ", ".join(LOGGED_METRICS) + "."
+        )
         yield f"metric.name: {sweep.metric.name} is never logged; {hint}"
-    elif sweep.early_terminate and sweep.metric and sweep.metric.name in METRICS[6:]:
+    elif sweep.early_terminate and sweep.metric and sweep.metric.name in LOGGED_METRICS[6:]:
         yield f"metric.name: {sweep.metric.name} comes once, at the end: too late for hyperband."

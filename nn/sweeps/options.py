@@ -8,32 +8,32 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
-from nn.errors import Mistake
-from nn.io.files import read_plain
-from nn.io.paths import short
+from nn.errors import UserError
+from nn.io.files import read_regular_file
+from nn.io.paths import relpath
 from nn.sweeps import schema
 from nn.sweeps.samplers import registry
-from nn.sweeps.schema import Sweep
+from nn.sweeps.schema import SweepConfig
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SweepOptions:
     """What the command line asks for."""
 
-    file: Path
-    count: int | None
-    workers: int
+    sweep_file: Path
+    max_trials: int | None
+    num_workers: int
     seed: int | None
     sampler: str | None
     name: str
-    folder: Path
+    sweep_dir: Path
     resume: bool
     storage: str | None
-    grace: float
+    grace_seconds: float
     overrides: tuple[str, ...]
 
 
-class Settings(BaseModel):
+class SweepSettings(BaseModel):
     """What settings.json holds."""
 
     model_config = ConfigDict(strict=True)
@@ -42,47 +42,58 @@ class Settings(BaseModel):
     overrides: tuple[str, ...]
 
 
-def _is_used(folder: Path) -> bool:
+def _is_sweep_dir_used(sweep_dir: Path) -> bool:
     """Whether there is more in a folder than a sweep leaves that was killed before it began."""
-    if not folder.is_dir():
-        return folder.exists()
-    return any(not each.name.startswith((".", "settings.json")) for each in folder.iterdir())
+    if not sweep_dir.is_dir():
+        return sweep_dir.exists()
+    return any(not each.name.startswith((".", "settings.json")) for each in sweep_dir.iterdir())
 
 
-def agreed(wanted: Wanted, sweep: Sweep) -> tuple[int, str | None, tuple[str, ...]]:
+def resolve_options(
+    options: SweepOptions, sweep: SweepConfig
+) -> tuple[int, str | None, tuple[str, ...]]:
     """Settle seed, sampler and overrides, which stay as they are if a sweep is gone on with."""
-    sampler = registry.checked(wanted.sampler, sweep.method)
-    folder, exists = wanted.folder, (wanted.folder / "sweep.yaml").exists()
-    if wanted.resume and not exists and (folder / "trials").is_dir():
-        raise Mistake(
-            f"{short(folder)}/sweep.yaml is missing; a copy there of the file that the sweep began "
+    sampler = registry.resolve_sampler_name(options.sampler, sweep.method)
+    folder, sweep_exists = options.sweep_dir, (options.sweep_dir / "sweep.yaml").exists()
+    if options.resume and not sweep_exists and (folder / "trials").is_dir():
+        raise UserError(
+            f"{relpath(folder)}/sweep.yaml is missing; "
+            "a copy there of the file that the sweep began "
             "with lets --resume continue it."
         )
-    if wanted.resume and not exists:
-        raise Mistake(f"{short(folder)}: there is no sweep to resume.")
-    if not wanted.resume and not wanted.storage and _is_used(folder):
-        raise Mistake(
-            f"{short(folder)} exists: --resume continues that sweep, --name=NAME begins another."
+    if options.resume and not sweep_exists:
+        raise UserError(f"{relpath(folder)}: there is no sweep to resume.")
+    if not options.resume and not options.storage and _is_sweep_dir_used(folder):
+        raise UserError(
+            f"{relpath(folder)} exists: --resume continues that sweep, --name=NAME begins another."
         )
-    if not exists:
-        return wanted.seed or 0, sampler, wanted.overrides
-    for change in schema.changes(schema.read(folder / "sweep.yaml"), sweep):
-        raise Mistake(f"{wanted.file}: {change} since the sweep began; --name=NAME begins another.")
+    if not sweep_exists:
+        return options.seed or 0, sampler, options.overrides
+    for change in schema.describe_changes(schema.read_sweep_config(folder / "sweep.yaml"), sweep):
+        raise UserError(
+            f"{options.sweep_file}: {change} since the sweep began; --name=NAME begins another."
+        )
     try:
-        saved = Settings.model_validate_json(read_plain(folder, "settings.json", 2**20))
+        saved_settings = SweepSettings.model_validate_json(
+            read_regular_file(folder, "settings.json", 2**20)
+        )
     except (FileNotFoundError, ValueError):
-        likely = {"seed": wanted.seed or 0, "sampler": sampler, "overrides": wanted.overrides}
-        raise Mistake(
-            f"{short(folder)}/settings.json is damaged; if the sweep began with the options of "
-            f"this command, it held {json.dumps(likely)}."
+        expected_settings = {
+            "seed": options.seed or 0,
+            "sampler": sampler,
+            "overrides": options.overrides,
+        }
+        raise UserError(
+            f"{relpath(folder)}/settings.json is damaged; if the sweep began with the options of "
+            f"this command, it held {json.dumps(expected_settings)}."
         ) from None
-    seed, overrides = saved.seed, saved.overrides
-    began = registry.checked(saved.sampler, sweep.method)
-    if wanted.seed not in (None, seed):
-        raise Mistake(f"--seed={wanted.seed}: this sweep began with {seed}.")
-    if wanted.sampler not in (None, began):
-        raise Mistake(f"--sampler={wanted.sampler}: this sweep began with {began}.")
-    if wanted.overrides and wanted.overrides != overrides:
-        began_with = " ".join(overrides) or "no overrides"
-        raise Mistake(f"{' '.join(wanted.overrides)}: this sweep began with {began_with}.")
-    return seed, began, overrides
+    seed, overrides = saved_settings.seed, saved_settings.overrides
+    saved_sampler = registry.resolve_sampler_name(saved_settings.sampler, sweep.method)
+    if options.seed not in (None, seed):
+        raise UserError(f"--seed={options.seed}: this sweep began with {seed}.")
+    if options.sampler not in (None, saved_sampler):
+        raise UserError(f"--sampler={options.sampler}: this sweep began with {saved_sampler}.")
+    if options.overrides and options.overrides != overrides:
+        saved_text = " ".join(overrides) or "no overrides"
+        raise UserError(f"{' '.join(options.overrides)}: this sweep began with {saved_text}.")
+    return seed, saved_sampler, overrides

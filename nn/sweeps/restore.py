@@ -8,58 +8,65 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nn.runs.reader import read_json
-from nn.sweeps.schema import Sweep
-from nn.sweeps.space import Point, Space, point_key
-from nn.sweeps.trials import metric_curve, outcome
-from nn.sweeps.worker import RECORD
+from nn.sweeps.schema import SweepConfig
+from nn.sweeps.space import Point, SearchSpace, point_key
+from nn.sweeps.trials import read_intermediate_values, read_outcome
+from nn.sweeps.worker import TRIAL_FILE
 
 
-def restored_trials(sweep: Sweep, space: Space, directory: Path, first: int) -> list[FrozenTrial]:
+def restore_trials(
+    sweep: SweepConfig, space: SearchSpace, trials_dir: Path, first_number: int
+) -> list[FrozenTrial]:
     """Make trials of the directories from a number on, and of gaps between them failed ones."""
-    found = {}
-    for path in directory.glob("[0-9]*"):
+    trials = {}
+    for path in trials_dir.glob("[0-9]*"):
         number = int(path.name) if path.name.isdecimal() and path.is_dir() else -1
-        point = recorded_point(space, path, number) if number >= first else None
+        point = read_recorded_point(space, path, number) if number >= first_number else None
         if point is not None:
-            found[number] = _restored(sweep, space, path, point)
-    return [found.get(number) or _lost() for number in range(first, max(found, default=-1) + 1)]
+            trials[number] = _restore_trial(sweep, space, path, point)
+    return [
+        trials.get(number) or _create_lost_trial()
+        for number in range(first_number, max(trials, default=-1) + 1)
+    ]
 
 
-def _lost() -> FrozenTrial:
-    facts = {"status": "failed", "reason": "its directory does not say what it tried"}
-    return create_trial(state=TrialState.FAIL, user_attrs=facts)
+def _create_lost_trial() -> FrozenTrial:
+    user_attrs = {"status": "failed", "reason": "its directory does not say what it tried"}
+    return create_trial(state=TrialState.FAIL, user_attrs=user_attrs)
 
 
-def _restored(sweep: Sweep, space: Space, directory: Path, point: Point) -> FrozenTrial:
-    status = read_json(directory, "summary.json").get("status")
-    facts: dict[str, Any] = {}
+def _restore_trial(
+    sweep: SweepConfig, space: SearchSpace, trial_dir: Path, point: Point
+) -> FrozenTrial:
+    status = read_json(trial_dir, "summary.json").get("status")
+    user_attrs: dict[str, Any] = {}
     if status in ("finished", "pruned", "diverged"):
-        state, value = outcome(status, sweep.metric, directory)
-        facts = {"status": status, "reason": None, "objective": value}
+        state, value = read_outcome(status, sweep.metric, trial_dir)
+        user_attrs = {"status": status, "reason": None, "objective": value}
     else:
         state, value = TrialState.RUNNING, None
-    curve = metric_curve(sweep.metric, directory) if sweep.metric else {}
+    intermediate_values = read_intermediate_values(sweep.metric, trial_dir) if sweep.metric else {}
     return create_trial(
         state=state,
         value=value if state == TrialState.COMPLETE else None,
-        params=space.known_to_optuna(point),
-        distributions=space.optuna,
-        user_attrs=facts,
-        intermediate_values=curve if sweep.early_terminate else {},
+        params=space.to_optuna(point),
+        distributions=space.optuna_distributions,
+        user_attrs=user_attrs,
+        intermediate_values=intermediate_values if sweep.early_terminate else {},
     )
 
 
-def recorded_point(space: Space, directory: Path, number: int) -> Point | None:
+def read_recorded_point(space: SearchSpace, trial_dir: Path, number: int) -> Point | None:
     """Read which point a trial's directory holds, if it is one of this space."""
-    record = read_json(directory, RECORD)
-    given = record.get("parameters")
-    if record.get("number") != number or not isinstance(given, dict):
+    record = read_json(trial_dir, TRIAL_FILE)
+    parameters = record.get("parameters")
+    if record.get("number") != number or not isinstance(parameters, dict):
         return None
-    if not space.is_complete(given):
+    if not space.is_complete(parameters):
         return None
-    point = {name: given[name] for name in space.parameters}
+    point = {name: parameters[name] for name in space.parameters}
     try:
-        again = space.from_optuna(space.known_to_optuna(point))
+        round_trip = space.from_optuna(space.to_optuna(point))
     except (KeyError, ValueError, TypeError):
         return None
-    return point if point_key(again) == point_key(point) else None
+    return point if point_key(round_trip) == point_key(point) else None

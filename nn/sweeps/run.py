@@ -9,178 +9,207 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
-from nn.errors import Mistake, SweepError
-from nn.io.files import lock, write_whole
-from nn.io.paths import short
+from nn.errors import SweepError, UserError
+from nn.io.files import acquire_lock, atomic_write
+from nn.io.paths import relpath
 from nn.io.serialization import to_json
-from nn.runs.signals import BoundedInterrupts, Stopped, handled_by
+from nn.runs.signals import BoundedSignalHandler, SignalInterrupt, install_signal_handler
 from nn.sweeps import lint, schema
-from nn.sweeps.console import SweepScreen, say
-from nn.sweeps.options import Wanted, agreed
-from nn.sweeps.runner import Engine, worker_pool
-from nn.sweeps.schema import Sweep
-from nn.sweeps.shared import Shared
-from nn.sweeps.space import Space, quoted
-from nn.sweeps.storage import STUDY_FILES, shown, storage
-from nn.sweeps.study import Search
+from nn.sweeps.console import SweepConsole, print_to_stderr
+from nn.sweeps.options import SweepOptions, resolve_options
+from nn.sweeps.runner import SweepRunner, worker_pool
+from nn.sweeps.schema import SweepConfig
+from nn.sweeps.shared import SharedStudy
+from nn.sweeps.space import SearchSpace, quote
+from nn.sweeps.storage import STUDY_FILES, open_storage, redact_url
+from nn.sweeps.study import SweepStudy
 
 
-def check(file: Path, overrides: Sequence[str]) -> int:
+def check_sweep(sweep_file: Path, overrides: Sequence[str]) -> int:
     """Tell everything that is wrong with a sweep file, and give the exit status."""
-    for sentence in lint.warnings(file):
-        say(f"{file}: {sentence}")
-    mistakes = lint.mistakes(file, overrides)
-    for sentence in mistakes:
-        say(f"{file}: {sentence}")
-    if not mistakes:
-        print(f"{file} is sound.")
-    return 2 if mistakes else 0
+    for message in lint.find_warnings(sweep_file):
+        print_to_stderr(f"{sweep_file}: {message}")
+    errors = lint.find_errors(sweep_file, overrides)
+    for message in errors:
+        print_to_stderr(f"{sweep_file}: {message}")
+    if not errors:
+        print(f"{sweep_file} is sound.")
+    return 2 if errors else 0
 
 
-def run(wanted: Wanted) -> int:
+def run_sweep(options: SweepOptions) -> int:
     """Run a sweep, or go on with one, and give the exit status."""
-    sweep = schema.read(wanted.file)
-    seed, sampler, overrides = agreed(wanted, sweep)
-    before, after = sweep.fixed_words
-    tracked = ["tracking=offline", f"tracking.group={quoted(wanted.name)}", *before]
-    after = [*after, *overrides]
-    count = wanted.count or sweep.run_cap
+    sweep = schema.read_sweep_config(options.sweep_file)
+    seed, sampler, overrides = resolve_options(options, sweep)
+    options = replace(options, overrides=overrides)
+    overrides_before, overrides_after = sweep.command_overrides
+    overrides_with_tracking = [
+        "tracking=offline",
+        f"tracking.group={quote(options.name)}",
+        *overrides_before,
+    ]
+    overrides_after = [*overrides_after, *overrides]
+    max_trials = options.max_trials or sweep.run_cap
     with (
-        handled_by(BoundedInterrupts()) as interrupts,
-        worker_pool(wanted.workers, interrupts) as pool,
+        install_signal_handler(BoundedSignalHandler()) as signal_handler,
+        worker_pool(options.num_workers, signal_handler) as pool,
     ):
-        if not wanted.folder.exists():  # workers start while this process checks
-            grid_size = Space(sweep.parameters).size if sweep.method == "grid" else math.inf
-            pool.start(min(count or wanted.workers, grid_size, wanted.workers))
-        for sentence in lint.warnings(wanted.file):
-            say(f"{wanted.file}: {sentence}")
-        for sentence in lint.mistakes(wanted.file, overrides):
-            raise Mistake(f"{wanted.file}: {sentence}")
-        shared = interrupts.call(lambda: _shared(wanted, sweep, seed, sampler))
-        with _held(wanted, seed, sampler), SweepScreen() as screen:
-            trials = _search(wanted, sweep, seed, sampler, shared, interrupts)
+        if not options.sweep_dir.exists():  # workers start while this process checks
+            grid_size = (
+                SearchSpace(sweep.parameters).num_points if sweep.method == "grid" else math.inf
+            )
+            pool.start_workers(
+                min(max_trials or options.num_workers, grid_size, options.num_workers)
+            )
+        for message in lint.find_warnings(options.sweep_file):
+            print_to_stderr(f"{options.sweep_file}: {message}")
+        for message in lint.find_errors(options.sweep_file, overrides):
+            raise UserError(f"{options.sweep_file}: {message}")
+        shared_study = signal_handler.run_in_thread(
+            lambda: _open_shared_study(options, sweep, seed, sampler)
+        )
+        with _locked_sweep_dir(options, seed, sampler), SweepConsole() as console:
+            study = _open_study(options, sweep, seed, sampler, shared_study, signal_handler)
             try:
-                engine = Engine(trials, pool, count, (tracked, after), screen, interrupts)
-                engine.go()
-            except Stopped:
-                pool.dismiss()  # workers save while this process writes what is left to be written
+                runner = SweepRunner(
+                    study,
+                    pool,
+                    max_trials,
+                    (overrides_with_tracking, overrides_after),
+                    console,
+                    signal_handler,
+                )
+                runner.run()
+            except SignalInterrupt:
+                pool.shutdown()  # workers save while this process writes what is left to be written
                 with suppress(OSError):  # to a terminal that may be what has gone away
-                    say(f"\nStopped. To resume: {_resume_command(wanted)}")
+                    print_to_stderr(f"\nStopped. To resume: {_format_resume_command(options)}")
                 with suppress(Exception):
-                    _leave(trials)
+                    _close_study(study)
                 raise
             except OSError as error:
-                _leave(trials)
-                raise SweepError(f"{short(wanted.folder)}: {error.strerror}.") from None
+                _close_study(study)
+                raise SweepError(f"{relpath(options.sweep_dir)}: {error.strerror}.") from None
             except BaseException:
-                _leave(trials)
+                _close_study(study)
                 raise
-            is_complete = _leave(trials)
-    screen.result(trials, (before, after), engine.reason)
-    return 1 if trials.failed or not is_complete else 0
+            is_saved = _close_study(study)
+    console.print_sweep_result(study, (overrides_before, overrides_after), runner.stop_reason)
+    return 1 if study.failed_trials or not is_saved else 0
 
 
-def _search(
-    wanted: Wanted,
-    sweep: Sweep,
+def _open_study(
+    options: SweepOptions,
+    sweep: SweepConfig,
     seed: int,
     sampler: str | None,
-    shared: Shared | None,
-    interrupts: BoundedInterrupts,
-) -> Search:
+    shared_study: SharedStudy | None,
+    signal_handler: BoundedSignalHandler,
+) -> SweepStudy:
     """Open the study, on a disk or in a database that may hang."""
 
-    def search() -> Search:
-        return Search(sweep, wanted.folder, seed, sampler, shared, say)
+    def open_study() -> SweepStudy:
+        return SweepStudy(sweep, options.sweep_dir, seed, sampler, shared_study, print_to_stderr)
 
-    if shared:
-        shared.storage.interrupts = interrupts
-        return shared.storage.patiently(search)
+    if shared_study:
+        shared_study.storage.signal_handler = signal_handler
+        return shared_study.storage.retry(open_study)
     try:
-        trials = interrupts.call(search)
+        study = signal_handler.run_in_thread(open_study)
     except OSError as error:
         reason = f"the study cannot be kept there: {error.strerror}"
-        raise Mistake(f"{short(wanted.folder)}: {reason}.") from None
-    trials.storage.interrupts = interrupts
-    return trials
+        raise UserError(f"{relpath(options.sweep_dir)}: {reason}.") from None
+    study.storage.signal_handler = signal_handler
+    return study
 
 
-def _leave(trials: Search) -> bool:
+def _close_study(study: SweepStudy) -> bool:
     """Release what others may take up, and write the files for people; say if that succeeds."""
-    trials.release()
+    study.release_trials()
     try:
-        trials.write_table()
-        trials.write_study()
+        study.write_trials_csv()
+        study.export_journal()
     except TimeoutError:  # the storage hangs, and a stop does not wait for it
         return False
     except OSError as error:
         reason = error.strerror or error
-        say(f"{short(trials.folder)}: trials.csv and study.log cannot be written: {reason}.")
+        print_to_stderr(
+            f"{relpath(study.sweep_dir)}: trials.csv and study.log cannot be written: {reason}."
+        )
         return False
     return True
 
 
-def _shared(wanted: Wanted, sweep: Sweep, seed: int, sampler: str | None) -> Shared | None:
+def _open_shared_study(
+    options: SweepOptions, sweep: SweepConfig, seed: int, sampler: str | None
+) -> SharedStudy | None:
     """Open the storage that machines share, if that is wanted."""
-    if wanted.storage is None:
+    if options.storage is None:
         return None
-    about = {
-        **json.loads(to_json(schema.raw(wanted.file))),
+    sweep_config = {
+        **json.loads(to_json(schema.load_yaml(options.sweep_file))),
         "seed": seed,
         "sampler": sampler,
-        "overrides": list(wanted.overrides),
+        "overrides": list(options.overrides),
     }
-    about.pop("run_cap", None)
-    opened = storage(wanted.storage)
-    return Shared(opened, shown(wanted.storage), wanted.name, about, wanted.grace)
+    sweep_config.pop("run_cap", None)
+    storage = open_storage(options.storage)
+    return SharedStudy(
+        storage, redact_url(options.storage), options.name, sweep_config, options.grace_seconds
+    )
 
 
 @contextmanager
-def _held(wanted: Wanted, seed: int, sampler: str | None) -> Iterator[None]:
+def _locked_sweep_dir(options: SweepOptions, seed: int, sampler: str | None) -> Iterator[None]:
     """Hold the sweep's folder, and write what the sweep is about if it is new.
 
     Where a new sweep cannot begin, nothing of it is left.
     """
-    folder, held = wanted.folder, None
-    is_new = not (folder / "sweep.yaml").exists()
-    created = [place for place in (folder, *folder.parents) if not place.exists()]
+    sweep_dir, lock_fd = options.sweep_dir, None
+    is_new = not (sweep_dir / "sweep.yaml").exists()
+    created_dirs = [place for place in (sweep_dir, *sweep_dir.parents) if not place.exists()]
     try:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            sweep_dir.mkdir(parents=True, exist_ok=True)
             # machines that share the study may share the folder too
-            held = None if wanted.storage else lock(folder / ".lock", "at work on this sweep")
+            lock_fd = (
+                None
+                if options.storage
+                else acquire_lock(sweep_dir / ".lock", "at work on this sweep")
+            )
             if is_new:
-                settings = {"seed": seed, "sampler": sampler, "overrides": wanted.overrides}
-                write_whole(folder / "settings.json", json.dumps(settings).encode())
-                write_whole(folder / "sweep.yaml", wanted.file.read_bytes())
+                settings = {"seed": seed, "sampler": sampler, "overrides": options.overrides}
+                atomic_write(sweep_dir / "settings.json", json.dumps(settings).encode())
+                atomic_write(sweep_dir / "sweep.yaml", options.sweep_file.read_bytes())
         except OSError as error:
             reason = f"nothing can be written there: {error.strerror}"
-            raise Mistake(f"{short(folder)}: {reason}.") from None
+            raise UserError(f"{relpath(sweep_dir)}: {reason}.") from None
         yield
-    except Mistake:
-        if is_new and not (folder / "trials").exists():
-            _remove(folder, created)
+    except UserError:
+        if is_new and not (sweep_dir / "trials").exists():
+            _remove_sweep_dir(sweep_dir, created_dirs)
         raise
     finally:
-        if held is not None:
-            os.close(held)
+        if lock_fd is not None:
+            os.close(lock_fd)
 
 
-def _remove(folder: Path, created: Sequence[Path]) -> None:
+def _remove_sweep_dir(sweep_dir: Path, created_dirs: Sequence[Path]) -> None:
     """Remove the files of a sweep that did not begin, and the folders made for it."""
     for name in (".lock", "settings.json", "sweep.yaml", *STUDY_FILES):
         with suppress(OSError):
-            (folder / name).unlink()
-    for place in created:
+            (sweep_dir / name).unlink()
+    for place in created_dirs:
         with suppress(OSError):
             place.rmdir()
 
 
-def _resume_command(wanted: Wanted) -> str:
+def _format_resume_command(options: SweepOptions) -> str:
     """Return the command line that continues this sweep, with all of its options."""
-    words = ["python", short(sys.argv[0]), *sys.argv[1:]]
-    if not (wanted.resume or wanted.storage):
-        words.insert(words.index("--") if "--" in words else len(words), "--resume")
-    return shlex.join(words)
+    argv = ["python", relpath(sys.argv[0]), *sys.argv[1:]]
+    if not (options.resume or options.storage):
+        argv.insert(argv.index("--") if "--" in argv else len(argv), "--resume")
+    return shlex.join(argv)

@@ -20,35 +20,35 @@ from pydantic import (
     model_validator,
 )
 
-from nn.config.instantiate import nearest
-from nn.errors import Mistake, as_typed
+from nn.config.instantiate import get_closest_match
+from nn.errors import UserError, format_value
 from nn.sweeps.distributions import (
-    KINDS,
+    DISTRIBUTIONS,
     CategoricalWithProbabilities,
     Distribution,
     QUniformGrid,
-    implied,
+    infer_distribution_name,
 )
 
-LARGEST = 2**20
+MAX_FILE_BYTES = 2**20
 """Bytes that a sweep file may have."""
-MOST_PARTS = 10**5
+MAX_NODES = 10**5
 """Values that a sweep file may have."""
 
 
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class SweepFileLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads YAML as W&B does, except that a date is text, as on a command line and in JSON."""
 
 
-Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+SweepFileLoader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
 
 
 class InvalidParametersError(ValueError):
     """What is wrong with the parameters, a sentence for each."""
 
-    def __init__(self, sentences: list[str]) -> None:
-        super().__init__("\n".join(sentences))
-        self.sentences = sentences
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = messages
 
 
 class Metric(BaseModel):
@@ -60,20 +60,20 @@ class Metric(BaseModel):
     target: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
 
     @property
-    def sign(self) -> int:
+    def minimization_sign(self) -> int:
         """1 where small is good, -1 where large is."""
         return 1 if self.goal == "minimize" else -1
 
-    def better(self, value: float, than: float) -> bool:
+    def is_better(self, value: float, reference: float) -> bool:
         """Whether one value is better than another."""
-        return self.sign * value < self.sign * than
+        return self.minimization_sign * value < self.minimization_sign * reference
 
-    def reached(self, value: float) -> bool:
+    def reaches_target(self, value: float) -> bool:
         """Whether a value is as good as the target."""
-        return self.target is not None and not self.better(self.target, value)
+        return self.target is not None and not self.is_better(self.target, value)
 
 
-class Hyperband(BaseModel):
+class HyperbandConfig(BaseModel):
     """When a trial that lags behind is ended early."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,7 +85,7 @@ class Hyperband(BaseModel):
     strict: bool = False
 
     @model_validator(mode="after")
-    def check(self) -> Hyperband:
+    def check_min_or_max_iter(self) -> HyperbandConfig:
         """One of the two begins the count."""
         if (self.min_iter is None) == (self.max_iter is None):
             raise ValueError("hyperband needs min_iter or max_iter, one of them")
@@ -94,14 +94,14 @@ class Hyperband(BaseModel):
         return self
 
 
-class Sweep(BaseModel):
+class SweepConfig(BaseModel):
     """A sweep."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     method: Literal["grid", "random", "bayes"]
     parameters: dict[str, SerializeAsAny[Distribution]]
     metric: Metric | None = None
-    early_terminate: Hyperband | None = None
+    early_terminate: HyperbandConfig | None = None
     run_cap: Annotated[int, Field(strict=True, ge=1)] | None = None
     program: str | None = None
     command: list[str] | None = None
@@ -112,30 +112,34 @@ class Sweep(BaseModel):
 
     @field_validator("parameters", mode="before")
     @classmethod
-    def read(cls, given: Any, info: ValidationInfo) -> dict[str, Distribution]:
+    def parse_parameters(cls, value: Any, info: ValidationInfo) -> dict[str, Distribution]:
         """Read each parameter as the distribution that it names or implies."""
-        if not isinstance(given, Mapping) or not given:
+        if not isinstance(value, Mapping) or not value:
             raise ValueError("there must be at least one parameter")
-        parameters, sentences = {}, []
-        for name, each in dotted(given).items():
+        parameters, messages = {}, []
+        for name, config in flatten_parameters(value).items():
             try:
-                parameters[name] = distribution(name, each, info.data.get("method") == "grid")
+                parameters[name] = parse_distribution(
+                    name, config, info.data.get("method") == "grid"
+                )
             except ValueError as error:
-                sentences.append(str(error))
-        if sentences:
-            raise InvalidParametersError(sentences)
+                messages.append(str(error))
+        if messages:
+            raise InvalidParametersError(messages)
         return parameters
 
     @model_validator(mode="after")
-    def check(self) -> Sweep:
+    def check_method_requirements(self) -> SweepConfig:
         """What goes together."""
         if self.method == "bayes" and self.metric is None:
             raise ValueError("method: bayes needs a metric to go by")
         if self.early_terminate and self.metric is None:
             raise ValueError("early_terminate needs a metric to go by")
-        for name, each in self.parameters.items():
-            listed = each.discrete and not isinstance(each, CategoricalWithProbabilities)
-            if self.method == "grid" and not listed:
+        for name, distribution in self.parameters.items():
+            is_enumerable = distribution.is_discrete and not isinstance(
+                distribution, CategoricalWithProbabilities
+            )
+            if self.method == "grid" and not is_enumerable:
                 raise ValueError(
                     f"parameters.{name}: a grid cannot go through all of a continuous range, "
                     "nor heed probabilities; list its values"
@@ -143,26 +147,30 @@ class Sweep(BaseModel):
         return self
 
     @property
-    def fixed_words(self) -> tuple[list[str], list[str]]:
+    def command_overrides(self) -> tuple[list[str], list[str]]:
         """The overrides in `command`, before and after the parameters."""
         before: list[str] = []
         after: list[str] = []
-        side = before
-        for word in self.command or []:
-            if word.startswith("${args"):
-                side = after
-            elif "=" in word and not word.startswith("-"):
-                side.append(word)
-            elif not word.startswith("${") and word != self.program and "python" not in word:
-                raise Mistake(
-                    f"command: {word} is neither a macro of W&B's nor a setting KEY=VALUE."
+        overrides = before
+        for argument in self.command or []:
+            if argument.startswith("${args"):
+                overrides = after
+            elif "=" in argument and not argument.startswith("-"):
+                overrides.append(argument)
+            elif (
+                not argument.startswith("${")
+                and argument != self.program
+                and "python" not in argument
+            ):
+                raise UserError(
+                    f"command: {argument} is neither a macro of W&B's nor a setting KEY=VALUE."
                 )
         return before, after
 
 
-def changes(before: Sweep, after: Sweep) -> Iterator[str]:
+def describe_changes(before: SweepConfig, after: SweepConfig) -> Iterator[str]:
     """Describe what differs between two versions of a sweep, except for the number of runs."""
-    old, new = (_flat(sweep) for sweep in (before, after))
+    old, new = (_dump_each_key(sweep) for sweep in (before, after))
     for name in {**old, **new}:
         if name not in new:
             yield f"{name}: {old[name]} was removed"
@@ -172,164 +180,192 @@ def changes(before: Sweep, after: Sweep) -> Iterator[str]:
             yield f"{name}: {old[name]} was changed to {new[name]}"
 
 
-def _flat(sweep: Sweep) -> dict[str, str]:
+def _dump_each_key(sweep: SweepConfig) -> dict[str, str]:
     """Write each parameter and each other key as one line of YAML."""
-    content = sweep.model_dump(exclude={"run_cap", "parameters"}, exclude_none=True)
-    kinds = {model: kind for kind, model in KINDS.items()}
-    for name, each in sweep.parameters.items():
-        kind = next(kinds[model] for model in type(each).__mro__ if model in kinds)
-        content[f"parameters.{name}"] = {"distribution": kind, **each.model_dump()}
-    return {name: _in_one_line(value) for name, value in content.items()}
+    settings = sweep.model_dump(exclude={"run_cap", "parameters"}, exclude_none=True)
+    distribution_names = {model: name for name, model in DISTRIBUTIONS.items()}
+    for name, distribution in sweep.parameters.items():
+        distribution_name = next(
+            distribution_names[model]
+            for model in type(distribution).__mro__
+            if model in distribution_names
+        )
+        settings[f"parameters.{name}"] = {
+            "distribution": distribution_name,
+            **distribution.model_dump(),
+        }
+    return {name: _to_yaml_line(value) for name, value in settings.items()}
 
 
-def _in_one_line(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=LARGEST)
+def _to_yaml_line(value: Any) -> str:
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, width=MAX_FILE_BYTES
+    )
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def read(path: Path) -> Sweep:
+def read_sweep_config(path: Path) -> SweepConfig:
     """Read a sweep file; what is wrong with it is told in a sentence."""
-    return parse(raw(path), path)
+    return parse_sweep_config(load_yaml(path), path)
 
 
-def raw(path: Path) -> dict[str, Any]:
+def load_yaml(path: Path) -> dict[str, Any]:
     """Read the YAML."""
-    text = text_of(path)
+    text = read_sweep_text(path)
     try:
-        content = _loaded(text)
+        content = _parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        where = getattr(error, "problem_mark", None)
+        mark = getattr(error, "problem_mark", None)
         # libyaml puts the end of a file into the line after the last
-        line = f", line {min(where.line, text.count(chr(10))) + 1}" if where else ""
-        raise Mistake(f"{path}{line}: this is no YAML.") from None
+        line = f", line {min(mark.line, text.count(chr(10))) + 1}" if mark else ""
+        raise UserError(f"{path}{line}: this is no YAML.") from None
     if not isinstance(content, dict):
-        raise Mistake(f"{path}: a sweep file has method and parameters.")
-    if _parts(content) > MOST_PARTS:
-        raise Mistake(f"{path}: there is too much in it, or it refers to itself.")
+        raise UserError(f"{path}: a sweep file has method and parameters.")
+    if _count_nodes(content) > MAX_NODES:
+        raise UserError(f"{path}: there is too much in it, or it refers to itself.")
     return content
 
 
 @lru_cache(maxsize=2)
-def _loaded(text: str) -> Any:
+def _parse_yaml(text: str) -> Any:
     """Load a file once for all that look at it; nobody changes what is loaded."""
-    return yaml.load(text, Loader)
+    return yaml.load(text, SweepFileLoader)
 
 
-def text_of(path: Path) -> str:
+def read_sweep_text(path: Path) -> str:
     """Read the text of a sweep file."""
     try:
-        if path.stat().st_size > LARGEST or not path.is_file():
-            raise Mistake(f"{path} is no sweep file.")
+        if path.stat().st_size > MAX_FILE_BYTES or not path.is_file():
+            raise UserError(f"{path} is no sweep file.")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Mistake(f"{path}: there is no such file.") from None
+        raise UserError(f"{path}: there is no such file.") from None
     except OSError as error:
-        raise Mistake(f"{path} cannot be read: {error.strerror}.") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise Mistake(f"{path}: this is no YAML.") from None
+        raise UserError(f"{path}: this is no YAML.") from None
 
 
-def _parts(content: Any) -> int:
+def _count_nodes(content: Any) -> int:
     """Count what a file comes to once all references in it are followed, as far as it matters."""
-    count, left = 0, [content]
-    while left and count <= MOST_PARTS:
-        count, part = count + 1, left.pop()
-        left += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+    count, stack = 0, [content]
+    while stack and count <= MAX_NODES:
+        count, node = count + 1, stack.pop()
+        stack += node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
     return count
 
 
-def parse(content: Mapping[str, Any], path: Path) -> Sweep:
+def parse_sweep_config(content: Mapping[str, Any], path: Path) -> SweepConfig:
     """Make a sweep of what a file says."""
-    for sentence in problems(content):
-        raise Mistake(f"{path}: {sentence}")
-    return Sweep(**{str(key): value for key, value in content.items()})
+    for message in list_errors(content):
+        raise UserError(f"{path}: {message}")
+    return SweepConfig(**{str(key): value for key, value in content.items()})
 
 
-def problems(content: Mapping[str, Any]) -> list[str]:
+def list_errors(content: Mapping[str, Any]) -> list[str]:
     """Tell everything that is wrong with what a file says."""
     try:
-        Sweep(**{str(key): value for key, value in content.items()})
+        SweepConfig(**{str(key): value for key, value in content.items()})
     except ValidationError as error:
-        found = [sentence for each in _unknown_first(error) for sentence in _sentences(each)]
-        return [f"{' '.join(sentence.split())}." for sentence in found]
+        messages = [
+            message
+            for details in _sort_unknown_keys_first(error)
+            for message in _error_messages(details)
+        ]
+        return [f"{' '.join(message.split())}." for message in messages]
     return []
 
 
-def nested(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
+def find_nested_blocks(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
     """Name the parameters that stand in nested blocks, by block, in dotted form."""
     blocks: dict[str, list[str]] = {}
-    for name, each in parameters.items():
-        if isinstance(each, Mapping) and isinstance(each.get("parameters"), Mapping):
-            inner = each["parameters"]
-            blocks[f"{prefix}{name}"] = list(dotted(inner, f"{prefix}{name}."))
+    for name, config in parameters.items():
+        if isinstance(config, Mapping) and isinstance(config.get("parameters"), Mapping):
+            inner = config["parameters"]
+            blocks[f"{prefix}{name}"] = list(flatten_parameters(inner, f"{prefix}{name}."))
     return blocks
 
 
-def dotted(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_parameters(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Read nested blocks of parameters as dotted names."""
     flat: dict[str, Any] = {}
-    for name, each in parameters.items():
-        if isinstance(each, Mapping) and isinstance(each.get("parameters"), Mapping):
-            flat |= dotted(each["parameters"], f"{prefix}{name}.")
+    for name, config in parameters.items():
+        if isinstance(config, Mapping) and isinstance(config.get("parameters"), Mapping):
+            flat |= flatten_parameters(config["parameters"], f"{prefix}{name}.")
         else:
-            flat[f"{prefix}{name}"] = each
+            flat[f"{prefix}{name}"] = config
     return flat
 
 
-def distribution(name: str, given: Any, grid: bool = False) -> Distribution:
+def parse_distribution(name: str, config: Any, is_grid: bool = False) -> Distribution:
     """Read a parameter as the distribution that it names or implies."""
     if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
         raise ValueError(f"parameters.{name}: this is no name of a setting")
-    if not isinstance(given, Mapping):
+    if not isinstance(config, Mapping):
         raise ValueError(
-            f"parameters.{name}: write {name}: {{value: {as_typed(given)}}}, or values: [...]"
+            f"parameters.{name}: write {name}: {{value: {format_value(config)}}}, or values: [...]"
         )
-    kind = given.get("distribution") or implied(dict(given))
-    if kind is None:
+    distribution_name = config.get("distribution") or infer_distribution_name(dict(config))
+    if distribution_name is None:
         raise ValueError(f"parameters.{name}: give it value, values, or min and max")
-    if kind not in KINDS:
-        near = nearest(str(kind), KINDS)
-        hint = f"did you mean {near}" if near else "there is " + ", ".join(KINDS)
-        raise ValueError(
-            f"parameters.{name}.distribution: {kind}: there is no such distribution; {hint}"
+    if distribution_name not in DISTRIBUTIONS:
+        suggestion = get_closest_match(str(distribution_name), DISTRIBUTIONS)
+        hint = (
+            f"did you mean {suggestion}" if suggestion else "there is " + ", ".join(DISTRIBUTIONS)
         )
-    settings = {str(key): value for key, value in given.items() if key != "distribution"}
-    model = QUniformGrid if grid and kind == "q_uniform" else KINDS[kind]
+        raise ValueError(
+            f"parameters.{name}.distribution: {distribution_name}: "
+            f"there is no such distribution; {hint}"
+        )
+    settings = {str(key): value for key, value in config.items() if key != "distribution"}
+    model = (
+        QUniformGrid
+        if is_grid and distribution_name == "q_uniform"
+        else DISTRIBUTIONS[distribution_name]
+    )
     try:
         return model(**settings)
     except ValidationError as error:
-        raise ValueError(f"parameters.{name}{_sentence(_unknown_first(error)[0], model)}") from None
+        raise ValueError(
+            f"parameters.{name}{_error_message(_sort_unknown_keys_first(error)[0], model)}"
+        ) from None
 
 
-def _sentences(each: Mapping[str, Any]) -> list[str]:
+def _error_messages(details: Mapping[str, Any]) -> list[str]:
     """Spell out an error that pydantic reports for a sweep."""
-    cause = each.get("ctx", {}).get("error")
-    return cause.sentences if isinstance(cause, InvalidParametersError) else [_sentence(each)]
+    cause = details.get("ctx", {}).get("error")
+    return (
+        cause.messages if isinstance(cause, InvalidParametersError) else [_error_message(details)]
+    )
 
 
-def _sentence(first: Mapping[str, Any], model: type[BaseModel] = Sweep) -> str:
+def _error_message(details: Mapping[str, Any], model: type[BaseModel] = SweepConfig) -> str:
     """Tell one thing that is wrong."""
-    keys = [str(part) for part in first["loc"]]
-    where, given = ".".join(keys), first.get("input")
-    inside = f".{where}" if model is not Sweep else where
-    expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if first["type"] == "value_error":
-        return expected if model is Sweep else f"{inside.rstrip('.')}: {expected}"
-    if first["type"] == "too_short":
-        return f"{inside}: there must be at least one"
-    if first["type"] == "missing":
-        return f"{inside} is missing"
-    if first["type"] == "extra_forbidden":
-        near = nearest(keys[-1], model.model_fields)
-        hint = f"did you mean {near}" if near else "there is " + ", ".join(model.model_fields)
-        return f"{inside}: there is no such key; {hint}"
-    if isinstance(given, str) and _is_number(given):
-        number = f"{float(given):.1e}" if "e" in given.lower() else given
-        return f"{inside}: {given} is read as a text; write {number}"
-    return f"{inside}: {as_typed(given)} must be {expected}"
+    keys = [str(part) for part in details["loc"]]
+    key_path, value = ".".join(keys), details.get("input")
+    location = f".{key_path}" if model is not SweepConfig else key_path
+    expected = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if details["type"] == "value_error":
+        return expected if model is SweepConfig else f"{location.rstrip('.')}: {expected}"
+    if details["type"] == "too_short":
+        return f"{location}: there must be at least one"
+    if details["type"] == "missing":
+        return f"{location} is missing"
+    if details["type"] == "extra_forbidden":
+        suggestion = get_closest_match(keys[-1], model.model_fields)
+        hint = (
+            f"did you mean {suggestion}"
+            if suggestion
+            else "there is " + ", ".join(model.model_fields)
+        )
+        return f"{location}: there is no such key; {hint}"
+    if isinstance(value, str) and _is_number(value):
+        number = f"{float(value):.1e}" if "e" in value.lower() else value
+        return f"{location}: {value} is read as a text; write {number}"
+    return f"{location}: {format_value(value)} must be {expected}"
 
 
-def _unknown_first(error: ValidationError) -> list[Any]:
+def _sort_unknown_keys_first(error: ValidationError) -> list[Any]:
     """Put keys that do not exist before those that are missing."""
     return sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
 

@@ -9,47 +9,54 @@ from typing import Any
 
 from optuna.study import Study
 
-from nn.errors import Mistake
+from nn.errors import UserError
 from nn.sweeps import schema
-from nn.sweeps.storage import Storage
+from nn.sweeps.storage import StudyStorage
 
-OPTIONS = ("seed", "sampler", "overrides")
+OPTION_KEYS = ("seed", "sampler", "overrides")
 """What a sweep keeps to in addition to its file."""
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedStudy:
     """What a machine needs to take part."""
 
-    storage: Storage
-    where: str
-    name: str
-    about: Mapping[str, Any]
-    grace: float
+    storage: StudyStorage
+    redacted_url: str
+    study_name: str
+    sweep_config: Mapping[str, Any]
+    grace_seconds: float
 
-    def agree(self, study: Study) -> None:
+    def ensure_same_sweep(self, study: Study) -> None:
         """Write down what the sweep is about, or refuse to take part in another."""
-        begun = study.user_attrs.get("about")
-        if begun is None:
+        stored_config = study.user_attrs.get("about")
+        if stored_config is None:
             if study.get_trials(deepcopy=False):
-                raise Mistake(f"--storage={self.where}: {self.name} is no sweep of this program.")
-            study.set_user_attr("about", dict(self.about))
+                raise UserError(
+                    f"--storage={self.redacted_url}: {self.study_name} is no sweep of this program."
+                )
+            study.set_user_attr("about", dict(self.sweep_config))
             return
-        for change in self._changes(begun):
-            raise Mistake(
-                f"--storage={self.where}: {self.name} is another sweep: {change}; "
+        for change in self._describe_changes(stored_config):
+            raise UserError(
+                f"--storage={self.redacted_url}: {self.study_name} is another sweep: {change}; "
                 "--name=NAME begins a new one."
             )
 
-    def _changes(self, begun: Mapping[str, Any]) -> Iterator[str]:
+    def _describe_changes(self, stored_config: Mapping[str, Any]) -> Iterator[str]:
         """Describe how the sweep in the storage differs from this one."""
-        place = Path(self.name)
-        old, new = ({key: facts.get(key) for key in OPTIONS} for facts in (begun, self.about))
-        before, after = (
-            schema.parse({key: facts[key] for key in facts if key not in OPTIONS}, place)
-            for facts in (begun, self.about)
+        path = Path(self.study_name)
+        old, new = (
+            {key: facts.get(key) for key in OPTION_KEYS}
+            for facts in (stored_config, self.sweep_config)
         )
-        yield from schema.changes(before, after)
-        for key in OPTIONS:
+        old_sweep, new_sweep = (
+            schema.parse_sweep_config(
+                {key: facts[key] for key in facts if key not in OPTION_KEYS}, path
+            )
+            for facts in (stored_config, self.sweep_config)
+        )
+        yield from schema.describe_changes(old_sweep, new_sweep)
+        for key in OPTION_KEYS:
             if old[key] != new[key]:
                 yield f"{key}: {old[key]} was changed to {new[key]}"

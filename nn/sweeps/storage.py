@@ -16,16 +16,16 @@ from urllib.parse import urlsplit
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage
 
-from nn.errors import Mistake, NotSaved
-from nn.io.paths import short
-from nn.runs.signals import BoundedInterrupts
-from nn.sweeps.journal import JournalFile
+from nn.errors import SaveError, UserError
+from nn.io.paths import relpath
+from nn.runs.signals import BoundedSignalHandler
+from nn.sweeps.journal import CrashSafeJournalBackend
 
 Result = TypeVar("Result")
-PATIENCE = 600.0
+MAX_OUTAGE_SECONDS = 600.0
 """Seconds for which a storage may be away."""
-SCHEMES = ("postgresql", "postgres")
-CONNECTION = {
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+CONNECT_ARGS = {
     "application_name": "nn-sweeps",
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -34,7 +34,7 @@ CONNECTION = {
     "tcp_user_timeout": 30_000,
 }
 """Settings of libpq: a network that swallows everything counts as gone within a minute."""
-TURN = {
+LOCK_SETTINGS = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "4",
@@ -42,109 +42,114 @@ TURN = {
     "idle_in_transaction_session_timeout": "300s",
 }
 """The server's settings for a turn, which ends when its machine vanishes or is suspended."""
-LOCK = "select pg_advisory_xact_lock(hashtext('nn-sweeps'))"
+LOCK_QUERY = "select pg_advisory_xact_lock(hashtext('nn-sweeps'))"
 STUDY_FILES = ("study.log", ".study.log.lock", ".study.log.turn")
 """The files by which a sweep's own folder keeps its study."""
 
 
-class DamagedStudyError(Mistake):
+class CorruptStudyError(UserError):
     """A file that does not hold a study."""
 
 
-class Storage(ABC):
+class StudyStorage(ABC):
     """Optuna's storage, and a turn in it that only one process has at a time."""
 
-    optuna: BaseStorage
-    where: str
-    interrupts: BoundedInterrupts | None = None
+    optuna_storage: BaseStorage
+    display_name: str
+    signal_handler: BoundedSignalHandler | None = None
     """What keeps signals coming in while the storage hangs."""
 
     def __init__(self) -> None:
-        self._patience = PATIENCE
+        self._max_outage_seconds = MAX_OUTAGE_SECONDS
 
     @abstractmethod
-    def turn(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Wait until no other process has its turn, and have it; a context."""
 
     @abstractmethod
-    def is_away(self, error: Exception) -> bool:
+    def is_transient_error(self, error: Exception) -> bool:
         """Whether an error says that the storage cannot be used for the time being."""
 
-    def is_in(self, path: Path) -> bool:
+    def is_stored_at(self, path: Path) -> bool:
         """Whether this file is where the study is kept."""
         return False
 
-    def patiently(self, call: Callable[[], Result]) -> Result:
+    def retry(self, operation: Callable[[], Result]) -> Result:
         """Do something that has the same effect when it is done again; wait for the storage."""
-        began, is_reported = time.monotonic(), False
+        start_time, is_reported = time.monotonic(), False
         while True:
             try:
-                return self._call(call)
+                return self._call_interruptibly(operation)
             except Exception as error:
-                if not self.is_away(error):
+                if not self.is_transient_error(error):
                     raise
-                stopping = self.interrupts and self.interrupts.stopping
-                if stopping or time.monotonic() - began > self._patience:
-                    self._patience = 0.0  # what is still to be said afterwards has one try
-                    raise NotSaved(f"{self.where} is gone: {_reason(error)}.") from None
+                is_stopping = self.signal_handler and self.signal_handler.is_stopping
+                if is_stopping or time.monotonic() - start_time > self._max_outage_seconds:
+                    self._max_outage_seconds = (
+                        0.0  # what is still to be said afterwards has one try
+                    )
+                    raise SaveError(
+                        f"{self.display_name} is gone: {_format_error(error)}."
+                    ) from None
                 if not is_reported:
                     is_reported = True
                     print(
-                        f"{self.where} is gone; waiting for it: {_reason(error)}", file=sys.stderr
+                        f"{self.display_name} is gone; waiting for it: {_format_error(error)}",
+                        file=sys.stderr,
                     )
-                self._call(lambda: time.sleep(0.5))
+                self._call_interruptibly(lambda: time.sleep(0.5))
 
-    def _call(self, function: Callable[[], Result]) -> Result:
-        return self.interrupts.call(function) if self.interrupts else function()
+    def _call_interruptibly(self, function: Callable[[], Result]) -> Result:
+        return self.signal_handler.run_in_thread(function) if self.signal_handler else function()
 
 
-class StudyFile(Storage):
+class JournalStudyStorage(StudyStorage):
     """Optuna's journal: a file, of this machine's or on a disk that machines share."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path, self.where = path, short(path)
+        self.path, self.display_name = path, relpath(path)
         try:
-            self.optuna = JournalStorage(JournalFile(path))
+            self.optuna_storage = JournalStorage(CrashSafeJournalBackend(path))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._turn = os.open(path.with_name(f".{path.name}.turn"), flags, 0o644)
+            self._lock_fd = os.open(path.with_name(f".{path.name}.turn"), flags, 0o644)
         except OSError as error:
-            raise Mistake(f"{path}: no study can be kept there: {error.strerror}.") from None
+            raise UserError(f"{path}: no study can be kept there: {error.strerror}.") from None
         except Exception:  # what a damaged journal does to Optuna cannot be foreseen
-            raise DamagedStudyError(f"{path} is not the file of a study.") from None
+            raise CorruptStudyError(f"{path} is not the file of a study.") from None
 
     @classmethod
-    def recovered(cls, folder: Path, notify: Callable[[str], None]) -> StudyFile:
+    def open_or_recover(cls, sweep_dir: Path, notify: Callable[[str], None]) -> JournalStudyStorage:
         """Open the study of a sweep's own folder; a damaged one is put aside."""
-        path = folder / "study.log"
+        path = sweep_dir / "study.log"
         try:
             return cls(path)
-        except DamagedStudyError:
-            aside = path.with_name("study.log.damaged")
-            path.replace(aside)
-            notify(f"{path} is damaged; it was renamed to {aside.name}.")
+        except CorruptStudyError:
+            backup_path = path.with_name("study.log.damaged")
+            path.replace(backup_path)
+            notify(f"{path} is damaged; it was renamed to {backup_path.name}.")
             return cls(path)
 
-    def is_away(self, error: Exception) -> bool:
+    def is_transient_error(self, error: Exception) -> bool:
         """Whether the disk is full or does not answer; a file that was removed stays away."""
-        final = (TimeoutError, FileNotFoundError, NotADirectoryError)
-        return isinstance(error, OSError) and not isinstance(error, final)
+        permanent_errors = (TimeoutError, FileNotFoundError, NotADirectoryError)
+        return isinstance(error, OSError) and not isinstance(error, permanent_errors)
 
-    def is_in(self, path: Path) -> bool:
+    def is_stored_at(self, path: Path) -> bool:
         """Whether this is the same file."""
         return path.exists() and path.samefile(self.path)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Have the lock of a file beside it."""
-        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
 
-class Database(Storage):
+class PostgresStudyStorage(StudyStorage):
     """PostgreSQL, which may go away for a while."""
 
     def __init__(self, url: str) -> None:
@@ -152,52 +157,58 @@ class Database(Storage):
         from optuna.storages import RDBStorage
 
         super().__init__()
-        self._sql = sqlalchemy
-        self.where = f"--storage={shown(url)}"
-        address = "postgresql+psycopg" + url[url.index("://") :]
-        settings = {"pool_pre_ping": True, "connect_args": CONNECTION}
+        self._sqlalchemy = sqlalchemy
+        self.display_name = f"--storage={redact_url(url)}"
+        sqlalchemy_url = "postgresql+psycopg" + url[url.index("://") :]
+        engine_kwargs = {"pool_pre_ping": True, "connect_args": CONNECT_ARGS}
         try:
-            self._engine = sqlalchemy.create_engine(address, **settings)
-            with self.turn():  # two machines may come first at once, and make the tables
-                self.optuna = RDBStorage(address, engine_kwargs=settings)
+            self._engine = sqlalchemy.create_engine(sqlalchemy_url, **engine_kwargs)
+            with self.lock():  # two machines may come first at once, and make the tables
+                self.optuna_storage = RDBStorage(sqlalchemy_url, engine_kwargs=engine_kwargs)
         except ImportError:
-            raise Mistake(
-                f"{self.where} needs psycopg, which is not installed: "
+            raise UserError(
+                f"{self.display_name} needs psycopg, which is not installed: "
                 'pip install -e ".[postgres]" brings it.'
             ) from None
         except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, ValueError) as error:
-            raise Mistake(f"{self.where} cannot be used: {_reason(error)}.") from None
+            raise UserError(
+                f"{self.display_name} cannot be used: {_format_error(error)}."
+            ) from None
         except RuntimeError:
-            raise Mistake(f"{self.where} was written by another version of Optuna.") from None
+            raise UserError(
+                f"{self.display_name} was written by another version of Optuna."
+            ) from None
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Have a lock of the database's, which ends with the connection."""
-        settings = ", ".join(f"set_config('{key}', '{to}', true)" for key, to in TURN.items())
+        settings_sql = ", ".join(
+            f"set_config('{key}', '{to}', true)" for key, to in LOCK_SETTINGS.items()
+        )
         with self._engine.begin() as connection:
-            connection.execute(self._sql.text(f"select {settings}"))
-            connection.execute(self._sql.text(LOCK))
+            connection.execute(self._sqlalchemy.text(f"select {settings_sql}"))
+            connection.execute(self._sqlalchemy.text(LOCK_QUERY))
             yield
 
-    def is_away(self, error: Exception) -> bool:
+    def is_transient_error(self, error: Exception) -> bool:
         """Whether the server cannot be reached."""
-        return isinstance(error, (self._sql.exc.DBAPIError, StorageInternalError))
+        return isinstance(error, (self._sqlalchemy.exc.DBAPIError, StorageInternalError))
 
 
-def storage(where: str) -> Storage:
+def open_storage(url: str) -> StudyStorage:
     """Open the storage that is wanted."""
-    if "://" not in where:
-        return StudyFile(Path(where))
-    scheme = where.partition("://")[0]
-    if scheme not in SCHEMES:
-        raise Mistake(
-            f"--storage={shown(where)}: write postgresql://USER@HOST/DATABASE, or a file on a "
+    if "://" not in url:
+        return JournalStudyStorage(Path(url))
+    scheme = url.partition("://")[0]
+    if scheme not in POSTGRES_SCHEMES:
+        raise UserError(
+            f"--storage={redact_url(url)}: write postgresql://USER@HOST/DATABASE, or a file on a "
             "disk that all machines share."
         )
-    return Database(where)
+    return PostgresStudyStorage(url)
 
 
-def shown(url: str) -> str:
+def redact_url(url: str) -> str:
     """Write an address without its password."""
     try:
         password = urlsplit(url).password
@@ -206,7 +217,7 @@ def shown(url: str) -> str:
     return url.replace(f":{password}@", ":***@") if password else url
 
 
-def _reason(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     """The first line of what the system, the database or its driver says."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

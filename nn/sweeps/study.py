@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,314 +13,346 @@ from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nn.errors import Mistake
-from nn.io.files import write_whole
-from nn.sweeps.heartbeat import Machines
-from nn.sweeps.journal import Copy
-from nn.sweeps.restore import recorded_point, restored_trials
+from nn.errors import UserError
+from nn.io.files import atomic_write
+from nn.sweeps.heartbeat import Heartbeat
+from nn.sweeps.journal import InMemoryJournalBackend
+from nn.sweeps.restore import read_recorded_point, restore_trials
 from nn.sweeps.samplers import registry
 from nn.sweeps.samplers.grid import GridSampler
-from nn.sweeps.samplers.random import Drawn
-from nn.sweeps.schedulers.hyperband import Pruner
-from nn.sweeps.schema import Sweep
-from nn.sweeps.shared import Shared
-from nn.sweeps.storage import StudyFile
-from nn.sweeps.trials import STUDY, Trials, is_retriable, machine, outcome
+from nn.sweeps.samplers.random import RandomSampler
+from nn.sweeps.schedulers.hyperband import HyperbandPruner
+from nn.sweeps.schema import SweepConfig
+from nn.sweeps.shared import SharedStudy
+from nn.sweeps.storage import JournalStudyStorage
+from nn.sweeps.trials import STUDY_NAME, SweepTrials, get_machine_id, is_retriable, read_outcome
 
-MAX_FAILURES = 3
+MAX_EXTERNAL_FAILURES = 3
 """How often a trial may fail for external reasons before it counts as failed for good."""
 
 
-class Search(Trials):
+class SweepStudy(SweepTrials):
     """Trials that go on; each is run by one machine at a time."""
 
     def __init__(
         self,
-        sweep: Sweep,
-        folder: Path,
+        sweep: SweepConfig,
+        sweep_dir: Path,
         seed: int,
         sampler: str | None = None,
-        shared: Shared | None = None,
+        shared_study: SharedStudy | None = None,
         notify: Callable[[str], None] = print,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.shared = shared is not None
-        self.storage = shared.storage if shared else StudyFile.recovered(folder, notify)
-        with self.storage.turn():
-            name = shared.name if shared else STUDY
-            if name in optuna.get_all_study_names(self.storage.optuna):
-                study = optuna.load_study(study_name=name, storage=self.storage.optuna)
+        self.is_shared = shared_study is not None
+        self.storage = (
+            shared_study.storage
+            if shared_study
+            else JournalStudyStorage.open_or_recover(sweep_dir, notify)
+        )
+        with self.storage.lock():
+            study_name = shared_study.study_name if shared_study else STUDY_NAME
+            if study_name in optuna.get_all_study_names(self.storage.optuna_storage):
+                optuna_study = optuna.load_study(
+                    study_name=study_name, storage=self.storage.optuna_storage
+                )
             else:
-                study = optuna.create_study(
-                    study_name=name,
-                    storage=self.storage.optuna,
+                optuna_study = optuna.create_study(
+                    study_name=study_name,
+                    storage=self.storage.optuna_storage,
                     direction=sweep.metric.goal if sweep.metric else "minimize",
                 )
-            if shared:
-                shared.agree(study)
-            super().__init__(sweep, folder, study)
-            self._check_params()
-            if not (shared and self.all):
-                self._restore(notify)
-        self.machines = Machines(self.study, shared.grace if shared else None)
+            if shared_study:
+                shared_study.ensure_same_sweep(optuna_study)
+            super().__init__(sweep, sweep_dir, optuna_study)
+            self._check_trial_params()
+            if not (shared_study and self.trials):
+                self._restore_lost_trials(notify)
+        self.heartbeat = Heartbeat(
+            self.optuna_study, shared_study.grace_seconds if shared_study else None
+        )
         self.refresh()
-        self.grid = GridSampler(self.space) if sweep.method == "grid" else None
-        self.study.sampler = self.grid or self._sampler(sampler, seed)
+        self.grid_sampler = GridSampler(self.space) if sweep.method == "grid" else None
+        self.optuna_study.sampler = self.grid_sampler or self._create_sampler(sampler, seed)
         if sweep.early_terminate and sweep.metric:
-            self.study.pruner = Pruner(sweep.early_terminate, sweep.metric)
+            self.optuna_study.pruner = HyperbandPruner(sweep.early_terminate, sweep.metric)
 
-    def _sampler(self, name: str | None, seed: int) -> BaseSampler:
+    def _create_sampler(self, name: str | None, seed: int) -> BaseSampler:
         if self.sweep.method == "bayes":
-            return registry.made(name or registry.GP, self.space, seed, begun=len(self.all))
-        return Drawn(self.space, seed)
+            return registry.create_sampler(
+                name or registry.GP, self.space, seed, num_trials=len(self.trials)
+            )
+        return RandomSampler(self.space, seed)
 
-    def _restore(self, notify: Callable[[str], None]) -> None:
+    def _restore_lost_trials(self, notify: Callable[[str], None]) -> None:
         """Add the trials that the study has lost, and whose directories are still there."""
-        lost = restored_trials(self.sweep, self.space, self.folder / "trials", len(self.all))
+        lost = restore_trials(self.sweep, self.space, self.sweep_dir / "trials", len(self.trials))
         for trial in lost:
-            self.study.add_trial(trial)
+            self.optuna_study.add_trial(trial)
         if lost:
-            known = sum(self.space.is_complete(trial.params) for trial in lost)
+            num_restored = sum(self.space.is_complete(trial.params) for trial in lost)
             notify(
-                f"The study had lost {len(lost)} trials; {known} of them were restored from "
-                f"{self.folder / 'trials'}."
+                f"The study had lost {len(lost)} trials; {num_restored} of them were restored from "
+                f"{self.sweep_dir / 'trials'}."
             )
 
-    def _check_params(self) -> None:
+    def _check_trial_params(self) -> None:
         """Refuse a study whose trials are not points of this sweep's space."""
-        for trial in self.study.get_trials(deepcopy=False):
+        for trial in self.optuna_study.get_trials(deepcopy=False):
             if trial.state == TrialState.RUNNING or not trial.params:
                 continue  # which is completed or marked failed when it is reclaimed
             try:
                 self.space.from_optuna(trial.params)
             except (KeyError, ValueError, TypeError):
-                raise Mistake(
-                    f"{self.folder}: trial {trial.number} has other parameters than the sweep "
+                raise UserError(
+                    f"{self.sweep_dir}: trial {trial.number} has other parameters than the sweep "
                     "file; the study is that of another sweep."
                 ) from None
 
     def refresh(self) -> None:
         """Look at what all machines have done."""
-        self.storage.patiently(self._look)
+        self.storage.retry(self._reload_trials)
 
-    def _look(self) -> None:
-        self.machines.beat()
-        self.all = self.study.get_trials(deepcopy=False)
+    def _reload_trials(self) -> None:
+        self.heartbeat.record_heartbeat()
+        self.trials = self.optuna_study.get_trials(deepcopy=False)
 
     @property
-    def running(self) -> list[FrozenTrial]:
+    def running_trials(self) -> list[FrozenTrial]:
         """The trials under way, on whatever machine."""
         return [
             trial
-            for trial in self.all
+            for trial in self.trials
             if trial.state == TrialState.RUNNING and not is_retriable(trial)
         ]
 
     @property
-    def elsewhere(self) -> list[FrozenTrial]:
+    def remote_trials(self) -> list[FrozenTrial]:
         """The trials that other machines run, or ran until they were gone."""
-        return [trial for trial in self.running if machine(trial) != self.machines.me]
+        return [
+            trial
+            for trial in self.running_trials
+            if get_machine_id(trial) != self.heartbeat.machine_id
+        ]
 
     @property
-    def mine(self) -> set[int]:
+    def local_trial_numbers(self) -> set[int]:
         """The numbers of the trials that this machine runs."""
-        return {trial.number for trial in self.running if machine(trial) == self.machines.me}
+        return {
+            trial.number
+            for trial in self.running_trials
+            if get_machine_id(trial) == self.heartbeat.machine_id
+        }
 
     @property
-    def limit(self) -> int | None:
+    def num_grid_points(self) -> int | None:
         """How many trials there can be at all."""
-        return None if self.grid is None else self.grid.size
+        return None if self.grid_sampler is None else self.grid_sampler.num_points
 
     @property
-    def begun(self) -> int:
+    def num_started(self) -> int:
         """How many trials have begun, without those that never had their parameters."""
         return sum(
             trial.state == TrialState.RUNNING or self.space.is_complete(trial.params)
-            for trial in self.all
+            for trial in self.trials
         )
 
-    def exhausted(self, count: int | None) -> bool:
+    def is_exhausted(self, max_trials: int | None) -> bool:
         """Whether there is nothing more to begin."""
-        if self.grid and not self.grid.has_remaining(self.all):
+        if self.grid_sampler and not self.grid_sampler.has_unused_points(self.trials):
             return True
-        return count is not None and self.begun >= count
+        return max_trials is not None and self.num_started >= max_trials
 
-    def begin(self, count: int | None) -> int | None:
+    def ask(self, max_trials: int | None) -> int | None:
         """Propose the next point, if there is one, and give its number."""
-        known = self.mine
+        known_numbers = self.local_trial_numbers
 
         def propose() -> int | None:
-            with self.storage.turn():
-                self._look()
-                if proposed := self.mine - known:  # just before the storage went away
-                    return proposed.pop()
-                if reclaimed := self._reclaim(1):  # of which nobody has heard
+            with self.storage.lock():
+                self._reload_trials()
+                if (
+                    unreported := self.local_trial_numbers - known_numbers
+                ):  # just before the storage went away
+                    return unreported.pop()
+                if reclaimed := self._reclaim_stale(1):  # of which nobody has heard
                     return reclaimed[0]
-                if self.exhausted(count):
+                if self.is_exhausted(max_trials):
                     return None
-                trial = self.study.ask(self.space.optuna)
-                self._note(trial._trial_id, machine=self.machines.me)
+                trial = self.optuna_study.ask(self.space.optuna_distributions)
+                self._set_user_attrs(trial._trial_id, machine=self.heartbeat.machine_id)
                 return trial.number
 
-        number = self.storage.patiently(propose)
+        number = self.storage.retry(propose)
         self.refresh()
         return number
 
-    def take_up(self, retry: bool = False) -> list[int]:
+    def reclaim_stale_trials(self, retry_failed: bool = False) -> list[int]:
         """Take over the trials of machines that are gone, and give their numbers.
 
         With `retry` also those that have failed for external reasons.
         """
-        known = self.mine
+        known_numbers = self.local_trial_numbers
 
-        def take() -> list[int]:
-            with self.storage.turn():
-                self._look()
-                self.machines.look()
-                taken = sorted(self.mine - known)  # just before the storage went away
-                if retry:
-                    failed = [trial for trial in self.all if is_retriable(trial)]
-                    taken += [trial.number for trial in failed]
-                    for trial in failed:
-                        self._claim(trial)
-                return taken + self._reclaim()
+        def reclaim() -> list[int]:
+            with self.storage.lock():
+                self._reload_trials()
+                self.heartbeat.read_heartbeats()
+                numbers = sorted(
+                    self.local_trial_numbers - known_numbers
+                )  # just before the storage went away
+                if retry_failed:
+                    retriable_trials = [trial for trial in self.trials if is_retriable(trial)]
+                    numbers += [trial.number for trial in retriable_trials]
+                    for trial in retriable_trials:
+                        self._claim_trial(trial)
+                return numbers + self._reclaim_stale()
 
-        taken = self.storage.patiently(take)
+        reclaimed_numbers = self.storage.retry(reclaim)
         self.refresh()
-        return taken
+        return reclaimed_numbers
 
-    def _reclaim(self, limit: int | None = None) -> list[int]:
+    def _reclaim_stale(self, limit: int | None = None) -> list[int]:
         """Claim trials of machines that are gone; this machine has its turn meanwhile."""
-        taken = []
-        for trial in self.elsewhere:
-            if not self.machines.gone(machine(trial)):
+        reclaimed_numbers = []
+        for trial in self.remote_trials:
+            if not self.heartbeat.is_stale(get_machine_id(trial)):
                 continue
-            if not self.space.is_complete(trial.params) and not self._complete(trial):
+            if not self.space.is_complete(trial.params) and not self._complete_params(trial):
                 continue
-            self._claim(trial)
-            taken.append(trial.number)
-            if len(taken) == limit:
+            self._claim_trial(trial)
+            reclaimed_numbers.append(trial.number)
+            if len(reclaimed_numbers) == limit:
                 break
-        return taken
+        return reclaimed_numbers
 
-    def can_fail_again(self, number: int) -> bool:
+    def can_retry(self, number: int) -> bool:
         """Whether a trial stays open for a retry when it fails for an external reason now."""
-        failures: int = self.all[number].user_attrs.get("failures", 0)
-        return failures + 1 < MAX_FAILURES
+        num_failures: int = self.trials[number].user_attrs.get("failures", 0)
+        return num_failures + 1 < MAX_EXTERNAL_FAILURES
 
-    def retry(self, number: int) -> None:
+    def retry_trial(self, number: int) -> None:
         """Begin a trial again that has failed for an external reason."""
-        self.storage.patiently(lambda: self._claim(self.all[number]))
+        self.storage.retry(lambda: self._claim_trial(self.trials[number]))
         self.refresh()
 
-    def release(self) -> None:
+    def release_trials(self) -> None:
         """Leave what this machine runs to whoever takes it up."""
 
-        def leave() -> None:
-            self._look()
-            for number in self.mine:
-                self._note(self.all[number]._trial_id, machine=None)
+        def clear_machine() -> None:
+            self._reload_trials()
+            for number in self.local_trial_numbers:
+                self._set_user_attrs(self.trials[number]._trial_id, machine=None)
 
         with suppress(Exception):  # who does not hear of it, waits
-            self.storage.patiently(leave)
+            self.storage.retry(clear_machine)
 
-    def write_study(self) -> None:
+    def export_journal(self) -> None:
         """Keep in the folder what a shared study holds, so that it can be looked at there."""
-        path = self.folder / "study.log"
-        if self.storage.is_in(path):
+        path = self.sweep_dir / "study.log"
+        if self.storage.is_stored_at(path):
             return
 
-        def copied() -> bytes:
-            copy = Copy()
+        def copy_journal() -> bytes:
+            backend = InMemoryJournalBackend()
             optuna.copy_study(
-                from_study_name=self.study.study_name,
-                from_storage=self.storage.optuna,
-                to_storage=JournalStorage(copy),
-                to_study_name=STUDY,
+                from_study_name=self.optuna_study.study_name,
+                from_storage=self.storage.optuna_storage,
+                to_storage=JournalStorage(backend),
+                to_study_name=STUDY_NAME,
             )
-            return copy.content
+            return backend.content
 
-        write_whole(path, self.storage.patiently(copied))
+        atomic_write(path, self.storage.retry(copy_journal))
 
-    def lags(self, number: int, epoch: int, value: float) -> bool:
+    def should_prune(self, number: int, epoch: int, value: float) -> bool:
         """Take note of an epoch, and say whether the trial is to end there."""
-        trial_id, storage = self.all[number]._trial_id, self.study._storage
+        trial_id, storage = self.trials[number]._trial_id, self.optuna_study._storage
 
-        def judge() -> bool:
+        def report_and_check() -> bool:
             storage.set_trial_intermediate_value(trial_id, epoch, value)
-            trial = storage.get_trial(trial_id)
+            trial = copy(storage.get_trial(trial_id))  # which some storages keep using
             trial.intermediate_values = {  # without what an earlier try came to
-                at: each for at, each in trial.intermediate_values.items() if at <= epoch
+                step: each for step, each in trial.intermediate_values.items() if step <= epoch
             }
-            return self.study.pruner.prune(self.study, trial)
+            return self.optuna_study.pruner.prune(self.optuna_study, trial)
 
-        return self.storage.patiently(judge)
+        return self.storage.retry(report_and_check)
 
-    def end(
-        self, number: int, status: str, reason: str | None = None, external: bool = False
+    def tell(
+        self, number: int, status: str, reason: str | None = None, is_external: bool = False
     ) -> float | None:
         """Take note of how a trial has ended, and give its objective.
 
         One that has failed for an external reason stays open for a retry, but not for ever.
         """
         try:
-            state, value = outcome(status, self.sweep.metric, self.path(number))
-        except Mistake as error:  # the disk does not give back what the run has written
-            status, reason, external = "failed", str(error), True
+            state, value = read_outcome(status, self.sweep.metric, self.get_trial_dir(number))
+        except UserError as error:  # the disk does not give back what the run has written
+            status, reason, is_external = "failed", str(error), True
             state, value = TrialState.FAIL, None
-        retriable = external and self.can_fail_again(number)
-        failures = self.all[number].user_attrs.get("failures", 0) + external
+        can_retry = is_external and self.can_retry(number)
+        num_failures = self.trials[number].user_attrs.get("failures", 0) + is_external
 
-        def tell() -> None:
-            with self.storage.turn():
-                self._look()
-                trial = self.all[number]
-                if number not in self.mine:
+        def write_result() -> None:
+            with self.storage.lock():
+                self._reload_trials()
+                trial = self.trials[number]
+                if number not in self.local_trial_numbers:
                     return
-                facts = {"status": status, "reason": reason, "objective": value}
-                self._note(trial._trial_id, **facts, failures=failures)
-                if retriable:
-                    self._note(trial._trial_id, retriable=True)
+                user_attrs = {"status": status, "reason": reason, "objective": value}
+                self._set_user_attrs(trial._trial_id, **user_attrs, failures=num_failures)
+                if can_retry:
+                    self._set_user_attrs(trial._trial_id, retriable=True)
                 else:
                     values = value if state == TrialState.COMPLETE else None
-                    self.study.tell(number, values, state)
+                    self.optuna_study.tell(number, values, state)
 
-        self.storage.patiently(tell)
+        self.storage.retry(write_result)
         self.refresh()
         return value
 
-    def _claim(self, trial: FrozenTrial) -> None:
+    def _claim_trial(self, trial: FrozenTrial) -> None:
         """Note that this machine runs a trial."""
-        facts = {"machine": self.machines.me, "status": "running", "retriable": False}
-        self._note(trial._trial_id, **facts)
+        user_attrs = {"machine": self.heartbeat.machine_id, "status": "running", "retriable": False}
+        self._set_user_attrs(trial._trial_id, **user_attrs)
 
-    def _note(self, trial_id: int, **facts: object) -> None:
-        for name, content in facts.items():
-            self.study._storage.set_trial_user_attr(trial_id, name, content)
+    def _set_user_attrs(self, trial_id: int, **user_attrs: object) -> None:
+        for name, value in user_attrs.items():
+            self.optuna_study._storage.set_trial_user_attr(trial_id, name, value)
 
-    def _complete(self, trial: FrozenTrial) -> bool:
+    def _complete_params(self, trial: FrozenTrial) -> bool:
         """Propose what was still to be proposed when the sweep was killed, if that is possible.
 
         If the study has lost the parameters, the trial's directory may hold them. Parameters of
         another sweep file, or more trials than a grid has points, are not possible: then the trial
         is marked failed.
         """
-        fits = all(self.space.optuna.get(n) == d for n, d in trial.distributions.items())
-        recorded = self._recorded_params(trial) if fits else None
-        if recorded:
+        matches_space = all(
+            self.space.optuna_distributions.get(n) == d for n, d in trial.distributions.items()
+        )
+        recorded_params = self._read_recorded_params(trial) if matches_space else None
+        if recorded_params:
             attribute = "fixed_params"  # as `Study.enqueue_trial` does
-            self.study._storage.set_trial_system_attr(trial._trial_id, attribute, recorded)
-        if fits and (recorded or self.grid is None or self.grid.next_point(trial, self.all)):
-            begun = optuna.Trial(self.study, trial._trial_id)
-            for name, distribution in self.space.optuna.items():
-                begun._suggest(name, distribution)
+            self.optuna_study._storage.set_trial_system_attr(
+                trial._trial_id, attribute, recorded_params
+            )
+        if matches_space and (
+            recorded_params
+            or self.grid_sampler is None
+            or self.grid_sampler.next_unused_point(trial, self.trials)
+        ):
+            optuna_trial = optuna.Trial(self.optuna_study, trial._trial_id)
+            for name, distribution in self.space.optuna_distributions.items():
+                optuna_trial._suggest(name, distribution)
             return True
-        self._note(trial._trial_id, status="failed", reason="its parameters were never complete")
-        self.study.tell(trial.number, state=TrialState.FAIL)
+        self._set_user_attrs(
+            trial._trial_id, status="failed", reason="its parameters were never complete"
+        )
+        self.optuna_study.tell(trial.number, state=TrialState.FAIL)
         return False
 
-    def _recorded_params(self, trial: FrozenTrial) -> dict[str, Any] | None:
+    def _read_recorded_params(self, trial: FrozenTrial) -> dict[str, Any] | None:
         """Return the parameters in a trial's directory, if the study's are among them."""
-        point = recorded_point(self.space, self.path(trial.number), trial.number)
-        params = self.space.known_to_optuna(point) if point else {}
+        point = read_recorded_point(self.space, self.get_trial_dir(trial.number), trial.number)
+        params = self.space.to_optuna(point) if point else {}
         return params if trial.params.items() <= params.items() else None

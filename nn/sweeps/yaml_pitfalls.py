@@ -13,101 +13,103 @@ from dataclasses import dataclass
 import yaml
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from nn.errors import as_typed
-from nn.sweeps.schema import Loader
+from nn.errors import format_value
+from nn.sweeps.schema import SweepFileLoader
 
-TAG = "tag:yaml.org,2002:"
+TAG_PREFIX = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True)
-class Misread:
+class MisreadScalar:
     """A scalar that is read as something else than it looks like."""
 
-    keys: tuple[str, ...]
+    key_path: tuple[str, ...]
     """Where it is, from the top."""
     line: int
     text: str
-    meaning: str
+    interpretation: str
     """How YAML reads it."""
     is_bool: bool
 
     @property
-    def sentence(self) -> str:
+    def message(self) -> str:
         """What is wrong, and what would be right."""
-        where = ".".join(self.keys) or "the keys"
+        where = ".".join(self.key_path) or "the keys"
         return (
-            f"{where}: {self.text} in line {self.line} is read as {self.meaning}; "
-            f"write '{self.text}' if it is a text{self._number}."
+            f"{where}: {self.text} in line {self.line} is read as {self.interpretation}; "
+            f"write '{self.text}' if it is a text{self._integer_hint}."
         )
 
     @property
-    def _number(self) -> str:
+    def _integer_hint(self) -> str:
         return f", {int(self.text)} if it is a number" if re.fullmatch(r"\d+", self.text) else ""
 
 
-Nodes = list[tuple[tuple[str, ...], yaml.Node | None]]
+YamlNodes = list[tuple[tuple[str, ...], yaml.Node | None]]
 """All nodes of a file, each with the keys that lead to it."""
 
 
-def nodes(text: str) -> Nodes:
+def collect_nodes(text: str) -> YamlNodes:
     """Go through all nodes of a valid file once, in order."""
-    found: Nodes = []
-    left: Nodes = [((), yaml.compose(text, Loader))]
+    collected: YamlNodes = []
+    stack: YamlNodes = [((), yaml.compose(text, SweepFileLoader))]
     seen = set()
-    while left:
-        keys, node = left.pop()
+    while stack:
+        key_path, node = stack.pop()
         if id(node) in seen:  # which an alias refers to
             continue
         seen.add(id(node))
-        found.append((keys, node))
+        collected.append((key_path, node))
         if isinstance(node, MappingNode):
-            left += [((*keys, str(key.value)), value) for key, value in reversed(node.value)]
+            stack += [((*key_path, str(key.value)), value) for key, value in reversed(node.value)]
         elif isinstance(node, SequenceNode):
-            left += [(keys, value) for value in reversed(node.value)]
-    return found
+            stack += [(key_path, value) for value in reversed(node.value)]
+    return collected
 
 
-def duplicate_keys(nodes: Nodes) -> Iterator[str]:
+def find_duplicate_keys(nodes: YamlNodes) -> Iterator[str]:
     """Report each key that a mapping has several times, by its lines."""
-    for keys, node in nodes:
+    for key_path, node in nodes:
         if not isinstance(node, MappingNode):
             continue
         lines: dict[tuple[str, str], list[int]] = {}
         for key, _ in node.value:
-            if isinstance(key, ScalarNode) and key.tag != f"{TAG}merge":
+            if isinstance(key, ScalarNode) and key.tag != f"{TAG_PREFIX}merge":
                 lines.setdefault((key.tag, key.value), []).append(key.start_mark.line + 1)
-        for (_, name), where in lines.items():
-            if len(where) > 1:
-                *others, last = map(str, where)
-                times = "twice" if len(where) == 2 else f"{len(where)} times"
+        for (_, name), line_numbers in lines.items():
+            if len(line_numbers) > 1:
+                *others, last = map(str, line_numbers)
+                times = "twice" if len(line_numbers) == 2 else f"{len(line_numbers)} times"
                 yield (
-                    f"{'.'.join((*keys, name))}: this key is given {times}, in lines "
+                    f"{'.'.join((*key_path, name))}: this key is given {times}, in lines "
                     f"{', '.join(others)} and {last}; keep one."
                 )
 
 
-def misread_scalars(nodes: Nodes) -> Iterator[Misread]:
+def find_misread_scalars(nodes: YamlNodes) -> Iterator[MisreadScalar]:
     """Find the scalars, keys included, that YAML takes for something else."""
-    for keys, node in nodes:
+    for key_path, node in nodes:
         if isinstance(node, MappingNode):
             for key, _ in node.value:
                 if isinstance(key, ScalarNode):
-                    yield from _misread(keys, key)
+                    yield from _check_scalar(key_path, key)
         elif isinstance(node, ScalarNode):
-            yield from _misread(keys, node)
+            yield from _check_scalar(key_path, node)
 
 
-def _misread(keys: tuple[str, ...], node: ScalarNode) -> Iterator[Misread]:
-    kind, text = node.tag.removeprefix(TAG), node.value
-    meaning = None
-    if kind == "bool" and text.lower() not in ("true", "false"):
-        meaning = as_typed(text.lower() in ("yes", "on"))
-    elif kind in ("int", "float") and ":" in text:
-        meaning = f"{as_typed(yaml.load(text, Loader))}, a number in base 60"
-    elif kind == "int" and re.fullmatch(r"[-+]?0[0-7_]+", text):
+def _check_scalar(key_path: tuple[str, ...], node: ScalarNode) -> Iterator[MisreadScalar]:
+    yaml_type, text = node.tag.removeprefix(TAG_PREFIX), node.value
+    interpretation = None
+    if yaml_type == "bool" and text.lower() not in ("true", "false"):
+        interpretation = format_value(text.lower() in ("yes", "on"))
+    elif yaml_type in ("int", "float") and ":" in text:
+        interpretation = f"{format_value(yaml.load(text, SweepFileLoader))}, a number in base 60"
+    elif yaml_type == "int" and re.fullmatch(r"[-+]?0[0-7_]+", text):
         octal, decimal = int(text.replace("_", ""), 8), int(text.replace("_", ""))
-        meaning = f"{octal}, an octal number" if octal != decimal else None
-    elif kind == "timestamp":
-        meaning = "a date"
-    if meaning:
-        yield Misread(keys, node.start_mark.line + 1, text, meaning, kind == "bool")
+        interpretation = f"{octal}, an octal number" if octal != decimal else None
+    elif yaml_type == "timestamp":
+        interpretation = "a date"
+    if interpretation:
+        yield MisreadScalar(
+            key_path, node.start_mark.line + 1, text, interpretation, yaml_type == "bool"
+        )

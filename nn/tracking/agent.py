@@ -11,23 +11,23 @@ from typing import Any
 
 import yaml
 
-BELONGING = tuple(
+WANDB_RUN_VARIABLES = tuple(
     f"WANDB_{word}"
     for word in ("SWEEP_ID", "ENTITY", "PROJECT", "RUN_GROUP", "JOB_TYPE", "TAGS", "NAME", "NOTES")
 )
 """The variables by which W&B knows where a run belongs."""
 
 
-def run_id(environment: Mapping[str, Any]) -> str:
+def get_run_id(environment: Mapping[str, Any]) -> str:
     """The name of a run in W&B, which stays the same when it is taken up again."""
-    given = str(environment.get("run_id"))
-    return given if re.fullmatch(r"[\w-]{1,64}", given) else secrets.token_hex(4)
+    recorded_id = str(environment.get("run_id"))
+    return recorded_id if re.fullmatch(r"[\w-]{1,64}", recorded_id) else secrets.token_hex(4)
 
 
-def swept_parameters() -> dict[str, Any]:
+def read_sweep_parameters() -> dict[str, Any]:
     """The parameters that a sweep agent has given, as W&B calls them."""
     try:
-        given = yaml.safe_load(Path(os.environ["WANDB_SWEEP_PARAM_PATH"]).read_text("utf-8"))
-        return {name: each["value"] for name, each in given.items() if isinstance(each, dict)}
+        parameters = yaml.safe_load(Path(os.environ["WANDB_SWEEP_PARAM_PATH"]).read_text("utf-8"))
+        return {name: each["value"] for name, each in parameters.items() if isinstance(each, dict)}
     except (KeyError, OSError, ValueError, AttributeError, yaml.YAMLError):
         return {}

@@ -10,56 +10,62 @@ from nn.predictions import Predictions
 from nn.tracking import exhibits
 
 
-class Media:
+class MediaBuilder:
     """Makes what W&B shows of a run beside its curves."""
 
-    def __init__(self, wandb: Any, names: Sequence[str]) -> None:
-        self.wandb, self.names = wandb, names
+    def __init__(self, wandb: Any, class_names: Sequence[str]) -> None:
+        self.wandb, self.class_names = wandb, class_names
 
-    def history(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    def build_history_row(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """An epoch's line of history, with its confusion matrix as a chart."""
-        content = {key: value for key, value in record.items() if value is not None}
-        confusion = content.pop("val/confusion_matrix", None)
-        if confusion:
-            content["val/confusion_matrix"] = self._chart("val", confusion)
-        return content
+        row = {key: value for key, value in record.items() if value is not None}
+        confusion_matrix = row.pop("val/confusion_matrix", None)
+        if confusion_matrix:
+            row["val/confusion_matrix"] = self._confusion_chart("val", confusion_matrix)
+        return row
 
-    def result(
-        self, summary: Mapping[str, Any], predictions: Predictions | None, images: int
+    def build_result_media(
+        self, summary: Mapping[str, Any], predictions: Predictions | None, num_examples: int
     ) -> dict[str, Any]:
         """What there is to show at the end of a run."""
-        shown: dict[str, Any] = {}
+        media: dict[str, Any] = {}
         if "precision" in summary:
-            part = "test" if summary["test/accuracy"] is not None else "val"
-            confusion = summary["confusion_matrix"]
-            counts = exhibits.confusion_counts(confusion, self.names)
-            scores = exhibits.class_scores(summary, self.names)
-            shown[f"{part}/confusion_matrix"] = self._chart(part, confusion)
-            shown[f"{part}/confusion_counts"] = self._table(counts)
-            shown[f"{part}/classes"] = self._table(scores)
-        if predictions and predictions.drawable:
+            split = "test" if summary["test/accuracy"] is not None else "val"
+            confusion_matrix = summary["confusion_matrix"]
+            counts_table = exhibits.wide_confusion_table(confusion_matrix, self.class_names)
+            report_table = exhibits.classification_report(summary, self.class_names)
+            media[f"{split}/confusion_matrix"] = self._confusion_chart(split, confusion_matrix)
+            media[f"{split}/confusion_counts"] = self._wandb_table(counts_table)
+            media[f"{split}/classes"] = self._wandb_table(report_table)
+        if predictions and predictions.has_images:
             for name in ("right", "wrong"):
-                some = exhibits.examples(predictions, self.names, name == "right", images)
-                pictures = [self.wandb.Image(each.pixels, caption=each.caption) for each in some]
-                if pictures:
-                    shown[f"examples/{name}"] = pictures
-        return shown
+                examples = exhibits.select_example_images(
+                    predictions, self.class_names, name == "right", num_examples
+                )
+                images = [self.wandb.Image(each.pixels, caption=each.caption) for each in examples]
+                if images:
+                    media[f"examples/{name}"] = images
+        return media
 
-    def model(self, name: str, file: Path, about: Mapping[str, Any]) -> Any:
+    def build_model_artifact(
+        self, name: str, checkpoint_path: Path, metadata: Mapping[str, Any]
+    ) -> Any:
         """The checkpoint of the kept weights as an artifact."""
-        model = self.wandb.Artifact(name, "model", metadata=dict(about))
-        model.add_file(str(file), "model.safetensors", skip_cache=True, policy="mutable")
-        return model
+        artifact = self.wandb.Artifact(name, "model", metadata=dict(metadata))
+        artifact.add_file(
+            str(checkpoint_path), "model.safetensors", skip_cache=True, policy="mutable"
+        )
+        return artifact
 
-    def _chart(self, part: str, confusion: Sequence[Sequence[int]]) -> Any:
+    def _confusion_chart(self, split: str, confusion_matrix: Sequence[Sequence[int]]) -> Any:
         """W&B's own confusion matrix, of counts."""
-        cells = exhibits.confusion_cells(confusion, self.names)
+        cells = exhibits.long_confusion_table(confusion_matrix, self.class_names)
         return self.wandb.plot_table(
             "wandb/confusion_matrix/v1",
-            self._table(cells),
+            self._wandb_table(cells),
             {column: column for column in cells.columns},
-            {"title": f"Confusion matrix ({part})"},
+            {"title": f"Confusion matrix ({split})"},
         )
 
-    def _table(self, table: exhibits.Table) -> Any:
+    def _wandb_table(self, table: exhibits.Table) -> Any:
         return self.wandb.Table(columns=table.columns, data=table.rows)

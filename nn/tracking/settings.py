@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from nn.errors import Mistake, require
+from nn.errors import UserError, require
 
 MODES = ("auto", "online", "offline", "disabled")
-ENVIRONMENT = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline"}
+WANDB_MODE_VALUES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline"}
 """The words of WANDB_MODE, beside disabled."""
 
 
@@ -36,41 +36,50 @@ class Tracking:
     def __post_init__(self) -> None:
         require(self.mode in MODES, "mode", self.mode, "one of " + ", ".join(MODES))
         project = self.project
-        usable = project is None or (len(project) <= 128 and not set(project) & set("/\\#?%:"))
-        require(usable, "project", project, "at most 128 characters, none of them / \\ # ? % :")
-        fitting = all(1 <= len(tag) <= 64 for tag in self.tags)
-        require(fitting, "tags", self.tags, "a list of tags of 1 to 64 characters")
-        sparse = self.every is None or self.every >= 1
-        require(sparse, "every", self.every, "a whole number, at least 1, or null")
+        is_valid_project = project is None or (
+            len(project) <= 128 and not set(project) & set("/\\#?%:")
+        )
+        require(
+            is_valid_project,
+            "project",
+            project,
+            "at most 128 characters, none of them / \\ # ? % :",
+        )
+        are_valid_tags = all(1 <= len(tag) <= 64 for tag in self.tags)
+        require(are_valid_tags, "tags", self.tags, "a list of tags of 1 to 64 characters")
+        is_valid_interval = self.every is None or self.every >= 1
+        require(is_valid_interval, "every", self.every, "a whole number, at least 1, or null")
         require(0 <= self.images <= 100, "images", self.images, "a whole number from 0 to 100")
         require(self.wait > 0, "wait", self.wait, "a number of seconds above 0")
 
     @property
-    def mode_here(self) -> str:
+    def resolved_mode(self) -> str:
         """What `auto` means on this machine; `online` is refused without credentials."""
         if self.mode == "auto":
-            wanted = os.environ.get("WANDB_MODE")
-            if not wanted:
-                reachable = "WANDB_SWEEP_ID" in os.environ or has_credentials()
-                return "online" if reachable else "offline"
-            if wanted not in (*ENVIRONMENT, "disabled"):
-                raise Mistake(f"WANDB_MODE={wanted}: it must be online, offline or disabled.")
-            return ENVIRONMENT.get(wanted, wanted)
+            requested_mode = os.environ.get("WANDB_MODE")
+            if not requested_mode:
+                is_online = "WANDB_SWEEP_ID" in os.environ or has_credentials()
+                return "online" if is_online else "offline"
+            if requested_mode not in (*WANDB_MODE_VALUES, "disabled"):
+                raise UserError(
+                    f"WANDB_MODE={requested_mode}: it must be online, offline or disabled."
+                )
+            return WANDB_MODE_VALUES.get(requested_mode, requested_mode)
         if self.mode == "online":
             require_credentials("tracking=online", " or choose tracking=offline")
         return self.mode
 
     def check(self) -> None:
         """Refuse what cannot work, before anything is written."""
-        _ = self.mode_here
+        _ = self.resolved_mode
 
 
-def require_credentials(wanted: str, otherwise: str = "") -> None:
+def require_credentials(requested_by: str, fallback: str = "") -> None:
     """Refuse what needs an account where there is none."""
     if not has_credentials():
-        raise Mistake(
-            f"{wanted}: there are no W&B credentials here; run wandb login, "
-            f"{'' if otherwise else 'or '}set WANDB_API_KEY{',' if otherwise else ''}{otherwise}."
+        raise UserError(
+            f"{requested_by}: there are no W&B credentials here; run wandb login, "
+            f"{'' if fallback else 'or '}set WANDB_API_KEY{',' if fallback else ''}{fallback}."
         )
 
 

@@ -20,143 +20,153 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from nn.config.knobs import KNOBS
-from nn.errors import NotSaved
-from nn.io.paths import short
+from nn.config.knobs import HYPERPARAMETERS
+from nn.errors import SaveError
+from nn.io.paths import relpath
 from nn.predictions import Predictions
-from nn.tracking.agent import BELONGING, run_id
-from nn.tracking.media import Media
+from nn.tracking.agent import WANDB_RUN_VARIABLES, get_run_id
+from nn.tracking.media import MediaBuilder
 from nn.tracking.settings import Tracking, has_credentials
 
 if TYPE_CHECKING:
     from wandb import Run
 
-MOMENT = 1.0
+GRACE_SECONDS = 1.0
 """Seconds that W&B may take to answer, and then to be told of an end by a signal."""
-LONG_MOMENT = 5.0
+AGENT_GRACE_SECONDS = 5.0
 """The same where W&B is surely there, since it or its agent has sent the signal."""
-QUIET = 3.0
+WAIT_MESSAGE_DELAY_SECONDS = 3.0
 """Seconds to wait for W&B at the end before it is said what for."""
-GIVING_UP = 20.0
+OFFLINE_FALLBACK_SECONDS = 20.0
 """Seconds that it may take to give up on W&B and begin an offline run in its place."""
-ARRIVAL = 20.0
+UPLOAD_CONFIRMATION_SECONDS = 20.0
 """Seconds that W&B may take to show what has been uploaded."""
-FILES = {"config.yaml": "settings.yaml", "environment.json": "environment.json"}
+UPLOADED_FILES = {"config.yaml": "settings.yaml", "environment.json": "environment.json"}
 """Files of a run folder that go along, and their names there; W&B has a config.yaml of its own."""
-STOPPED = 255
+KILLED_EXIT_CODE = 255
 """The exit code that W&B shows as killed, not as failed."""
 
 
-class Mirror:
+class WandbLogger:
     """One run in W&B."""
 
     def __init__(
         self,
         tracking: Tracking,
-        folder: Path,
+        run_dir: Path,
         config: Mapping[str, Any],
         environment: Mapping[str, Any],
-        names: Sequence[str],
+        class_names: Sequence[str],
     ) -> None:
-        self.tracking, self.config, self.names = tracking, config, names
-        self.folder, self.environment = folder, environment
-        self.id, self.mode = run_id(environment), tracking.mode_here
+        self.tracking, self.config, self.class_names = tracking, config, class_names
+        self.run_dir, self.environment = run_dir, environment
+        self.run_id, self.mode = get_run_id(environment), tracking.resolved_mode
         self._run: Run | None = None
-        self._lost = self._warned = self._stopped = self._ended = self._abandoned = False
-        self._deadline = 0.0
-        self._connected, self._sender = Event(), Thread()
-        self._calls: SimpleQueue[Callable[[Run], None] | None] = SimpleQueue()
+        self._is_disabled = self._has_warned = self._is_stop_requested = self._is_finishing = (
+            self._is_abandoned
+        ) = False
+        self._init_deadline = 0.0
+        self._init_done, self._sender_thread = Event(), Thread()
+        self._call_queue: SimpleQueue[Callable[[Run], None] | None] = SimpleQueue()
 
-    def open(self, begun: Iterable[Mapping[str, Any]] = (), resume: bool = False) -> None:
+    def init(
+        self, restored_records: Iterable[Mapping[str, Any]] = (), resume: bool = False
+    ) -> None:
         """Begin the run in W&B; if it cannot be reached, in a file to be uploaded later.
 
         W&B is connected to while the training runs. What had begun before is sent as far as W&B
         does not have it.
         """
-        self._lost = self.mode == "disabled"
-        if self._lost:
+        self._is_disabled = self.mode == "disabled"
+        if self._is_disabled:
             return
-        self._set_environment(self.folder)
-        self._deadline = time.monotonic() + _init_timeout()
-        self._calls.put(lambda run: self._catch_up(run, begun))
+        self._set_wandb_variables(self.run_dir)
+        self._init_deadline = time.monotonic() + _init_timeout_seconds()
+        self._call_queue.put(lambda run: self._send_missing_records(run, restored_records))
         if self.mode == "offline" or not has_credentials():  # for which wandb asks on a terminal
-            self._guard(partial(self._connect, resume))
-        if not self._lost:
-            send = partial(self._guard, partial(self._send, resume))
-            self._sender = Thread(target=send, daemon=True)
-            self._sender.start()
+            self._disable_on_error(partial(self._connect, resume))
+        if not self._is_disabled:
+            send = partial(self._disable_on_error, partial(self._process_calls, resume))
+            self._sender_thread = Thread(target=send, daemon=True)
+            self._sender_thread.start()
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Send an epoch's line of history, as soon as what came before is sent."""
-        if not self._lost:
-            self._calls.put(lambda run: self._log(run, record))
+        if not self._is_disabled:
+            self._call_queue.put(lambda run: self._log_record(run, record))
 
     def finish(self, summary: Mapping[str, Any], predictions: Predictions | None) -> str | None:
         """Send the result, end the run, and tell where it is to be found."""
-        self._ended = True
-        if self._lost or not self._sender.ident:  # a signal may come before it is started
+        self._is_finishing = True
+        if (
+            self._is_disabled or not self._sender_thread.ident
+        ):  # a signal may come before it is started
             return None
-        self._calls.put(lambda run: self._close(run, summary, predictions))
-        self._calls.put(None)
+        self._call_queue.put(lambda run: self._finish_run(run, summary, predictions))
+        self._call_queue.put(None)
         try:
             if summary["status"] == "interrupted":
-                near = self._stopped or "WANDB_SWEEP_ID" in self._belongs
-                moment = LONG_MOMENT if near else MOMENT
-                self._connected.wait(moment)
-                self._sender.join(moment if self._run else 0)
+                is_stopped_by_wandb = (
+                    self._is_stop_requested or "WANDB_SWEEP_ID" in self._wandb_variables
+                )
+                grace_seconds = AGENT_GRACE_SECONDS if is_stopped_by_wandb else GRACE_SECONDS
+                self._init_done.wait(grace_seconds)
+                self._sender_thread.join(grace_seconds if self._run else 0)
             else:
-                self._wait()
+                self._wait_for_sender()
         finally:
-            self._abandoned = self._sender.is_alive()
-        return self._place(self._run) if self._run else None
+            self._is_abandoned = self._sender_thread.is_alive()
+        return self._format_location(self._run) if self._run else None
 
     @property
     def hangs_at_exit(self) -> bool:
         """Whether wandb would wait for a server that does not answer when the process exits."""
-        return self._abandoned and not self._run
+        return self._is_abandoned and not self._run
 
-    def _wait(self) -> None:
+    def _wait_for_sender(self) -> None:
         """Wait until W&B has everything, for as long as it may take, and say so if that is long."""
-        if not self._connected.wait(QUIET):
-            seconds = max(0.0, self._deadline - time.monotonic())
+        if not self._init_done.wait(WAIT_MESSAGE_DELAY_SECONDS):
+            seconds = max(0.0, self._init_deadline - time.monotonic())
             with suppress(OSError):
                 print(
                     f"Waiting for W&B to answer, for {seconds:.0f} s at the most; "
                     "then the run stays offline.",
                     flush=True,
                 )
-        self._connected.wait(max(0.0, self._deadline - time.monotonic()) + GIVING_UP)
-        self._sender.join(self.tracking.wait + MOMENT)
-        if self._sender.is_alive():
-            self._warn(f"not done within {self.tracking.wait:g} s", self._remedy)
+        self._init_done.wait(
+            max(0.0, self._init_deadline - time.monotonic()) + OFFLINE_FALLBACK_SECONDS
+        )
+        self._sender_thread.join(self.tracking.wait + GRACE_SECONDS)
+        if self._sender_thread.is_alive():
+            self._warn(f"not done within {self.tracking.wait:g} s", self._upload_hint)
 
-    def copy(
+    def upload(
         self,
         history: Sequence[Mapping[str, Any]],
         summary: Mapping[str, Any],
         predictions: Predictions | None,
-        aside: Path,
+        temp_dir: Path,
     ) -> str:
         """Make a whole run in W&B of one that has ended; whatever goes wrong is an error.
 
         A run of the same id is written anew. What wandb needs meanwhile is put aside.
         """
-        self._set_environment(aside)
-        run = self._open(aside)
+        self._set_wandb_variables(temp_dir)
+        run = self._init_run(temp_dir)
         for record in history:
-            self._log(run, record)
-        missing = {"status": "crashed", "epochs": len(history)}
-        self._close(run, summary or missing, predictions)
+            self._log_record(run, record)
+        fallback_summary = {"status": "crashed", "epochs": len(history)}
+        self._finish_run(run, summary or fallback_summary, predictions)
         if history:
-            _wait_for(run.path, history[-1]["epoch"])
+            _wait_until_uploaded(run.path, history[-1]["epoch"])
         return str(run.url)
 
-    def _set_environment(self, place: Path) -> None:
+    def _set_wandb_variables(self, directory: Path) -> None:
         for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
-            os.environ[variable] = str(place.absolute() / "wandb")
+            os.environ[variable] = str(directory.absolute() / "wandb")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         os.environ.setdefault("WANDB_SILENT", "true")
-        for name, value in self._belongs.items():
+        for name, value in self._wandb_variables.items():
             os.environ.setdefault(name, value)
 
     def _connect(self, resume: bool) -> Run:
@@ -164,26 +174,26 @@ class Mirror:
         try:
             if self.mode == "online":
                 try:
-                    self._run = self._open(self.folder, resume)
+                    self._run = self._init_run(self.run_dir, resume)
                     return self._run
                 except Exception as error:
-                    if self._abandoned:
+                    if self._is_abandoned:
                         raise
-                    self._warn(_reason(error), "the run stays offline")
-                    _let_go()
+                    self._warn(_format_reason(error), "the run stays offline")
+                    _teardown_wandb()
                     self.mode = "offline"
-            for left in self.folder.glob("wandb/offline-run-*"):
-                rmtree(left, ignore_errors=True)
-            self._run = self._open(self.folder)
+            for stale_dir in self.run_dir.glob("wandb/offline-run-*"):
+                rmtree(stale_dir, ignore_errors=True)
+            self._run = self._init_run(self.run_dir)
             return self._run
         finally:
-            self._connected.set()
+            self._init_done.set()
 
-    def _open(self, place: Path, resume: bool = False) -> Run:
-        tracking, wandb = self.tracking, _wandb()
+    def _init_run(self, directory: Path, resume: bool = False) -> Run:
+        tracking, wandb = self.tracking, _import_wandb()
         run: Run = wandb.init(
             mode=self.mode,
-            dir=place,
+            dir=directory,
             project=tracking.project or os.environ.get("WANDB_PROJECT", "nn-sweeps"),
             entity=tracking.entity,
             name=tracking.name,
@@ -191,122 +201,140 @@ class Mirror:
             job_type=tracking.job_type,
             tags=tracking.tags or None,
             notes=tracking.notes,
-            config=mirrored(self.config) | self.environment.get("swept", {}),
-            id=self.id,
+            config=to_wandb_config(self.config) | self.environment.get("swept", {}),
+            id=self.run_id,
             resume="allow" if resume else None,
             reinit="finish_previous",
             settings=wandb.Settings(
                 console="off",
                 git_commit=self.environment.get("git", {}).get("commit"),
-                init_timeout=_init_timeout(),
+                init_timeout=_init_timeout_seconds(),
                 finish_timeout=tracking.wait,
                 finish_timeout_raises=True,
-                stop_fn=lambda: self._stop(),  # wandb copies deeply what this belongs to
+                stop_fn=lambda: self._stop_training(),  # wandb copies deeply what this belongs to
             ),
         )
         run.define_metric("epoch")
         run.define_metric("*", step_metric="epoch")
-        for name, there in FILES.items():
-            copied = copyfile(self.folder / name, Path(run.dir) / there)
+        for name, uploaded_name in UPLOADED_FILES.items():
+            copied = copyfile(self.run_dir / name, Path(run.dir) / uploaded_name)
             run.save(copied, run.dir, "end")
         return run
 
-    def _stop(self) -> None:
+    def _stop_training(self) -> None:
         """End the training, as someone has asked for in W&B, unless it has ended."""
-        if not self._ended:
-            self._stopped = True
+        if not self._is_finishing:
+            self._is_stop_requested = True
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _send(self, resume: bool) -> None:
+    def _process_calls(self, resume: bool) -> None:
         """Connect, then do what is asked for in its turn, while the training runs."""
         run = self._run or self._connect(resume)
-        while call := self._calls.get():
-            self._insist(partial(call, run))
+        while call := self._call_queue.get():
+            self._retry(partial(call, run))
 
-    def _insist(self, call: Callable[[], None]) -> None:
+    def _retry(self, call: Callable[[], None]) -> None:
         """Do something that a server which is away for a while may refuse at first."""
-        until = time.monotonic() + self.tracking.wait
+        deadline = time.monotonic() + self.tracking.wait
         while True:
             try:
                 return call()
-            except _wandb().Error:
-                if self.mode == "offline" or time.monotonic() > until:
+            except _import_wandb().Error:
+                if self.mode == "offline" or time.monotonic() > deadline:
                     raise
             time.sleep(1)
 
-    def _catch_up(self, run: Run, begun: Iterable[Mapping[str, Any]]) -> None:
+    def _send_missing_records(
+        self, run: Run, restored_records: Iterable[Mapping[str, Any]]
+    ) -> None:
         """Send what W&B does not have yet."""
-        has = run.step
-        for record in begun:
-            if record["epoch"] >= has:
-                self._log(run, record)
+        next_step = run.step
+        for record in restored_records:
+            if record["epoch"] >= next_step:
+                self._log_record(run, record)
 
-    def _log(self, run: Run, record: Mapping[str, Any]) -> None:
-        run.log(self._media.history(record), step=record["epoch"])
+    def _log_record(self, run: Run, record: Mapping[str, Any]) -> None:
+        run.log(self._media_builder.build_history_row(record), step=record["epoch"])
 
-    def _close(self, run: Run, summary: Mapping[str, Any], predictions: Predictions | None) -> None:
+    def _finish_run(
+        self, run: Run, summary: Mapping[str, Any], predictions: Predictions | None
+    ) -> None:
         """Send what there is at the end, as a part of the last epoch's line."""
-        shown = self._media.result(summary, predictions, self.tracking.images)
-        if shown:
-            run.log(shown, step=summary["epochs"])
-        aside = ("confusion_matrix", "class_names")
-        run.summary.update({key: value for key, value in summary.items() if key not in aside})
+        media = self._media_builder.build_result_media(summary, predictions, self.tracking.images)
+        if media:
+            run.log(media, step=summary["epochs"])
+        excluded_keys = ("confusion_matrix", "class_names")
+        run.summary.update(
+            {key: value for key, value in summary.items() if key not in excluded_keys}
+        )
         if self.tracking.artifacts and summary["status"] == "finished":
-            best = self.config["keep"] == "best"
-            file = self.folder / "checkpoints" / f"{'best' if best else 'last'}.safetensors"
-            scores = {key: value for key, value in summary.items() if isinstance(value, float)}
-            about = {"config": mirrored(self.config), **scores}
-            model = self._media.model(f"model-{run.id}", file, about)
-            run.log_artifact(model, aliases=["latest", "best"] if best else ["latest"])
+            uses_best_weights = self.config["keep"] == "best"
+            checkpoint_path = (
+                self.run_dir
+                / "checkpoints"
+                / f"{'best' if uses_best_weights else 'last'}.safetensors"
+            )
+            metrics = {key: value for key, value in summary.items() if isinstance(value, float)}
+            metadata = {"config": to_wandb_config(self.config), **metrics}
+            artifact = self._media_builder.build_model_artifact(
+                f"model-{run.id}", checkpoint_path, metadata
+            )
+            run.log_artifact(
+                artifact, aliases=["latest", "best"] if uses_best_weights else ["latest"]
+            )
         if summary["status"] == "interrupted" and self.tracking.preemptible:
             run.mark_preempting()
         run.finish(self._exit_code(summary["status"]))
 
     @property
-    def _media(self) -> Media:
-        return Media(_wandb(), self.names)
+    def _media_builder(self) -> MediaBuilder:
+        return MediaBuilder(_import_wandb(), self.class_names)
 
     @property
-    def _belongs(self) -> dict[str, str]:
+    def _wandb_variables(self) -> dict[str, str]:
         """What W&B's variables said when the run began, of a sweep agent above all."""
-        given = self.environment.get("belongs", {})
-        known = {name: str(given[name]) for name in BELONGING if name in given}
+        recorded = self.environment.get("belongs", {})
+        variables = {name: str(recorded[name]) for name in WANDB_RUN_VARIABLES if name in recorded}
         # in a sweep wandb takes the run's id from nowhere else
-        return known | ({"WANDB_RUN_ID": self.id} if "WANDB_SWEEP_ID" in known else {})
+        return variables | ({"WANDB_RUN_ID": self.run_id} if "WANDB_SWEEP_ID" in variables else {})
 
     def _exit_code(self, status: str) -> int:
         """Say it as W&B understands it; a sweep is to learn from what diverged, too."""
         if status == "interrupted":
-            return STOPPED
-        fine = status in ("finished", "pruned")
-        return 0 if fine or (status == "diverged" and "WANDB_SWEEP_ID" in self._belongs) else 1
+            return KILLED_EXIT_CODE
+        is_success = status in ("finished", "pruned")
+        return (
+            0
+            if is_success or (status == "diverged" and "WANDB_SWEEP_ID" in self._wandb_variables)
+            else 1
+        )
 
     @property
-    def _remedy(self) -> str:
-        return f"python scripts/upload.py {short(self.folder)} uploads it"
+    def _upload_hint(self) -> str:
+        return f"python scripts/upload.py {relpath(self.run_dir)} uploads it"
 
-    def _place(self, run: Run) -> str:
+    def _format_location(self, run: Run) -> str:
         if self.mode == "online":
             return f"W&B: {run.url}"
-        return f"W&B: offline; to upload the run: wandb sync {short(run.settings.sync_dir)}"
+        return f"W&B: offline; to upload the run: wandb sync {relpath(run.settings.sync_dir)}"
 
-    def _guard(self, call: Callable[[], object]) -> None:
+    def _disable_on_error(self, call: Callable[[], object]) -> None:
         """Do something with W&B; if that fails, let go of the run there."""
         try:
             call()
         except Exception as error:
-            self._lost = True
-            self._warn(_reason(error), self._remedy)
+            self._is_disabled = True
+            self._warn(_format_reason(error), self._upload_hint)
 
-    def _warn(self, reason: str, remedy: str) -> None:
-        if not (self._warned or self._abandoned):
-            self._warned = True
-            told = f"W&B failed ({reason}); the run folder has everything, and {remedy}."
+    def _warn(self, reason: str, hint: str) -> None:
+        if not (self._has_warned or self._is_abandoned):
+            self._has_warned = True
+            message = f"W&B failed ({reason}); the run folder has everything, and {hint}."
             with suppress(OSError):
-                print(told, file=sys.stderr)
+                print(message, file=sys.stderr)
 
 
-def _wandb() -> Any:
+def _import_wandb() -> Any:
     """Import wandb where it is used, without what makes it slow."""
     import wandb
 
@@ -318,46 +346,46 @@ def _wandb() -> Any:
     logger = logging.getLogger("wandb")
     if "addHandler" not in vars(logger):
         # else a full disk costs a traceback for each line of wandb's debug.log
-        logger.addHandler = partial(_add_quietly, logger)  # type: ignore[method-assign]
+        logger.addHandler = partial(_add_handler_quietly, logger)  # type: ignore[method-assign]
     return wandb
 
 
-def _add_quietly(logger: logging.Logger, handler: logging.Handler) -> None:
+def _add_handler_quietly(logger: logging.Logger, handler: logging.Handler) -> None:
     handler.handleError = lambda record: None  # type: ignore[method-assign]
     logging.Logger.addHandler(logger, handler)
 
 
-def _wait_for(path: str, epoch: int) -> None:
+def _wait_until_uploaded(run_path: str, epoch: int) -> None:
     """Wait until W&B shows a run's last epoch; what it refuses, its client does not tell."""
-    until = time.monotonic() + ARRIVAL
-    while _wandb().Api().run(path).lastHistoryStep < epoch:
-        if time.monotonic() > until:
-            raise NotSaved(f"W&B does not show epoch {epoch} of {path}")
+    deadline = time.monotonic() + UPLOAD_CONFIRMATION_SECONDS
+    while _import_wandb().Api().run(run_path).lastHistoryStep < epoch:
+        if time.monotonic() > deadline:
+            raise SaveError(f"W&B does not show epoch {epoch} of {run_path}")
         time.sleep(1)
 
 
-def report_refusal(sentence: str) -> None:
+def report_rejected_trial(reason: str) -> None:
     """Tell why a sweep agent's trial cannot begin, W&B too, so that it counts as failed there."""
     run = None
-    with TemporaryDirectory() as aside:
-        os.environ |= {"WANDB_DATA_DIR": aside, "WANDB_SILENT": "true"}
+    with TemporaryDirectory() as temp_dir:
+        os.environ |= {"WANDB_DATA_DIR": temp_dir, "WANDB_SILENT": "true"}
         settings = {"init_timeout": 30.0, "finish_timeout": 30.0}
         with suppress(Exception):
-            run = _wandb().init(dir=aside, resume="allow", settings=settings)
-        print(sentence, file=sys.stderr)  # which W&B takes into its log
+            run = _import_wandb().init(dir=temp_dir, resume="allow", settings=settings)
+        print(reason, file=sys.stderr)  # which W&B takes into its log
         if run:
             with suppress(Exception):
-                run.summary.update({"status": "refused", "reason": sentence})
+                run.summary.update({"status": "refused", "reason": reason})
                 run.finish(2)
 
 
-def _let_go() -> None:
+def _teardown_wandb() -> None:
     """Let go of an attempt that failed, which still holds the run's name."""
     with suppress(Exception, SystemExit):
-        _wandb().teardown()
+        _import_wandb().teardown()
 
 
-def _init_timeout() -> float:
+def _init_timeout_seconds() -> float:
     """Seconds that W&B may take to answer at first."""
     try:
         return float(os.environ["WANDB_INIT_TIMEOUT"])
@@ -365,7 +393,7 @@ def _init_timeout() -> float:
         return 30.0
 
 
-def _reason(error: Exception) -> str:
+def _format_reason(error: Exception) -> str:
     from pydantic import ValidationError  # which training does not need
 
     if isinstance(error, ValidationError):  # of wandb's settings
@@ -374,7 +402,7 @@ def _reason(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
-def mirrored(config: Mapping[str, Any]) -> dict[str, Any]:
+def to_wandb_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Give a configuration the form that a W&B sweep cannot damage.
 
     A sweep sets knobs and chosen options: these stand at the top as plain values. The settings
@@ -382,7 +410,7 @@ def mirrored(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     groups = {group for group in config["choices"] if group in config}
     return {
-        **{knob: config[knob] for knob in KNOBS},
+        **{knob: config[knob] for knob in HYPERPARAMETERS},
         **config["choices"],
         "settings": {group: config[group] for group in sorted(groups)},
     }

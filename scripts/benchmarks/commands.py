@@ -14,32 +14,37 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tasks import Task
-from benchmarks.turns import PAUSE, row
+from benchmarks.turns import PAUSE_SECONDS, summarize_ratios
 
 SCRIPTS = Path(__file__).parents[1]
-OUR_START = f"""
+STARTUP_SCRIPT = f"""
 import os, runpy, sys
 from nn.optimizers import SGD
 SGD.step = lambda *_: os._exit(0)
 sys.argv = ["train.py", "tracking=offline"]
 runpy.run_path({str(SCRIPTS / "train.py")!r}, run_name="__main__")
 """
-BARE_START = """
+BASELINE_STARTUP_SCRIPT = """
 import os, numpy, hydra, wandb
 wandb.init(mode="offline")
 os._exit(0)
 """
 
 
-def compare_start(rounds: int) -> Iterator[dict[str, Any]]:
+def compare_startup(rounds: int) -> Iterator[dict[str, Any]]:
     """Time from the start of a process to its first training step, or to an open W&B run."""
-    seconds: dict[str, list[float]] = {OUR_START: [], BARE_START: []}
-    with tempfile.TemporaryDirectory() as folder:
+    seconds: dict[str, list[float]] = {STARTUP_SCRIPT: [], BASELINE_STARTUP_SCRIPT: []}
+    with tempfile.TemporaryDirectory() as directory:
         for _ in range(rounds):
             for script, times in seconds.items():
-                time.sleep(PAUSE)
-                times.append(timed(folder, "-c", script))
-    yield row(Task("start", 32, "sgd"), "bare script", seconds[BARE_START], seconds[OUR_START])
+                time.sleep(PAUSE_SECONDS)
+                times.append(time_command(directory, "-c", script))
+    yield summarize_ratios(
+        Task("start", 32, "sgd"),
+        "bare script",
+        seconds[BASELINE_STARTUP_SCRIPT],
+        seconds[STARTUP_SCRIPT],
+    )
 
 
 def compare_sweep(rounds: int) -> Iterator[dict[str, Any]]:
@@ -47,30 +52,34 @@ def compare_sweep(rounds: int) -> Iterator[dict[str, Any]]:
 
     What it costs beside its training is told without the start of the sweep, which comes once.
     """
-    words, few, many = ["lr=0.05", "batch_size=32", "depth=2"], 10, 70
-    per_trial: list[float] = []
-    by_itself: list[float] = []
+    overrides, few_trials, many_trials = ["lr=0.05", "batch_size=32", "depth=2"], 10, 70
+    seconds_per_trial: list[float] = []
+    train_seconds: list[float] = []
     overhead: list[float] = []
     for _ in range(rounds):
-        took = []
-        for count in (few, many):
-            with tempfile.TemporaryDirectory() as folder:
-                sweep = [SCRIPTS / "sweep.py", SCRIPTS.parent / "sweeps/random.yaml"]
-                took.append(timed(folder, *sweep, "--count", str(count)))
-                summaries = Path(folder).glob("runs/sweeps/random/trials/*/summary.json")
-                training = [json.loads(each.read_text())["seconds"] for each in summaries]
-        per_trial.append(took[1] / many)
-        steady = (took[1] - took[0]) / (many - few) * (os.cpu_count() or 1)
-        overhead.append(steady - statistics.mean(training))
-        with tempfile.TemporaryDirectory() as folder:
-            by_itself.append(timed(folder, SCRIPTS / "train.py", *words))
+        sweep_seconds = []
+        for count in (few_trials, many_trials):
+            with tempfile.TemporaryDirectory() as directory:
+                command = [SCRIPTS / "sweep.py", SCRIPTS.parent / "sweeps/random.yaml"]
+                sweep_seconds.append(time_command(directory, *command, "--count", str(count)))
+                summaries = Path(directory).glob("runs/sweeps/random/trials/*/summary.json")
+                training_seconds = [json.loads(each.read_text())["seconds"] for each in summaries]
+        seconds_per_trial.append(sweep_seconds[1] / many_trials)
+        marginal_seconds = (
+            (sweep_seconds[1] - sweep_seconds[0])
+            / (many_trials - few_trials)
+            * (os.cpu_count() or 1)
+        )
+        overhead.append(marginal_seconds - statistics.mean(training_seconds))
+        with tempfile.TemporaryDirectory() as directory:
+            train_seconds.append(time_command(directory, SCRIPTS / "train.py", *overrides))
     task = Task("sweep", 32, "sgd")
-    yield row(task, "train.py for each trial", by_itself, per_trial)
-    yield row(task, "0.15 s beside a trial", [0.15] * rounds, overhead)
+    yield summarize_ratios(task, "train.py for each trial", train_seconds, seconds_per_trial)
+    yield summarize_ratios(task, "0.15 s beside a trial", [0.15] * rounds, overhead)
 
 
-def timed(folder: str, *words: str | Path) -> float:
+def time_command(cwd: str, *arguments: str | Path) -> float:
     """Run a command, and tell the seconds that it took."""
-    began = time.perf_counter()
-    subprocess.run([sys.executable, *words], cwd=folder, check=True, capture_output=True)
-    return time.perf_counter() - began
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], cwd=cwd, check=True, capture_output=True)
+    return time.perf_counter() - start

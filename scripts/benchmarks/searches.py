@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from benchmarks.turns import THREADS
+from benchmarks.turns import SINGLE_THREAD_ENV
 
-HARTMANN = {  # Surjanovic and Bingham, Virtual Library of Simulation Experiments: the slopes, where
+# Surjanovic and Bingham, Virtual Library of Simulation Experiments: the slopes, where
+HARTMANN_CONSTANTS = {
     3: ([[3, 10, 30], [0.1, 10, 35]] * 2, [
         [3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828],
     ], 3.8627821),
@@ -37,106 +38,106 @@ def branin(point: dict[str, Any]) -> float:
 def hartmann(point: dict[str, Any]) -> float:
     """Four hollows, the deepest at 0; a dimension named useless does nothing."""
     x = [value for name, value in point.items() if name != "useless"]
-    slopes, places, depth = HARTMANN[len(x)]
-    for weight, slope, place in zip((1, 1.2, 3, 3.2), slopes, places, strict=True):
-        square = sum(s * (v - p / 1e4) ** 2 for s, v, p in zip(slope, x, place, strict=True))
-        depth -= weight * math.exp(-square)
+    alphas, centers, depth = HARTMANN_CONSTANTS[len(x)]
+    for weight, alpha, center in zip((1, 1.2, 3, 3.2), alphas, centers, strict=True):
+        distance = sum(s * (v - p / 1e4) ** 2 for s, v, p in zip(alpha, x, center, strict=True))
+        depth -= weight * math.exp(-distance)
     return depth
 
 
-def tuned(point: dict[str, Any]) -> float:
+def tuning_loss(point: dict[str, Any]) -> float:
     """Something like the loss of a training, by its settings."""
     lr, wd = math.log10(point["lr"]), math.log10(point["wd"])
-    steps = 0.05 * abs(math.log2(point["batch"]) - 5) + 0.1 * abs(point["depth"] - 3)
-    return 0.3 * (lr + 1.26) ** 2 + steps + 0.02 * (wd + 4) ** 2 + 0.2 * max(0.0, lr + 0.5)
+    discrete_loss = 0.05 * abs(math.log2(point["batch"]) - 5) + 0.1 * abs(point["depth"] - 3)
+    return 0.3 * (lr + 1.26) ** 2 + discrete_loss + 0.02 * (wd + 4) ** 2 + 0.2 * max(0.0, lr + 0.5)
 
 
-def chosen(point: dict[str, Any]) -> float:
+def optimizer_choice_loss(point: dict[str, Any]) -> float:
     """The same where each optimizer has a learning rate of its own; a dimension does nothing."""
-    best = {"sgd": -0.5, "momentum": -1.2, "adam": -2.6, "adamw": -2.4, "rmsprop": -3.0}
-    worse = {"sgd": 0.08, "momentum": 0.03, "adam": 0.01, "adamw": 0.0, "rmsprop": 0.06}
-    worse |= {"relu": 0.0, "gelu": 0.03, "tanh": 0.09}
+    best_log_lr = {"sgd": -0.5, "momentum": -1.2, "adam": -2.6, "adamw": -2.4, "rmsprop": -3.0}
+    penalty = {"sgd": 0.08, "momentum": 0.03, "adam": 0.01, "adamw": 0.0, "rmsprop": 0.06}
+    penalty |= {"relu": 0.0, "gelu": 0.03, "tanh": 0.09}
     optimizer, activation = point["optimizer"], point["activation"]
-    bowl = 0.15 * (math.log10(point["lr"]) - best[optimizer]) ** 2
-    return bowl + 0.3 * (point["dropout"] - 0.25) ** 2 + worse[optimizer] + worse[activation]
+    bowl = 0.15 * (math.log10(point["lr"]) - best_log_lr[optimizer]) ** 2
+    return bowl + 0.3 * (point["dropout"] - 0.25) ** 2 + penalty[optimizer] + penalty[activation]
 
 
-UNIT = {"distribution": "uniform", "min": 0.0, "max": 1.0}
-PLANE = {"x": {"min": -5.0, "max": 10.0}, "y": {"min": 0.0, "max": 15.0}}
-LR = {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0}
-TUNED = {
-    "lr": LR,
+UNIT_INTERVAL = {"distribution": "uniform", "min": 0.0, "max": 1.0}
+BRANIN_DOMAIN = {"x": {"min": -5.0, "max": 10.0}, "y": {"min": 0.0, "max": 15.0}}
+LR_DISTRIBUTION = {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0}
+TUNING_SPACE = {
+    "lr": LR_DISTRIBUTION,
     "batch": {"values": [8, 16, 32, 64, 128, 256]},
     "depth": {"min": 1, "max": 6},
     "wd": {"distribution": "log_uniform_values", "min": 1e-6, "max": 0.1},
 }
-CHOSEN = {
-    "lr": LR,
+OPTIMIZER_CHOICE_SPACE = {
+    "lr": LR_DISTRIBUTION,
     "optimizer": {"values": ["sgd", "momentum", "adam", "adamw", "rmsprop"]},
     "activation": {"values": ["relu", "gelu", "tanh"]},
     "dropout": {"min": 0.0, "max": 0.9},
-    "useless": UNIT,
+    "useless": UNIT_INTERVAL,
 }
-SURFACES: dict[
+TEST_PROBLEMS: dict[
     str, tuple[Callable[[dict[str, Any]], float], dict[str, Any], float, float | None]
 ] = {
-    "Branin": (branin, PLANE, 0.0, 0.011),
-    "Hartmann-6": (hartmann, dict.fromkeys("abcdef", UNIT), 0.0, 0.51),
-    "training": (tuned, TUNED, 0.0, 0.0015),
-    "Branin, noise 2": (branin, PLANE, 2.0, None),
+    "Branin": (branin, BRANIN_DOMAIN, 0.0, 0.011),
+    "Hartmann-6": (hartmann, dict.fromkeys("abcdef", UNIT_INTERVAL), 0.0, 0.51),
+    "training": (tuning_loss, TUNING_SPACE, 0.0, 0.0015),
+    "Branin, noise 2": (branin, BRANIN_DOMAIN, 2.0, None),
     "Hartmann-3, noise 0.02, useless": (
         hartmann,
-        dict.fromkeys([*"abc", "useless"], UNIT),
+        dict.fromkeys([*"abc", "useless"], UNIT_INTERVAL),
         0.02,
         None,
     ),
-    "optimizers, noise 0.01, useless": (chosen, CHOSEN, 0.01, None),
+    "optimizers, noise 0.01, useless": (optimizer_choice_loss, OPTIMIZER_CHOICE_SPACE, 0.01, None),
 }
 """Each with its parameters, the noise, and what W&B's engine reached: measured before, 8 seeds."""
 
 
-def search(surface: str, sampler: str, seed: int, trials: int) -> tuple[float, float]:
+def run_study(problem: str, sampler: str, seed: int, n_trials: int) -> tuple[float, float]:
     """Tell the best value of a search, and the seconds of the slowest of its last proposals."""
     import numpy as np
     import optuna
 
-    from nn.sweeps.samplers.registry import made
-    from nn.sweeps.schema import Sweep
-    from nn.sweeps.space import Space
+    from nn.sweeps.samplers.registry import create_sampler
+    from nn.sweeps.schema import SweepConfig
+    from nn.sweeps.space import SearchSpace
 
-    function, parameters, noise, _ = SURFACES[surface]
-    space = Space(Sweep(method="random", parameters=parameters).parameters)
-    study = optuna.create_study(sampler=made(sampler, space, seed, 0))
+    objective, parameters, noise_std, _ = TEST_PROBLEMS[problem]
+    space = SearchSpace(SweepConfig(method="random", parameters=parameters).parameters)
+    study = optuna.create_study(sampler=create_sampler(sampler, space, seed, 0))
     rng, values, seconds = np.random.default_rng(seed), [], []
-    for _ in range(trials):
-        began = time.perf_counter()
-        trial = study.ask(space.optuna)
-        seconds.append(time.perf_counter() - began)
-        values.append(function(space.from_optuna(trial.params)))
-        study.tell(trial, values[-1] + noise * rng.normal())
+    for _ in range(n_trials):
+        start = time.perf_counter()
+        trial = study.ask(space.optuna_distributions)
+        seconds.append(time.perf_counter() - start)
+        values.append(objective(space.from_optuna(trial.params)))
+        study.tell(trial, values[-1] + noise_std * rng.normal())
     return min(values), max(seconds[-5:])
 
 
-def compare_searches(seeds: int, quick: bool) -> Iterator[dict[str, Any]]:
+def compare_samplers(n_seeds: int, quick: bool) -> Iterator[dict[str, Any]]:
     """The median best value after 40 trials, and the seconds of a proposal after 100."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     samplers = ["gp", "random", "tpe", *(["optuna-gp"] if find_spec("torch") and not quick else [])]
-    for surface in list(SURFACES)[: 1 if quick else None]:
-        result: dict[str, Any] = {"surface": surface}
+    for problem in list(TEST_PROBLEMS)[: 1 if quick else None]:
+        result: dict[str, Any] = {"surface": problem}
         for sampler in samplers:
-            found = [search(surface, sampler, seed, 40)[0] for seed in range(seeds)]
-            result[sampler] = statistics.median(found)
-        result["wandb then"] = SURFACES[surface][-1]
-        result["seconds"] = search(surface, "gp", 0, 105)[1]
+            best_values = [run_study(problem, sampler, seed, 40)[0] for seed in range(n_seeds)]
+            result[sampler] = statistics.median(best_values)
+        result["wandb then"] = TEST_PROBLEMS[problem][-1]
+        result["seconds"] = run_study(problem, "gp", 0, 105)[1]
         yield result
 
 
-def told_searches(seeds: int, quick: bool) -> Iterator[dict[str, Any]]:
+def print_sampler_comparison(n_seeds: int, quick: bool) -> Iterator[dict[str, Any]]:
     """Print the searches as a table, row by row; W&B's engine was measured before."""
-    os.environ.update(THREADS)
-    for number, result in enumerate(compare_searches(seeds, quick)):
+    os.environ.update(SINGLE_THREAD_ENV)
+    for number, result in enumerate(compare_samplers(n_seeds, quick)):
         if number == 0:
             names = [f"{name:>11}" for name in list(result)[1:]]
             print(f"{'surface':31}" + "".join(names))

@@ -11,74 +11,74 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tasks import LEARNING_RATE, MEMORY, TRACKING, Task, data
+from benchmarks.tasks import LEARNING_RATES, MEMORY_TASK, TRACKING_TASK, Task, make_data
 
-Epoch = Callable[[], None]
+TrainEpoch = Callable[[], None]
 
 
-def ours(task: Task, evaluating: bool = True) -> Epoch:
+def this_library(task: Task, evaluate: bool = True) -> TrainEpoch:
     """This library, through its own training loop."""
     import numpy as np
 
     from nn import losses, models, optimizers, schedules, training
-    from nn.batches import Batches, Samples, Scale
+    from nn.batches import Batches, Rescaling, Samples
     from nn.network import Network
-    from nn.randomness import Randomness
+    from nn.randomness import RandomGenerators
 
-    x, y, test_x, test_y = data(task)
-    chance = Randomness.from_seed(0)
+    x, y, test_x, test_y = make_data(task)
+    rngs = RandomGenerators.from_seed(0)
     if task.net == "cnn":
         model: Any = models.CNN(channels=[16, 32], normalization="none")
     else:
-        model = models.MLP(hidden=task.hidden)
-    network = Network(model.layers(10, chance), x.shape[1:], chance.init)
+        model = models.MLP(hidden=task.hidden_sizes)
+    network = Network(model.build_layers(10, rngs), x.shape[1:], rngs.init)
     loss = losses.SoftmaxCrossEntropy()
-    loss.start(10, np.dtype(np.float32))
+    loss.build(10, np.dtype(np.float32))
     optimizer = {
         "sgd": optimizers.SGD(),
         "momentum": optimizers.SGD(momentum=0.9),
         "adam": optimizers.Adam(),
     }[task.optimizer]
-    optimizer.start(network.parameters.values)
-    scale = Scale(1 / 255) if x.dtype == np.uint8 else Scale()
-    batches = Batches(Samples(x, y, scale), task.batch, chance.shuffle)
-    judged = Samples(test_x, test_y, scale) if evaluating else None
-    endless = training.fit(
+    optimizer.init_state(network.parameters.values)
+    scale = Rescaling(1 / 255) if x.dtype == np.uint8 else Rescaling()
+    batches = Batches(Samples(x, y, scale), task.batch, rngs.shuffle)
+    val_samples = Samples(test_x, test_y, scale) if evaluate else None
+    epochs = training.fit(
         network,
         loss,
         optimizer,
         schedules.Constant(),
-        LEARNING_RATE[task.optimizer],
+        LEARNING_RATES[task.optimizer],
         batches,
-        judged,
+        val_samples,
         10**6,
     )
 
     def epoch() -> None:
-        next(endless)
+        next(epochs)
 
     return epoch
 
 
-def ours_training_only(task: Task) -> Epoch:
+def this_library_training_only(task: Task) -> TrainEpoch:
     """This library without the evaluation, to be held against the matrix products."""
-    return ours(task, evaluating=False)
+    return this_library(task, evaluate=False)
 
 
-def products(task: Task) -> Epoch:
+def matrix_products(task: Task) -> TrainEpoch:
     """The matrix products of the training steps, and nothing else."""
     import numpy as np
 
-    sizes = [task.shape[0], *task.hidden, 10]
+    sizes = [task.sample_shape[0], *task.hidden_sizes, 10]
     rng = np.random.default_rng(0)
     layers = []
-    for inputs, units in pairwise(sizes):
-        x, dy = (rng.random((task.batch, n), dtype=np.float32) for n in (inputs, units))
-        weight = rng.random((inputs, units), dtype=np.float32)
+    for fan_in, fan_out in pairwise(sizes):
+        x, dy = (rng.random((task.batch, n), dtype=np.float32) for n in (fan_in, fan_out))
+        weight = rng.random((fan_in, fan_out), dtype=np.float32)
         layers.append((x, dy, weight, np.empty_like(dy), np.empty_like(weight), np.empty_like(x)))
 
     def epoch() -> None:
-        for _ in range(-(-task.samples // task.batch)):
+        for _ in range(-(-task.n_samples // task.batch)):
             for x, _, weight, y, _, _ in layers:
                 np.matmul(x, weight, out=y)
             for x, dy, _, _, gradient, _ in layers:
@@ -89,13 +89,13 @@ def products(task: Task) -> Epoch:
     return epoch
 
 
-def torch_eager(task: Task, loader: bool = False) -> Epoch:
+def torch_eager(task: Task, use_dataloader: bool = False) -> TrainEpoch:
     """PyTorch as its tutorials write it, the data in one tensor or in a DataLoader."""
     import torch
     from torch import nn
 
     torch.set_num_threads(1)
-    x, y, test_x, test_y = map(torch.from_numpy, data(task))
+    x, y, test_x, test_y = map(torch.from_numpy, make_data(task))
     if task.net == "memory":
         x, test_x = x.float().div_(255), test_x.float().div_(255)
     if task.net == "cnn":
@@ -105,20 +105,20 @@ def torch_eager(task: Task, loader: bool = False) -> Epoch:
             nn.Flatten(), nn.Linear(32 * 49, 128), nn.ReLU(), nn.Linear(128, 10),
         )  # fmt: skip
     else:
-        sizes, parts = [task.shape[0], *task.hidden], []
-        for inputs, units in pairwise(sizes):
-            parts += [nn.Linear(inputs, units), nn.ReLU()]
-        network = nn.Sequential(*parts, nn.Linear(sizes[-1], 10))
-    lr, loss = LEARNING_RATE[task.optimizer], nn.CrossEntropyLoss()
+        sizes, layers = [task.sample_shape[0], *task.hidden_sizes], []
+        for fan_in, fan_out in pairwise(sizes):
+            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        network = nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
+    lr, loss = LEARNING_RATES[task.optimizer], nn.CrossEntropyLoss()
     optimizer: Any = {
         "sgd": lambda p: torch.optim.SGD(p, lr),
         "momentum": lambda p: torch.optim.SGD(p, lr, 0.9),
         "adam": lambda p: torch.optim.Adam(p, lr),
     }[task.optimizer](network.parameters())
-    pairs = torch.utils.data.TensorDataset(x, y)
-    loaded = torch.utils.data.DataLoader(pairs, task.batch, shuffle=True)
+    dataset = torch.utils.data.TensorDataset(x, y)
+    dataloader = torch.utils.data.DataLoader(dataset, task.batch, shuffle=True)
 
-    def indexed() -> Iterator[tuple[Any, Any]]:
+    def iterate_batches() -> Iterator[tuple[Any, Any]]:
         order = torch.randperm(len(x))
         for start in range(0, len(x), task.batch):
             rows = order[start : start + task.batch]
@@ -126,7 +126,7 @@ def torch_eager(task: Task, loader: bool = False) -> Epoch:
 
     def epoch() -> None:
         network.train()
-        for batch, labels in loaded if loader else indexed():
+        for batch, labels in dataloader if use_dataloader else iterate_batches():
             optimizer.zero_grad()
             loss(network(batch), labels).backward()
             optimizer.step()
@@ -139,21 +139,21 @@ def torch_eager(task: Task, loader: bool = False) -> Epoch:
     return epoch
 
 
-def torch_loader(task: Task) -> Epoch:
+def torch_dataloader(task: Task) -> TrainEpoch:
     """PyTorch with a DataLoader."""
-    return torch_eager(task, loader=True)
+    return torch_eager(task, use_dataloader=True)
 
 
-def sklearn(task: Task) -> Epoch:
+def sklearn_mlp(task: Task) -> TrainEpoch:
     """scikit-learn's MLPClassifier, an epoch at a time."""
     from sklearn.neural_network import MLPClassifier
 
-    x, y, test_x, test_y = data(task)
+    x, y, test_x, test_y = make_data(task)
     network = MLPClassifier(
-        task.hidden,
+        task.hidden_sizes,
         solver="adam" if task.optimizer == "adam" else "sgd",
         batch_size=task.batch,
-        learning_rate_init=LEARNING_RATE[task.optimizer],
+        learning_rate_init=LEARNING_RATES[task.optimizer],
         momentum=0.9 if task.optimizer == "momentum" else 0.0,
         nesterovs_momentum=False,
         alpha=0.0,
@@ -166,15 +166,15 @@ def sklearn(task: Task) -> Epoch:
     return epoch
 
 
-def jax(task: Task) -> Epoch:
+def jax_jit(task: Task) -> TrainEpoch:
     """JAX, with the training step compiled."""
     import jax
     import jax.numpy as jnp
     import numpy as np
 
-    x, y, test_x, test_y = data(task)
-    rng, lr = np.random.default_rng(0), LEARNING_RATE[task.optimizer]
-    sizes = [task.shape[0], *task.hidden, 10]
+    x, y, test_x, test_y = make_data(task)
+    rng, lr = np.random.default_rng(0), LEARNING_RATES[task.optimizer]
+    sizes = [task.sample_shape[0], *task.hidden_sizes, 10]
     parameters = [
         (rng.standard_normal((n, m)).astype(np.float32) * (2 / n) ** 0.5, np.zeros(m, np.float32))
         for n, m in pairwise(sizes)
@@ -186,8 +186,10 @@ def jax(task: Task) -> Epoch:
         return x @ parameters[-1][0] + parameters[-1][1]
 
     def loss(parameters: Any, x: Any, y: Any) -> Any:
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(forward(parameters, x)), y[:, None], 1)
-        return -chosen.mean()
+        log_likelihoods = jnp.take_along_axis(
+            jax.nn.log_softmax(forward(parameters, x)), y[:, None], 1
+        )
+        return -log_likelihoods.mean()
 
     @jax.jit
     def step(parameters: Any, x: Any, y: Any) -> Any:
@@ -208,65 +210,69 @@ def jax(task: Task) -> Epoch:
     return epoch
 
 
-def configured(task: Task) -> dict[str, Any]:
+def compose_run_config(task: Task) -> dict[str, Any]:
     """Compose the configuration of a run on digits."""
-    from nn.config.compose import configuration
+    from nn.config.compose import compose_config
 
-    words = [f"model.hidden={task.hidden}", f"batch_size={task.batch}", "tracking=offline"]
-    return configuration(words)
+    overrides = [
+        f"model.hidden={task.hidden_sizes}",
+        f"batch_size={task.batch}",
+        "tracking=offline",
+    ]
+    return compose_config(overrides)
 
 
-def whole_run(task: Task) -> Epoch:
+def full_run(task: Task) -> TrainEpoch:
     """Twenty epochs as a user runs them: the run folder, an offline W&B run, and the screen."""
     from nn.runs.runner import run
 
-    folder = tempfile.TemporaryDirectory()
-    config = configured(task)
+    directory = tempfile.TemporaryDirectory()
+    config = compose_run_config(task)
 
-    def epochs() -> None:
+    def run_epochs() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
-            run(config, Path(tempfile.mkdtemp(dir=folder.name)) / "run")
+            run(config, Path(tempfile.mkdtemp(dir=directory.name)) / "run")
 
-    return epochs
+    return run_epochs
 
 
-def training_of_a_run(task: Task) -> Epoch:
+def run_training_only(task: Task) -> TrainEpoch:
     """The same training, and nothing but the training."""
     from nn.runs.experiment import prepare
     from nn.training import evaluate, fit
 
-    config = configured(task)
+    config = compose_run_config(task)
 
-    def epochs() -> None:
-        e = prepare(config)
+    def run_epochs() -> None:
+        experiment = prepare(config)
         for _ in fit(
-            e.network,
-            e.loss,
-            e.optimizer,
-            e.schedule,
+            experiment.network,
+            experiment.loss,
+            experiment.optimizer,
+            experiment.schedule,
             config["lr"],
-            e.batches,
-            e.dataset.val,
+            experiment.batches,
+            experiment.dataset.val,
             config["epochs"],
         ):
             pass
-        evaluate(e.network, e.loss, e.dataset.test)
+        evaluate(experiment.network, experiment.loss, experiment.dataset.test)
 
-    return epochs
+    return run_epochs
 
 
-SYSTEMS: dict[str, Callable[[Task], Epoch]] = {
-    "ours": ours,
-    "ours, training only": ours_training_only,
-    "matrix products": products,
+SYSTEMS: dict[str, Callable[[Task], TrainEpoch]] = {
+    "ours": this_library,
+    "ours, training only": this_library_training_only,
+    "matrix products": matrix_products,
     "PyTorch": torch_eager,
-    "PyTorch with DataLoader": torch_loader,
-    "scikit-learn": sklearn,
-    "JAX": jax,
-    "whole run": whole_run,
-    "no tracking": training_of_a_run,
+    "PyTorch with DataLoader": torch_dataloader,
+    "scikit-learn": sklearn_mlp,
+    "JAX": jax_jit,
+    "whole run": full_run,
+    "no tracking": run_training_only,
 }
-NEEDS = {
+REQUIRED_PACKAGES = {
     "PyTorch": "torch",
     "PyTorch with DataLoader": "torch",
     "scikit-learn": "sklearn",
@@ -274,13 +280,13 @@ NEEDS = {
 }
 
 
-def systems_for(task: Task) -> list[str]:
+def list_systems(task: Task) -> list[str]:
     """List who can do a task and is installed; the first is what the others are held against."""
-    if task == TRACKING:
+    if task == TRACKING_TASK:
         return ["whole run", "no tracking"]
-    if task == MEMORY:
+    if task == MEMORY_TASK:
         return ["ours", "PyTorch"] if find_spec("torch") else ["ours"]
-    able = {
+    is_supported = {
         "ours, training only": task.net == "mlp" and task.optimizer == "sgd",
         "matrix products": task.net == "mlp" and task.optimizer == "sgd",
         "PyTorch with DataLoader": task.net == "mlp" and task.batch in (32, 128),
@@ -292,5 +298,6 @@ def systems_for(task: Task) -> list[str]:
     return [
         name
         for name in SYSTEMS
-        if able.get(name, True) and (name not in NEEDS or find_spec(NEEDS[name]))
+        if is_supported.get(name, True)
+        and (name not in REQUIRED_PACKAGES or find_spec(REQUIRED_PACKAGES[name]))
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-LEARNING_RATE = {"sgd": 0.05, "momentum": 0.005, "adam": 0.001}
+LEARNING_RATES = {"sgd": 0.05, "momentum": 0.005, "adam": 0.001}
 
 
 @dataclass(frozen=True)
@@ -17,26 +17,26 @@ class Task:
     optimizer: str
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, ...]:
         """The shape of a sample."""
         return {"digits": (64,), "run": (64,), "cnn": (1, 28, 28)}.get(self.net, (784,))
 
     @property
-    def hidden(self) -> list[int]:
+    def hidden_sizes(self) -> list[int]:
         """The hidden layers of an MLP."""
         sizes = {"wide": [512, 512, 512], "run": [2048, 1024, 512]}
         return sizes.get(self.net, [128, 64])
 
     @property
-    def samples(self) -> int:
+    def n_samples(self) -> int:
         """The samples of an epoch."""
         sizes = {"mlp": 42_000, "memory": 60_000, "cnn": 2_048}
         return sizes.get(self.net, 8_000)
 
     @property
-    def evaluated(self) -> int:
+    def n_eval_samples(self) -> int:
         """The samples on which an epoch is judged."""
-        return self.samples // 5
+        return self.n_samples // 5
 
 
 TASKS = [
@@ -47,20 +47,20 @@ TASKS = [
     Task("wide", 128, "sgd"),
     Task("cnn", 64, "sgd"),
 ]
-QUICK = [Task("mlp", 32, "sgd"), Task("mlp", 128, "sgd"), Task("digits", 32, "sgd")]
-TRACKING = Task("run", 32, "sgd")
-MEMORY = Task("memory", 128, "sgd")
+QUICK_TASKS = [Task("mlp", 32, "sgd"), Task("mlp", 128, "sgd"), Task("digits", 32, "sgd")]
+TRACKING_TASK = Task("run", 32, "sgd")
+MEMORY_TASK = Task("memory", 128, "sgd")
 
 
-def data(task: Task) -> tuple[Any, Any, Any, Any]:
+def make_data(task: Task) -> tuple[Any, Any, Any, Any]:
     """Draw samples and labels, to learn from and to be judged on."""
     import numpy as np
 
     rng = np.random.default_rng(0)
-    samples = task.samples + task.evaluated
+    n_total = task.n_samples + task.n_eval_samples
     if task.net == "memory":
-        x = rng.integers(0, 256, (samples, *task.shape), np.uint8)
+        x = rng.integers(0, 256, (n_total, *task.sample_shape), np.uint8)
     else:
-        x = rng.random((samples, *task.shape), dtype=np.float32)
-    y = rng.integers(0, 10, samples)
-    return x[: task.samples], y[: task.samples], x[task.samples :], y[task.samples :]
+        x = rng.random((n_total, *task.sample_shape), dtype=np.float32)
+    y = rng.integers(0, 10, n_total)
+    return x[: task.n_samples], y[: task.n_samples], x[task.n_samples :], y[task.n_samples :]

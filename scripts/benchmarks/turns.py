@@ -14,12 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.systems import SYSTEMS, systems_for
-from benchmarks.tasks import MEMORY, Task
+from benchmarks.systems import SYSTEMS, list_systems
+from benchmarks.tasks import MEMORY_TASK, Task
 
-THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-PAUSE = 0.1
-BENCHMARK = Path(__file__).parents[1] / "benchmark.py"
+SINGLE_THREAD_ENV = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+PAUSE_SECONDS = 0.1
+BENCHMARK_SCRIPT = Path(__file__).parents[1] / "benchmark.py"
 
 
 class Worker:
@@ -27,33 +27,38 @@ class Worker:
 
     def __init__(self, system: str, task: Task) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, BENCHMARK, "--work", json.dumps([system, *asdict(task).values()])],
+            [
+                sys.executable,
+                BENCHMARK_SCRIPT,
+                "--work",
+                json.dumps([system, *asdict(task).values()]),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **THREADS, "PYTHONWARNINGS": "ignore"},
+            env={**os.environ, **SINGLE_THREAD_ENV, "PYTHONWARNINGS": "ignore"},
         )
-        self._answer()
+        self._read_reply()
 
-    def epoch(self) -> float:
+    def time_epoch(self) -> float:
         """Train an epoch, and tell the seconds that it took."""
-        return self._ask("epoch")
+        return self._request("epoch")
 
-    def memory(self) -> float:
+    def peak_memory_mb(self) -> float:
         """Tell the most memory that the process ever held, in MB."""
-        return self._ask("memory")
+        return self._request("memory")
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Let the process end."""
         self.process.communicate()
 
-    def _ask(self, question: str) -> float:
+    def _request(self, command: str) -> float:
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{question}\n")
+        self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
-        return self._answer()
+        return self._read_reply()
 
-    def _answer(self) -> float:
+    def _read_reply(self) -> float:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -61,61 +66,63 @@ class Worker:
         return float(line)
 
 
-def work(system: str, task: Task) -> None:
+def run_worker(system: str, task: Task) -> None:
     """Train an epoch for every line of standard input."""
     from threadpoolctl import threadpool_limits
 
-    answers, sys.stdout = sys.stdout, sys.stderr
+    reply_stream, sys.stdout = sys.stdout, sys.stderr
     if hasattr(os, "sched_setaffinity"):  # one core each, whatever threads a library starts
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with threadpool_limits(1):
-        epoch = SYSTEMS[system](task)
-        epoch()
-        print(0.0, file=answers, flush=True)
-        for question in sys.stdin:
-            began = time.perf_counter()
-            if question.strip() == "memory":
-                answer = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        train_epoch = SYSTEMS[system](task)
+        train_epoch()
+        print(0.0, file=reply_stream, flush=True)
+        for command in sys.stdin:
+            start = time.perf_counter()
+            if command.strip() == "memory":
+                reply = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             else:
-                epoch()
-                answer = time.perf_counter() - began
-            print(answer, file=answers, flush=True)
+                train_epoch()
+                reply = time.perf_counter() - start
+            print(reply, file=reply_stream, flush=True)
 
 
-def compare(task: Task, rounds: int) -> Iterator[dict[str, Any]]:
+def compare_epoch_times(task: Task, rounds: int) -> Iterator[dict[str, Any]]:
     """Let the systems take turns, and yield their ratios to this library."""
-    workers = {system: Worker(system, task) for system in systems_for(task)}
+    workers = {system: Worker(system, task) for system in list_systems(task)}
     seconds: dict[str, list[float]] = {system: [] for system in workers}
-    for turn in range(rounds):
+    for round_index in range(rounds):
         order = list(workers)
-        for system in order[turn % len(order) :] + order[: turn % len(order)]:
-            time.sleep(PAUSE)
-            seconds[system].append(workers[system].epoch())
+        for system in order[round_index % len(order) :] + order[: round_index % len(order)]:
+            time.sleep(PAUSE_SECONDS)
+            seconds[system].append(workers[system].time_epoch())
     for worker in workers.values():
-        worker.end()
-    first, *others = workers
+        worker.close()
+    reference, *others = workers
     for system in others:
         if system != "ours, training only":
-            mine = "ours, training only" if system == "matrix products" else first
-            yield row(task, system, seconds[system], seconds[mine])
+            baseline = "ours, training only" if system == "matrix products" else reference
+            yield summarize_ratios(task, system, seconds[system], seconds[baseline])
 
 
-def compare_memory() -> Iterator[dict[str, Any]]:
+def compare_peak_memory() -> Iterator[dict[str, Any]]:
     """Hold the peak memory of whole processes against each other."""
     peaks = {}
-    for system in systems_for(MEMORY):
-        worker = Worker(system, MEMORY)
-        worker.epoch()
-        peaks[system] = worker.memory()
-        worker.end()
+    for system in list_systems(MEMORY_TASK):
+        worker = Worker(system, MEMORY_TASK)
+        worker.time_epoch()
+        peaks[system] = worker.peak_memory_mb()
+        worker.close()
     for system in list(peaks)[1:]:
         against = f"{system}, memory: {peaks[system]:.0f} MB to {peaks['ours']:.0f}"
-        yield row(MEMORY, against, [peaks[system]], [peaks["ours"]])
+        yield summarize_ratios(MEMORY_TASK, against, [peaks[system]], [peaks["ours"]])
 
 
-def row(task: Task, against: str, theirs: list[float], ours: list[float]) -> dict[str, Any]:
+def summarize_ratios(
+    task: Task, against: str, other_values: list[float], own_values: list[float]
+) -> dict[str, Any]:
     """Sum up the ratios of all rounds."""
-    ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
+    ratios = [other / own for other, own in zip(other_values, own_values, strict=True)]
     return {
         **asdict(task),
         "against": against,

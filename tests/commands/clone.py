@@ -112,7 +112,7 @@ class Clone:
         )
         code = self.path / "nn/data/mnist.py"
         text = code.read_text()
-        for (name, digest), content in zip(mnist.MNIST_FILES.items(), contents, strict=True):
+        for (name, digest), content in zip(mnist.MNIST_REGISTRY.items(), contents, strict=True):
             text = text.replace(digest, hashlib.sha256(content).hexdigest())
             server.files[f"{name}.gz"] = gzip.compress(content)
             if name.startswith("t10k"):

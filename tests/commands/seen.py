@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from nn.runs.reader import Saved
+from nn.runs.reader import SavedRun
 from nn.tracking import exhibits
-from nn.tracking.wandb_logger import mirrored
+from nn.tracking.wandb_logger import to_wandb_config
 
 PASSING = ("second", "_timestamp", "_runtime", "_wandb", "_step")
 """Parts of the names of what differs from one run to the same run again."""
@@ -58,13 +58,13 @@ def seen(server, run_id):
 
 def by_its_folder(path, state="finished", swept=None):
     """What the server should hold of the run in a folder."""
-    saved = Saved.read(path)
+    saved = SavedRun.read(path)
     names, summary = saved.class_names, saved.summary
     part = "test" if summary["test/accuracy"] is not None else "val"
     confusion = summary["confusion_matrix"]
     last = saved.history[-1]["epoch"]
     tables = {
-        f"val/confusion_matrix_table {record['epoch']}": exhibits.confusion_cells(
+        f"val/confusion_matrix_table {record['epoch']}": exhibits.long_confusion_table(
             record["val/confusion_matrix"], names
         ).rows
         for record in saved.history
@@ -72,21 +72,25 @@ def by_its_folder(path, state="finished", swept=None):
     }
     images = {}
     if "precision" in summary:
-        tables[f"{part}/confusion_matrix_table {last}"] = exhibits.confusion_cells(
+        tables[f"{part}/confusion_matrix_table {last}"] = exhibits.long_confusion_table(
             confusion, names
         ).rows
-        tables[f"{part}/confusion_counts {last}"] = exhibits.confusion_counts(confusion, names).rows
-        tables[f"{part}/classes {last}"] = exhibits.class_scores(summary, names).rows
+        tables[f"{part}/confusion_counts {last}"] = exhibits.wide_confusion_table(
+            confusion, names
+        ).rows
+        tables[f"{part}/classes {last}"] = exhibits.classification_report(summary, names).rows
         images = {
             f"examples/{which}": [
                 (each.pixels.tolist(), each.caption)
-                for each in exhibits.examples(saved.predictions, names, which == "right", 16)
+                for each in exhibits.select_example_images(
+                    saved.predictions, names, which == "right", 16
+                )
             ]
             for which in ("right", "wrong")
         }
     best = saved.config["keep"] == "best"
     file = path / "checkpoints" / f"{'best' if best else 'last'}.safetensors"
-    config = mirrored(saved.config)
+    config = to_wandb_config(saved.config)
     aside = ("confusion_matrix", "class_names")
     return {
         "state": state,

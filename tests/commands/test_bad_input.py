@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from nn.config.compose import configuration
-from nn.errors import Mistake
-from nn.runs.resume import asked, go
+from nn.config.compose import compose_config
+from nn.errors import UserError
+from nn.runs.resume import parse_rerun_request, rerun
 from nn.runs.runner import run
 from tests.unchanged import unchanged
 
@@ -125,7 +125,7 @@ SENTENCES = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     path = tmp_path_factory.mktemp("finished") / "run"
-    run(configuration(["tracking=disabled", "model.hidden=[4]", "epochs=1"]), path)
+    run(compose_config(["tracking=disabled", "model.hidden=[4]", "epochs=1"]), path)
     return path
 
 
@@ -150,5 +150,5 @@ def test_beside_a_run_of_before_a_mistake_leaves_it_as_it_was(
     shutil.copytree(finished, workplace.path / "run")
     (workplace.path / "run/summary.json").unlink()
     monkeypatch.chdir(workplace.path)
-    with unchanged(workplace.path), pytest.raises(Mistake):
-        go(asked([f"{verb}=run", *words.split()]))
+    with unchanged(workplace.path), pytest.raises(UserError):
+        rerun(parse_rerun_request([f"{verb}=run", *words.split()]))

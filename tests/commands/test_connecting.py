@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import yaml
 
-from nn.runs.reader import Saved
+from nn.runs.reader import SavedRun
 from tests.commands.seen import by_its_folder, seen
 from tests.commands.test_wandb import until
 from tests.commands.wandb_file import of_type, wandb_records
@@ -166,7 +166,7 @@ def test_an_agents_trial_appears_however_late_w_and_b_answers(workplace, slow):
     subprocess.run(line, capture_output=True, timeout=120, check=True, **settings)
     (run_id,) = slow.sweeps[sweep].proposed
     path = workplace.path / "runs" / sweep / run_id
-    assert Saved.read(path).summary["status"] == "finished"
+    assert SavedRun.read(path).summary["status"] == "finished"
     assert seen(slow, run_id) == by_its_folder(path, swept={"seed": 5})
 
 

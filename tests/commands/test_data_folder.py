@@ -11,7 +11,7 @@ import pytest
 
 from nn.data import cache
 from nn.data.mnist import FashionMNIST
-from nn.errors import Mistake
+from nn.errors import UserError
 from tests.conftest import ROOT
 from tests.data.genuine import GENUINE, needs_genuine
 from tests.data.test_csv import NAMES, rows, write
@@ -44,7 +44,7 @@ def data(tmp_path, monkeypatch):
 def test_mnist_is_found_in_the_folder_or_in_one_of_its_name(data, place):
     fill(data / place)
     assert correct(read())
-    assert not list(cache.folder("mnist").glob("*"))
+    assert not list(cache.cache_dir("mnist").glob("*"))
 
 
 def test_the_folder_may_be_in_the_home_folder(tmp_path, monkeypatch):
@@ -57,8 +57,8 @@ def test_a_root_comes_first_and_the_folder_before_the_cache(data, tmp_path):
     damaged = {name: content[:-1] + b"\xff" for name, content in CONTENTS.items()}
     fill(data / "mnist", damaged)
     assert correct(read(str(fill(tmp_path / "root"))))
-    fill(cache.folder("mnist"))
-    with pytest.raises(Mistake, match=r"data/mnist/train-images.* is not the published file"):
+    fill(cache.cache_dir("mnist"))
+    with pytest.raises(UserError, match=r"data/mnist/train-images.* is not the published file"):
         read()
     for path in (data / "mnist").iterdir():
         path.unlink()
@@ -70,10 +70,10 @@ def test_another_dataset_of_the_same_file_names_is_passed_over(data, monkeypatch
     wrong = {name: content[:-1] + b"\xff" for name, content in CONTENTS.items()}
     fill(data, wrong)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in wrong.items()}
-    monkeypatch.setattr(FashionMNIST, "FILES", digests)
-    fill(cache.folder("mnist"))
+    monkeypatch.setattr(FashionMNIST, "REGISTRY", digests)
+    fill(cache.cache_dir("mnist"))
     assert correct(read())
-    with pytest.raises(Mistake, match="is of fashion_mnist; set dataset=fashion_mnist"):
+    with pytest.raises(UserError, match="is of fashion_mnist; set dataset=fashion_mnist"):
         read(str(data))
 
 

@@ -13,7 +13,7 @@ import optuna
 import pytest
 import yaml
 
-from nn.sweeps.trials import Trials
+from nn.sweeps.trials import SweepTrials
 from tests.conftest import ROOT, Run
 
 SWEEP = str(ROOT / "scripts/sweep.py")
@@ -22,6 +22,7 @@ TRIALS = {
     "metric": {"name": "val/loss"},
     "parameters": {"lr": {"min": 0.01, "max": 0.5}, "epochs": {"value": 60}},
 }
+OFF = ("tracking=disabled",)
 
 
 @pytest.fixture
@@ -30,10 +31,10 @@ def machine(workplace):
     (workplace.path / "trials.yaml").write_text(yaml.dump(TRIALS))
     started = []
 
-    def start(number, *words, storage, name="shared", sweep="trials.yaml"):
+    def start(number, *words, storage, name="shared", sweep="trials.yaml", overrides=OFF):
         line, settings = workplace.command(
             SWEEP, sweep, "--storage", storage, "--grace", "3", "--name", name,
-            "--output", f"machine{number}", "--workers", "1", *words, "tracking=disabled",
+            "--output", f"machine{number}", "--workers", "1", *words, *overrides,
         )  # fmt: skip
         log = (workplace.path / f"log{number}.txt").open("a")
         started.append(subprocess.Popen(line, stdout=log, stderr=log, **settings))
@@ -141,7 +142,7 @@ def test_each_machine_keeps_the_whole_study_for_a_report(workplace, machine):
     assert second.wait(timeout=60) == 0
     done = workplace.run(str(ROOT / "scripts/report.py"), "machine2")
     assert done.returncode == 0, done.stderr
-    assert len(Trials.read(workplace.path / "machine2").ranked()) == 6
+    assert len(SweepTrials.load(workplace.path / "machine2").rank_trials()) == 6
 
 
 def test_machines_may_share_the_folder_too(workplace, machine, said):
@@ -159,6 +160,14 @@ def test_a_machine_that_is_stopped_leaves_its_trials_at_once(workplace, machine)
     second = machine(2, "--count", "6", "--grace", "1000", storage="shared.log")
     assert second.wait(timeout=60) == 0
     assert [row["state"] for row in rows(workplace, 2)] == ["finished"] * 6
+
+
+def test_a_machine_that_resumes_keeps_its_overrides(workplace, machine, said):
+    first = machine(1, "--count", "2", storage="shared.log")
+    assert first.wait(timeout=60) == 0
+    second = machine(1, "--count", "3", "--resume", storage="shared.log", overrides=())
+    assert second.wait(timeout=60) == 0, said(1)
+    assert len(finished(workplace, 1)) == 3
 
 
 def test_early_ends_heed_the_trials_of_other_machines(workplace, machine):

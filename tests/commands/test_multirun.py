@@ -27,8 +27,8 @@ class Killing(Dense):
 class Model:
     def __init__(self, layer: str):
         self.layer = {"sound": Dense, "breaking": Breaking, "killing": Killing}[layer]
-    def layers(self, classes, randomness):
-        return [Flatten(), self.layer(classes)]
+    def build_layers(self, num_classes, rngs):
+        return [Flatten(), self.layer(num_classes)]
 """
 LAUNCHERS = [[], ["hydra/launcher=joblib"], ["hydra/launcher=submitit_local"]]
 

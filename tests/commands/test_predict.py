@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from nn.batches import Scale
-from nn.data.image_stats import Look
-from nn.data.input_spec import Inputs
-from nn.errors import Mistake
+from nn.batches import Rescaling
+from nn.data.image_stats import ImageStats
+from nn.data.input_spec import InputSpec
+from nn.errors import UserError
 from nn.predict import array_files, image_files, outputs
-from nn.predict.predictor import Trained
-from nn.runs.reader import Saved
+from nn.predict.predictor import Predictor
+from nn.runs.reader import SavedRun
 from tests.conftest import ROOT, Workplace
 from tests.data.idx_files import write_idx
 
@@ -194,10 +194,10 @@ def test_predictions_are_those_that_the_run_made_itself(workplace):
     choices = ["model=cnn", "loss=mse", "dataset.normalize=standard", "keep=best", "dropout=0.2"]
     done = workplace.train("dataset=idx", *files, *choices, "epochs=3", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
-    trained = Trained.read(workplace.path / "run")
-    content = array_files.read(workplace.path / "images", trained.inputs)
-    kept = Saved.read(workplace.path / "run").predictions
-    np.testing.assert_array_equal(trained.probabilities(content.images), kept.probabilities)
+    trained = Predictor.from_run(workplace.path / "run")
+    content = array_files.read_samples(workplace.path / "images", trained.input_spec)
+    kept = SavedRun.read(workplace.path / "run").predictions
+    np.testing.assert_array_equal(trained.predict_proba(content.samples), kept.probabilities)
 
 
 def test_images_of_any_size_and_polarity_are_read_and_what_was_done_is_said(workplace, predict):
@@ -301,8 +301,10 @@ def test_a_link_stays_and_what_it_leads_to_is_written(workplace, predict):
 
 def test_where_the_picture_cannot_be_written_there_are_no_labels_either(workplace, monkeypatch):
     first, second = workplace.path / "label.csv", workplace.path / "gone/seen.png"
-    with pytest.raises(Mistake, match=r"gone/seen.png: nothing can be written there: No such file"):
-        outputs.write({first: b"labels", second: b"picture"})
+    with pytest.raises(
+        UserError, match=r"gone/seen.png: nothing can be written there: No such file"
+    ):
+        outputs.write_files({first: b"labels", second: b"picture"})
     assert list(workplace.path.iterdir()) == []
 
 
@@ -474,19 +476,19 @@ def test_a_checkpoint_of_an_earlier_version_is_told_from_a_damaged_one(workplace
 
     run = workplace.path / "run"
     shutil.copytree(trained, run)
-    moment = checkpoint.kept(run)
-    del moment.facts["inputs"]
+    moment = checkpoint.load_best_or_last(run)
+    del moment.metadata["inputs"]
     checkpoint.save(run / "checkpoints/last.safetensors", moment)
-    with pytest.raises(Mistake, match="earlier version and does not say what its network takes"):
-        Trained.read(run)
+    with pytest.raises(UserError, match="earlier version and does not say what its network takes"):
+        Predictor.from_run(run)
 
 
 def test_a_model_of_ones_own_needs_trust(workplace, predict, monkeypatch):
     (workplace.path / "mine.py").write_text(
         "from nn.layers import Dense, Flatten\n"
         "class Own:\n"
-        "    def layers(self, classes, randomness):\n"
-        "        return [Flatten(), Dense(classes)]\n"
+        "    def build_layers(self, num_classes, rngs):\n"
+        "        return [Flatten(), Dense(num_classes)]\n"
     )
     (workplace.path / "model").mkdir()
     (workplace.path / "model/own.yaml").write_text("_target_: mine.Own\n")
@@ -500,11 +502,11 @@ def test_a_model_of_ones_own_needs_trust(workplace, predict, monkeypatch):
 
 
 def test_colour_images_are_read_in_colour(tmp_path):
-    look = Look(0.0, 1.0, False, 0.5, 0.5)
-    inputs = Inputs((3, 6, 6), 0.0, 255.0, True, look, Scale(1 / 255), ("a", "b"))
+    look = ImageStats(0.0, 1.0, False, 0.5, 0.5)
+    inputs = InputSpec((3, 6, 6), 0.0, 255.0, True, look, Rescaling(1 / 255), ("a", "b"))
     pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
     pixels[[0, -1]] = pixels[:, [0, -1]] = 0
-    read = image_files.read([picture(tmp_path / "a.png", pixels)], inputs, "auto")
+    read = image_files.read_images([picture(tmp_path / "a.png", pixels)], inputs, "auto")
     np.testing.assert_array_equal(read.images[0], np.moveaxis(pixels, -1, 0))
     assert not read.notes
 
@@ -531,14 +533,14 @@ def test_no_damaged_file_is_a_bug(trained, tmp_path_factory, data):
             st.integers(0, 255)
         )
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    reader = image_files.read if kind in ("png", "jpg") else None
-    inputs = Trained.read(trained).inputs
+    reader = image_files.read_images if kind in ("png", "jpg") else None
+    inputs = Predictor.from_run(trained).input_spec
     try:
         if reader:
             reader([path], inputs, "auto")
         else:
-            array_files.read(path, inputs)
-    except Mistake as mistake:
+            array_files.read_samples(path, inputs)
+    except UserError as mistake:
         assert str(mistake).endswith((".", "...")), str(mistake)
 
 

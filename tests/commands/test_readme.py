@@ -137,7 +137,7 @@ def test_a_model_with_the_wrong_number_of_outputs_is_refused(workplace):
     (workplace.path / "own.py").write_text(
         "from nn.layers import Dense, Flatten\n"
         "class Five:\n"
-        "    def layers(self, classes, randomness):\n"
+        "    def build_layers(self, num_classes, rngs):\n"
         "        return [Flatten(), Dense(5)]\n"
     )
     (workplace.path / "model").mkdir()

@@ -13,10 +13,10 @@ import shutil
 import pytest
 import yaml
 
-from nn.config.compose import configuration
+from nn.config.compose import compose_config
 from nn.runs import checkpoint
 from nn.runs.runner import run
-from nn.runs.training_state import Moment
+from nn.runs.training_state import Snapshot
 from tests.conftest import ROOT, Run
 from tests.loopback import Loopback
 from tests.report.made import made_sweep
@@ -41,7 +41,7 @@ def finished(tmp_path_factory):
             rows.writerow([number % 3, *(chance.randrange(256) for _ in range(9))])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run(configuration(WORDS), folder / "run")
+        run(compose_config(WORDS), folder / "run")
     # as it is when a run is copied without its hidden files: who looks must not make one
     (folder / "run/.lock").unlink()
     return folder
@@ -107,7 +107,7 @@ def facts(**changes):
     def change(folder):
         file = folder / "run/checkpoints/last.safetensors"
         moment = checkpoint.load(file)
-        checkpoint.save(file, Moment(moment.arrays, moment.facts | changes))
+        checkpoint.save(file, Snapshot(moment.arrays, moment.metadata | changes))
 
     return change
 
@@ -121,10 +121,10 @@ def weights_of_others(folder):
 
 def newer_format(folder):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT", 9)
+        patch.setattr(checkpoint, "FORMAT_VERSION", 9)
         checkpoint.save(
             folder / "run/checkpoints/last.safetensors",
-            checkpoint.Moment({}, {}),
+            checkpoint.Snapshot({}, {}),
         )
 
 

@@ -267,7 +267,7 @@ def changed(path, **settings):
             config, model={"_target_": "nn.runs.run_directory.Path.touch", "self": "evil"}
         ),
         lambda config: changed(config, model___target_="nn.runs.runner.run"),
-        lambda config: changed(config, dataset___target_="nn.runs.run_directory.RunFolder"),
+        lambda config: changed(config, dataset___target_="nn.runs.run_directory.RunDirectory"),
         lambda config: changed(config, model__hidden=[{"_target_": "os.getcwd"}]),
         lambda config: changed(
             config, hydra={"callbacks": {"evil": {"_target_": "subprocess.Popen"}}}
@@ -308,8 +308,8 @@ def test_a_package_of_ones_own_runs_again_if_it_is_trusted(workplace):
         "from nn.layers import Dense, Flatten\n"
         "class Small:\n"
         "    def __init__(self, units: int = 30): self.units = units\n"
-        "    def layers(self, classes, randomness):\n"
-        "        return [Flatten(), Dense(self.units), Dense(classes)]\n"
+        "    def build_layers(self, num_classes, rngs):\n"
+        "        return [Flatten(), Dense(self.units), Dense(num_classes)]\n"
     )
     conf = workplace.path / "mine/conf/model"
     conf.mkdir(parents=True)

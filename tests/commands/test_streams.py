@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from nn.config.compose import configuration
+from nn.config.compose import compose_config
 from nn.runs.runner import run
 from tests.conftest import ROOT, Run
 from tests.loopback import Loopback
@@ -32,7 +32,7 @@ SWEEP = {
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "run"
-    run(configuration(WORDS), path)
+    run(compose_config(WORDS), path)
     return Run(path)
 
 

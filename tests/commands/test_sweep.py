@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nn.errors import Mistake
+from nn.errors import UserError
 from nn.sweeps.samplers import registry
 from tests.conftest import ROOT, Run, draws
 from tests.report.pages import Page
@@ -177,8 +177,8 @@ def test_a_sampler_that_cannot_be_is_refused(workplace, sweep, method, sampler, 
 def test_a_sampler_whose_package_is_missing_is_refused(monkeypatch):
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     for sampler, package in (("cmaes", "cmaes"), ("optuna-gp", "torch")):
-        with pytest.raises(Mistake, match=f"{sampler} needs {package}, which is not installed"):
-            registry.checked(sampler, "bayes")
+        with pytest.raises(UserError, match=f"{sampler} needs {package}, which is not installed"):
+            registry.resolve_sampler_name(sampler, "bayes")
 
 
 def test_a_grid_ends_when_it_is_done_and_tries_each_point_once(workplace, sweep):

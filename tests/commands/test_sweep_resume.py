@@ -13,7 +13,7 @@ import pytest
 import yaml
 from optuna.storages import JournalStorage
 
-from nn.sweeps.journal import JournalFile
+from nn.sweeps.journal import CrashSafeJournalBackend
 from tests.commands.test_sweep import QUICK, SMALL, SWEEP, children, folder, sweep
 from tests.conftest import Run
 
@@ -32,7 +32,7 @@ def snapshot(directory):
 
 def study(swept):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = JournalStorage(JournalFile(swept.path / "study.log"))
+    storage = JournalStorage(CrashSafeJournalBackend(swept.path / "study.log"))
     return optuna.load_study(study_name="sweep", storage=storage)
 
 

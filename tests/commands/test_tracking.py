@@ -88,7 +88,7 @@ def test_disabled_tracking_leaves_no_trace(workplace):
 def test_credentials_make_auto_mean_online():
     from nn.tracking.settings import Tracking
 
-    assert Tracking().mode_here == "offline"
+    assert Tracking().resolved_mode == "offline"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_auto_goes_online_where_w_and_b_can_be_reached(monkeypatch, name, value)
     from nn.tracking.settings import Tracking
 
     monkeypatch.setenv(name, value)
-    assert Tracking().mode_here == "online"
+    assert Tracking().resolved_mode == "online"
 
 
 def test_auto_finds_the_key_that_wandb_login_left(tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_auto_finds_the_key_that_wandb_login_left(tmp_path, monkeypatch):
     file = tmp_path / "netrc"
     file.write_text("machine api.wandb.ai\n  login user\n  password " + "x" * 40 + "\n")
     monkeypatch.setenv("NETRC", str(file))
-    assert Tracking().mode_here == "online"
+    assert Tracking().resolved_mode == "online"
 
 
 def test_variables_that_are_empty_are_not_set(workplace):

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nn.runs.reader import Saved
-from nn.sweeps.schedulers.hyperband import stops
-from nn.sweeps.schema import Metric, parse
+from nn.runs.reader import SavedRun
+from nn.sweeps.schedulers.hyperband import should_prune
+from nn.sweeps.schema import Metric, parse_sweep_config
 from tests.commands.seen import by_its_folder, seen
 from tests.conftest import ROOT, Run
 from tests.loopback import QUICK_AGENT, Loopback
@@ -201,12 +201,12 @@ def test_a_sweep_file_means_the_same_behind_an_agent_and_offline(
         str(ROOT / "scripts/sweep.py"), f"sweeps/{name}.yaml", "--count=2", "tracking=disabled"
     )
     assert done.returncode == 0, done.stderr
-    offline = Saved.read(workplace.path / f"runs/sweeps/{name}/trials/0000")
+    offline = SavedRun.read(workplace.path / f"runs/sweeps/{name}/trials/0000")
     proposed = server.sweeps[sweep].proposed
     assert len(proposed) == 2
     for run_id, point in proposed.items():
         path = folder(workplace, sweep, run_id)
-        saved = Saved.read(path)
+        saved = SavedRun.read(path)
         for parameter, value in point.items():
             there = value_at(saved.config, parameter)
             assert (there, type(there)) == (value, type(value))
@@ -293,11 +293,11 @@ def test_hyperband_stops_behind_an_agent_what_lags_and_nothing_else(workplace, s
     }
     assert states[1e-6] == "killed"
     histories = {run.id: run.values("val/loss") for run in server.state.runs_of(sweep)}
-    rule = parse(content, Path("early.yaml")).early_terminate
+    rule = parse_sweep_config(content, Path("early.yaml")).early_terminate
     for run_id, own in histories.items():
         others = [values for other, values in histories.items() if other != run_id]
         killed = server.runs[run_id].state == "killed"
-        assert not killed or stops(rule, Metric(name="val/loss"), own, others)
+        assert not killed or should_prune(rule, Metric(name="val/loss"), own, others)
 
 
 @pytest.mark.soak
@@ -524,8 +524,8 @@ def test_a_crash_is_recorded_as_a_failure(workplace, server, online):
         "    def forward(self, x, training):\n"
         "        raise RuntimeError('broken')\n"
         "class Model:\n"
-        "    def layers(self, classes, randomness):\n"
-        "        return [Flatten(), Breaks(classes)]\n"
+        "    def build_layers(self, num_classes, rngs):\n"
+        "        return [Flatten(), Breaks(num_classes)]\n"
     )
     (workplace.path / "model").mkdir()
     (workplace.path / "model/own.yaml").write_text("_target_: own.Model\n")
@@ -545,7 +545,7 @@ def test_a_diverged_trial_reports_its_objective_and_counts_as_run(
     (run,) = server.runs.values()
     assert run.state == "finished"
     assert run.summary["status"] == "diverged"
-    saved = Saved.read(folder(workplace, sweep, run.id))
+    saved = SavedRun.read(folder(workplace, sweep, run.id))
     assert run.summary.get("best/val/loss") == saved.summary["best/val/loss"]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hydra import compose, initialize_config_dir
 
-from nn.config.compose import configuration
-from nn.config.resolve import of_job
-from nn.config.schema import CONF, register
-from nn.errors import Mistake
+from nn.config.compose import compose_config
+from nn.config.resolve import resolve_job_config
+from nn.config.schema import CONFIG_DIR, register_with_hydra
+from nn.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ from nn.errors import Mistake
     ],
 )
 def test_the_parts_make_the_whole(words):
-    register()
-    with initialize_config_dir(str(CONF), version_base=None):
+    register_with_hydra()
+    with initialize_config_dir(str(CONFIG_DIR), version_base=None):
         composed = compose("config", words, return_hydra_config=True)
-    expected = repr(of_job(composed, composed.hydra))
-    assert repr(configuration(words)) == expected
-    assert repr(configuration(words)) == expected
+    expected = repr(resolve_job_config(composed, composed.hydra))
+    assert repr(compose_config(words)) == expected
+    assert repr(compose_config(words)) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,5 +49,5 @@ def test_the_parts_make_the_whole(words):
     ],
 )
 def test_a_mistake_is_told_as_on_the_command_line(word, sentence):
-    with pytest.raises(Mistake, match=sentence.replace("?", r"\?")):
-        configuration(word.split())
+    with pytest.raises(UserError, match=sentence.replace("?", r"\?")):
+        compose_config(word.split())

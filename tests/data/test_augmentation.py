@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nn.data.augmentation import Augmentation
-from nn.errors import Mistake, SettingError
+from nn.errors import SettingError, UserError
 from tests.strategies import seeds
 
 
@@ -49,7 +49,7 @@ def test_the_same_generator_gives_the_same_images(kind):
 
 
 def test_nothing_asked_for_changes_nothing():
-    assert not Augmentation().active
+    assert not Augmentation().is_active
     np.testing.assert_array_equal(apply(images()), images())
 
 
@@ -105,6 +105,6 @@ def test_settings_out_of_range_are_refused_by_name(kind):
 
 
 def test_samples_that_are_no_images_are_refused():
-    with pytest.raises(Mistake, match=r"samples of shape \(64,\) are no images"):
-        Augmentation(shift=0.1).check((64,))
-    Augmentation().check((64,))
+    with pytest.raises(UserError, match=r"samples of shape \(64,\) are no images"):
+        Augmentation(shift=0.1).check_shape((64,))
+    Augmentation().check_shape((64,))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nn.data import cache, csv, csv_text
 from nn.data.csv import CSV
-from nn.errors import Mistake
+from nn.errors import UserError
 from tests.data.idx_files import images_and_labels
 
 EXAMPLES = settings(
@@ -111,7 +111,7 @@ def test_a_file_is_parsed_once_until_its_content_changes(tmp_path, monkeypatch):
 def test_a_damaged_cache_is_parsed_anew(tmp_path):
     train = write(tmp_path / "train.csv", rows())
     check(load(train=train))
-    (kept,) = cache.folder("csv").glob("*.npy")
+    (kept,) = cache.cache_dir("csv").glob("*.npy")
     for damaged in (kept.read_bytes()[:-100], b"", b"no array", b"PK\3\4", b"\x93NUMPY\1\0v\0{"):
         kept.write_bytes(damaged)
         check(load(train=train))
@@ -148,18 +148,18 @@ def test_bad_files_are_told_with_row_and_column_and_not_cached(tmp_path, case):
     content, sentence = BAD[case]
     path = tmp_path / "train.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(Mistake, match=sentence) as told:
+    with pytest.raises(UserError, match=sentence) as told:
         load(train=str(path))
     if case == "too few":
         return
     assert str(path) in str(told.value)
-    assert list(cache.folder("csv").glob("*")) == []
+    assert list(cache.cache_dir("csv").glob("*")) == []
 
 
 def test_a_file_of_another_width_is_refused(tmp_path):
     train = write(tmp_path / "train.csv", rows())
     test = write(tmp_path / "test.csv", rows()[:, :9])
-    with pytest.raises(Mistake, match=r"test.csv has 9 columns; .*train.csv has a label and 16"):
+    with pytest.raises(UserError, match=r"test.csv has 9 columns; .*train.csv has a label and 16"):
         load(train=train, test=test)
 
 
@@ -174,9 +174,9 @@ def test_a_file_of_another_width_is_refused(tmp_path):
 def test_a_test_file_with_other_columns_is_refused(tmp_path, names, sentence):
     train = write(tmp_path / "train.csv", rows(), ["label", *NAMES])
     test = write(tmp_path / "test.csv", rows()[:, : len(names)], names)
-    with pytest.raises(Mistake, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         load(train=train, test=test)
-    assert list(cache.folder("csv").glob("*")) == []
+    assert list(cache.cache_dir("csv").glob("*")) == []
 
 
 def test_pixels_of_an_unlabelled_file_are_checked_too(tmp_path):
@@ -184,7 +184,7 @@ def test_pixels_of_an_unlabelled_file_are_checked_too(tmp_path):
     pixels = rows(5, labelled=False).astype(int)
     pixels[2, 3] = 300
     test = write(tmp_path / "test.csv", pixels, NAMES)
-    with pytest.raises(Mistake, match=r"row 4, column 4: the pixel 300 is not within 0 to 255"):
+    with pytest.raises(UserError, match=r"row 4, column 4: the pixel 300 is not within 0 to 255"):
         load(train=train, test=test)
 
 
@@ -192,7 +192,7 @@ def test_pixels_between_0_and_1_stay_so(tmp_path):
     table = rows().astype(float)
     table[:, 1:] /= 255
     dataset = load(train=write(tmp_path / "train.csv", table))
-    x = dataset.train.scale.apply(dataset.train.raw, np.empty(dataset.train.raw.shape, "f4"))
+    x = dataset.train.rescaling.apply(dataset.train.raw, np.empty(dataset.train.raw.shape, "f4"))
     assert x.max() == pytest.approx(table[:, 1:].max(), abs=1e-6)
 
 
@@ -206,7 +206,7 @@ def test_blank_lines_are_passed_over(tmp_path):
 
 def test_a_column_that_is_not_there_is_refused(tmp_path):
     train = write(tmp_path / "train.csv", rows(), ["label", *NAMES])
-    with pytest.raises(Mistake, match=r"dataset.label=what: .* has no such column; it has label"):
+    with pytest.raises(UserError, match=r"dataset.label=what: .* has no such column; it has label"):
         load(train=train, label="what")
 
 
@@ -219,9 +219,9 @@ def test_whatever_the_bytes_there_are_numbers_or_a_sentence(tmp_path, content):
     path = tmp_path / "train.csv"
     path.write_bytes(content)
     try:
-        table = csv.Table.open(path, "auto")
-        found = table.samples(table.label_column("auto"))
-    except Mistake as mistake:
+        table = csv.CsvTable.from_file(path, "auto")
+        found = table.to_samples(table.find_label_column("auto"))
+    except UserError as mistake:
         assert str(path) in str(mistake)
         return
     assert len(found.images) == len(found.labels) >= 1
@@ -239,8 +239,8 @@ def test_a_changed_byte_is_noticed_or_is_a_number(tmp_path, at, byte):
     content[at % len(content)] = byte
     path.write_bytes(content)
     try:
-        found = csv.Table.open(path, "auto").samples(0)
-    except Mistake as mistake:
+        found = csv.CsvTable.from_file(path, "auto").to_samples(0)
+    except UserError as mistake:
         assert str(path) in str(mistake)
         return
     expected = [line.split(",") for line in content.decode().strip().splitlines() if line]
@@ -258,6 +258,6 @@ def test_a_full_cache_is_told_and_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(csv.np, "save", full)
-    with pytest.raises(Mistake, match=r"cache folder .* cannot be written to: No space left"):
+    with pytest.raises(UserError, match=r"cache folder .* cannot be written to: No space left"):
         load(train=train)
-    assert list(cache.folder("csv").glob("*")) == []
+    assert list(cache.cache_dir("csv").glob("*")) == []

@@ -14,20 +14,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nn.batches import Scale
+from nn.batches import Rescaling
 from nn.data import formats
 from nn.data.csv import CSV
 from nn.data.csv_text import Dialect
 from nn.data.idx import IDX
-from nn.data.image_stats import Look
-from nn.data.input_spec import Inputs
-from nn.errors import Mistake
+from nn.data.image_stats import ImageStats
+from nn.data.input_spec import InputSpec
+from nn.errors import UserError
 from nn.predict import array_files
 from tests.data.idx_files import idx_bytes, images_and_labels
 from tests.data.test_csv import NAMES, check, rows, write
 
-INPUTS = Inputs(
-    (1, 4, 4), 0.0, 255.0, True, Look(0.0, 1.0, False, 0.5, 0.5), Scale(1 / 255), ("0", "1", "2")
+INPUTS = InputSpec(
+    (1, 4, 4),
+    0.0,
+    255.0,
+    True,
+    ImageStats(0.0, 1.0, False, 0.5, 0.5),
+    Rescaling(1 / 255),
+    ("0", "1", "2"),
 )
 
 
@@ -118,12 +124,12 @@ def test_a_file_of_another_format_is_called_what_it_is(tmp_path, kind):
     readers = {
         "a CSV file": lambda: load(path),
         "an IDX file": lambda: IDX(train_images=str(path), train_labels=str(path)).read(None),
-        "an image or a CSV, IDX, .npy or .npz file": lambda: array_files.read(path, INPUTS),
+        "an image or a CSV, IDX, .npy or .npz file": lambda: array_files.read_samples(path, INPUTS),
     }
     if kind == "npz":
         del readers["an image or a CSV, IDX, .npy or .npz file"]
     for expected, reader in readers.items():
-        with pytest.raises(Mistake) as told:
+        with pytest.raises(UserError) as told:
             reader()
         sentence = str(told.value)
         assert f"{path} is " in sentence
@@ -137,9 +143,9 @@ def test_a_file_of_the_other_dataset_is_sent_there(tmp_path):
     csv, idx = tmp_path / "train.csv", tmp_path / "images"
     write(csv, rows())
     idx.write_bytes(idx_bytes(images_and_labels()[0]))
-    with pytest.raises(Mistake, match=r"is an IDX file, not a CSV file; dataset=idx reads it\."):
+    with pytest.raises(UserError, match=r"is an IDX file, not a CSV file; dataset=idx reads it\."):
         load(idx)
-    with pytest.raises(Mistake, match=r"is a text file, not an IDX file; dataset=csv reads CSV"):
+    with pytest.raises(UserError, match=r"is a text file, not an IDX file; dataset=csv reads CSV"):
         IDX(train_images=str(csv), train_labels=str(csv)).read(None)
 
 
@@ -149,14 +155,16 @@ def test_any_usual_delimiter_is_found(tmp_path, delimiter, header):
     path = tmp_path / "train.csv"
     path.write_text(text(delimiter, header=header))
     check(load(path))
-    np.testing.assert_array_equal(array_files.read(path, INPUTS).labels, images_and_labels()[1])
+    np.testing.assert_array_equal(
+        array_files.read_samples(path, INPUTS).labels, images_and_labels()[1]
+    )
 
 
 def test_the_columns_of_savetxt_are_found(tmp_path):
     np.savetxt(tmp_path / "plain.txt", rows())
     check(load(tmp_path / "plain.txt"))
     np.savetxt(tmp_path / "aligned.txt", rows(), "%8.2f", delimiter="  ", header="label a b")
-    with pytest.raises(Mistake, match="the header has"):
+    with pytest.raises(UserError, match="the header has"):
         load(tmp_path / "aligned.txt")
     np.savetxt(tmp_path / "aligned.txt", rows(), "%8.2f", delimiter="  ")
     check(load(tmp_path / "aligned.txt"))
@@ -178,7 +186,9 @@ def test_decimal_commas_are_refused_with_the_remedy(tmp_path, delimiter, header)
     path = tmp_path / "train.csv"
     path.write_text(text(delimiter, decimal=",", header=header))
     row = 1 + header
-    with pytest.raises(Mistake, match=rf"row {row}, column 2: '\d+,\d' has a decimal comma; write"):
+    with pytest.raises(
+        UserError, match=rf"row {row}, column 2: '\d+,\d' has a decimal comma; write"
+    ):
         load(path)
 
 
@@ -200,7 +210,7 @@ def test_decimal_commas_are_refused_with_the_remedy(tmp_path, delimiter, header)
     ],
 )
 def test_a_delimiter_is_in_every_line(content, delimiter):
-    assert Dialect.of(io.BytesIO(content.encode())).delimiter == delimiter
+    assert Dialect.sniff(io.BytesIO(content.encode())).delimiter == delimiter
 
 
 @pytest.mark.parametrize("word", ["PAR1", "BM", "BMI", "GIF", "RIFF", "ARROW1", "II", "MM", "PK"])

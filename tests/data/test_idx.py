@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from nn.data import idx
 from nn.data.idx import IDX
-from nn.errors import Mistake
+from nn.errors import UserError
 from tests.data.idx_files import CODES, idx_bytes, images_and_labels, write_idx
 
 ANY_NUMBER_OF_EXAMPLES = settings(
@@ -41,7 +41,7 @@ def test_whatever_the_bytes_there_is_an_array_or_a_sentence(tmp_path, content):
         (tmp_path / "file").write_bytes(written)
         try:
             array, _ = idx.read(tmp_path / "file")
-        except Mistake as mistake:
+        except UserError as mistake:
             assert str(tmp_path / "file") in str(mistake)
         else:
             assert idx_bytes(array) == content
@@ -57,7 +57,7 @@ def test_a_flipped_byte_gives_an_array_of_the_same_size_or_a_sentence(tmp_path, 
     (tmp_path / "file").write_bytes(content)
     try:
         array, _ = idx.read(tmp_path / "file")
-    except Mistake:
+    except UserError:
         return
     assert array.size == images.size
 
@@ -68,7 +68,7 @@ def test_every_cut_is_noticed(tmp_path, compressed):
     whole = gzip.compress(content) if compressed else content
     for length in range(len(whole)):
         (tmp_path / "file").write_bytes(whole[:length])
-        with pytest.raises(Mistake):
+        with pytest.raises(UserError):
             idx.read(tmp_path / "file")
 
 
@@ -93,7 +93,7 @@ DAMAGES = {
 def test_damage_is_told_with_the_name_of_the_file(tmp_path, damage):
     content, sentence = DAMAGES[damage]
     (tmp_path / "images").write_bytes(content)
-    with pytest.raises(Mistake, match=sentence) as told:
+    with pytest.raises(UserError, match=sentence) as told:
         idx.read(tmp_path / "images")
     assert str(tmp_path / "images") in str(told.value)
 
@@ -101,9 +101,9 @@ def test_damage_is_told_with_the_name_of_the_file(tmp_path, damage):
 def test_a_folder_a_pipe_and_nothing_are_no_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, sentence in [(tmp_path, "folder"), (tmp_path / "pipe", "no plain file")]:
-        with pytest.raises(Mistake, match=sentence):
+        with pytest.raises(UserError, match=sentence):
             idx.read(path)
-    with pytest.raises(Mistake, match="there is no such file"):
+    with pytest.raises(UserError, match="there is no such file"):
         idx.read(tmp_path / "nothing")
 
 
@@ -119,10 +119,10 @@ def test_a_bomb_is_refused_in_little_memory(tmp_path, claimed):
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from nn.data import idx\n"
-        "from nn.errors import Mistake\n"
+        "from nn.errors import UserError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: idx.read(Path(sys.argv[1]))\n"
-        "except Mistake: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+        "except UserError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     line = [sys.executable, "-c", code, str(tmp_path / "bomb")]
     grown = subprocess.run(line, capture_output=True, text=True, check=True, timeout=60).stdout
@@ -159,7 +159,9 @@ def test_samples_of_any_rank_and_type_can_be_learned_from(tmp_path, dtype, shape
     values = rng.integers(0, 100, (60, *shape)).astype(dtype)
     dataset = source(tmp_path, (values, labels), (values, labels)).load(rng)
     assert dataset.shape == sample
-    scaled = dataset.train.scale.apply(dataset.train.raw, np.empty(dataset.train.raw.shape, "f4"))
+    scaled = dataset.train.rescaling.apply(
+        dataset.train.raw, np.empty(dataset.train.raw.shape, "f4")
+    )
     assert (scaled.min(), scaled.max()) == pytest.approx((0, 1), abs=1e-6)
 
 
@@ -178,7 +180,7 @@ def test_sets_that_do_not_belong_together_are_refused(tmp_path):
         ((images, np.arange(60, dtype="u1")), None, "class 0 has 1 samples, of which"),
     ]
     for train, test, sentence in cases:
-        with pytest.raises(Mistake, match=sentence):
+        with pytest.raises(UserError, match=sentence):
             source(tmp_path, train, test).load(np.random.default_rng(0))
 
 
@@ -196,14 +198,14 @@ def test_without_a_test_set_there_is_none(tmp_path):
 def test_scales_are_measured_on_the_training_set_alone(tmp_path, normalize):
     dataset = source(tmp_path, normalize=normalize).load(np.random.default_rng(0))
     raw = dataset.train.raw
-    x = dataset.train.scale.apply(raw, np.empty(raw.shape, np.float32))
+    x = dataset.train.rescaling.apply(raw, np.empty(raw.shape, np.float32))
     if normalize == "none":
         np.testing.assert_array_equal(x, raw)
     elif normalize == "unit":
         np.testing.assert_allclose(x, raw / 255, rtol=1e-6)
     else:
         assert (x.mean(), x.std()) == pytest.approx((0, 1), abs=1e-5)
-    assert dataset.test.scale == dataset.val.scale == dataset.train.scale
+    assert dataset.test.rescaling == dataset.val.rescaling == dataset.train.rescaling
 
 
 def test_a_limit_keeps_the_classes_in_proportion(tmp_path):

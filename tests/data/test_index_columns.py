@@ -6,18 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nn.batches import Scale
+from nn.batches import Rescaling
 from nn.data.csv import CSV
-from nn.data.image_stats import Look
-from nn.data.input_spec import Inputs
-from nn.errors import Mistake
+from nn.data.image_stats import ImageStats
+from nn.data.input_spec import InputSpec
+from nn.errors import UserError
 from nn.predict import array_files
 from tests.conftest import ROOT
 from tests.data.idx_files import images_and_labels
 
 NAMES = [f"pixel{i}" for i in range(16)]
-LOOK = Look(0.0, 1.0, False, 0.5, 0.5)
-INPUTS = Inputs((1, 4, 4), 0.0, 255.0, True, LOOK, Scale(1 / 255), ("0", "1", "2"))
+LOOK = ImageStats(0.0, 1.0, False, 0.5, 0.5)
+INPUTS = InputSpec((1, 4, 4), 0.0, 255.0, True, LOOK, Rescaling(1 / 255), ("0", "1", "2"))
 COUNT = 60
 
 
@@ -185,9 +185,9 @@ def test_samples_to_predict_may_have_an_index(tmp_path, header, label, index):
         place = 0 if index == 0 else table.shape[1]
         table = with_column(table, place, "" if index == 0 else "id", range(COUNT))
     table.to_csv(tmp_path / "test.csv", index=False, header=header)
-    content = array_files.read(tmp_path / "test.csv", INPUTS)
+    content = array_files.read_samples(tmp_path / "test.csv", INPUTS)
     images, labels = images_and_labels(COUNT)
-    np.testing.assert_array_equal(content.images[:, 0], images)
+    np.testing.assert_array_equal(content.samples[:, 0], images)
     assert len(content.notes) == (index is not None)
     if label is None:
         assert content.labels is None
@@ -197,8 +197,8 @@ def test_samples_to_predict_may_have_an_index(tmp_path, header, label, index):
 
 def test_one_sample_to_predict_may_have_an_id(tmp_path):
     frame(1, None).to_csv(tmp_path / "test.csv", index_label="ImageId")
-    content = array_files.read(tmp_path / "test.csv", INPUTS)
-    assert content.images.shape == (1, 1, 4, 4)
+    content = array_files.read_samples(tmp_path / "test.csv", INPUTS)
+    assert content.samples.shape == (1, 1, 4, 4)
     assert content.labels is None
 
 
@@ -211,15 +211,15 @@ def test_a_pixel_that_counts_upwards_is_never_an_index(tmp_path, header):
         for part in ("train", "test"):
             table.to_csv(tmp_path / f"{part}.csv", index=False, header=header)
         dataset = load(train=str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv"))
-        assert dataset.shape == dataset.test.shape == (1, 4, 4)
+        assert dataset.shape == dataset.test.sample_shape == (1, 4, 4)
         assert not dataset.notes
         pixels = table.drop(columns="label")
         np.testing.assert_array_equal(dataset.test.raw.reshape(COUNT, -1), pixels)
-        content = array_files.read(tmp_path / "test.csv", INPUTS)
-        np.testing.assert_array_equal(content.images.reshape(COUNT, -1), pixels)
+        content = array_files.read_samples(tmp_path / "test.csv", INPUTS)
+        np.testing.assert_array_equal(content.samples.reshape(COUNT, -1), pixels)
         pixels.to_csv(tmp_path / "test.csv", index=False, header=header)
-        content = array_files.read(tmp_path / "test.csv", INPUTS)
-        np.testing.assert_array_equal(content.images.reshape(COUNT, -1), pixels)
+        content = array_files.read_samples(tmp_path / "test.csv", INPUTS)
+        np.testing.assert_array_equal(content.samples.reshape(COUNT, -1), pixels)
 
 
 def test_a_pixel_that_counts_upwards_in_a_file_of_other_width_keeps_its_name(tmp_path):
@@ -231,11 +231,13 @@ def test_a_pixel_that_counts_upwards_in_a_file_of_other_width_keeps_its_name(tmp
 
 
 def test_ten_labels_in_order_are_labels_and_no_index(tmp_path):
-    inputs = Inputs((1, 4, 4), 0.0, 255.0, True, LOOK, Scale(1 / 255), tuple("0123456789"))
+    inputs = InputSpec((1, 4, 4), 0.0, 255.0, True, LOOK, Rescaling(1 / 255), tuple("0123456789"))
     table = frame(10)
     table["label"] = range(10)
     table.to_csv(tmp_path / "test.csv", index=False, header=False)
-    assert array_files.read(tmp_path / "test.csv", inputs).labels.tolist() == list(range(10))
+    assert array_files.read_samples(tmp_path / "test.csv", inputs).labels.tolist() == list(
+        range(10)
+    )
 
 
 def test_a_feature_called_index_is_learned_from(tmp_path):
@@ -254,7 +256,7 @@ def test_the_rows_and_columns_of_mistakes_are_those_of_the_file(tmp_path):
     table.index += 1000
     table.iloc[4, 3] = 300
     table.to_csv(tmp_path / "train.csv")
-    with pytest.raises(Mistake, match="row 6, column 5: the pixel 300 is not within 0 to 255"):
+    with pytest.raises(UserError, match="row 6, column 5: the pixel 300 is not within 0 to 255"):
         load(train=str(tmp_path / "train.csv"))
 
 
@@ -264,7 +266,7 @@ def test_true_classes_may_be_in_a_file_with_an_index(tmp_path):
     found = array_files.read_labels(tmp_path / "labels.csv", INPUTS, COUNT)
     np.testing.assert_array_equal(found, labels["Label"])
     labels.sample(frac=1, random_state=0).to_csv(tmp_path / "labels.csv")
-    with pytest.raises(Mistake, match="its rows are not in the order of its first column"):
+    with pytest.raises(UserError, match="its rows are not in the order of its first column"):
         array_files.read_labels(tmp_path / "labels.csv", INPUTS, COUNT)
 
 

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn.batches import UNSCALED, Scale
-from nn.data.image_stats import Look
-from nn.data.input_spec import Inputs
+from nn.batches import NO_RESCALING, Rescaling
+from nn.data.image_stats import ImageStats
+from nn.data.input_spec import InputSpec
 
 LETTERS = ("a", "b")
 PLACE = {"weighed": True, "down": 0.5, "across": 0.5}
 
 
 def described(images, peak=None):
-    return Inputs.of(np.asarray(images), peak, UNSCALED, LETTERS)
+    return InputSpec.from_samples(np.asarray(images), peak, NO_RESCALING, LETTERS)
 
 
 @given(
@@ -31,10 +31,10 @@ def test_what_was_written_comes_back(shape, numbers, shares, names):
     low, high, factor, offset = numbers
     background, extent, down, across = shares
     image = len(shape) == 3 and shape[0] in (1, 3)
-    look = Look(background, extent, low < high, down, across) if image else None
-    scale = Scale(factor, offset)
-    inputs = Inputs(tuple(shape), low, high, low < high, look, scale, tuple(names))
-    assert Inputs.read(json.loads(json.dumps(inputs.plain))) == inputs
+    look = ImageStats(background, extent, low < high, down, across) if image else None
+    scale = Rescaling(factor, offset)
+    inputs = InputSpec(tuple(shape), low, high, low < high, look, scale, tuple(names))
+    assert InputSpec.from_dict(json.loads(json.dumps(inputs.to_dict))) == inputs
 
 
 @pytest.mark.parametrize(
@@ -63,20 +63,20 @@ def test_what_was_written_comes_back(shape, numbers, shares, names):
     ],
 )
 def test_anything_else_is_refused(key, value):
-    plain = described(np.zeros((3, 1, 4, 4), np.uint8)).plain
+    plain = described(np.zeros((3, 1, 4, 4), np.uint8)).to_dict
     with pytest.raises(ValueError, match="describes no"):
-        Inputs.read({**plain, key: value})
+        InputSpec.from_dict({**plain, key: value})
 
 
 @pytest.mark.parametrize("plain", [None, [], "inputs", {}])
 def test_what_is_no_description_is_refused(plain):
     with pytest.raises(ValueError, match="describes no inputs"):
-        Inputs.read(plain)
+        InputSpec.from_dict(plain)
 
 
 def test_only_images_have_a_look():
     images = np.zeros((5, 1, 6, 6), np.uint8)
-    assert described(images, 255).look == Look(0, 1, False, 0.5, 0.5)
+    assert described(images, 255).look == ImageStats(0, 1, False, 0.5, 0.5)
     assert described(images.reshape(5, 36)).look is None
 
 

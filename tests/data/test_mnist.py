@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from nn.data import cache, download, mnist
-from nn.errors import Mistake
+from nn.errors import UserError
 from tests.data.genuine import GENUINE, needs_genuine
 from tests.data.homes import home
 from tests.data.idx_files import idx_bytes, images_and_labels
 
 CONTENTS = dict(
     zip(
-        mnist.MNIST_FILES,
+        mnist.MNIST_REGISTRY,
         map(idx_bytes, (*images_and_labels(90, 10), *images_and_labels(30, 10, seed=1))),
         strict=True,
     )
@@ -31,7 +31,7 @@ DIGESTS = {name: hashlib.sha256(content).hexdigest() for name, content in CONTEN
 class Small(mnist.MNIST):
     """MNIST with files of a few kilobytes."""
 
-    FILES = DIGESTS
+    REGISTRY = DIGESTS
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def correct(content):
 
 
 def cached():
-    return sorted(path.name for path in cache.folder("mnist").glob("*"))
+    return sorted(path.name for path in cache.cache_dir("mnist").glob("*"))
 
 
 @pytest.mark.parametrize("manner", ["well", "redirect", "slow"])
@@ -65,7 +65,7 @@ def test_a_download_is_kept_and_not_repeated(read, manner):
 
 @pytest.mark.parametrize("manner", ["missing", "wrong byte", "cut", "silent"])
 def test_a_home_that_fails_is_followed_by_the_next(read, manner, monkeypatch):
-    monkeypatch.setattr(download, "SILENCE", 0.5)
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.5)
     with home(ARCHIVES, manner) as first, home(ARCHIVES) as second:
         assert correct(read(first, second))
         assert set(first.asked) == set(second.asked) == set(ARCHIVES)
@@ -74,9 +74,9 @@ def test_a_home_that_fails_is_followed_by_the_next(read, manner, monkeypatch):
 
 @pytest.mark.parametrize("manner", ["missing", "wrong byte", "cut"])
 def test_without_a_working_home_the_message_says_what_to_do(read, manner):
-    with home(ARCHIVES, manner) as first, pytest.raises(Mistake) as told:
+    with home(ARCHIVES, manner) as first, pytest.raises(UserError) as told:
         read(first)
-    for word in (*ARCHIVES, str(cache.folder("mnist")), "dataset.root=", first.url):
+    for word in (*ARCHIVES, str(cache.cache_dir("mnist")), "dataset.root=", first.url):
         assert word in str(told.value)
     assert "\n" not in str(told.value)
     assert cached() == []
@@ -85,7 +85,7 @@ def test_without_a_working_home_the_message_says_what_to_do(read, manner):
 def test_without_a_network_the_message_says_what_to_do(read):
     with home(ARCHIVES) as gone:
         pass
-    with pytest.raises(Mistake, match=r"could not be downloaded: put .* dataset.root=FOLDER"):
+    with pytest.raises(UserError, match=r"could not be downloaded: put .* dataset.root=FOLDER"):
         read(gone)
     assert cached() == []
 
@@ -113,12 +113,12 @@ def test_another_compression_of_the_same_content_is_accepted(read, tmp_path):
 def test_a_file_of_the_users_that_is_not_the_published_one_is_refused(read, tmp_path):
     for name, content in CONTENTS.items():
         (tmp_path / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(Mistake, match="train-images-idx3-ubyte is not the published file"):
+    with pytest.raises(UserError, match="train-images-idx3-ubyte is not the published file"):
         read(root=str(tmp_path))
 
 
 def test_a_folder_that_does_not_exist_is_refused(read):
-    with pytest.raises(Mistake, match=r"dataset\.root=/nowhere cannot be read: no such file"):
+    with pytest.raises(UserError, match=r"dataset\.root=/nowhere cannot be read: no such file"):
         read(root="/nowhere")
 
 
@@ -128,13 +128,13 @@ def test_a_folder_without_permission_is_told(tmp_path):
         "import os, sys, tempfile\n"
         "import numpy as np\n"
         "from nn.data.mnist import MNIST\n"
-        "from nn.errors import Mistake\n"
+        "from nn.errors import UserError\n"
         "rng = np.random.default_rng(0)\n"
         "with tempfile.TemporaryDirectory() as place:\n"
         "    os.chmod(place, 0)\n"
         "    if os.geteuid() == 0: os.seteuid(65534)\n"
         "    try: MNIST(root=place).read(rng)\n"
-        "    except Mistake as told: print(told)\n"
+        "    except UserError as told: print(told)\n"
         "    finally:\n"
         "        if os.getuid() == 0: os.seteuid(0)\n"
     )
@@ -146,7 +146,7 @@ def test_a_damaged_cache_is_downloaded_anew(read):
     with home(ARCHIVES) as first:
         read(first)
         name = next(iter(ARCHIVES))
-        (cache.folder("mnist") / name).write_bytes(ARCHIVES[name][:-5])
+        (cache.cache_dir("mnist") / name).write_bytes(ARCHIVES[name][:-5])
         assert correct(read(first))
 
 
@@ -155,7 +155,7 @@ import json, sys
 import numpy as np
 from nn.data import mnist
 class Small(mnist.MNIST):
-    FILES = json.loads(sys.argv[1])
+    REGISTRY = json.loads(sys.argv[1])
 content = Small(homes=sys.argv[2:]).read(np.random.default_rng(0))
 print(len(content.train.images))
 """
@@ -192,7 +192,7 @@ def test_a_full_disk_is_told(read, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(download, "_fetch", full)
-    with home(ARCHIVES) as first, pytest.raises(Mistake, match="No space left on device"):
+    with home(ARCHIVES) as first, pytest.raises(UserError, match="No space left on device"):
         read(first)
     assert cached() == []
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nn.batches import Scale
+from nn.batches import Rescaling
 from nn.data.digits import Digits
-from nn.data.splits import split
-from nn.errors import Mistake
-from nn.randomness import Randomness
+from nn.data.splits import stratified_split
+from nn.errors import UserError
+from nn.randomness import RandomGenerators
 from tests.strategies import seeds
 
 MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -18,7 +18,7 @@ MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 @given(st.lists(st.integers(20, 60), min_size=2, max_size=6), st.floats(0.1, 0.9), seeds)
 def test_parts_are_disjoint_whole_and_stratified(counts, share, seed):
     labels = np.repeat(np.arange(len(counts)), counts)
-    rest, part = split(labels, share, np.random.default_rng(seed), "share")
+    rest, part = stratified_split(labels, share, np.random.default_rng(seed), "share")
     assert sorted([*rest, *part]) == list(range(len(labels)))
     assert len(part) == round(len(labels) * share)
     for label, count in enumerate(counts):
@@ -27,31 +27,34 @@ def test_parts_are_disjoint_whole_and_stratified(counts, share, seed):
 
 def test_mnist_splits_into_54000_and_6000():
     labels = np.repeat(np.arange(10), MNIST_COUNTS)
-    rest, part = split(labels, 0.1, np.random.default_rng(0), "validation=0.1")
+    rest, part = stratified_split(labels, 0.1, np.random.default_rng(0), "validation=0.1")
     assert (len(rest), len(part)) == (54_000, 6_000)
 
 
 def test_nothing_set_aside_leaves_everything():
-    rest, part = split(np.arange(5), 0.0, np.random.default_rng(0), "validation")
+    rest, part = stratified_split(np.arange(5), 0.0, np.random.default_rng(0), "validation")
     assert (list(rest), list(part)) == ([0, 1, 2, 3, 4], [])
 
 
 def test_a_class_too_small_to_split_is_named():
     labels = np.array([0] * 50 + [7] * 2)
-    with pytest.raises(Mistake, match=r"validation=0\.1: class 7 has 2 samples, of which 0"):
-        split(labels, 0.1, np.random.default_rng(0), "validation=0.1")
+    with pytest.raises(UserError, match=r"validation=0\.1: class 7 has 2 samples, of which 0"):
+        stratified_split(labels, 0.1, np.random.default_rng(0), "validation=0.1")
 
 
 def test_a_seed_means_this_split_on_every_machine():
     """Recorded once; another value here would change everybody's results."""
     labels = np.repeat(np.arange(3), 10)
-    _, part = split(labels, 0.2, Randomness.from_seed(0).split, "share")
+    _, part = stratified_split(labels, 0.2, RandomGenerators.from_seed(0).split, "share")
     assert list(part) == [3, 6, 11, 17, 20, 24]
 
 
 def test_the_seed_moves_the_split():
     labels = np.repeat(np.arange(3), 10)
-    parts = [split(labels, 0.2, Randomness.from_seed(n).split, "share")[1] for n in range(5)]
+    parts = [
+        stratified_split(labels, 0.2, RandomGenerators.from_seed(n).split, "share")[1]
+        for n in range(5)
+    ]
     assert len({tuple(part) for part in parts}) > 1
 
 
@@ -63,7 +66,7 @@ def test_the_digits_are_split_without_a_sample_in_common():
     images = np.concatenate([samples.raw for samples in sets])
     assert len(np.unique(images.reshape(1797, -1), axis=0)) == 1797
     assert (images.min(), images.max()) == (0, 16)
-    assert dataset.train.scale == Scale(1 / 16)
+    assert dataset.train.rescaling == Rescaling(1 / 16)
     for samples in sets:
         shares = np.bincount(samples.labels) / len(samples)
         assert abs(shares - 0.1).max() < 0.01
@@ -80,8 +83,8 @@ def test_any_split_is_right_or_refused(size, share, seed):
     assume(share > 0)
     labels = np.random.default_rng(seed).integers(0, 3, size)
     try:
-        rest, part = split(labels, share, np.random.default_rng(seed), "share")
-    except Mistake:
+        rest, part = stratified_split(labels, share, np.random.default_rng(seed), "share")
+    except UserError:
         return
     for label in np.unique(labels):
         assert label in labels[rest]

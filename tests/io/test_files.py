@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from nn.io.files import write_whole
+from nn.io.files import atomic_write
 
 WRITERS, TIMES = 4, 50
 
@@ -14,7 +14,7 @@ def written(path, writer):
     """Write a file again and again; give what was read there in between."""
     seen = set()
     for _ in range(TIMES):
-        write_whole(path, bytes([writer]) * (1000 * writer + 1))
+        atomic_write(path, bytes([writer]) * (1000 * writer + 1))
         content = path.read_bytes()
         seen.add((content[0], len(content), len(set(content))))
     return seen

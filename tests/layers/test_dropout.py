@@ -9,7 +9,7 @@ from nn.layers import Dropout
 
 def dropout(rate, seed=0):
     layer = Dropout(rate, np.random.default_rng(seed))
-    layer.connect((1000,), np.float32)
+    layer.build((1000,), np.float32)
     return layer
 
 

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nn.errors import Mistake
+from nn.errors import UserError
 from nn.layers import (
     GELU,
     AvgPool2D,
@@ -29,7 +29,7 @@ from nn.network import Network
 
 LAYERS = {
     "dense": lambda: [Flatten(), Dense(3)],
-    "dense by column": lambda: [Flatten(), Dense(3, by_column=True)],
+    "dense by column": lambda: [Flatten(), Dense(3, column_major=True)],
     "relu": lambda: [ReLU()],
     "leaky relu": lambda: [LeakyReLU()],
     "sigmoid": lambda: [Sigmoid()],
@@ -71,14 +71,14 @@ def begin_chance_again(network):
 def test_batches_of_any_size_keep_their_shape(network, size):
     x = samples(size)
     for layer in network.layers:
-        assert x.shape == (size, *layer.shape)
+        assert x.shape == (size, *layer.input_shape)
         x = layer.forward(x, training=True)
         assert x.shape == (size, *layer.output_shape)
         assert x.dtype == np.float32
     dy = np.ones_like(x)
     for layer in reversed(network.layers[1:]):
         dy = layer.backward(dy)
-        assert dy.shape == (size, *layer.shape)
+        assert dy.shape == (size, *layer.input_shape)
         assert dy.dtype == np.float32
         assert np.isfinite(dy).all()
 
@@ -168,5 +168,5 @@ def test_shapes_that_do_not_fit_name_the_layer():
         ([MaxPool2D(3), Flatten(), Dense(1)], (1, 2, 2), "maxpool2d1: a kernel of 3 x 3"),
     ]
     for layers, shape, sentence in cases:
-        with pytest.raises(Mistake, match=sentence):
+        with pytest.raises(UserError, match=sentence):
             Network(layers, shape, rng)

@@ -36,7 +36,9 @@ def node(state: State, sweep: Sweep) -> Node:
         "updatedAt": sweep.created,
         "heartbeatAt": sweep.created,
         "earlyStopJobRunning": False,
-        "bestLoss": min(found, key=lambda value: metric.sign * value) if metric and found else None,
+        "bestLoss": min(found, key=lambda value: metric.minimization_sign * value)
+        if metric and found
+        else None,
         "controller": None,
         "scheduler": None,
         "runCount": len(runs),
@@ -75,7 +77,7 @@ def upsert(state: State, given: Given) -> Node:
         name, project = state.new_id(), state.project(given.get("projectName"))
         sweep = Sweep(name, project, given["config"], seed=len(state.sweeps))
     if given.get("config"):
-        problems = schema.problems(yaml.safe_load(given["config"]))
+        problems = schema.list_errors(yaml.safe_load(given["config"]))
         if problems:
             raise Refused(400, f"Invalid sweep config: {' '.join(problems)}")
         sweep.config = given["config"]

@@ -12,7 +12,7 @@ import yaml
 
 from nn.sweeps import schema
 from nn.sweeps.schedulers import hyperband
-from nn.sweeps.space import Point, Space
+from nn.sweeps.space import Point, SearchSpace
 from tests.loopback.runs import Run, now
 
 Command = dict[str, Any]
@@ -49,8 +49,8 @@ class Sweep:
     created: str = field(default_factory=now)
 
     @property
-    def rule(self) -> schema.Sweep:
-        return schema.parse(yaml.safe_load(self.config), Path("sweep"))
+    def rule(self) -> schema.SweepConfig:
+        return schema.parse_sweep_config(yaml.safe_load(self.config), Path("sweep"))
 
     @property
     def expected(self) -> int | None:
@@ -60,8 +60,8 @@ class Sweep:
         return min(limits, default=None)
 
     @property
-    def space(self) -> Space:
-        return Space(self.rule.parameters)
+    def space(self) -> SearchSpace:
+        return SearchSpace(self.rule.parameters)
 
     @property
     def exhausted(self) -> bool:
@@ -72,7 +72,7 @@ class Sweep:
         number, tried = len(self.proposed), list(self.proposed.values())
         if self.rule.method == "grid":
             return self.space.grid()[number]
-        return self.space.draw(np.random.default_rng([self.seed, number]), tried)
+        return self.space.sample_untried(np.random.default_rng([self.seed, number]), tried)
 
     def next(self, new_id: str) -> Command | None:
         """The next run: one that was preempted, else a new point."""
@@ -89,7 +89,7 @@ class Sweep:
         """Whether a run is as good as the metric's target."""
         metric = self.rule.metric
         return metric is not None and any(
-            metric.reached(value) for run in runs for value in run.values(metric.name)
+            metric.reaches_target(value) for run in runs for value in run.values(metric.name)
         )
 
     def lags(self, run: Run, runs: Sequence[Run]) -> bool:
@@ -98,7 +98,7 @@ class Sweep:
         if rule is None or metric is None:
             return False
         others = [other.values(metric.name) for other in runs if other is not run]
-        return hyperband.stops(rule, metric, run.values(metric.name), others)
+        return hyperband.should_prune(rule, metric, run.values(metric.name), others)
 
     def commands(self, agent: Agent, runs: Sequence[Run], new_id: str) -> list[Command]:
         """What an agent is to do next."""

@@ -9,22 +9,28 @@ import zipfile
 import numpy as np
 import pytest
 
-from nn.batches import Scale
-from nn.data.image_stats import Look
-from nn.data.input_spec import Inputs
-from nn.errors import Mistake
+from nn.batches import Rescaling
+from nn.data.image_stats import ImageStats
+from nn.data.input_spec import InputSpec
+from nn.errors import UserError
 from nn.predict import array_files
 from tests.data.idx_files import images_and_labels
 
-INPUTS = Inputs(
-    (1, 4, 4), 0.0, 255.0, True, Look(0.0, 1.0, False, 0.5, 0.5), Scale(1 / 255), ("0", "1", "2")
+INPUTS = InputSpec(
+    (1, 4, 4),
+    0.0,
+    255.0,
+    True,
+    ImageStats(0.0, 1.0, False, 0.5, 0.5),
+    Rescaling(1 / 255),
+    ("0", "1", "2"),
 )
 IMAGES, LABELS = images_and_labels(20)
 OTHERS = images_and_labels(30, seed=1)
 
 
 def read(path):
-    return array_files.read(path, INPUTS)
+    return array_files.read_samples(path, INPUTS)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -50,7 +56,7 @@ def test_an_archive_gives_samples_and_labels_by_their_usual_names(
     path = tmp_path / "data.npz"
     save(path, **given)
     content = read(path)
-    np.testing.assert_array_equal(content.images[:, 0], IMAGES)
+    np.testing.assert_array_equal(content.samples[:, 0], IMAGES)
     if labelled:
         np.testing.assert_array_equal(content.labels, LABELS)
         np.testing.assert_array_equal(array_files.read_labels(path, INPUTS, 20), LABELS)
@@ -63,7 +69,7 @@ def test_an_array_may_be_compressed_by_gzip(tmp_path):
     packed = io.BytesIO()
     np.save(packed, IMAGES)
     (tmp_path / "images.npy.gz").write_bytes(gzip.compress(packed.getvalue()))
-    np.testing.assert_array_equal(read(tmp_path / "images.npy.gz").images[:, 0], IMAGES)
+    np.testing.assert_array_equal(read(tmp_path / "images.npy.gz").samples[:, 0], IMAGES)
 
 
 def test_labels_may_be_alone_in_an_archive(tmp_path):
@@ -100,10 +106,10 @@ def header(shape, dtype="|u1"):
     ],
 )
 def test_what_is_wrong_with_an_array_is_one_sentence(tmp_path, content, sentence):
-    with pytest.raises(Mistake, match=f"x.npy in .*data.npz {sentence}"):
+    with pytest.raises(UserError, match=f"x.npy in .*data.npz {sentence}"):
         read(archive(tmp_path / "data.npz", x=content))
     (tmp_path / "x.npy").write_bytes(content or b"\x93NUMPY")
-    with pytest.raises(Mistake, match=f"x.npy {sentence}"):
+    with pytest.raises(UserError, match=f"x.npy {sentence}"):
         read(tmp_path / "x.npy")
 
 
@@ -113,14 +119,14 @@ def test_objects_are_never_unpickled(tmp_path):
             return pytest.fail, ("unpickled",)
 
     np.savez(tmp_path / "data.npz", images=np.array([Trap()], object))
-    with pytest.raises(Mistake, match="has values of type object; they must be numbers"):
+    with pytest.raises(UserError, match="has values of type object; they must be numbers"):
         read(tmp_path / "data.npz")
 
 
 def test_names_that_say_nothing_are_listed(tmp_path):
     np.savez(tmp_path / "data.npz", a=IMAGES, b=LABELS)
     sentence = "has the arrays a, b; name the one to read x_test, test_images or images"
-    with pytest.raises(Mistake, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         read(tmp_path / "data.npz")
 
 
@@ -138,7 +144,7 @@ def test_a_damaged_archive_is_one_sentence(tmp_path, damage):
         content[6] |= 1
         content[at + 8] |= 1
     path.write_bytes(content)
-    with pytest.raises(Mistake) as told:
+    with pytest.raises(UserError) as told:
         read(path)
     assert "data.npz" in str(told.value)
     assert "\n" not in str(told.value)
@@ -147,5 +153,5 @@ def test_a_damaged_archive_is_one_sentence(tmp_path, damage):
 def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path):
     for suffix, name in (("npy", "a NumPy .npy file"), ("npz", "a NumPy .npz archive")):
         (tmp_path / f"x.{suffix}").write_text("1,2\n")
-        with pytest.raises(Mistake, match=f"x.{suffix} is not {name}"):
+        with pytest.raises(UserError, match=f"x.{suffix} is not {name}"):
             read(tmp_path / f"x.{suffix}")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nn.data.image_stats import Look
-from nn.predict.preprocessing import adapted
+from nn.data.image_stats import ImageStats
+from nn.predict.preprocessing import preprocess_image
 
 SIZE = (28, 28)
 FRAMED = "framed like the training images"
@@ -23,12 +23,12 @@ def hook():
     return image
 
 
-LOOK = Look.of(hook()[None, None] / 255)
+LOOK = ImageStats.from_images(hook()[None, None] / 255)
 
 
 def distance(pixels, look=LOOK):
     """How far an image is from the hook, as a share of the hook's own ink."""
-    wanted = hook() if look.dark else 255 - hook()
+    wanted = hook() if look.has_dark_background else 255 - hook()
     return abs(pixels - wanted).sum() / hook().sum()
 
 
@@ -52,8 +52,8 @@ def test_size_place_paper_ink_and_noise_make_no_difference(
         paper, ink = ink, paper
     chance = np.random.default_rng(0)
     picture = paper + (ink - paper) * drawn + chance.uniform(-noise, noise, drawn.shape)
-    look = Look.of(1 - hook()[None, None] / 255) if light else LOOK
-    pixels, done = adapted(picture.clip(0, 255), look, SIZE, "auto")
+    look = ImageStats.from_images(1 - hook()[None, None] / 255) if light else LOOK
+    pixels, done = preprocess_image(picture.clip(0, 255), look, SIZE, "auto")
     assert distance(pixels, look) < 0.2
     assert ("inverted" in done) == (negative == light)
     assert done[-1] == FRAMED
@@ -62,7 +62,7 @@ def test_size_place_paper_ink_and_noise_make_no_difference(
 def test_an_image_of_the_networks_own_size_is_taken_as_it_is():
     image = np.random.default_rng(0).integers(0, 256, SIZE).astype(float)
     image[[0, -1]] = image[:, [0, -1]] = 60
-    pixels, done = adapted(image, LOOK, SIZE, "auto")
+    pixels, done = preprocess_image(image, LOOK, SIZE, "auto")
     np.testing.assert_array_equal(pixels, image)
     assert not done
 
@@ -71,14 +71,14 @@ def test_a_little_dust_on_a_photograph_does_not_matter():
     picture = np.full((1120, 1120), 200.0)
     picture[280:840, 280:840] -= np.kron(hook()[4:24, 4:24], np.ones((28, 28))) * 0.6
     picture[[5, 1000, 40], [9, 70, 1100]] = 0
-    pixels, _ = adapted(picture, LOOK, SIZE, "auto")
+    pixels, _ = preprocess_image(picture, LOOK, SIZE, "auto")
     assert distance(pixels) < 0.2
 
 
 @pytest.mark.parametrize(("level", "done"), [(0, []), (90, []), (240, ["inverted"])])
 def test_a_blank_sheet_stays_blank(level, done):
     sheet = level + np.random.default_rng(0).uniform(0, 9, (100, 50))
-    pixels, told = adapted(sheet, LOOK, SIZE, "auto")
+    pixels, told = preprocess_image(sheet, LOOK, SIZE, "auto")
     assert told == ["50 x 100 resized to 28 x 28", *done]
     assert pixels.max() < 100
     assert np.ptp(pixels) < 10
@@ -87,7 +87,7 @@ def test_a_blank_sheet_stays_blank(level, done):
 def test_where_training_images_have_no_clear_background_all_of_a_picture_is_used():
     picture = np.full((56, 112), 40.0)
     picture[:, 56:] = 220
-    pixels, done = adapted(picture, Look(0.5, 0.7, True, 0.5, 0.5), SIZE, "auto")
+    pixels, done = preprocess_image(picture, ImageStats(0.5, 0.7, True, 0.5, 0.5), SIZE, "auto")
     assert done == ["112 x 56 resized to 28 x 28"]
     assert pixels[14, 2] == 40
     assert pixels[14, 25] == 220

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from nn.config.compose import configuration
+from nn.config.compose import compose_config
 from nn.io.serialization import to_json
 from nn.runs.runner import run
-from nn.sweeps.schema import read
-from nn.sweeps.study import Search
+from nn.sweeps.schema import read_sweep_config
+from nn.sweeps.study import SweepStudy
 
 QUICK = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.limit=600")
 NASTY = "<img src=x onerror=alert(1)>\"'&${lr}%{x}</script>"
@@ -31,7 +31,7 @@ SWEEP = {
 
 def made_run(folder, *words):
     """Train a small network, and give its folder."""
-    run(configuration([*QUICK, *words]), folder)
+    run(compose_config([*QUICK, *words]), folder)
     return folder
 
 
@@ -46,13 +46,13 @@ def made_sweep(folder, trials=12, epochs=6, content=None, states=("finished",), 
     folder.mkdir(parents=True)
     (folder / "sweep.yaml").write_text(yaml.safe_dump(content or SWEEP))
     (folder / "settings.json").write_text('{"seed": 0, "overrides": ["epochs=6"]}')
-    study = Search(read(folder / "sweep.yaml"), folder, 0)
+    study = SweepStudy(read_sweep_config(folder / "sweep.yaml"), folder, 0)
     for number in range(trials):
-        study.begin(None)
+        study.ask(None)
         status = states[number % len(states)]
-        place = study.path(number)
+        place = study.get_trial_dir(number)
         place.mkdir(parents=True)
-        values = study.point(number)
+        values = study.get_point(number)
         floor = point + abs(math.log10(values["lr"]) + 1.5) / 5
         done = epochs if status == "finished" else max(1, epochs // 3)
         lines = [to_json(record(epoch, floor)) for epoch in range(1, done + 1)]
@@ -60,7 +60,7 @@ def made_sweep(folder, trials=12, epochs=6, content=None, states=("finished",), 
         if status != "running":
             summary = {"status": status, "test/accuracy": 1 - floor / 4, "seconds": 0.2 * done}
             (place / "summary.json").write_text(to_json(summary))
-            study.end(number, status, "out of <b>memory</b>" if status == "failed" else None)
+            study.tell(number, status, "out of <b>memory</b>" if status == "failed" else None)
     return folder
 
 
@@ -90,7 +90,7 @@ def of_letters(folder, classes=27, samples=400):
     )
     from nn.predictions import Predictions
     from nn.runs import checkpoint
-    from nn.runs.training_state import Moment
+    from nn.runs.training_state import Snapshot
 
     labels = rng.integers(0, classes, samples)
     logits = rng.normal(size=(samples, classes)) + 3 * np.eye(classes)[labels]
@@ -100,5 +100,5 @@ def of_letters(folder, classes=27, samples=400):
         labels, probabilities.astype(np.float32), some, rng.normal(size=(len(some), 8)).astype("f"),
         some, rng.integers(0, 255, (len(some), 3, 12, 10)).astype(np.uint8),
     )  # fmt: skip
-    checkpoint.save(Path(folder) / "predictions.safetensors", Moment(dict(read.arrays), {}))
+    checkpoint.save(Path(folder) / "predictions.safetensors", Snapshot(dict(read.arrays), {}))
     return names

@@ -11,10 +11,10 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from nn.errors import Mistake
-from nn.report.build import Wanted, make
+from nn.errors import UserError
+from nn.report.build import ReportOptions, build_report
 from nn.runs import checkpoint
-from nn.runs.training_state import Moment
+from nn.runs.training_state import Snapshot
 from tests.report.made import made_run, made_sweep
 
 KEYS = (
@@ -75,8 +75,8 @@ def light(monkeypatch):
 
 def page_or_sentence(folder):
     try:
-        make(Wanted([folder], folder.parent / "page.html", False, None, None))
-    except Mistake as mistake:
+        build_report(ReportOptions([folder], folder.parent / "page.html", False, None, None))
+    except UserError as mistake:
         assert "\n" not in str(mistake)
 
 
@@ -97,7 +97,7 @@ def test_a_run_of_any_content(run, data, tmp_path):
     if data.draw(st.booleans()):
         kept = checkpoint.load(run / "predictions.safetensors").arrays
         other = data.draw(st.dictionaries(st.sampled_from(names), arrays, max_size=3))
-        checkpoint.save(folder / "predictions.safetensors", Moment({**kept, **other}, {}))
+        checkpoint.save(folder / "predictions.safetensors", Snapshot({**kept, **other}, {}))
     page_or_sentence(folder)
 
 

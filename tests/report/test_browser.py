@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from nn.report.build import Wanted, make
-from nn.report.sweep_data import SweepStory
-from nn.runs.reader import Saved
+from nn.report.build import ReportOptions, build_report
+from nn.report.sweep_data import SweepData
+from nn.runs.reader import SavedRun
 from tests.report.made import NASTY, made_run, made_sweep, of_letters
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -35,7 +35,7 @@ def pages(tmp_path_factory):
         "run": [run], "odd": [odd], "sweep": [swept], "index": [place / "runs"],
         "comparison": [run, odd],
     }.items():  # fmt: skip
-        make(Wanted(folders, place / f"{kind}.html", False, None, None))
+        build_report(ReportOptions(folders, place / f"{kind}.html", False, None, None))
     return place
 
 
@@ -87,7 +87,7 @@ def test_every_chart_is_drawn_without_an_error_or_a_request(browser, pages, kind
 
 
 def test_the_numbers_in_the_browser_are_those_in_the_folder(browser, pages):
-    saved = Saved.read(pages / "runs/one")
+    saved = SavedRun.read(pages / "runs/one")
     with opened(browser, pages / "run.html") as page:
         shown = page.locator(".figures data").first.get_attribute("value")
         assert float(shown) == saved.summary["test/accuracy"]
@@ -106,7 +106,7 @@ def test_the_theme_changes_charts_too(browser, pages):
 
 
 def test_hovering_over_the_map_shows_the_image_and_its_class(browser, pages):
-    names = Saved.read(pages / "runs/one").class_names
+    names = SavedRun.read(pages / "runs/one").class_names
     with opened(browser, pages / "run.html") as page:
         plot = page.locator("#chart-map .plot")
         into_view(plot)
@@ -125,7 +125,7 @@ def test_hovering_over_the_map_shows_the_image_and_its_class(browser, pages):
 
 
 def test_hovering_over_the_confusion_matrix_tells_counts_and_shares(browser, pages):
-    saved = Saved.read(pages / "runs/one")
+    saved = SavedRun.read(pages / "runs/one")
     with opened(browser, pages / "run.html") as page:
         plot = page.locator("#chart-confusion .plot")
         into_view(plot)
@@ -173,7 +173,7 @@ def first_column(page, place, column):
 
 
 def test_the_table_of_trials_sorts_filters_and_turns_its_pages(browser, pages):
-    trials = SweepStory(pages / "runs/sweeps/s").trials
+    trials = SweepData(pages / "runs/sweeps/s").trials
     with opened(browser, pages / "sweep.html") as page:
         table = page.locator("#trials-table")
         head = table.get_by_role("button", name="Trial", exact=True)
@@ -191,13 +191,13 @@ def test_the_table_of_trials_sorts_filters_and_turns_its_pages(browser, pages):
         assert first_column(page, "trials-table", 2) == pruned[::-1]
         table.get_by_role("searchbox").fill("adam")
         adam = [
-            each for each in trials if each.status == "pruned" and "adam" in each.point.values()
+            each for each in trials if each.status == "pruned" and "adam" in each.params.values()
         ]
         assert table.locator("output").inner_text() == f"{len(adam)} of 60"
 
 
 def test_a_range_that_is_brushed_chooses_lines_and_rows(browser, pages):
-    scored = SweepStory(pages / "runs/sweeps/s").scored
+    scored = SweepData(pages / "runs/sweeps/s").scored_trials
     with opened(browser, pages / "sweep.html") as page:
         plot = page.locator("#chart-parallel .plot")
         into_view(plot)

@@ -7,7 +7,7 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from nn.report.build import Wanted, make
+from nn.report.build import ReportOptions, build_report
 from tests.conftest import ROOT
 from tests.report.made import made_run, made_sweep
 from tests.report.pages import Page
@@ -29,7 +29,7 @@ def folders(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["run", "comparison", "sweep"])
 def test_plotly_takes_them_as_they_are(folders, kind, tmp_path):
-    make(Wanted(folders[kind], tmp_path / "page.html", False, None, None))
+    build_report(ReportOptions(folders[kind], tmp_path / "page.html", False, None, None))
     charts = Page(tmp_path / "page.html").charts
     assert charts
     for chart in charts.values():

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn.report.chart import data
+from nn.report.chart import json_script
 from nn.report.markup import element
 
 
@@ -54,6 +54,6 @@ def test_elements_within_elements_are_kept_and_nothing_is_left_out_but_nothing()
 
 @given(st.recursive(st.text() | st.integers(), st.lists))
 def test_data_cannot_end_the_element_that_it_stands_in(content):
-    inside = re.fullmatch(r"<script [^>]*>(.*)</script>", data(content), re.DOTALL)[1]
+    inside = re.fullmatch(r"<script [^>]*>(.*)</script>", json_script(content), re.DOTALL)[1]
     assert not set("<>&") & set(inside)
     assert json.loads(inside) == content

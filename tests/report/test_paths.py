@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from nn.report.paths import recorded_command, shell_line, shorten, shown, without_folder
+from nn.report.paths import (
+    display_path,
+    join_command,
+    normalize_command,
+    shorten_paths,
+    strip_folder,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,32 +45,32 @@ def here(tmp_path, monkeypatch):
     ],
 )
 def test_paths_are_written_from_the_current_folder_or_the_home_folder(here, text, expected):
-    assert shorten(text.format(home=here)) == expected.format(home=here)
+    assert shorten_paths(text.format(home=here)) == expected.format(home=here)
 
 
 @pytest.mark.parametrize("folder", ["/", "/home"])
 def test_the_current_folder_can_be_above_all_home_folders(folder, monkeypatch):
     monkeypatch.setattr(Path, "cwd", lambda: Path(folder))
-    assert shorten("/home/bob/x /srv/y") == "~/x /srv/y"
+    assert shorten_paths("/home/bob/x /srv/y") == "~/x /srv/y"
 
 
 def test_a_folder_elsewhere_goes_by_its_name(here, tmp_path):
-    assert shown(here / "code/runs/mine") == "runs/mine"
-    assert shown(here / "runs/mine") == "~/runs/mine"
-    assert shown(tmp_path / "runs/mine") == "mine"
+    assert display_path(here / "code/runs/mine") == "runs/mine"
+    assert display_path(here / "runs/mine") == "~/runs/mine"
+    assert display_path(tmp_path / "runs/mine") == "mine"
 
 
 def test_messages_name_files_from_their_folder(here):
     folder = here / "code/sweep"
     for prefix in (folder, "sweep"):
-        text = without_folder(f"{prefix}/trials/0001 already holds a run.", folder)
+        text = strip_folder(f"{prefix}/trials/0001 already holds a run.", folder)
         assert text == "trials/0001 already holds a run."
 
 
 @pytest.mark.parametrize("odd", ["it's", 'a "b" c', "a$b", "a\\b", "a b", "a`b"])
 def test_a_shell_reads_the_shortened_command_as_the_words_that_it_was(here, odd):
     words = ["printf", "%s\\n", f"root={here}/{odd}", f"{here}/x", f"a={odd}", "b=$HOME"]
-    line = shell_line(words)
+    line = join_command(words)
     assert str(here) not in line
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == words[2:]
@@ -82,4 +88,4 @@ def test_a_shell_reads_the_shortened_command_as_the_words_that_it_was(here, odd)
     ],
 )
 def test_a_recorded_command_is_written_as_it_is_typed_in_the_project(here, line, expected):
-    assert recorded_command(line.format(home=here)) == expected
+    assert normalize_command(line.format(home=here)) == expected

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from nn.report.build import Wanted, make
+from nn.report.build import ReportOptions, build_report
 from tests.report.made import changed, made_run, made_sweep, of_letters
 
 
 def drawn(folder, place):
-    make(Wanted([folder], None, False, None, place))
+    build_report(ReportOptions([folder], None, False, None, place))
     found = sorted(place.glob("*.png"))
     for file in found:
         assert file.stat().st_size < 200_000

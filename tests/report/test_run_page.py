@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import yaml
 
-from nn.config.compose import configuration
-from nn.errors import Mistake
-from nn.report.build import Wanted, make
-from nn.report.run_data import RunStory
-from nn.report.sample_map import FILE
+from nn.config.compose import compose_config
+from nn.errors import UserError
+from nn.report.build import ReportOptions, build_report
+from nn.report.run_data import RunData
+from nn.report.sample_map import MAP_FILE
 from nn.runs.checkpoint import load
 from nn.runs.experiment import prepare
-from nn.runs.reader import Saved, read_config
+from nn.runs.reader import SavedRun, read_config
 from nn.runs.runner import run
 from tests.report.made import NASTY, changed, made_run, of_letters
 from tests.report.pages import Page
@@ -45,13 +45,18 @@ def fixture_folder(original, tmp_path):
 
 def report(*folders, **wanted):
     """Make a page, and read it."""
-    settings = {"output": None, "show": False, "pages": None, "pictures": None} | wanted
-    make(Wanted(folders, **settings))
+    settings = {
+        "output": None,
+        "open_browser": False,
+        "num_trial_pages": None,
+        "png_dir": None,
+    } | wanted
+    build_report(ReportOptions(folders, **settings))
     return Page(settings["output"] or folders[0] / "report.html")
 
 
 def test_the_numbers_on_the_page_are_those_in_the_folder(folder):
-    page, saved = report(folder), Saved.read(folder)
+    page, saved = report(folder), SavedRun.read(folder)
     assert page.figures == {name: saved.summary[key] for name, key in TOLD.items()}
 
     for what in ("loss", "accuracy"):
@@ -83,7 +88,7 @@ def test_the_numbers_on_the_page_are_those_in_the_folder(folder):
 
 def test_settings_environment_and_the_command_that_repeats_it_are_there(folder):
     text = report(folder).text
-    saved = Saved.read(folder)
+    saved = SavedRun.read(folder)
     assert "repeat=" in text
     assert f"model.hidden {'[12]'}" in text
     assert saved.environment["packages"]["numpy"] in text
@@ -94,14 +99,14 @@ def test_settings_environment_and_the_command_that_repeats_it_are_there(folder):
 def test_the_layers_are_those_that_the_terminal_shows(folder):
     network = prepare(read_config(folder)).network
     page = report(folder)
-    (_, inputs, *layers, total) = network.table().splitlines()
+    (_, inputs, *layers, total) = network.layer_table().splitlines()
     assert f"{len(layers)} layers with {total.strip()} parameters" in page.text
     cells = re.search(r'id="layers-table".*?</table>', page.html, re.DOTALL)[0]
     rows = re.findall(r"<tr.*?</tr>", cells, re.DOTALL)[1:]
     shown = [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in rows]
     assert shown == [" ".join(line.split()) for line in (f"input {inputs}", *layers)]
     described = json.loads((folder / "model.json").read_text())
-    assert described["parameters"] == Saved.read(folder).summary["parameters"]
+    assert described["parameters"] == SavedRun.read(folder).summary["parameters"]
 
 
 def test_the_layers_of_a_model_of_ones_own_are_shown_without_its_code(folder):
@@ -138,7 +143,7 @@ def test_the_names_of_layers_are_text(folder):
 
 
 def test_every_sample_on_the_map_has_its_class_and_its_image(folder):
-    page, read = report(folder), Saved.read(folder).predictions
+    page, read = report(folder), SavedRun.read(folder).predictions
     chart = page.charts["map"]
     points = {
         number: trace["name"]
@@ -152,22 +157,22 @@ def test_every_sample_on_the_map_has_its_class_and_its_image(folder):
 
 def test_the_map_is_made_once(folder):
     page = report(folder)
-    kept = (folder / FILE).stat().st_mtime_ns
+    kept = (folder / MAP_FILE).stat().st_mtime_ns
     assert report(folder).charts["map"] == page.charts["map"]
-    assert (folder / FILE).stat().st_mtime_ns == kept
-    (folder / FILE).write_bytes(b"damaged")
+    assert (folder / MAP_FILE).stat().st_mtime_ns == kept
+    (folder / MAP_FILE).write_bytes(b"damaged")
     assert report(folder).charts["map"] == page.charts["map"]
-    assert load(folder / FILE).arrays["places"].shape == (len(page.charts["map"]["cards"]), 2)
+    assert load(folder / MAP_FILE).arrays["places"].shape == (len(page.charts["map"]["cards"]), 2)
 
 
 def test_a_page_is_made_of_a_folder_in_which_nothing_can_be_written(folder, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nn.runs.checkpoint.write_whole", full)
+    monkeypatch.setattr("nn.runs.checkpoint.atomic_write", full)
     page = report(folder, output=tmp_path / "page.html")
     assert "map" in page.charts
-    assert not (folder / FILE).exists()
+    assert not (folder / MAP_FILE).exists()
 
 
 def test_names_with_html_and_script_in_them_show_as_text(folder):
@@ -200,7 +205,7 @@ def test_a_run_without_validation_and_one_of_one_epoch(tmp_path):
 
 
 def test_there_is_no_map_without_a_hidden_layer(tmp_path):
-    run(configuration(["tracking=disabled", "epochs=1", "model=linear"]), tmp_path / "run")
+    run(compose_config(["tracking=disabled", "epochs=1", "model=linear"]), tmp_path / "run")
     page = report(tmp_path / "run")
     assert "map" not in page.charts
     assert "There is no hidden layer" in page.text
@@ -269,7 +274,7 @@ def test_what_is_missing_is_left_out_and_said(folder, change, sentence, missing)
 
 
 def test_a_torn_line_costs_only_itself(folder):
-    epochs = len(Saved.read(folder).history)
+    epochs = len(SavedRun.read(folder).history)
     torn(folder)
     assert len(report(folder).charts["loss"]["traces"][0]["y"]) == epochs - 1
 
@@ -289,5 +294,5 @@ def test_a_thousand_epochs_are_drawn_with_every_peak(folder):
 
 
 def test_a_folder_without_a_configuration_is_no_run(tmp_path):
-    with pytest.raises(Mistake):
-        RunStory(tmp_path)
+    with pytest.raises(UserError):
+        RunData(tmp_path)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from nn.report.running_time import RunningTime, intervals, sessions
+from nn.report.running_time import RunningTime, read_sessions, trial_intervals
 
 NOON = datetime(2026, 11, 21, 12)
 
@@ -33,13 +33,13 @@ def spans(*pairs):
 )
 def test_it_is_the_union_of_the_intervals_without_long_gaps(ran, total, pauses):
     time = RunningTime(spans(*ran))
-    assert time.total == total
+    assert time.total_seconds == total
     assert time.pauses == pauses
 
 
 def test_a_moment_in_a_pause_is_where_the_pause_begins():
     time = RunningTime(spans((0, 10), (110, 120)))
-    places = [time.at(at(seconds)) for seconds in (-5, 0, 4, 10, 60, 110, 115, 120, 300)]
+    places = [time.seconds_at(at(seconds)) for seconds in (-5, 0, 4, 10, 60, 110, 115, 120, 300)]
     assert places == [0, 0, 4, 10, 10, 10, 15, 20, 20]
 
 
@@ -59,7 +59,7 @@ def test_a_moment_in_a_pause_is_where_the_pause_begins():
 )
 def test_a_trial_did_not_run_between_its_sessions(began, ended, worked, expected):
     moments = [None if each is None else at(each) for each in (began, ended)]
-    assert intervals(*moments, spans(*worked)) == spans(*expected)
+    assert trial_intervals(*moments, spans(*worked)) == spans(*expected)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_a_trial_did_not_run_between_its_sessions(began, ended, worked, expected
     [None, 3, "no", [1], [["2026-11-21"]], [["x", "y"]], [[1, 2]], {"a": 1}, [[None, None]]],
 )
 def test_sessions_that_are_damaged_count_as_unknown(found):
-    assert sessions({"seconds/sessions": found}) == []
+    assert read_sessions({"seconds/sessions": found}) == []
 
 
 def test_sessions_are_read_as_the_local_time_of_where_they_ran():
     found = [["2026-11-21T12:00:00.000+05:00", "2026-11-21T12:00:09.000+05:00"]]
-    assert sessions({"seconds/sessions": found}) == spans((0, 9))
+    assert read_sessions({"seconds/sessions": found}) == spans((0, 9))

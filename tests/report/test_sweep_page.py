@@ -13,12 +13,12 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from nn.errors import Mistake
-from nn.report.build import Wanted, make
-from nn.report.sweep_data import SweepStory
-from nn.sweeps.schema import read
-from nn.sweeps.study import Search
-from nn.sweeps.trials import STUDY, Trials
+from nn.errors import UserError
+from nn.report.build import ReportOptions, build_report
+from nn.report.sweep_data import SweepData
+from nn.sweeps.schema import read_sweep_config
+from nn.sweeps.study import SweepStudy
+from nn.sweeps.trials import STUDY_NAME, SweepTrials
 from tests.report.made import SWEEP, changed, made_run, made_sweep
 from tests.report.pages import Page
 
@@ -32,7 +32,7 @@ STATES = ("finished", "finished", "pruned", "failed", "diverged", "finished", "r
 
 
 def report(folder, pages=None, output=None):
-    make(Wanted([folder], output, False, pages, None))
+    build_report(ReportOptions([folder], output, False, pages, None))
     return Page(output or folder / "report.html")
 
 
@@ -49,22 +49,22 @@ def content(folder):
 
 
 def test_the_numbers_of_the_table_are_those_of_the_trials(swept, tmp_path):
-    page, study = report(swept, output=tmp_path / "page.html"), Trials.read(swept)
+    page, study = report(swept, output=tmp_path / "page.html"), SweepTrials.load(swept)
     rows = page.rows("trials-table")
-    ranked = [trial.number for trial in study.ranked()]
+    ranked = [trial.number for trial in study.rank_trials()]
     assert [int(row[1]) for row in rows[: len(ranked)]] == ranked
     for row, number in zip(rows, ranked, strict=False):
-        trial = study.all[number]
+        trial = study.trials[number]
         assert float(row[2]) == trial.user_attrs["objective"]
-        assert set(map(str, study.point(number).values())) <= set(row)
-    assert len(rows) == len(study.all)
-    assert page.figures["Best val/loss"] == study.ranked()[0].user_attrs["objective"]
+        assert set(map(str, study.get_point(number).values())) <= set(row)
+    assert len(rows) == len(study.trials)
+    assert page.figures["Best val/loss"] == study.rank_trials()[0].user_attrs["objective"]
     assert page.figures["Trials pruned"] == 4
 
 
 def test_every_chart_has_its_trials(swept, tmp_path):
     page = report(swept, output=tmp_path / "page.html")
-    scored = len(Trials.read(swept).ranked())
+    scored = len(SweepTrials.load(swept).rank_trials())
     assert {"parallel", "importance", "best-trials", "best-time", "curves", "timeline"} < set(
         page.charts
     )
@@ -81,7 +81,7 @@ def test_every_chart_has_its_trials(swept, tmp_path):
 
 def test_reading_a_sweep_writes_nothing(swept):
     before = content(swept)
-    SweepStory(swept)
+    SweepData(swept)
     assert content(swept) == before
 
 
@@ -91,7 +91,7 @@ def test_a_sweep_is_read_where_nothing_can_be_written_and_while_it_is_torn(swept
     try:
         file.write_bytes(whole[:-10])
         os.chmod(swept, 0o500)  # noqa: PTH101
-        assert len(SweepStory(swept).trials) == 28
+        assert len(SweepData(swept).trials) == 28
     finally:
         os.chmod(swept, 0o700)  # noqa: PTH101
         file.write_bytes(whole)
@@ -127,14 +127,14 @@ def test_a_sweep_without_a_metric_is_shown_by_validation_accuracy(tmp_path):
 
 def test_the_best_trials_get_pages_with_links_to_and_fro(tmp_path):
     folder = made_sweep(tmp_path / "s", 5)
-    for trial in SweepStory(folder).ranked[:2]:
+    for trial in SweepData(folder).ranked_trials[:2]:
         kept = (trial.folder / "history.jsonl").read_bytes()
         for file in trial.folder.iterdir():
             file.unlink()
         made_run(trial.folder, "epochs=1")
         (trial.folder / "history.jsonl").write_bytes(kept)
     page = report(folder, pages=2)
-    best = SweepStory(folder).ranked[:2]
+    best = SweepData(folder).ranked_trials[:2]
     for trial in best:
         place = trial.folder.relative_to(folder)
         assert f'href="{place}/report.html"' in page.html
@@ -155,7 +155,7 @@ def test_the_best_trials_get_pages_with_links_to_and_fro(tmp_path):
 def test_a_damaged_sweep_costs_one_sentence(tmp_path, name, content, sentence):
     folder = made_sweep(tmp_path / "s", 2)
     (folder / name).write_bytes(content)
-    with pytest.raises(Mistake, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         report(folder)
 
 
@@ -168,11 +168,11 @@ def test_a_trial_whose_files_are_damaged_is_shown_without_them(tmp_path):
 
 def test_the_best_trials_accuracies_are_shown(tmp_path):
     folder = made_sweep(tmp_path / "s", 6)
-    for trial in SweepStory(folder).trials:
+    for trial in SweepData(folder).trials:
         changed(trial.folder, "summary.json", **{"val/accuracy": 0.5 + trial.number / 100})
-    page, best = report(folder), SweepStory(folder).best
+    page, best = report(folder), SweepData(folder).best_trial
     assert page.figures["Its validation accuracy"] == 0.5 + best.number / 100
-    assert page.figures["Its test accuracy"] == best.accuracy
+    assert page.figures["Its test accuracy"] == best.test_accuracy
     for row in page.rows("trials-table"):
         assert str(0.5 + int(row[1]) / 100) in row
 
@@ -189,7 +189,7 @@ def test_pauses_are_left_out_of_the_time_that_a_sweep_ran(tmp_path):
     folder = made_sweep(tmp_path / "s", 6)
     before = report(folder).figures["Running time"]
     study = optuna.load_study(
-        study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(folder / "study.log")))
+        study_name=STUDY_NAME, storage=JournalStorage(JournalFileBackend(str(folder / "study.log")))
     )
     last = study.trials[-1]
     began = last.datetime_complete + timedelta(hours=1)
@@ -215,8 +215,8 @@ def test_pauses_are_left_out_of_the_time_that_a_sweep_ran(tmp_path):
 
 def test_a_trial_that_failed_is_told_with_paths_from_the_sweep(tmp_path):
     folder = made_sweep(tmp_path / "s", 1)
-    study = Search(read(folder / "sweep.yaml"), folder, 0)
-    study.begin(None)
-    study.end(1, "failed", f"{folder}/trials/0001 already holds a run; name another folder.")
+    study = SweepStudy(read_sweep_config(folder / "sweep.yaml"), folder, 0)
+    study.ask(None)
+    study.tell(1, "failed", f"{folder}/trials/0001 already holds a run; name another folder.")
     text = report(folder).text
     assert "1 trial failed: trials/0001 already holds a run" in text

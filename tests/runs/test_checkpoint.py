@@ -8,54 +8,54 @@ import random
 import numpy as np
 import pytest
 
-from nn.batches import UNSCALED, Samples
+from nn.batches import NO_RESCALING, Samples
 from nn.data.dataset import Dataset
-from nn.data.input_spec import Inputs
-from nn.early_stopping import KeptWeights
-from nn.errors import Mistake
+from nn.data.input_spec import InputSpec
+from nn.early_stopping import WeightSelector
+from nn.errors import UserError
 from nn.layers import BatchNorm, Dense, ReLU
 from nn.losses import SoftmaxCrossEntropy
 from nn.network import Network
 from nn.optimizers import Adam
-from nn.randomness import Randomness
+from nn.randomness import RandomGenerators
 from nn.runs import checkpoint
-from nn.runs.history import History
-from nn.runs.run_directory import RunFolder
-from nn.runs.training_state import Moment, State
+from nn.runs.history import HistoryWriter
+from nn.runs.run_directory import RunDirectory
+from nn.runs.training_state import Snapshot, TrainingState
 from nn.schedules import ReduceOnPlateau
 from tests.conftest import draws
 from tests.runs.epochs import epoch
 
 CONFIG = {"checkpoint": 0, "lr": 0.1, "epochs": 9, "keep": "best"}
 SAMPLES = Samples(np.zeros((3, 5), np.float32), np.arange(3))
-INPUTS = Inputs.of(SAMPLES.raw, 1, UNSCALED, ("a", "b", "c"))
+INPUTS = InputSpec.from_samples(SAMPLES.raw, 1, NO_RESCALING, ("a", "b", "c"))
 DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
 
 
 def training(units=7, seed=0):
     """A network of a few hundred parameters, with everything that a state can have."""
-    chance = Randomness.from_seed(seed)
+    chance = RandomGenerators.from_seed(seed)
     layers = [Dense(units), BatchNorm(), ReLU(), Dense(3)]
     network = Network(layers, (5,), chance.init)
     optimizer = Adam()
-    optimizer.start(network.parameters.values)
-    return network, State(
-        network, optimizer, ReduceOnPlateau(), KeptWeights(network, True, None), chance
+    optimizer.init_state(network.parameters.values)
+    return network, TrainingState(
+        network, optimizer, ReduceOnPlateau(), WeightSelector(network, True, None), chance
     )
 
 
 def learn(network, state, number, folder):
     """Something happens to all of the state, as in an epoch."""
-    x = state.randomness.shuffle.random((8, 5), dtype=np.float32)
+    x = state.rngs.shuffle.random((8, 5), dtype=np.float32)
     loss = SoftmaxCrossEntropy()
-    loss.start(3, np.dtype(np.float32))
+    loss.build(3, np.dtype(np.float32))
     network.backward(loss.gradient(network.forward(x, training=True), np.arange(8) % 3))
     state.optimizer.step(network.parameters.values, network.parameters.gradients, 0.1)
-    state.schedule.observe(1 / number)
+    state.schedule.update(1 / number)
     result = epoch(number)
-    state.kept.see(result)
-    folder.append(result.record())
-    state.keep(number, float(number), folder.history.facts)
+    state.weight_selector.update(result)
+    folder.append_history(result.to_history_record())
+    state.take_snapshot(number, float(number), folder.history.fingerprint)
 
 
 @pytest.fixture
@@ -64,32 +64,32 @@ def run(tmp_path):
     path = tmp_path / "run"
     network, state = training()
     moments = {}
-    with RunFolder.new(path, CONFIG, {"run_id": "abc"}) as folder:
+    with RunDirectory.create(path, CONFIG, {"run_id": "abc"}) as folder:
         for number in range(1, 6):
             learn(network, state, number, folder)
             if number in (3, 5):
-                folder.save(state, DATASET)
+                folder.save_checkpoint(state, DATASET)
                 moments[number] = bits(state)
     return path, moments
 
 
 def bits(state):
-    arrays = {name: array.tobytes() for name, array in state.moment.arrays.items()}
-    return arrays, json.dumps(state.moment.facts)
+    arrays = {name: array.tobytes() for name, array in state.snapshot.arrays.items()}
+    return arrays, json.dumps(state.snapshot.metadata)
 
 
 def test_weights_that_are_not_those_of_the_best_epoch_are_not_taken_for_them(run):
     path, _ = run
-    assert checkpoint.kept(path).facts["epoch"] < 6
+    assert checkpoint.load_best_or_last(path).metadata["epoch"] < 6
     (path / "checkpoints/best.safetensors").unlink()
-    with pytest.raises(Mistake, match=r"best.safetensors, which has the weights, is missing."):
-        checkpoint.kept(path)
+    with pytest.raises(UserError, match=r"best.safetensors, which has the weights, is missing."):
+        checkpoint.load_best_or_last(path)
 
 
 def restored(path):
     """Take a run up; give the epoch, the state, and the history that was left standing."""
     _, state = training()
-    with RunFolder.again(path, CONFIG, state, "digest"):
+    with RunDirectory.resume(path, CONFIG, state, "digest"):
         pass
     return state.epoch, bits(state), (path / "history.jsonl").read_bytes()
 
@@ -118,7 +118,7 @@ def test_every_length_of_a_cut_off_checkpoint_is_told_from_a_whole_one(run, caps
     whole = last.read_bytes()
     for length in range(len(whole)):
         last.write_bytes(whole[:length])
-        with pytest.raises(checkpoint.Damaged):
+        with pytest.raises(checkpoint.CorruptFileError):
             checkpoint.load(last)
     last.write_bytes(whole[: len(whole) // 2])
     assert check(path, moments, history) == 3
@@ -168,8 +168,8 @@ def test_a_header_that_claims_terabytes_is_refused(run):
 
 def test_another_format_is_refused_by_its_number(run, monkeypatch):
     path, _ = run
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
-    with pytest.raises(Mistake, match="is of format 1, and this program reads format 2"):
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
+    with pytest.raises(UserError, match="is of format 1, and this program reads format 2"):
         restored(path)
 
 
@@ -177,8 +177,8 @@ def test_another_model_is_refused_by_name_and_shape(run):
     path, _ = run
     _, state = training(units=8)
     with (
-        pytest.raises(Mistake, match=r"dense1.weight is .* \(5, 7\), .* \(5, 8\)"),
-        RunFolder.again(path, CONFIG, state, "digest"),
+        pytest.raises(UserError, match=r"dense1.weight is .* \(5, 7\), .* \(5, 8\)"),
+        RunDirectory.resume(path, CONFIG, state, "digest"),
     ):
         pass
 
@@ -187,13 +187,13 @@ def test_another_dataset_and_another_configuration_are_refused(run):
     path, _ = run
     _, state = training()
     with (
-        pytest.raises(Mistake, match="the dataset is not the one"),
-        RunFolder.again(path, CONFIG, state, "another"),
+        pytest.raises(UserError, match="the dataset is not the one"),
+        RunDirectory.resume(path, CONFIG, state, "another"),
     ):
         pass
     with (
-        pytest.raises(Mistake, match=r"lr in config\.yaml is not what it is in the last check"),
-        RunFolder.again(path, {**CONFIG, "lr": 0.2}, state, "digest"),
+        pytest.raises(UserError, match=r"lr in config\.yaml is not what it is in the last check"),
+        RunDirectory.resume(path, {**CONFIG, "lr": 0.2}, state, "digest"),
     ):
         pass
 
@@ -203,24 +203,24 @@ def test_facts_that_are_whole_but_nonsense_are_refused(run):
     last = path / "checkpoints/last.safetensors"
     moment = checkpoint.load(last)
     for name, value in (("kept", 1), ("randomness", {}), ("schedule", "no"), ("epoch", None)):
-        checkpoint.save(last, Moment(moment.arrays, {**moment.facts, name: value}))
-        with pytest.raises(Mistake, match="its facts are not those of a training"):
+        checkpoint.save(last, Snapshot(moment.arrays, {**moment.metadata, name: value}))
+        with pytest.raises(UserError, match="its facts are not those of a training"):
             restored(path)
 
 
 def test_the_best_weights_have_a_checkpoint_of_their_own(run):
     path, _ = run
-    weights = checkpoint.weights(checkpoint.kept(path))
+    weights = checkpoint.extract_weights(checkpoint.load_best_or_last(path))
     network, state = training()
-    state.put_back(checkpoint.load(path / "checkpoints/last.safetensors"))
-    state.kept.restore()
-    assert weights.keys() == network.arrays.keys()
-    for name, array in network.arrays.items():
+    state.restore(checkpoint.load(path / "checkpoints/last.safetensors"))
+    state.weight_selector.restore_weights()
+    assert weights.keys() == network.named_arrays.keys()
+    for name, array in network.named_arrays.items():
         np.testing.assert_array_equal(weights[name], array)
 
 
 def test_a_line_that_could_not_be_written_is_written_later(tmp_path, monkeypatch):
-    history = History(tmp_path / "history.jsonl")
+    history = HistoryWriter(tmp_path / "history.jsonl")
     history.append({"epoch": 1})
     with monkeypatch.context() as patch:
         patch.setattr("os.pwrite", full_disk)

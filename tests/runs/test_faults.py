@@ -8,9 +8,9 @@ import shutil
 
 import pytest
 
-from nn.config.compose import configuration
-from nn.errors import Mistake, NotSaved
-from nn.runs.resume import asked, go
+from nn.config.compose import compose_config
+from nn.errors import UserError, SaveError
+from nn.runs.resume import parse_rerun_request, rerun
 from nn.runs.runner import run
 from tests.conftest import Run
 from tests.faulty_disk import ERRORS, FaultyDisk
@@ -21,7 +21,7 @@ OPERATIONS = ("open", "pwrite", "fsync", "replace", "ftruncate", "mkdir", "read"
 @pytest.fixture(scope="module")
 def config():
     words = ["tracking=disabled", "model.hidden=[4]", "epochs=3", "checkpoint=0", "keep=best"]
-    return configuration([*words, "batch_size=256"])
+    return compose_config([*words, "batch_size=256"])
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,10 @@ def test_a_fault_at_every_operation_costs_no_run(
             try:
                 run(config, folder)
                 saved = True
-            except Mistake as mistake:
+            except UserError as mistake:
                 refused = True
                 assert os.strerror(error) in str(mistake)
-            except NotSaved as lost:
+            except SaveError as lost:
                 assert os.strerror(error) in str(lost)
         told = capsys.readouterr().err
         if not disk.failed:
@@ -70,7 +70,7 @@ def test_a_fault_at_every_operation_costs_no_run(
         elif (folder / "summary.json").exists():
             assert Run(folder).bits == Run(unbroken).bits
         (folder / "summary.json").unlink(missing_ok=True)
-        assert go(asked([f"resume={folder}"])) == 0
+        assert rerun(parse_rerun_request([f"resume={folder}"])) == 0
         assert Run(folder).bits == Run(unbroken).bits
         capsys.readouterr()
     assert moment > 40
@@ -90,24 +90,24 @@ def test_a_fault_at_every_operation_of_a_resumption_leaves_it_to_be_resumed(
         with monkeypatch.context() as patch:
             disk = FaultyDisk(patch, folder, OPERATIONS, moment, error, lasting=False)
             try:
-                go(asked([f"resume={folder}"]))
-            except Mistake as mistake:
+                rerun(parse_rerun_request([f"resume={folder}"]))
+            except UserError as mistake:
                 assert os.strerror(error) in str(mistake)
-            except NotSaved as lost:
+            except SaveError as lost:
                 assert os.strerror(error) in str(lost)
         if not disk.failed:
             break
         (folder / "summary.json").unlink(missing_ok=True)
-        assert go(asked([f"resume={folder}"])) == 0
+        assert rerun(parse_rerun_request([f"resume={folder}"])) == 0
         assert Run(folder).bits == Run(unbroken).bits
         capsys.readouterr()
     assert moment > 20
 
 
 def test_the_warning_comes_again_until_the_disk_is_mended(config, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("nn.runs.run_directory.PATIENCE", 0)
+    monkeypatch.setattr("nn.runs.run_directory.WARNING_INTERVAL_SECONDS", 0)
     with monkeypatch.context() as patch:
         FaultyDisk(patch, tmp_path / "run", OPERATIONS, 30, errno.ENOSPC, lasting=True)
-        with pytest.raises(NotSaved, match="resume="):
+        with pytest.raises(SaveError, match="resume="):
             run({**config, "epochs": 20}, tmp_path / "run")
     assert capsys.readouterr().err.count("No space left on device; the training goes on.") > 10

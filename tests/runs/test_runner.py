@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import nn
-from nn.config.compose import configuration
+from nn.config.compose import compose_config
 from nn.runs.runner import run
 
 PACKAGE = str(Path(nn.__file__).parent)
@@ -29,7 +29,7 @@ def interrupted_at_call(number, config, path):
         is_function = event == "call" and not code.co_flags & inspect.CO_GENERATOR
         if not is_function or not code.co_filename.startswith(PACKAGE):
             return
-        if calls or code.co_name == "describe":
+        if calls or code.co_name == "collect_environment":
             calls += 1
             if calls == number:
                 signal.raise_signal(signal.SIGINT)
@@ -45,7 +45,7 @@ def interrupted_at_call(number, config, path):
 
 
 def test_ctrl_c_at_any_moment_leaves_no_run_or_one_that_says_that_it_was_interrupted(tmp_path):
-    config = configuration(
+    config = compose_config(
         ["tracking=disabled", "model.hidden=[4]", "epochs=2", "batch_size=all", "dataset.limit=300"]
     )
     statuses, number = [], 1

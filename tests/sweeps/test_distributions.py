@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nn.sweeps.distributions import KINDS, QUniformGrid, implied
+from nn.sweeps.distributions import DISTRIBUTIONS, QUniformGrid, infer_distribution_name
 
 SHARES = np.random.default_rng(0).random(20_000)
 LOW, HIGH = math.log(0.01), math.log(10.0)
 
 
 def drawn(kind, **settings):
-    each = KINDS[kind](**settings)
-    return np.array([each.at(share) for share in SHARES])
+    each = DISTRIBUTIONS[kind](**settings)
+    return np.array([each.ppf(share) for share in SHARES])
 
 
 def multiples(kind, q, **settings):
@@ -67,12 +67,12 @@ def test_the_inverse_of_an_inverse_log_uniform_is_log_uniform_between_min_and_ma
 def test_a_quantized_distribution_is_the_plain_one_rounded(kind, settings, q):
     values = drawn(kind, q=q, **settings)
     np.testing.assert_allclose(values, multiples(kind, q, **settings), atol=1e-12)
-    one = KINDS[kind](q=q, **settings).at(0.5)
+    one = DISTRIBUTIONS[kind](q=q, **settings).ppf(0.5)
     assert isinstance(one, type(q))
 
 
 def test_q_is_one_unless_it_is_said():
-    value = KINDS["q_uniform"](min=0.0, max=9.0).at(0.4)
+    value = DISTRIBUTIONS["q_uniform"](min=0.0, max=9.0).ppf(0.4)
     assert value == 4.0
     assert isinstance(value, float)
 
@@ -80,7 +80,7 @@ def test_q_is_one_unless_it_is_said():
 def test_whole_numbers_come_equally_often_ends_too():
     counts = np.bincount(drawn("int_uniform", min=1, max=6), minlength=7)[1:]
     assert stats.chisquare(counts).pvalue > 0.01
-    assert isinstance(KINDS["int_uniform"](min=1, max=6).at(0.5), int)
+    assert isinstance(DISTRIBUTIONS["int_uniform"](min=1, max=6).ppf(0.5), int)
 
 
 def test_categories_come_equally_often_or_as_their_probabilities_say():
@@ -98,7 +98,7 @@ def test_categories_come_equally_often_or_as_their_probabilities_say():
 
 def test_a_constant_is_what_it_is():
     for value in (1, 2.5, "adam", True, None, [196, 49]):
-        assert KINDS["constant"](value=value).at(0.3) == value
+        assert DISTRIBUTIONS["constant"](value=value).ppf(0.3) == value
 
 
 @given(
@@ -109,13 +109,13 @@ def test_a_constant_is_what_it_is():
 def test_no_value_lies_beyond_the_ends(share, low, spread):
     high = low * spread
     for kind in ("uniform", "log_uniform_values", "inv_log_uniform_values"):
-        assert low <= KINDS[kind](min=low, max=high).at(share) <= high
+        assert low <= DISTRIBUTIONS[kind](min=low, max=high).ppf(share) <= high
 
 
 @given(share=st.floats(0, 1), low=st.integers(-1000, 1000), span=st.integers(1, 1000))
 def test_whole_numbers_stay_within_their_ends(share, low, span):
-    each = KINDS["int_uniform"](min=low, max=low + span)
-    assert low <= each.at(share) <= low + span
+    each = DISTRIBUTIONS["int_uniform"](min=low, max=low + span)
+    assert low <= each.ppf(share) <= low + span
 
 
 @pytest.mark.parametrize(
@@ -131,16 +131,16 @@ def test_whole_numbers_stay_within_their_ends(share, low, span):
     ],
 )
 def test_the_distribution_that_is_not_named_is_the_one_that_w_and_b_takes(given, kind):
-    assert implied(given) == kind
+    assert infer_distribution_name(given) == kind
 
 
 def test_ranges_of_any_number_of_values_are_listed_without_memory():
-    whole = KINDS["int_uniform"](min=2, max=10**30)
-    assert (whole.count, whole.values_in_order()[10**9]) == (10**30 - 1, 10**9 + 2)
-    steps = KINDS["q_uniform"](min=0.0, max=1e9, q=0.25)
-    assert (steps.count, steps.values_in_order()[-1]) == (4 * 10**9 + 1, 1e9)
-    assert list(KINDS["int_uniform"](min=2, max=4).values_in_order()) == [2, 3, 4]
-    assert list(KINDS["q_uniform"](min=2.4, max=8.0, q=2).values_in_order()) == [2, 4, 6, 8]
+    whole = DISTRIBUTIONS["int_uniform"](min=2, max=10**30)
+    assert (whole.num_values, whole.list_values()[10**9]) == (10**30 - 1, 10**9 + 2)
+    steps = DISTRIBUTIONS["q_uniform"](min=0.0, max=1e9, q=0.25)
+    assert (steps.num_values, steps.list_values()[-1]) == (4 * 10**9 + 1, 1e9)
+    assert list(DISTRIBUTIONS["int_uniform"](min=2, max=4).list_values()) == [2, 3, 4]
+    assert list(DISTRIBUTIONS["q_uniform"](min=2.4, max=8.0, q=2).list_values()) == [2, 4, 6, 8]
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ def test_ranges_of_any_number_of_values_are_listed_without_memory():
 )
 def test_a_grid_over_steps_goes_from_min_without_max(settings, values):
     steps = QUniformGrid(**settings)
-    listed = steps.values_in_order()
+    listed = steps.list_values()
     assert list(listed) == values
     assert listed[1:] == values[1:]
     assert [type(value) for value in listed] == [type(value) for value in values]
-    assert steps.count == len(values)
-    assert [steps.near(value + 0.1) for value in values] == values
+    assert steps.num_values == len(values)
+    assert [steps.round(value + 0.1) for value in values] == values
     with pytest.raises(IndexError):
         listed[len(values)]

@@ -11,11 +11,11 @@ from threading import Thread
 import pytest
 import yaml
 
-from nn.errors import Mistake, NotSaved, SweepError
+from nn.errors import SaveError, SweepError, UserError
 from nn.sweeps import runner, storage
-from nn.sweeps.options import Wanted
-from nn.sweeps.run import run
-from nn.sweeps.worker import serve
+from nn.sweeps.options import SweepOptions
+from nn.sweeps.run import run_sweep
+from nn.sweeps.worker import serve_requests
 from tests.conftest import Run, draws
 from tests.faulty_disk import ERRORS, FaultyDisk
 
@@ -40,21 +40,21 @@ class LocalWorker:
     exitcode = 0
 
     def __init__(self):
-        self.line, theirs = multiprocessing.Pipe()
+        self.connection, child_connection = multiprocessing.Pipe()
         self.sentinel, self.end = os.pipe()
-        self.thread = Thread(target=self.work, args=(theirs,), daemon=True)
+        self.thread = Thread(target=self.work, args=(child_connection,), daemon=True)
         self.thread.start()
-        self.process, self.trial, self.used = self, None, False
+        self.process, self.trial, self.was_used = self, None, False
 
-    def work(self, line):
+    def work(self, connection):
         try:
-            serve(line)
+            serve_requests(connection)
         finally:
-            line.close()
+            connection.close()
             os.close(self.end)
 
     def send(self, message):
-        self.line.send(message)
+        self.connection.send(message)
 
     def is_alive(self):
         return self.thread.is_alive()
@@ -72,24 +72,24 @@ def sweep(path, resume=False):
     """Run the sweep in this process, and give its exit status."""
     file = path.parent / "file.yaml"
     file.write_text(yaml.safe_dump(SWEEP))
-    wanted = Wanted(
-        file=file,
-        count=None,
-        workers=1,
+    wanted = SweepOptions(
+        sweep_file=file,
+        max_trials=None,
+        num_workers=1,
         seed=None,
         sampler=None,
         name="faults",
-        folder=path,
+        sweep_dir=path,
         resume=resume,
         storage=None,
-        grace=60.0,
+        grace_seconds=60.0,
         overrides=WORDS,
     )
     try:
-        return run(wanted)
-    except Mistake:
+        return run_sweep(wanted)
+    except UserError:
         return 2
-    except (NotSaved, SweepError):
+    except (SaveError, SweepError):
         return 1
 
 
@@ -121,7 +121,7 @@ def test_a_fault_at_every_operation_of_a_sweep_loses_no_result(
 ):
     """Each draw takes every `STRIDE`th operation."""
     monkeypatch.setattr(runner, "Worker", LocalWorker)
-    monkeypatch.setattr(storage, "PATIENCE", 0.1)
+    monkeypatch.setattr(storage, "MAX_OUTAGE_SECONDS", 0.1)
     moment = 1 + (draw + ERRORS.index(error) * 4 + lasting * 2) % STRIDE
     while True:
         path = tmp_path / f"{moment}/sweep"

@@ -11,12 +11,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nn.sweeps import journal
-from nn.sweeps.journal import JournalFile
+from nn.sweeps.journal import CrashSafeJournalBackend
 
 
 def study(path):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = JournalStorage(JournalFile(path))
+    storage = JournalStorage(CrashSafeJournalBackend(path))
     return optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
 
 
@@ -42,7 +42,7 @@ def test_a_process_that_dies_while_it_writes_does_not_keep_the_others_out(tmp_pa
         "import os, signal, sys; from pathlib import Path\n"
         "from nn.sweeps import journal\n"
         "journal.write_at = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "journal.JournalFile(Path(sys.argv[1])).append_logs([{}])\n"
+        "journal.CrashSafeJournalBackend(Path(sys.argv[1])).append_logs([{}])\n"
     )
     subprocess.run([sys.executable, "-c", dying, str(path)], timeout=60)
     assert study(path).ask().number == 0

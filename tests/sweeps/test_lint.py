@@ -38,8 +38,8 @@ def warned(file):
     def warned(**changes):
         content = {key: value for key, value in (SOUND | changes).items() if value is not None}
         path = file(yaml.safe_dump(content))
-        assert lint.mistakes(path, []) == []
-        return list(lint.warnings(path))
+        assert lint.find_errors(path, []) == []
+        return list(lint.find_warnings(path))
 
     return warned
 
@@ -135,7 +135,7 @@ def test_what_no_trial_would_survive_behind_an_agent_is_warned_about(warned, cha
 @pytest.mark.parametrize("program", ["mine.py", "scripts/trian.py", "scripts/sweep.py.txt", "nn"])
 def test_a_sweep_of_another_program_is_refused(file, program):
     path = file(yaml.safe_dump(SOUND | {"program": program}))
-    assert lint.mistakes(path, []) == [
+    assert lint.find_errors(path, []) == [
         f"program: {program} is not what is run here; write program: scripts/train.py."
     ]
 
@@ -144,10 +144,10 @@ def test_a_train_py_of_someone_else_is_refused(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text("import torch\n")
     path = file(yaml.safe_dump(SOUND | {"program": "train.py"}))
-    (found,) = lint.mistakes(path, [])
+    (found,) = lint.find_errors(path, [])
     assert found.startswith("program: train.py is not what is run here")
     (tmp_path / "train.py").write_text((ROOT / "scripts/train.py").read_text())
-    assert lint.mistakes(path, []) == []
+    assert lint.find_errors(path, []) == []
 
 
 PARAMETERS = "method: random\nparameters:\n"
@@ -214,7 +214,7 @@ PARAMETERS = "method: random\nparameters:\n"
     ],
 )
 def test_what_yaml_reads_as_something_else_is_refused_with_its_line(file, text, sentences):
-    for found, sentence in zip(lint.mistakes(file(text), []), sentences, strict=True):
+    for found, sentence in zip(lint.find_errors(file(text), []), sentences, strict=True):
         assert found.startswith(sentence)
 
 
@@ -230,8 +230,8 @@ def test_yaml_that_means_what_it_says_is_accepted(file):
         "  seed: {values: [0, 00, 007, 0x10, 1_000]}\n"
         "  tracking.notes: {values: ['off', '2026-01-31', \"010\"]}\n"
     )
-    assert lint.mistakes(path, []) == []
-    assert list(lint.warnings(path)) == []
+    assert lint.find_errors(path, []) == []
+    assert list(lint.find_warnings(path)) == []
 
 
 def test_everything_that_is_wrong_is_reported_at_once(file):
@@ -247,7 +247,7 @@ def test_everything_that_is_wrong_is_reported_at_once(file):
         + "program: mine.py\n"
         + "metric: {name: los}\n"
     )
-    found = lint.mistakes(path, ["width=0", "lr=0.5"])
+    found = lint.find_errors(path, ["width=0", "lr=0.5"])
     assert sorted(sentence.split(": ")[0] for sentence in found) == sorted(
         [
             *["parameters.dropout"] * 2,
@@ -258,14 +258,14 @@ def test_everything_that_is_wrong_is_reported_at_once(file):
         ]
     )
     path = file(PARAMETERS + "  lr: {min: 2.0, max: 1.0}\n  depth: {}\nmethd: grid\nmethd: grid\n")
-    assert [sentence.split(": ")[0] for sentence in lint.mistakes(path, [])] == [
+    assert [sentence.split(": ")[0] for sentence in lint.find_errors(path, [])] == [
         *["methd", "methd", "parameters.lr", "parameters.depth"]
     ]
 
 
 def test_a_refused_setting_is_named_and_hides_no_other(file):
     path = file(PARAMETERS + "  model: {value: linear}\n  depth: {value: 1}\n  width: {value: 9}\n")
-    assert lint.mistakes(path, []) == [
+    assert lint.find_errors(path, []) == [
         "parameters.depth: depth=1 has no effect with model=linear; leave it out.",
         "parameters.width: width=9 has no effect with model=linear; leave it out.",
     ]
@@ -273,7 +273,7 @@ def test_a_refused_setting_is_named_and_hides_no_other(file):
         PARAMETERS + "  dataset: {value: csv}\n  dataset.train: {value: none.csv}\n"
         "  lr: {values: [0.1, 0]}\n"
     )
-    assert lint.mistakes(path, []) == [
+    assert lint.find_errors(path, []) == [
         "parameters.dataset.train: none.csv: there is no such file.",
         "parameters.lr: lr=0: lr must be a number above 0.",
     ]
@@ -301,13 +301,13 @@ def test_a_check_is_bounded_whatever_is_listed(file, monkeypatch, text, sentence
     monkeypatch.setattr(
         dry_run, "prepare", lambda config: (prepared.append(config), prepare(config))
     )
-    assert len(lint.mistakes(file(PARAMETERS + text), [])) == sentences
+    assert len(lint.find_errors(file(PARAMETERS + text), [])) == sentences
     assert len(prepared) <= 60
 
 
 def test_every_option_is_checked_and_the_ends_of_each_range_are_prepared(file):
     names = [*["sgd"] * 30, "adm", *["adam"] * 30]
-    (found,) = lint.mistakes(file(PARAMETERS + f"  optimizer: {listed(names)}"), [])
+    (found,) = lint.find_errors(file(PARAMETERS + f"  optimizer: {listed(names)}"), [])
     assert found.startswith("parameters.optimizer: optimizer=adm: there is no such optimizer")
     ranges = {
         "optimizer.clip": "{min: 0.5, max: 1.0}",
@@ -315,5 +315,5 @@ def test_every_option_is_checked_and_the_ends_of_each_range_are_prepared(file):
         "loss.label_smoothing": "{min: 0.0, max: 0.1}",
     }
     text = "".join(f"  {name}: {each}\n" for name, each in ranges.items())
-    (found,) = lint.mistakes(file(PARAMETERS + text), ["optimizer=momentum"])
+    (found,) = lint.find_errors(file(PARAMETERS + text), ["optimizer=momentum"])
     assert found.startswith("parameters.optimizer.momentum: optimizer.momentum=1.5")

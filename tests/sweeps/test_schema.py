@@ -10,10 +10,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nn.errors import Mistake
+from nn.errors import UserError
 from nn.sweeps import lint
-from nn.sweeps.schema import parse, raw
-from nn.sweeps.yaml_pitfalls import duplicate_keys, nodes
+from nn.sweeps.schema import load_yaml, parse_sweep_config
+from nn.sweeps.yaml_pitfalls import collect_nodes, find_duplicate_keys
 from tests.conftest import ROOT
 
 FILE = Path("sweep.yaml")
@@ -122,8 +122,8 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
     ],
 )
 def test_a_mistake_names_its_key(text, sentence):
-    with pytest.raises(Mistake, match="^" + re.escape(f"{FILE}: {sentence}")):
-        parse(yaml.safe_load(text), FILE)
+    with pytest.raises(UserError, match="^" + re.escape(f"{FILE}: {sentence}")):
+        parse_sweep_config(yaml.safe_load(text), FILE)
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path, content, sentence):
     path = tmp_path / "sweep.yaml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(Mistake, match=re.escape(sentence)):
-        raw(path)
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        load_yaml(path)
 
 
 def test_nested_parameters_are_read_as_dotted_names():
-    sweep = parse(
+    sweep = parse_sweep_config(
         {
             **SOUND,
             "parameters": {
@@ -163,16 +163,16 @@ def test_nested_parameters_are_read_as_dotted_names():
 
 def test_words_in_the_command_that_are_no_macros_are_overrides():
     command = ["${env}", "python", "${program}", "epochs=3", "${args_no_hyphens}", "seed=2"]
-    sweep = parse({**SOUND, "program": "scripts/train.py", "command": command}, FILE)
-    assert sweep.fixed_words == (["epochs=3"], ["seed=2"])
+    sweep = parse_sweep_config({**SOUND, "program": "scripts/train.py", "command": command}, FILE)
+    assert sweep.command_overrides == (["epochs=3"], ["seed=2"])
     command.append("--fast")
-    with pytest.raises(Mistake, match="command: --fast is neither a macro"):
-        _ = parse({**SOUND, "command": command}, FILE).fixed_words
+    with pytest.raises(UserError, match="command: --fast is neither a macro"):
+        _ = parse_sweep_config({**SOUND, "command": command}, FILE).command_overrides
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_files_of_this_project_are_sweeps(path):
-    sweep = parse(raw(path), path)
+    sweep = parse_sweep_config(load_yaml(path), path)
     assert sweep.run_cap
     assert sweep.program == "scripts/train.py"
     assert sweep.command == ["${env}", "${interpreter}", "${program}", "${args_no_hyphens}"]
@@ -203,8 +203,8 @@ def test_whatever_a_file_says_it_is_a_sweep_or_a_mistake(content):
     if not isinstance(content, dict):
         content = {"method": "random", "parameters": content}
     try:
-        parse(content, FILE)
-    except Mistake as mistake:
+        parse_sweep_config(content, FILE)
+    except UserError as mistake:
         assert "\n" not in str(mistake)
 
 
@@ -219,5 +219,5 @@ def test_whatever_a_file_says_its_warnings_are_sentences(tmp_path, parameters, o
     path = tmp_path / "sweep.yaml"
     path.write_text(yaml.safe_dump({"method": "random", "parameters": parameters, **others}))
     text = path.read_text()
-    for sentence in (*lint.warnings(path), *duplicate_keys(nodes(text))):
+    for sentence in (*lint.find_warnings(path), *find_duplicate_keys(collect_nodes(text))):
         assert sentence.endswith(".")

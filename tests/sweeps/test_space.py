@@ -8,31 +8,33 @@ from itertools import product
 import numpy as np
 import pytest
 
-from nn.sweeps.distributions import KINDS, QUniformGrid
-from nn.sweeps.space import Space
+from nn.sweeps.distributions import DISTRIBUTIONS, QUniformGrid
+from nn.sweeps.space import SearchSpace
 
 
 def test_a_grid_is_the_product_of_its_values_with_the_last_parameter_first():
     values = {"a": [3, 1, 2], "b": ["x", "y"], "c": [0.5]}
-    space = Space({name: KINDS["categorical"](values=each) for name, each in values.items()})
+    space = SearchSpace(
+        {name: DISTRIBUTIONS["categorical"](values=each) for name, each in values.items()}
+    )
     expected = [dict(zip(values, point, strict=True)) for point in product(*values.values())]
     assert list(space.grid()) == expected
-    assert len(space.grid()) == space.size == 6
+    assert len(space.grid()) == space.num_points == 6
 
 
 def test_a_huge_grid_takes_no_memory():
     tracemalloc.start()
-    space = Space(
+    space = SearchSpace(
         {
-            "lr": KINDS["int_uniform"](min=1, max=10**12),
-            "seed": KINDS["int_uniform"](min=1, max=10**12),
+            "lr": DISTRIBUTIONS["int_uniform"](min=1, max=10**12),
+            "seed": DISTRIBUTIONS["int_uniform"](min=1, max=10**12),
             "width": QUniformGrid(min=10, max=10**6, q=1),
         }
     )
     grid = space.grid()
     assert grid[0] == {"lr": 1, "seed": 1, "width": 10}
     assert grid[10**6] == {"lr": 1, "seed": 2, "width": 20}
-    assert space.size == 10**12 * 10**12 * (10**6 - 10)
+    assert space.num_points == 10**12 * 10**12 * (10**6 - 10)
     assert len(grid) > 10**18
     assert tracemalloc.get_traced_memory()[1] < 10**6
     tracemalloc.stop()
@@ -41,19 +43,19 @@ def test_a_huge_grid_takes_no_memory():
 @pytest.mark.parametrize(
     "each",
     [
-        KINDS["q_uniform"](min=0.0, max=1e5, q=0.1),
-        KINDS["q_uniform"](min=1, max=10**7, q=1),
-        KINDS["q_uniform"](min=1, max=9, q=2),
+        DISTRIBUTIONS["q_uniform"](min=0.0, max=1e5, q=0.1),
+        DISTRIBUTIONS["q_uniform"](min=1, max=10**7, q=1),
+        DISTRIBUTIONS["q_uniform"](min=1, max=9, q=2),
         QUniformGrid(min=9, max=16, q=2),
         QUniformGrid(min=0.5, max=10**6, q=1),
     ],
 )
 def test_optuna_gives_back_every_point_that_it_has_kept(each):
-    space = Space({"width": each})
+    space = SearchSpace({"width": each})
     rng = np.random.default_rng(0)
-    points = [space.draw(rng, []) for _ in range(50)]
-    points += [{"width": each.values_in_order()[place]} for place in (0, -1)]
+    points = [space.sample_untried(rng, []) for _ in range(50)]
+    points += [{"width": each.list_values()[place]} for place in (0, -1)]
     for point in points:
-        back = space.from_optuna(space.known_to_optuna(point))
+        back = space.from_optuna(space.to_optuna(point))
         assert back == point
         assert type(back["width"]) is type(point["width"])

@@ -6,23 +6,23 @@ import pytest
 import sqlalchemy
 
 from nn.sweeps import storage
-from nn.sweeps.storage import Database
+from nn.sweeps.storage import PostgresStudyStorage
 
 
 @pytest.fixture
 def databases(postgres):
     """Two machines' connections to one database, closed at the end."""
-    opened = Database(postgres.url), Database(postgres.url)
+    opened = PostgresStudyStorage(postgres.url), PostgresStudyStorage(postgres.url)
     yield opened
     for each in opened:
-        each.optuna.remove_session()
-        each.optuna.engine.dispose()
+        each.optuna_storage.remove_session()
+        each.optuna_storage.engine.dispose()
         each._engine.dispose()
 
 
 def test_a_machine_that_is_suspended_in_its_turn_loses_it(databases, monkeypatch):
     suspended, other = databases
-    monkeypatch.setitem(storage.TURN, "idle_in_transaction_session_timeout", "1s")
+    monkeypatch.setitem(storage.LOCK_SETTINGS, "idle_in_transaction_session_timeout", "1s")
     began = time.monotonic()
-    with pytest.raises(sqlalchemy.exc.DBAPIError), suspended.turn(), other.turn():
+    with pytest.raises(sqlalchemy.exc.DBAPIError), suspended.lock(), other.lock():
         assert time.monotonic() - began < 30

@@ -11,17 +11,17 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
-from nn.sweeps.journal import Reading
-from nn.sweeps.schema import Sweep
-from nn.sweeps.shared import Shared
-from nn.sweeps.storage import StudyFile
-from nn.sweeps.study import Search
+from nn.sweeps.journal import ReadOnlyJournalBackend
+from nn.sweeps.schema import SweepConfig
+from nn.sweeps.shared import SharedStudy
+from nn.sweeps.storage import JournalStudyStorage
+from nn.sweeps.study import SweepStudy
 
 CONTENT = {
     "method": "random",
     "parameters": {"lr": {"min": 0.1, "max": 0.5}, "depth": {"values": [1, 2, 3]}},
 }
-SWEEP = Sweep(**CONTENT)
+SWEEP = SweepConfig(**CONTENT)
 WRITES = (
     "create_new_trial",
     "set_trial_param",
@@ -35,7 +35,7 @@ class Gone(Exception):
     """The storage does not answer."""
 
 
-class Leaving(StudyFile):
+class Leaving(JournalStudyStorage):
     """A storage that goes away once: before or after something that changes it, or a turn."""
 
     def __init__(self, path, moment=math.inf, after=False):
@@ -43,7 +43,7 @@ class Leaving(StudyFile):
         self.left = math.inf
         self.moment, self.after = moment, after
         for name in WRITES:
-            setattr(self.optuna, name, self.leaving(getattr(self.optuna, name)))
+            setattr(self.optuna_storage, name, self.leaving(getattr(self.optuna_storage, name)))
 
     @property
     def has_gone(self):
@@ -69,12 +69,12 @@ class Leaving(StudyFile):
         return write
 
     @contextmanager
-    def turn(self):
-        with super().turn():
+    def lock(self):
+        with super().lock():
             yield
             self.step()
 
-    def patiently(self, call):
+    def retry(self, call):
         while True:
             try:
                 return call()
@@ -83,7 +83,12 @@ class Leaving(StudyFile):
 
 
 def machine(folder, storage):
-    return Search(SWEEP, folder, 0, shared=Shared(storage, "there", "sweep", CONTENT, grace=1000))
+    return SweepStudy(
+        SWEEP,
+        folder,
+        0,
+        shared_study=SharedStudy(storage, "there", "sweep", CONTENT, grace_seconds=1000),
+    )
 
 
 def storages(folder, after):
@@ -98,12 +103,12 @@ def storages(folder, after):
 
 def running(search):
     search.refresh()
-    return [trial.number for trial in search.running]
+    return [trial.number for trial in search.running_trials]
 
 
 def proposed(search, numbers):
     """Whether these trials have a value for each parameter."""
-    return all(search.point(number).keys() == SWEEP.parameters.keys() for number in numbers)
+    return all(search.get_point(number).keys() == SWEEP.parameters.keys() for number in numbers)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -111,8 +116,8 @@ def test_what_is_proposed_is_given_out_once(tmp_path, after):
     for storage in storages(tmp_path, after):
         search = machine(tmp_path, storage)
         storage.begin_to_count()
-        given = [search.begin(9), search.begin(9)]
-        given += search.take_up()
+        given = [search.ask(9), search.ask(9)]
+        given += search.reclaim_stale_trials()
         assert sorted(given) == running(search)
         assert proposed(search, given)
 
@@ -120,13 +125,15 @@ def test_what_is_proposed_is_given_out_once(tmp_path, after):
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_what_is_taken_up_is_given_out_once(tmp_path, after):
     for storage in storages(tmp_path, after):
-        first = machine(tmp_path, StudyFile(storage.path))
-        begun = [first.begin(9), first.begin(9)]
-        first.release()
-        first.study._storage.create_new_trial(first.study._study_id)  # killed as it proposed
+        first = machine(tmp_path, JournalStudyStorage(storage.path))
+        begun = [first.ask(9), first.ask(9)]
+        first.release_trials()
+        first.optuna_study._storage.create_new_trial(
+            first.optuna_study._study_id
+        )  # killed as it proposed
         second = machine(tmp_path, storage)
         storage.begin_to_count()
-        given = second.take_up() + second.take_up()
+        given = second.reclaim_stale_trials() + second.reclaim_stale_trials()
         assert sorted(given) == [*begun, 2]
         assert proposed(second, given)
 
@@ -135,18 +142,18 @@ def test_what_is_taken_up_is_given_out_once(tmp_path, after):
 def test_how_a_trial_has_ended_is_noted(tmp_path, after):
     for storage in storages(tmp_path, after):
         search = machine(tmp_path, storage)
-        number = search.begin(9)
+        number = search.ask(9)
         storage.begin_to_count()
-        search.end(number, "failed", "a reason")
+        search.tell(number, "failed", "a reason")
         assert not running(search)
-        trial = search.all[number]
+        trial = search.trials[number]
         assert trial.state == TrialState.FAIL
         assert trial.user_attrs["reason"] == "a reason"
 
 
 def test_the_copy_of_a_study_is_made_when_its_storage_is_back(tmp_path, monkeypatch):
     search = machine(tmp_path, Leaving(tmp_path / "shared.log"))
-    search.begin(9)
+    search.ask(9)
     copy, calls = optuna.copy_study, []
 
     def leaving(**named):
@@ -156,7 +163,9 @@ def test_the_copy_of_a_study_is_made_when_its_storage_is_back(tmp_path, monkeypa
             raise Gone
 
     monkeypatch.setattr(optuna, "copy_study", leaving)
-    search.write_study()
-    study = optuna.load_study(study_name="sweep", storage=JournalStorage(Reading(tmp_path)))
-    assert [trial.params for trial in study.trials] == [search.all[0].params]
+    search.export_journal()
+    study = optuna.load_study(
+        study_name="sweep", storage=JournalStorage(ReadOnlyJournalBackend(tmp_path))
+    )
+    assert [trial.params for trial in study.trials] == [search.trials[0].params]
     assert len(calls) == 2

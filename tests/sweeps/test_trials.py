@@ -7,10 +7,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nn.sweeps.console import SweepScreen
-from nn.sweeps.schema import parse
-from nn.sweeps.study import Search
-from nn.sweeps.trials import SCORES, Importance, Trials
+from nn.sweeps.console import SweepConsole
+from nn.sweeps.schema import parse_sweep_config
+from nn.sweeps.study import SweepStudy
+from nn.sweeps.trials import SUMMARY_SCORES, ParamImportances, SweepTrials
 from tests.report.made import made_sweep
 
 PARAMETERS = {
@@ -25,78 +25,78 @@ PARAMETERS = {
 def trials(folder, method="random", parameters=PARAMETERS):
     folder.mkdir(exist_ok=True)
     content = {"method": method, "metric": {"name": "val/loss"}, "parameters": parameters}
-    return Search(parse(content, Path("sweep.yaml")), folder, 0)
+    return SweepStudy(parse_sweep_config(content, Path("sweep.yaml")), folder, 0)
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
 def test_a_study_that_was_cut_off_at_any_line_goes_on_with_the_same_points(tmp_path, method):
     whole = trials(tmp_path / "whole", method)
     for number in range(3):
-        assert whole.begin(None) == number
+        assert whole.ask(None) == number
         if number != 1:
-            whole.end(number, "failed")
-    expected = [whole.point(number) for number in range(3)]
+            whole.tell(number, "failed")
+    expected = [whole.get_point(number) for number in range(3)]
     lines = (tmp_path / "whole/study.log").read_bytes().splitlines(keepends=True)
     for count in range(len(lines)):
         folder = tmp_path / str(count)
         folder.mkdir()
         (folder / "study.log").write_bytes(b"".join(lines[:count]))
         again = trials(folder, method)
-        for number in again.take_up():
-            assert again.point(number).keys() == expected[number].keys()
-        while len(again.all) < 3:
-            again.begin(None)
+        for number in again.reclaim_stale_trials():
+            assert again.get_point(number).keys() == expected[number].keys()
+        while len(again.trials) < 3:
+            again.ask(None)
         if method == "random":
-            assert [again.point(number) for number in range(3)] == expected
+            assert [again.get_point(number) for number in range(3)] == expected
 
 
 def test_points_keep_their_types(tmp_path):
     some = trials(tmp_path / "study")
     for number in range(8):
-        point = some.point(some.begin(None))
+        point = some.get_point(some.ask(None))
         assert isinstance(point["lr"], float)
         assert isinstance(point["depth"], int)
         assert point["model.hidden"] in ([64], [64, 32])
         assert point["width"] in (16, 32, 48, 64)
         assert isinstance(point["width"], int)
         assert point["keep"] == "last"
-        assert number + 1 == len(some.all)
+        assert number + 1 == len(some.trials)
 
 
 def test_a_space_of_points_is_used_up_before_one_comes_again(tmp_path):
     few = {"depth": {"values": [1, 2, 3]}, "width": {"values": [32, 64]}}
     some = trials(tmp_path / "study", parameters=few)
-    points = [tuple(some.point(some.begin(None)).values()) for _ in range(7)]
+    points = [tuple(some.get_point(some.ask(None)).values()) for _ in range(7)]
     assert len(set(points[:6])) == 6
 
 
 def test_a_trial_that_another_took_over_is_told_once(tmp_path):
     first = trials(tmp_path / "study")
-    number = first.begin(None)
+    number = first.ask(None)
     other = trials(tmp_path / "study")
-    assert other.take_up() == [number]
-    first.end(number, "failed", "too late")
-    assert [trial.state.name for trial in other.all] == ["RUNNING"]
-    other.end(number, "diverged", "in time")
+    assert other.reclaim_stale_trials() == [number]
+    first.tell(number, "failed", "too late")
+    assert [trial.state.name for trial in other.trials] == ["RUNNING"]
+    other.tell(number, "diverged", "in time")
     first.refresh()
-    assert first.all[number].user_attrs["reason"] == "in time"
+    assert first.trials[number].user_attrs["reason"] == "in time"
 
 
 def test_no_more_trials_begin_than_are_wanted(tmp_path):
     some = trials(tmp_path / "study")
-    assert [some.begin(2) for _ in range(3)] == [0, 1, None]
+    assert [some.ask(2) for _ in range(3)] == [0, 1, None]
 
 
 def table_of(some):
-    some.write_table()
-    with (some.folder / "trials.csv").open(newline="") as file:
+    some.write_trials_csv()
+    with (some.sweep_dir / "trials.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def summarized(some, number, **content):
-    folder = some.path(number)
+    folder = some.get_trial_dir(number)
     folder.mkdir(parents=True)
-    scores = dict.fromkeys(SCORES, 0.5)
+    scores = dict.fromkeys(SUMMARY_SCORES, 0.5)
     (folder / "summary.json").write_text(json.dumps(scores | {"status": "finished"} | content))
     return folder / "summary.json"
 
@@ -109,27 +109,27 @@ def test_the_table_has_the_scores_of_each_run(tmp_path):
             {"status": "pruned", "test/accuracy": None, "epochs": 2},
         ]
     ):
-        some.begin(None)
+        some.ask(None)
         summarized(some, number, **content)
-        some.end(number, content.get("status", "finished"))
+        some.tell(number, content.get("status", "finished"))
     finished, pruned = table_of(some)
-    assert [finished[key] for key in SCORES] == ["0.75", "0.5", "0.5", "0.5"]
+    assert [finished[key] for key in SUMMARY_SCORES] == ["0.75", "0.5", "0.5", "0.5"]
     assert (finished["epochs_trained"], finished["seconds"]) == ("7", "1.5")
     assert [pruned[key] for key in ("state", "test/accuracy", "epochs_trained", "seconds")] == [
         "pruned", "", "2", "",
     ]  # fmt: skip
-    names = ["number", "state", "reason", "objective", *SCORES, "epochs_trained", "seconds"]
+    names = ["number", "state", "reason", "objective", *SUMMARY_SCORES, "epochs_trained", "seconds"]
     assert list(finished) == [*names, *some.space.parameters, "folder"]
 
 
 def test_a_parameter_and_a_result_do_not_share_a_column(tmp_path):
     some = trials(tmp_path / "s", parameters={"epochs": {"values": [9]}, **PARAMETERS})
-    some.begin(None)
+    some.ask(None)
     summarized(some, 0, epochs=4)
-    some.end(0, "finished")
+    some.tell(0, "finished")
     (row,) = table_of(some)
     assert (row["epochs"], row["epochs_trained"]) == ("9", "4")
-    header = (some.folder / "trials.csv").read_text().splitlines()[0].split(",")
+    header = (some.sweep_dir / "trials.csv").read_text().splitlines()[0].split(",")
     assert len(header) == len(set(header))
 
 
@@ -157,24 +157,24 @@ DAMAGED = {
 def test_a_score_that_is_not_known_is_an_empty_cell(tmp_path, damage):
     some = trials(tmp_path / "s")
     for number in range(2):
-        some.begin(None)
+        some.ask(None)
         file = summarized(some, number)
         (file.parent / "history.jsonl").write_text('{"epoch": 1, "val/loss": 0.3}\n')
-        some.end(number, "finished")
+        some.tell(number, "finished")
     damage(file)
     whole, damaged = table_of(some)
-    assert {whole[key] for key in SCORES} == {"0.5"}
-    assert {damaged[key] for key in (*SCORES, "epochs_trained", "seconds")} == {""}
+    assert {whole[key] for key in SUMMARY_SCORES} == {"0.5"}
+    assert {damaged[key] for key in (*SUMMARY_SCORES, "epochs_trained", "seconds")} == {""}
     assert (damaged["state"], damaged["objective"]) == ("finished", "0.3")
 
 
 def test_a_trial_of_another_machine_has_its_row_without_scores(tmp_path):
     some = trials(tmp_path / "s")
-    some.begin(None)
-    some.end(0, "failed", 'it said "no", and\nended')
+    some.ask(None)
+    some.tell(0, "failed", 'it said "no", and\nended')
     (row,) = table_of(some)
     assert row["reason"] == 'it said "no", and\nended'
-    assert {row[key] for key in SCORES} == {""}
+    assert {row[key] for key in SUMMARY_SCORES} == {""}
     assert row["folder"].endswith(":trials/0000")
 
 
@@ -186,7 +186,7 @@ def test_importance_from_fewer_than_ten_trials_per_parameter_comes_with_a_cautio
     count, parameters, few
 ):
     shares = {str(number): 1 / parameters for number in range(parameters)}
-    caution = Importance(shares, count).caution
+    caution = ParamImportances(shares, count).warning
     assert bool(caution) == few
     if few:
         assert caution.startswith(f"{count} finished trials are few for this estimate")
@@ -195,10 +195,10 @@ def test_importance_from_fewer_than_ten_trials_per_parameter_comes_with_a_cautio
 
 def test_importance_counts_finished_trials_and_varied_parameters(tmp_path):
     made_sweep(tmp_path / "s", 12, states=("finished", "pruned", "failed"))
-    found = Trials.read(tmp_path / "s").importance()
+    found = SweepTrials.load(tmp_path / "s").get_param_importances()
     assert found.num_trials == 4
     assert found.shares.keys() == {"lr", "optimizer", "depth"}
-    assert "at least 30 " in found.caution
+    assert "at least 30 " in found.warning
 
 
 def test_a_sweep_whose_importance_cannot_be_estimated_ends_all_the_same(tmp_path, monkeypatch):
@@ -207,7 +207,7 @@ def test_a_sweep_whose_importance_cannot_be_estimated_ends_all_the_same(tmp_path
 
     made_sweep(tmp_path / "s", 12)
     monkeypatch.setattr(optuna.importance, "get_param_importances", fail)
-    assert Trials.read(tmp_path / "s").importance() == Importance({}, 12)
+    assert SweepTrials.load(tmp_path / "s").get_param_importances() == ParamImportances({}, 12)
 
 
 @pytest.mark.parametrize(
@@ -222,9 +222,9 @@ def test_the_ranking_shows_the_accuracies_that_fit_on_the_screen(tmp_path, capsy
     made_sweep(tmp_path / "s", 12)
     for file in (tmp_path / "s").rglob("summary.json"):
         file.write_text(json.dumps(json.loads(file.read_text()) | {"val/accuracy": 0.875}))
-    screen = SweepScreen()
+    screen = SweepConsole()
     screen.console.width = width
-    screen.result(Trials.read(tmp_path / "s"), ((), ()), "")
+    screen.print_sweep_result(SweepTrials.load(tmp_path / "s"), ((), ()), "")
     out = capsys.readouterr().out
     titles, first = (line.split() for line in out.splitlines()[1:3])
     assert [title for title in titles if title.endswith("accuracy")] == shown

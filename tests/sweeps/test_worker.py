@@ -6,16 +6,16 @@ import json
 from multiprocessing import Pipe
 from threading import Thread
 
-from nn.sweeps.worker import Order, serve
+from nn.sweeps.worker import TrialRequest, serve_requests
 
 
 def test_a_trial_whose_sweep_has_ended_says_that_it_was_interrupted(tmp_path):
     sweep, line = Pipe()
-    worker = Thread(target=serve, args=[line])
+    worker = Thread(target=serve_requests, args=[line])
     worker.start()
     words = ("tracking=disabled", "model.hidden=[4]", "epochs=100000", "dataset.limit=300")
-    sweep.send(Order(0, {}, words, tmp_path / "trial", judged=False))
-    assert sweep.recv().record["epoch"] == 1
+    sweep.send(TrialRequest(0, {}, words, tmp_path / "trial"))
+    assert sweep.recv().epoch_record["epoch"] == 1
     sweep.close()
     worker.join(timeout=60)
     assert json.loads((tmp_path / "trial/summary.json").read_text())["status"] == "interrupted"

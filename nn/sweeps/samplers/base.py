@@ -9,23 +9,29 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nn.sweeps.space import Space
+from nn.sweeps.space import SearchSpace
 
 
 class Sampler(BaseSampler):
     """Proposes all parameters of a trial at once, in `sample_relative`."""
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: SearchSpace, seed: int) -> None:
         self.space, self.seed = space, seed
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """All parameters at once."""
-        return self.space.optuna
+        return self.space.optuna_distributions
 
     def sample_independent(
-        self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
     ) -> Any:
         """Nothing is left to be drawn by itself."""
-        return RandomSampler(self.seed).sample_independent(study, trial, name, distribution)
+        return RandomSampler(self.seed).sample_independent(
+            study, trial, param_name, param_distribution
+        )

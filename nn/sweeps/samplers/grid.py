@@ -10,36 +10,36 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from nn.sweeps.samplers.base import Sampler
-from nn.sweeps.space import Point, Space, point_key
+from nn.sweeps.space import Point, SearchSpace, point_key
 
 
 class GridSampler(Sampler):
     """Proposes each point once, whatever the numbers of the trials that hold the others."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: SearchSpace) -> None:
         super().__init__(space, seed=0)
         self._points = space.grid()
-        self._held: set[tuple[str, ...]] = set()
-        self._seen: set[int] = set()
-        self._first = 0  # all points before this one are held
+        self._used_keys: set[tuple[str, ...]] = set()
+        self._seen_trial_numbers: set[int] = set()
+        self._first_unused = 0  # all points before this one are held
 
     @property
-    def size(self) -> int:
+    def num_points(self) -> int:
         """The number of points."""
         return len(self._points)
 
-    def has_remaining(self, trials: Iterable[FrozenTrial]) -> bool:
+    def has_unused_points(self, trials: Iterable[FrozenTrial]) -> bool:
         """Whether there is a point that no trial holds."""
-        self._update(trials)
-        return self._first < self.size
+        self._update_used_keys(trials)
+        return self._first_unused < self.num_points
 
-    def next_point(self, trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> Point | None:
+    def next_unused_point(self, trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> Point | None:
         """Return the first point left that agrees with the parameters that a trial has."""
-        self._update(trials)
-        for number in range(self._first, self.size):
-            point = self._points[number]
-            agrees = trial.params.items() <= self.space.known_to_optuna(point).items()
-            if agrees and point_key(point) not in self._held:
+        self._update_used_keys(trials)
+        for index in range(self._first_unused, self.num_points):
+            point = self._points[index]
+            is_match = trial.params.items() <= self.space.to_optuna(point).items()
+            if is_match and point_key(point) not in self._used_keys:
                 return point
         return None
 
@@ -47,13 +47,18 @@ class GridSampler(Sampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Propose the next point."""
-        point = self.next_point(trial, study.get_trials(deepcopy=False))
-        return {} if point is None else self.space.known_to_optuna(point)
+        point = self.next_unused_point(trial, study.get_trials(deepcopy=False))
+        return {} if point is None else self.space.to_optuna(point)
 
-    def _update(self, trials: Iterable[FrozenTrial]) -> None:
+    def _update_used_keys(self, trials: Iterable[FrozenTrial]) -> None:
         for trial in trials:
-            if trial.number not in self._seen and self.space.is_complete(trial.params):
-                self._seen.add(trial.number)
-                self._held.add(point_key(self.space.from_optuna(trial.params)))
-        while self._first < self.size and point_key(self._points[self._first]) in self._held:
-            self._first += 1
+            if trial.number not in self._seen_trial_numbers and self.space.is_complete(
+                trial.params
+            ):
+                self._seen_trial_numbers.add(trial.number)
+                self._used_keys.add(point_key(self.space.from_optuna(trial.params)))
+        while (
+            self._first_unused < self.num_points
+            and point_key(self._points[self._first_unused]) in self._used_keys
+        ):
+            self._first_unused += 1

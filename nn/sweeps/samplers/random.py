@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from nn.sweeps.samplers.base import Sampler
 
 
-class Drawn(Sampler):
+class RandomSampler(Sampler):
     """What is proposed depends on the seed and on the trial's number alone."""
 
     def sample_relative(
@@ -25,4 +25,4 @@ class Drawn(Sampler):
             if other.number < trial.number and self.space.is_complete(other.params)
         ]
         rng = np.random.default_rng([self.seed, trial.number])
-        return self.space.known_to_optuna(self.space.draw(rng, tried))
+        return self.space.to_optuna(self.space.sample_untried(rng, tried))

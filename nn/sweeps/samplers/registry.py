@@ -9,45 +9,53 @@ from importlib.util import find_spec
 import optuna
 from optuna.samplers import BaseSampler
 
-from nn.config.instantiate import nearest
-from nn.errors import Mistake
-from nn.sweeps.space import Space
+from nn.config.instantiate import get_closest_match
+from nn.errors import UserError
+from nn.sweeps.space import SearchSpace
 
 GP = "gp"
-SEEDS = 2**31
+NUM_OPTUNA_SEEDS = 2**31
 """Seeds for Optuna's samplers, which take fewer than NumPy; the trials begun are added to them."""
-NEEDS = {"cmaes": "cmaes", "optuna-gp": "torch"}
+REQUIRED_PACKAGES = {"cmaes": "cmaes", "optuna-gp": "torch"}
 
 
-def checked(name: str | None, method: str) -> str | None:
+def resolve_sampler_name(name: str | None, method: str) -> str | None:
     """The sampler that is wanted, if it exists, is installed and goes with the method."""
     if method != "bayes":
         if name is not None:
-            raise Mistake(f"--sampler={name}: only method: bayes takes one, not method: {method}.")
+            raise UserError(
+                f"--sampler={name}: only method: bayes takes one, not method: {method}."
+            )
         return None
-    known = [GP, *OPTUNA]
-    if name is not None and name not in known:
-        near = nearest(name, known)
-        hint = f"did you mean {near}?" if near else "there is " + ", ".join(known) + "."
-        raise Mistake(f"--sampler={name}: there is no such sampler; {hint}")
-    if name in NEEDS and not find_spec(NEEDS[name]):
-        raise Mistake(f"--sampler={name} needs {NEEDS[name]}, which is not installed.")
+    sampler_names = [GP, *OPTUNA_SAMPLERS]
+    if name is not None and name not in sampler_names:
+        suggestion = get_closest_match(name, sampler_names)
+        hint = (
+            f"did you mean {suggestion}?"
+            if suggestion
+            else "there is " + ", ".join(sampler_names) + "."
+        )
+        raise UserError(f"--sampler={name}: there is no such sampler; {hint}")
+    if name in REQUIRED_PACKAGES and not find_spec(REQUIRED_PACKAGES[name]):
+        raise UserError(
+            f"--sampler={name} needs {REQUIRED_PACKAGES[name]}, which is not installed."
+        )
     return name or GP
 
 
-def made(name: str, space: Space, seed: int, begun: int) -> BaseSampler:
+def create_sampler(name: str, space: SearchSpace, seed: int, num_trials: int) -> BaseSampler:
     """Make a sampler for a sweep in which so many trials have begun."""
     if name == GP:
-        from nn.sweeps.samplers.gp.sampler import Bayes  # which imports much of scipy
+        from nn.sweeps.samplers.gp.sampler import GPSampler  # which imports much of scipy
 
-        return Bayes(space, seed)
+        return GPSampler(space, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return OPTUNA[name](seed % SEEDS, begun)
+        return OPTUNA_SAMPLERS[name](seed % NUM_OPTUNA_SEEDS, num_trials)
 
 
 # Optuna's draw their numbers one after the other: when a sweep goes on, others than it began with
-OPTUNA: dict[str, Callable[[int, int], BaseSampler]] = {
+OPTUNA_SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
     "tpe": lambda seed, begun: optuna.samplers.TPESampler(
         seed=seed + begun, multivariate=True, constant_liar=True
     ),

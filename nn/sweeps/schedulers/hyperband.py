@@ -13,58 +13,71 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nn.sweeps.schema import Hyperband, Metric
+from nn.sweeps.schema import HyperbandConfig, Metric
 
-HIGHEST = 10**6
+MAX_ITERATION = 10**6
 
 
-def brackets(rule: Hyperband) -> list[int]:
+def bracket_iterations(config: HyperbandConfig) -> list[int]:
     """List the iterations at which trials are judged."""
-    found: list[int] = []
-    if rule.min_iter is not None:
-        at: float = rule.min_iter
-        while at < HIGHEST:
-            found.append(int(at))
-            at *= rule.eta
+    iterations: list[int] = []
+    if config.min_iter is not None:
+        iteration: float = config.min_iter
+        while iteration < MAX_ITERATION:
+            iterations.append(int(iteration))
+            iteration *= config.eta
     else:
-        assert rule.max_iter is not None
-        assert rule.s is not None
-        at = rule.max_iter
-        for _ in range(rule.s):
-            at /= rule.eta
-            if at < 1:
+        assert config.max_iter is not None
+        assert config.s is not None
+        iteration = config.max_iter
+        for _ in range(config.s):
+            iteration /= config.eta
+            if iteration < 1:
                 break
-            found.append(int(at))
-    return sorted(found)
+            iterations.append(int(iteration))
+    return sorted(iterations)
 
 
-def stops(
-    rule: Hyperband, metric: Metric, own: Sequence[float], others: Iterable[Sequence[float]]
+def should_prune(
+    config: HyperbandConfig,
+    metric: Metric,
+    own_values: Sequence[float],
+    other_values: Iterable[Sequence[float]],
 ) -> bool:
     """Say whether a trial ends here, given its values and those of all other trials."""
-    passed = [bracket for bracket in brackets(rule) if bracket <= len(own)]
+    passed = [bracket for bracket in bracket_iterations(config) if bracket <= len(own_values)]
     if not passed:
         return False
-    last = passed[-1]
-    there = [values[last - 1] for values in (own, *others) if len(values) >= last]
-    ranked = sorted(there, key=lambda value: metric.sign * value)
-    threshold = ranked[min(int(len(ranked) / rule.eta), len(ranked) - 1)]
-    judged = own[last - 1] if rule.strict else min(own, key=lambda value: metric.sign * value)
-    return metric.better(threshold, judged)
+    last_bracket = passed[-1]
+    values_at_bracket = [
+        values[last_bracket - 1]
+        for values in (own_values, *other_values)
+        if len(values) >= last_bracket
+    ]
+    ranked = sorted(values_at_bracket, key=lambda value: metric.minimization_sign * value)
+    threshold = ranked[min(int(len(ranked) / config.eta), len(ranked) - 1)]
+    own_value = (
+        own_values[last_bracket - 1]
+        if config.strict
+        else min(own_values, key=lambda value: metric.minimization_sign * value)
+    )
+    return metric.is_better(threshold, own_value)
 
 
-class Pruner(BasePruner):
+class HyperbandPruner(BasePruner):
     """The rule, over the values that Optuna has of each trial."""
 
-    def __init__(self, rule: Hyperband, metric: Metric) -> None:
-        self.rule, self.metric = rule, metric
+    def __init__(self, config: HyperbandConfig, metric: Metric) -> None:
+        self.config, self.metric = config, metric
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Say whether a trial ends after its last value."""
         trials = study.get_trials(deepcopy=False)
-        others = [_values(other) for other in trials if other.number != trial.number]
-        return stops(self.rule, self.metric, _values(trial), others)
+        other_values = [
+            _intermediate_values(other) for other in trials if other.number != trial.number
+        ]
+        return should_prune(self.config, self.metric, _intermediate_values(trial), other_values)
 
 
-def _values(trial: FrozenTrial) -> list[float]:
+def _intermediate_values(trial: FrozenTrial) -> list[float]:
     return [value for _, value in sorted(trial.intermediate_values.items())]

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nn.sweeps.schedulers.hyperband import Pruner, brackets, stops
-from nn.sweeps.schema import Hyperband, Metric
+from nn.sweeps.schedulers.hyperband import HyperbandPruner, bracket_iterations, should_prune
+from nn.sweeps.schema import HyperbandConfig, Metric
 
 LOSS = Metric(name="val/loss")
 
 
 def rule(**settings):
-    return Hyperband(type="hyperband", **settings)
+    return HyperbandConfig(type="hyperband", **settings)
 
 
 @pytest.mark.parametrize(
@@ -25,22 +25,22 @@ def rule(**settings):
     ],
 )
 def test_brackets_are_those_of_w_and_b(settings, expected):
-    assert brackets(rule(**settings))[:5] == expected
+    assert bracket_iterations(rule(**settings))[:5] == expected
 
 
 def test_a_trial_that_lags_at_a_bracket_ends_there():
     others = [[0.5, 0.4, 0.3], [0.6, 0.5, 0.4], [0.9, 0.8, 0.7]]
     three = rule(min_iter=3, eta=3.0)
-    assert not stops(three, LOSS, [9.0, 9.0], others)
-    assert stops(three, LOSS, [0.9, 0.8, 0.65], others)
-    assert not stops(three, LOSS, [0.9, 0.8, 0.35], others)
-    assert not stops(three, LOSS, [0.1, 0.8, 0.65], others)
+    assert not should_prune(three, LOSS, [9.0, 9.0], others)
+    assert should_prune(three, LOSS, [0.9, 0.8, 0.65], others)
+    assert not should_prune(three, LOSS, [0.9, 0.8, 0.35], others)
+    assert not should_prune(three, LOSS, [0.1, 0.8, 0.65], others)
     strict = rule(min_iter=3, eta=3.0, strict=True)
-    assert stops(strict, LOSS, [0.1, 0.8, 0.65], others)
+    assert should_prune(strict, LOSS, [0.1, 0.8, 0.65], others)
 
 
 def test_the_first_trial_of_all_goes_on():
-    assert not stops(rule(min_iter=1), LOSS, [5.0] * 30, [])
+    assert not should_prune(rule(min_iter=1), LOSS, [5.0] * 30, [])
 
 
 numbers = st.floats(-100, 100)
@@ -52,14 +52,14 @@ def test_large_and_small_are_mirror_images(own, others, strict):
     three = rule(min_iter=2, eta=2.0, strict=strict)
     mirrored = [[-value for value in values] for values in others]
     accuracy = Metric(name="val/accuracy", goal="maximize")
-    expected = stops(three, LOSS, own, others)
-    assert stops(three, accuracy, [-value for value in own], mirrored) == expected
+    expected = should_prune(three, LOSS, own, others)
+    assert should_prune(three, accuracy, [-value for value in own], mirrored) == expected
 
 
 @given(others=histories)
 def test_the_best_of_all_never_ends_early(others):
     best = min((value for values in others for value in values), default=0) - 1
-    assert not stops(rule(min_iter=1, eta=2.0), LOSS, [best] * 30, others)
+    assert not should_prune(rule(min_iter=1, eta=2.0), LOSS, [best] * 30, others)
 
 
 def wandbs_answer(points, eta, strict, own, others):
@@ -85,7 +85,7 @@ def test_the_pruner_stops_exactly_the_trials_that_the_rule_stops(
 ):
     chosen = rule(min_iter=least, eta=eta, strict=strict)
     points = [int(least * eta**power) for power in range(20)]
-    study = optuna.create_study(pruner=Pruner(chosen, LOSS))
+    study = optuna.create_study(pruner=HyperbandPruner(chosen, LOSS))
     for number, values in enumerate(histories):
         trial = study.ask()
         for epoch, value in enumerate(values, 1):

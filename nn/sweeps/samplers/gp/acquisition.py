@@ -10,103 +10,122 @@ from scipy.optimize import minimize
 from scipy.special import erfcx
 from scipy.stats import qmc
 
-from nn.sweeps.samplers.gp.gaussian_process import Surface
-from nn.sweeps.samplers.gp.unit_cube import Cube
+from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess
+from nn.sweeps.samplers.gp.unit_cube import UnitCube
 from nn.types import Array
 
-ALL = 4096
+MAX_ENUMERATED_POINTS = 4096
 """A space of so many points is gone through; in a larger one the search climbs."""
-SPREAD, NEAR = (4, 256), (4, 64)
+GLOBAL_CANDIDATES, LOCAL_CANDIDATES = (4, 256), (4, 64)
 """Groups and points in each: all over the space, and around the best. Each sends one climber."""
-STEPS = 20
+MAX_ALTERNATIONS = 20
 
 
-class Improvement:
+class LogExpectedImprovement:
     """The logarithm of how much a point is expected to improve on the best.
 
     The best is the lowest mean at a point seen, for the lowest value may be noise.
     """
 
-    def __init__(self, surface: Surface) -> None:
-        self.surface, self.best = surface, float(surface.expected.min())
+    def __init__(self, gp: GaussianProcess) -> None:
+        self.gp, self.best_f = gp, float(gp.train_posterior_mean.min())
 
-    def at(self, rows: Array) -> Array:
+    def evaluate(self, x: Array) -> Array:
         """The criterion at some points."""
-        mean, deviation = self.surface.posterior(rows)
-        return log_improvement((self.best - mean) / deviation)[0] + np.log(deviation)
+        mean, std = self.gp.posterior(x)
+        return log_ei_and_grad((self.best_f - mean) / std)[0] + np.log(std)
 
-    def slope(self, row: Array) -> tuple[float, Array]:
+    def value_and_grad(self, x: Array) -> tuple[float, Array]:
         """The criterion at one point, and its gradient."""
-        mean, deviation, by_mean, by_deviation = self.surface.slopes(row)
-        z = (self.best - mean) / deviation
-        value, slope = log_improvement(np.array(z))
-        gradient = (by_deviation - slope * (by_mean + z * by_deviation)) / deviation
-        return float(value) + math.log(deviation), gradient
+        mean, std, mean_grad, std_grad = self.gp.posterior_and_grad(x)
+        z = (self.best_f - mean) / std
+        value, z_grad = log_ei_and_grad(np.array(z))
+        x_grad = (std_grad - z_grad * (mean_grad + z * std_grad)) / std
+        return float(value) + math.log(std), x_grad
 
 
-def log_improvement(z: Array) -> tuple[Array, Array]:
+def log_ei_and_grad(z: Array) -> tuple[Array, Array]:
     """The logarithm of E[max(0, z + e)] for a standard normal e, and its derivative.
 
     Ament et al., Unexpected Improvements to Expected Improvement for Bayesian Optimization
     (2023): what underflows far below 0 is written by erfcx, and further down by its limit.
     """
-    low = np.clip(z, -1e8, 5.0)
-    mills = math.sqrt(math.pi / 2) * erfcx(-low / math.sqrt(2))  # distribution / density
-    rest = np.where(low > -1e3, 1 + low * mills, 1 / np.square(np.minimum(low, -1)))
-    value = np.log(rest) - np.square(z) / 2 - math.log(2 * math.pi) / 2
-    high = np.maximum(z, 5.0)  # from where on nothing but z is left of the expectation
-    return np.where(z > 5, np.log(high), value), np.where(z > 5, 1 / high, mills / rest)
+    low_z = np.clip(z, -1e8, 5.0)
+    cdf_over_pdf = math.sqrt(math.pi / 2) * erfcx(-low_z / math.sqrt(2))  # distribution / density
+    ei_over_pdf = np.where(
+        low_z > -1e3, 1 + low_z * cdf_over_pdf, 1 / np.square(np.minimum(low_z, -1))
+    )
+    value = np.log(ei_over_pdf) - np.square(z) / 2 - math.log(2 * math.pi) / 2
+    high_z = np.maximum(z, 5.0)  # from where on nothing but z is left of the expectation
+    return np.where(z > 5, np.log(high_z), value), np.where(
+        z > 5, 1 / high_z, cdf_over_pdf / ei_over_pdf
+    )
 
 
-def promising(cube: Cube, surface: Surface, rng: np.random.Generator) -> Iterator[Array]:
+def maximize_acquisition(
+    cube: UnitCube, gp: GaussianProcess, rng: np.random.Generator
+) -> Iterator[Array]:
     """Go through points by their criterion, the highest first."""
-    criterion = Improvement(surface)
-    if cube.size <= ALL:
-        rows = cube.everywhere()
+    acquisition = LogExpectedImprovement(gp)
+    if cube.num_points <= MAX_ENUMERATED_POINTS:
+        x = cube.all_points()
     else:
-        groups = _groups(cube, surface, rng)
-        starts = (group[criterion.at(group).argmax()] for group in groups)
-        rows = np.array([_climbed(cube, criterion, row) for row in starts])
-        yield from rows[np.argsort(-criterion.at(rows), kind="stable")]
-        rows = np.vstack(groups)
-    yield from rows[np.argsort(-criterion.at(rows), kind="stable")]
+        groups = _sample_candidates(cube, gp, rng)
+        starts = (group[acquisition.evaluate(group).argmax()] for group in groups)
+        x = np.array([_optimize_alternating(cube, acquisition, start) for start in starts])
+        yield from x[np.argsort(-acquisition.evaluate(x), kind="stable")]
+        x = np.vstack(groups)
+    yield from x[np.argsort(-acquisition.evaluate(x), kind="stable")]
 
 
-def _groups(cube: Cube, surface: Surface, rng: np.random.Generator) -> list[Array]:
+def _sample_candidates(
+    cube: UnitCube, gp: GaussianProcess, rng: np.random.Generator
+) -> list[Array]:
     """Points all over the space, and points at all distances from the best ones."""
-    (groups, size), (best, around) = SPREAD, NEAR
-    shares = qmc.Sobol(len(cube.axes), scramble=False).random(groups * size)
-    spread = cube.spread((shares + rng.random(len(cube.axes))) % 1)
-    found = np.split(spread[rng.permutation(len(spread))], groups)
-    for row in surface.x[np.argsort(surface.expected, kind="stable")[:best]]:
-        steps = rng.normal(size=(around, len(row))) * 10.0 ** rng.uniform(-3.5, -0.5, (around, 1))
-        found.append(np.clip(row + np.where(cube.ranges, steps, 0.0), 0.0, 1.0))
-    return found
+    (num_groups, group_size), (num_centers, points_per_center) = GLOBAL_CANDIDATES, LOCAL_CANDIDATES
+    sobol_points = qmc.Sobol(len(cube.dimensions), scramble=False).random(num_groups * group_size)
+    global_points = cube.from_uniform((sobol_points + rng.random(len(cube.dimensions))) % 1)
+    groups = np.split(global_points[rng.permutation(len(global_points))], num_groups)
+    for center in gp.x_train[np.argsort(gp.train_posterior_mean, kind="stable")[:num_centers]]:
+        offsets = rng.normal(size=(points_per_center, len(center))) * 10.0 ** rng.uniform(
+            -3.5, -0.5, (points_per_center, 1)
+        )
+        groups.append(np.clip(center + np.where(cube.continuous_mask, offsets, 0.0), 0.0, 1.0))
+    return groups
 
 
-def _climbed(cube: Cube, criterion: Improvement, row: Array) -> Array:
+def _optimize_alternating(cube: UnitCube, acquisition: LogExpectedImprovement, x: Array) -> Array:
     """Go uphill: along the ranges by the gradient, then to the best listed value, and again."""
-    for _ in range(STEPS):
-        if cube.ranges.any():
-            row = _uphill(criterion, row, cube.ranges)
-        near = cube.neighbours(row)
-        values = criterion.at(near)
+    for _ in range(MAX_ALTERNATIONS):
+        if cube.continuous_mask.any():
+            x = _optimize_continuous(acquisition, x, cube.continuous_mask)
+        neighbors = cube.neighbors(x)
+        values = acquisition.evaluate(neighbors)
         if values.max() <= values[0] + 1e-9:
             break
-        row = near[values.argmax()]
-    return row
+        x = neighbors[values.argmax()]
+    return x
 
 
-def _uphill(criterion: Improvement, row: Array, ranges: Array) -> Array:
-    def loss(part: Array) -> tuple[float, Array]:
-        moved = row.copy()
-        moved[ranges] = part
-        value, gradient = criterion.slope(moved)
-        return -value, -gradient[ranges]
+def _optimize_continuous(
+    acquisition: LogExpectedImprovement, x: Array, continuous_mask: Array
+) -> Array:
+    def negative_acquisition(continuous_values: Array) -> tuple[float, Array]:
+        candidate = x.copy()
+        candidate[continuous_mask] = continuous_values
+        value, gradient = acquisition.value_and_grad(candidate)
+        return -value, -gradient[continuous_mask]
 
-    bounds = [(0.0, 1.0)] * int(ranges.sum())
+    bounds = [(0.0, 1.0)] * int(continuous_mask.sum())
     options = {"maxiter": 50}
-    found = minimize(loss, row[ranges], jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    row = row.copy()
-    row[ranges] = found.x
-    return row
+    result = minimize(
+        negative_acquisition,
+        x[continuous_mask],
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options=options,
+    )
+    x = x.copy()
+    x[continuous_mask] = result.x
+    return x

@@ -13,93 +13,104 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
 from nn.sweeps.samplers.base import Sampler
-from nn.sweeps.samplers.gp.acquisition import promising
-from nn.sweeps.samplers.gp.gaussian_process import Surface, fitted
-from nn.sweeps.samplers.gp.unit_cube import Cube
-from nn.sweeps.space import Point, Space
+from nn.sweeps.samplers.gp.acquisition import maximize_acquisition
+from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess, fit_gp
+from nn.sweeps.samplers.gp.unit_cube import UnitCube
+from nn.sweeps.space import Point, SearchSpace
 from nn.types import Array
 
-FIRST = 8
+N_STARTUP_TRIALS = 8
 """So many trials fill the space evenly before any value is looked at."""
 
-CALM = 0.8
+LINEAR_QUANTILE = 0.8
 """So many of the values are nearly in proportion to what the process sees of them."""
 
 
-class Bayes(Sampler):
+class GPSampler(Sampler):
     """Points that depend on the seed and on what came of the trials before, and on nothing else."""
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: SearchSpace, seed: int) -> None:
         super().__init__(space, seed)
-        self.cube = Cube(space)
-        self.points: dict[int, Point] = {}
-        self.rows: dict[int, Array] = {}
+        self.cube = UnitCube(space)
+        self.point_by_trial: dict[int, Point] = {}
+        self.x_by_trial: dict[int, Array] = {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Propose the most promising point that was not tried, as long as there is one."""
-        if not self.cube.axes:
-            return self.space.known_to_optuna(self.cube.fixed)
-        others = [
+        if not self.cube.dimensions:
+            return self.space.to_optuna(self.cube.constants)
+        other_trials = [
             other
             for other in study.get_trials(deepcopy=False)
             if other.number != trial.number and other.params.keys() == search_space.keys()
         ]
-        for other in others:
-            self._remember(other)
+        for other in other_trials:
+            self._cache_point(other)
         rng = np.random.default_rng([self.seed, trial.number])
-        point = self._untried(others, trial.number, study.direction, rng)
+        point = self._propose_untried(other_trials, trial.number, study.direction, rng)
         if point is None:
-            point = self.space.draw(rng, [self.points[other.number] for other in others])
-        return self.space.known_to_optuna(point)
+            point = self.space.sample_untried(
+                rng, [self.point_by_trial[other.number] for other in other_trials]
+            )
+        return self.space.to_optuna(point)
 
-    def _remember(self, trial: FrozenTrial) -> None:
+    def _cache_point(self, trial: FrozenTrial) -> None:
         """Know where a trial lies, which takes a while to find out."""
-        if trial.number not in self.points:
+        if trial.number not in self.point_by_trial:
             point = self.space.from_optuna(trial.params)
-            self.points[trial.number], self.rows[trial.number] = point, self.cube.row(point)
+            self.point_by_trial[trial.number], self.x_by_trial[trial.number] = (
+                point,
+                self.cube.transform(point),
+            )
 
-    def _untried(
+    def _propose_untried(
         self,
-        others: Sequence[FrozenTrial],
-        number: int,
+        other_trials: Sequence[FrozenTrial],
+        trial_number: int,
         direction: StudyDirection,
         rng: np.random.Generator,
     ) -> Point | None:
-        tried = {self.rows[other.number].tobytes() for other in others}
-        surface = self._surface(others, direction) if number >= FIRST else None
-        if surface is None:
-            point = self._evenly(number)
-            return None if self.cube.row(point).tobytes() in tried else point
-        for row in promising(self.cube, surface, rng):
-            point = self.cube.point(row)
-            if self.cube.row(point).tobytes() not in tried:
+        tried = {self.x_by_trial[other.number].tobytes() for other in other_trials}
+        gp = self._fit_gp(other_trials, direction) if trial_number >= N_STARTUP_TRIALS else None
+        if gp is None:
+            point = self._sobol_point(trial_number)
+            return None if self.cube.transform(point).tobytes() in tried else point
+        for x in maximize_acquisition(self.cube, gp, rng):
+            point = self.cube.inverse_transform(x)
+            if self.cube.transform(point).tobytes() not in tried:
                 return point
         return None
 
-    def _evenly(self, number: int) -> Point:
+    def _sobol_point(self, trial_number: int) -> Point:
         """The points that fill the space, whatever comes of them: Sobol's, shifted by the seed."""
-        sobol = qmc.Sobol(len(self.cube.axes), scramble=False).fast_forward(number + 1)
-        shift = np.random.default_rng(self.seed).random(len(self.cube.axes))
-        return self.cube.drawn((sobol.random()[0] + shift) % 1)
+        sobol = qmc.Sobol(len(self.cube.dimensions), scramble=False).fast_forward(trial_number + 1)
+        shift = np.random.default_rng(self.seed).random(len(self.cube.dimensions))
+        return self.cube.ppf((sobol.random()[0] + shift) % 1)
 
-    def _surface(self, others: Sequence[FrozenTrial], direction: StudyDirection) -> Surface | None:
+    def _fit_gp(
+        self, other_trials: Sequence[FrozenTrial], direction: StudyDirection
+    ) -> GaussianProcess | None:
         """What is known from the trials that have ended; of the others the mean is believed."""
-        ended = [other for other in others if other.state != TrialState.RUNNING]
-        running = [other for other in others if other.state == TrialState.RUNNING]
+        finished_trials = [other for other in other_trials if other.state != TrialState.RUNNING]
+        running_trials = [other for other in other_trials if other.state == TrialState.RUNNING]
         sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
-        values = sign * np.array([value_of(other) for other in ended])
+        values = sign * np.array([objective_value(other) for other in finished_trials])
         if not np.isfinite(values).any():
             return None
-        surface = fitted(self._where(ended), standard(values), self.cube.groups)
-        return surface.believing(self._where(running)) if running else surface
+        gp = fit_gp(
+            self._stack_x(finished_trials),
+            normalize_objective(values),
+            self.cube.column_to_dimension,
+        )
+        return gp.fantasize(self._stack_x(running_trials)) if running_trials else gp
 
-    def _where(self, trials: Sequence[FrozenTrial]) -> Array:
-        return np.array([self.rows[trial.number] for trial in trials])
+    def _stack_x(self, trials: Sequence[FrozenTrial]) -> Array:
+        return np.array([self.x_by_trial[trial.number] for trial in trials])
 
 
-def value_of(trial: FrozenTrial) -> float:
+def objective_value(trial: FrozenTrial) -> float:
     """The objective of a trial that has ended, also early; of one that has failed there is none."""
     value = trial.user_attrs.get("objective")
     if value is None and trial.state == TrialState.COMPLETE:
@@ -107,14 +118,16 @@ def value_of(trial: FrozenTrial) -> float:
     return math.nan if value is None or not math.isfinite(value) else float(value)
 
 
-def standard(values: Array) -> Array:
+def normalize_objective(values: Array) -> Array:
     """Count failed trials as the worst, and bring all values to mean 0 and variance 1.
 
     The bad ones, far above the others as they may be, draw together on the way: how they rise is
     nothing that has to be known to find the lowest.
     """
     values = np.clip(np.where(np.isfinite(values), values, np.nanmax(values)), -1e300, 1e300)
-    above = values - values.min()
-    drawn = np.log1p(above / (max(np.quantile(above, CALM), 1e-9 * above.max()) or 1.0))
-    apart = drawn - drawn.mean()
-    return np.asarray(apart / (apart.std() or 1.0))
+    above_best = values - values.min()
+    compressed = np.log1p(
+        above_best / (max(np.quantile(above_best, LINEAR_QUANTILE), 1e-9 * above_best.max()) or 1.0)
+    )
+    centered = compressed - compressed.mean()
+    return np.asarray(centered / (centered.std() or 1.0))

@@ -14,128 +14,160 @@ from typing import Any
 
 import numpy as np
 
-from nn.errors import as_typed
+from nn.errors import format_value
 from nn.sweeps.distributions import Distribution, IntUniform, Quantized
-from nn.sweeps.space import Point, Space
+from nn.sweeps.space import Point, SearchSpace
 from nn.types import Array, Labels
 
-LISTED = 64
+MAX_ENUMERATED_NUMBERS = 64
 """More numbers than this are not gone through one by one but searched as a range."""
 
 
-class Axis:
+class Dimension:
     """A parameter that varies, and where its values lie: each at a row of one or more columns."""
 
     def __init__(self, distribution: Distribution) -> None:
         self.distribution = distribution
-        self.values = _values(distribution)
+        self.values = _enumerate_values(distribution)
         """None of a range."""
-        self.places = {as_typed(value): place for place, value in enumerate(self.values)}
-        self.rows = self._rows() if self.values else np.empty((0, 1))
+        self.value_to_index = {
+            format_value(value): index for index, value in enumerate(self.values)
+        }
+        self.transformed_values = self._transform_values() if self.values else np.empty((0, 1))
         """Where the values lie: (values, columns)."""
 
-    def _rows(self) -> Array:
+    def _transform_values(self) -> Array:
         if isinstance(self.distribution, Quantized):
-            return np.array([[self._share(value)] for value in self.values])
+            return np.array([[self._cdf(value)] for value in self.values])
         if len(self.values) > 1 and all(type(value) in (int, float) for value in self.values):
-            return _even(self.values)[:, None]
+            return _scale_to_unit_interval(self.values)[:, None]
         return np.eye(len(self.values)) / math.sqrt(2)  # any two of them are 1 apart
 
     @cached_property
-    def _table(self) -> tuple[Array, Array]:
-        shares = np.linspace(0.0, 1.0, 1025)
-        return np.array([self.distribution.unrounded(share) for share in shares]), shares
+    def _ppf_table(self) -> tuple[Array, Array]:
+        probabilities = np.linspace(0.0, 1.0, 1025)
+        return np.array(
+            [self.distribution.unrounded_ppf(probability) for probability in probabilities]
+        ), probabilities
 
-    def _share(self, value: float) -> float:
-        return float(np.interp(value, *self._table))
+    def _cdf(self, value: float) -> float:
+        return float(np.interp(value, *self._ppf_table))
 
-    def row(self, value: Any) -> Array:
+    def transform(self, value: Any) -> Array:
         """Where a value lies."""
         if self.values:
-            return np.asarray(self.rows[self.places[as_typed(value)]])
-        return np.array([self._share(value)])
+            return np.asarray(self.transformed_values[self.value_to_index[format_value(value)]])
+        return np.array([self._cdf(value)])
 
-    def value(self, row: Array) -> Any:
+    def inverse_transform(self, x: Array) -> Any:
         """The value that lies there or nearest to it."""
         if self.values:
-            return self.values[int(((self.rows - row) ** 2).sum(1).argmin())]
-        return self.distribution.at(float(row[0]))
+            return self.values[int(((self.transformed_values - x) ** 2).sum(1).argmin())]
+        return self.distribution.ppf(float(x[0]))
 
-    def spread(self, shares: Array) -> Array:
+    def from_uniform(self, samples: Array) -> Array:
         """Where the values lie at shares of all values: (shares, columns)."""
         if self.values:
-            places = (shares * len(self.rows)).astype(int)
-            return np.asarray(self.rows[np.minimum(places, len(self.rows) - 1)])
-        return shares[:, None]
+            indices = (samples * len(self.transformed_values)).astype(int)
+            return np.asarray(
+                self.transformed_values[np.minimum(indices, len(self.transformed_values) - 1)]
+            )
+        return samples[:, None]
 
 
-class Cube:
+class UnitCube:
     """All parameters that vary, their columns side by side."""
 
-    def __init__(self, space: Space) -> None:
-        axes = {name: Axis(each) for name, each in space.parameters.items()}
-        self.axes = {name: axis for name, axis in axes.items() if len(axis.values) != 1}
-        self.fixed = {name: axis.values[0] for name, axis in axes.items() if len(axis.values) == 1}
-        widths = [axis.rows.shape[1] for axis in self.axes.values()]
+    def __init__(self, space: SearchSpace) -> None:
+        dimensions = {
+            name: Dimension(distribution) for name, distribution in space.parameters.items()
+        }
+        self.dimensions = {
+            name: dimension for name, dimension in dimensions.items() if len(dimension.values) != 1
+        }
+        self.constants = {
+            name: dimension.values[0]
+            for name, dimension in dimensions.items()
+            if len(dimension.values) == 1
+        }
+        widths = [dimension.transformed_values.shape[1] for dimension in self.dimensions.values()]
         ends = np.cumsum(widths, dtype=int)
-        self.columns = [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
-        self.groups: Labels = np.repeat(np.arange(len(widths)), widths)
+        self.column_slices = [
+            slice(end - width, end) for end, width in zip(ends, widths, strict=True)
+        ]
+        self.column_to_dimension: Labels = np.repeat(np.arange(len(widths)), widths)
         """The parameter to which each column belongs."""
-        self.ranges = np.repeat([not axis.values for axis in self.axes.values()], widths)
+        self.continuous_mask = np.repeat(
+            [not dimension.values for dimension in self.dimensions.values()], widths
+        )
         """Which columns are ranges."""
-        self.size = math.prod(len(axis.values) or math.inf for axis in self.axes.values())
+        self.num_points = math.prod(
+            len(dimension.values) or math.inf for dimension in self.dimensions.values()
+        )
         """How many points there are."""
 
-    def row(self, point: Point) -> Array:
+    def transform(self, point: Point) -> Array:
         """Where a point lies."""
-        return np.concatenate([axis.row(point[name]) for name, axis in self.axes.items()])
+        return np.concatenate(
+            [dimension.transform(point[name]) for name, dimension in self.dimensions.items()]
+        )
 
-    def point(self, row: Array) -> Point:
+    def inverse_transform(self, x: Array) -> Point:
         """The point that lies there or nearest to it."""
-        pairs = zip(self.axes.items(), self.columns, strict=True)
-        return self.fixed | {name: axis.value(row[columns]) for (name, axis), columns in pairs}
+        pairs = zip(self.dimensions.items(), self.column_slices, strict=True)
+        return self.constants | {
+            name: dimension.inverse_transform(x[columns]) for (name, dimension), columns in pairs
+        }
 
-    def drawn(self, shares: Array) -> Point:
+    def ppf(self, probabilities: Array) -> Point:
         """The point at shares of the distributions' probabilities."""
-        pairs = zip(self.axes.items(), shares, strict=True)
-        return self.fixed | {name: axis.distribution.at(float(at)) for (name, axis), at in pairs}
+        pairs = zip(self.dimensions.items(), probabilities, strict=True)
+        return self.constants | {
+            name: dimension.distribution.ppf(float(probability))
+            for (name, dimension), probability in pairs
+        }
 
-    def spread(self, shares: Array) -> Array:
+    def from_uniform(self, samples: Array) -> Array:
         """Where points lie whose parameters are at shares of all values: (points, columns)."""
-        pairs = zip(self.axes.values(), shares.T, strict=True)
-        return np.hstack([axis.spread(at) for axis, at in pairs])
+        pairs = zip(self.dimensions.values(), samples.T, strict=True)
+        return np.hstack([dimension.from_uniform(column) for dimension, column in pairs])
 
-    def everywhere(self) -> Array:
+    def all_points(self) -> Array:
         """Every point of a space without ranges."""
-        rows = product(*(axis.rows for axis in self.axes.values()))
-        return np.array([np.concatenate(each) for each in rows])
+        combinations = product(
+            *(dimension.transformed_values for dimension in self.dimensions.values())
+        )
+        return np.array([np.concatenate(combination) for combination in combinations])
 
-    def neighbours(self, row: Array) -> Array:
+    def neighbors(self, x: Array) -> Array:
         """A point and all that differ from it in one parameter whose values are listed."""
-        found = [row[None]]
-        for axis, columns in zip(self.axes.values(), self.columns, strict=True):
-            changed = np.repeat(row[None], len(axis.values), 0)
-            changed[:, columns] = axis.rows
-            found.append(changed)
-        return np.vstack(found)
+        blocks = [x[None]]
+        for dimension, columns in zip(self.dimensions.values(), self.column_slices, strict=True):
+            changed = np.repeat(x[None], len(dimension.values), 0)
+            changed[:, columns] = dimension.transformed_values
+            blocks.append(changed)
+        return np.vstack(blocks)
 
 
-def _values(distribution: Distribution) -> list[Any]:
+def _enumerate_values(distribution: Distribution) -> list[Any]:
     """List the values of a parameter, if they are few or no numbers."""
     if isinstance(distribution, IntUniform):
-        few = distribution.max - distribution.min < LISTED
-        return list(distribution.values_in_order()) if few else []
+        is_small = distribution.max - distribution.min < MAX_ENUMERATED_NUMBERS
+        return list(distribution.list_values()) if is_small else []
     if isinstance(distribution, Quantized):
-        first, last = (round(distribution.unrounded(end) / distribution.q) for end in (0.0, 1.0))
-        numbers = range(first, last + 1) if last - first < LISTED else []
-        return [distribution.near(number * distribution.q) for number in numbers]
-    return list(distribution.values_in_order()) if distribution.discrete else []
+        first, last = (
+            round(distribution.unrounded_ppf(probability) / distribution.q)
+            for probability in (0.0, 1.0)
+        )
+        multiples = range(first, last + 1) if last - first < MAX_ENUMERATED_NUMBERS else []
+        return [distribution.round(multiple * distribution.q) for multiple in multiples]
+    return list(distribution.list_values()) if distribution.is_discrete else []
 
 
-def _even(numbers: Sequence[float]) -> Array:
+def _scale_to_unit_interval(numbers: Sequence[float]) -> Array:
     """Lay numbers on a line from 0 to 1, by their logarithms if that spaces them more evenly."""
     scales = [np.array(numbers, float)]
     if min(numbers) > 0:
         scales.append(np.log(scales[0]))
-    lines = [(each - each.min()) / max(np.ptp(each), 1e-300) for each in scales]
-    return min(lines, key=lambda line: float(np.diff(np.sort(line)).std()))
+    candidates = [(scale - scale.min()) / max(np.ptp(scale), 1e-300) for scale in scales]
+    return min(candidates, key=lambda line: float(np.diff(np.sort(line)).std()))

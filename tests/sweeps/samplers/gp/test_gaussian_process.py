@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from nn.sweeps.samplers.gp.acquisition import Improvement, log_improvement
+from nn.sweeps.samplers.gp.acquisition import LogExpectedImprovement, log_ei_and_grad
 from nn.sweeps.samplers.gp.gaussian_process import (
-    NOISE,
-    Kernel,
-    Surface,
-    constant_mean,
-    fitted,
-    inverse_factor,
+    MIN_NOISE_VARIANCE,
+    GaussianProcess,
+    KernelParams,
+    estimate_mean,
+    fit_gp,
+    inverse_cholesky,
     log_prior,
-    loss,
-    matern,
+    matern52,
+    negative_log_posterior,
     squared_distances,
-    telling,
+    subsample,
 )
 from tests.strategies import numeric_gradient, seeds
 
@@ -40,17 +40,20 @@ def some(seed, count=12):
 def textbook(seed):
     """A process, and the covariance of its values by the formula, with loops."""
     x, y = some(seed)
-    kernel = Kernel(np.array([4.0, 0.5, 0.1]), 1.3, 0.01)
+    kernel = KernelParams(np.array([4.0, 0.5, 0.1]), 1.3, 0.01)
 
     def covariance(a, b):
         square = sum(
-            kernel.weights[group] * (s - t) ** 2 for group, s, t in zip(GROUPS, a, b, strict=True)
+            kernel.inverse_squared_lengthscales[group] * (s - t) ** 2
+            for group, s, t in zip(GROUPS, a, b, strict=True)
         )
         root = math.sqrt(5 * square)
-        return kernel.scale * (1 + root + root**2 / 3) * math.exp(-root)
+        return kernel.output_scale * (1 + root + root**2 / 3) * math.exp(-root)
 
-    among = np.array([[covariance(a, b) for b in x] for a in x]) + kernel.noise * np.eye(len(x))
-    return Surface(kernel, GROUPS, x, y), among, covariance
+    among = np.array([[covariance(a, b) for b in x] for a in x]) + kernel.noise_variance * np.eye(
+        len(x)
+    )
+    return GaussianProcess(kernel, GROUPS, x, y), among, covariance
 
 
 @given(seeds)
@@ -59,8 +62,8 @@ def test_the_gradient_of_the_likelihood_is_its_slope(seed):
     x, y = some(seed)
     squares = squared_distances(x, GROUPS)
     at = np.random.default_rng(seed).normal(0, 1, 5) - [0, 0, 0, 0, 3]
-    expected = numeric_gradient(lambda: loss(at, squares, y)[0], at)
-    assert loss(at, squares, y)[1] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    expected = numeric_gradient(lambda: negative_log_posterior(at, squares, y)[0], at)
+    assert negative_log_posterior(at, squares, y)[1] == pytest.approx(expected, rel=1e-4, abs=1e-5)
     expected = numeric_gradient(lambda: log_prior(at)[0], at)
     assert log_prior(at)[1] == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
@@ -68,13 +71,21 @@ def test_the_gradient_of_the_likelihood_is_its_slope(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_likelihood_is_that_of_a_normal_distribution(seed):
     surface, among, _ = textbook(seed)
-    kernel = surface.kernel
-    logarithms = np.log([*kernel.weights, kernel.scale, kernel.noise - NOISE])
+    kernel = surface.kernel_params
+    logarithms = np.log(
+        [
+            *kernel.inverse_squared_lengthscales,
+            kernel.output_scale,
+            kernel.noise_variance - MIN_NOISE_VARIANCE,
+        ]
+    )
     ones = np.ones(len(among))
-    mean = ones @ np.linalg.solve(among, surface.y) / (ones @ np.linalg.solve(among, ones))
-    density = stats.multivariate_normal(np.full(len(among), mean), among).logpdf(surface.y)
+    mean = ones @ np.linalg.solve(among, surface.y_train) / (ones @ np.linalg.solve(among, ones))
+    density = stats.multivariate_normal(np.full(len(among), mean), among).logpdf(surface.y_train)
     constant = len(among) * math.log(2 * math.pi) / 2
-    value, _ = loss(logarithms, squared_distances(surface.x, GROUPS), surface.y)
+    value, _ = negative_log_posterior(
+        logarithms, squared_distances(surface.x_train, GROUPS), surface.y_train
+    )
     assert value == pytest.approx(-density - constant - log_prior(logarithms)[0])
 
 
@@ -83,10 +94,10 @@ def test_the_posterior_is_the_textbooks(seed):
     surface, among, covariance = textbook(seed)
     new, _ = some(seed + 100, 4)
     inverse, ones = np.linalg.inv(among), np.ones(len(among))
-    mean = ones @ inverse @ surface.y / (ones @ inverse @ ones)
+    mean = ones @ inverse @ surface.y_train / (ones @ inverse @ ones)
     for point, expected, deviation in zip(new, *surface.posterior(new), strict=True):
-        across = np.array([covariance(point, each) for each in surface.x])
-        assert expected == pytest.approx(mean + across @ inverse @ (surface.y - mean))
+        across = np.array([covariance(point, each) for each in surface.x_train])
+        assert expected == pytest.approx(mean + across @ inverse @ (surface.y_train - mean))
         variance = covariance(point, point) - across @ inverse @ across
         assert deviation == pytest.approx(math.sqrt(variance))
 
@@ -95,16 +106,16 @@ def test_the_posterior_is_the_textbooks(seed):
 @settings(max_examples=20, deadline=None)
 def test_the_gradients_at_a_point_are_the_slopes_there(seed):
     x, y = some(seed)
-    surface = Surface(Kernel(np.array([3.0, 1.0, 0.2]), 1.1, 0.01), GROUPS, x, y)
-    criterion, (at,) = Improvement(surface), some(seed + 1, 1)[0]
-    mean, deviation, by_mean, by_deviation = surface.slopes(at)
+    surface = GaussianProcess(KernelParams(np.array([3.0, 1.0, 0.2]), 1.1, 0.01), GROUPS, x, y)
+    criterion, (at,) = LogExpectedImprovement(surface), some(seed + 1, 1)[0]
+    mean, deviation, by_mean, by_deviation = surface.posterior_and_grad(at)
     assert (mean, deviation) == pytest.approx(
         [float(each[0]) for each in surface.posterior(at[None])]
     )
     for gradient, function in (
         (by_mean, lambda: surface.posterior(at[None])[0][0]),
         (by_deviation, lambda: surface.posterior(at[None])[1][0]),
-        (criterion.slope(at)[1], lambda: criterion.at(at[None])[0]),
+        (criterion.value_and_grad(at)[1], lambda: criterion.evaluate(at[None])[0]),
     ):
         assert gradient == pytest.approx(numeric_gradient(function, at), rel=1e-3, abs=1e-5)
 
@@ -112,23 +123,23 @@ def test_the_gradients_at_a_point_are_the_slopes_there(seed):
 @pytest.mark.parametrize("z", [-6.0, -2.0, 0.0, 1.0, 4.9, 5.1, 9.0])
 def test_the_expected_improvement_is_its_integral(z):
     integral, _ = integrate.quad(lambda e: (z + e) * stats.norm.pdf(e), -z, max(-z, 0) + 12)
-    assert log_improvement(np.array(z))[0] == pytest.approx(math.log(integral), abs=2e-6)
+    assert log_ei_and_grad(np.array(z))[0] == pytest.approx(math.log(integral), abs=2e-6)
 
 
 @given(st.floats(-1e6, 1e3))
 @settings(deadline=None)
 def test_the_expected_improvement_has_a_slope_even_where_it_is_none(z):
-    value, slope = log_improvement(np.array(z))
+    value, slope = log_ei_and_grad(np.array(z))
     step = 1e-4 * max(1.0, abs(z))
-    below, above = (log_improvement(np.array(z + move))[0] for move in (-step, step))
+    below, above = (log_ei_and_grad(np.array(z + move))[0] for move in (-step, step))
     assert below < value < above
     assert slope == pytest.approx((above - below) / (2 * step), rel=1e-2, abs=1e-4)
 
 
 def test_what_is_believed_leaves_the_expectation_and_narrows_it():
     x, y = some(0)
-    surface, new = fitted(x, y, GROUPS), some(1, 3)[0]
-    believing = surface.believing(new)
+    surface, new = fit_gp(x, y, GROUPS), some(1, 3)[0]
+    believing = surface.fantasize(new)
     before, after = surface.posterior(new), believing.posterior(new)
     assert after[0] == pytest.approx(before[0], abs=0.05)
     assert (after[1] < before[1]).all()
@@ -138,27 +149,27 @@ def test_a_dimension_that_does_nothing_gets_a_long_lengthscale():
     rng = np.random.default_rng(0)
     x = rng.random((40, 2))
     y = np.sin(6 * x[:, 0])
-    kernel = fitted(x, (y - y.mean()) / y.std(), np.arange(2)).kernel
-    assert kernel.weights[0] > 10 * kernel.weights[1]
-    assert kernel.noise < 1e-3
+    kernel = fit_gp(x, (y - y.mean()) / y.std(), np.arange(2)).kernel_params
+    assert kernel.inverse_squared_lengthscales[0] > 10 * kernel.inverse_squared_lengthscales[1]
+    assert kernel.noise_variance < 1e-3
 
 
 def test_noise_is_told_from_the_surface():
     rng = np.random.default_rng(0)
     x = rng.random((80, 1))
     y = np.sin(6 * x[:, 0]) + 0.3 * rng.normal(size=80)
-    surface = fitted(x, (y - y.mean()) / y.std(), np.array([0]))
-    assert math.sqrt(surface.kernel.noise) * y.std() == pytest.approx(0.3, rel=0.3)
+    surface = fit_gp(x, (y - y.mean()) / y.std(), np.array([0]))
+    assert math.sqrt(surface.kernel_params.noise_variance) * y.std() == pytest.approx(0.3, rel=0.3)
 
 
 def test_many_close_values_pull_the_mean_no_more_than_one():
     x = np.array([[0.0], [1.0], *[[1 + 1e-3 * i] for i in range(50)]])
-    similarity, _ = matern(25 * (x - x.T) ** 2)
-    inverse = inverse_factor(similarity, Kernel(np.ones(1), 1.0, 1e-6))
-    assert constant_mean(inverse, np.where(x[:, 0] < 0.5, 1.0, 0.0)) == pytest.approx(0.5, abs=0.05)
+    similarity, _ = matern52(25 * (x - x.T) ** 2)
+    inverse = inverse_cholesky(similarity, KernelParams(np.ones(1), 1.0, 1e-6))
+    assert estimate_mean(inverse, np.where(x[:, 0] < 0.5, 1.0, 0.0)) == pytest.approx(0.5, abs=0.05)
 
 
 def test_of_too_many_points_the_best_and_the_last_are_seen():
     y = np.array([5.0, 1.0, 4.0, 3.0, 9.0, 8.0])
-    assert sorted(telling(y, 4)) == [1, 3, 4, 5]
-    assert sorted(telling(y, 10)) == list(range(6))
+    assert sorted(subsample(y, 4)) == [1, 3, 4, 5]
+    assert sorted(subsample(y, 10)) == list(range(6))

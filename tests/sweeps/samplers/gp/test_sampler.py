@@ -11,17 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from nn.sweeps.distributions import KINDS, IntUniform
-from nn.sweeps.samplers.gp.sampler import FIRST, Bayes, standard, value_of
-from nn.sweeps.samplers.gp.unit_cube import Axis, Cube
-from nn.sweeps.space import Space
+from nn.sweeps.distributions import DISTRIBUTIONS, IntUniform
+from nn.sweeps.samplers.gp.sampler import (
+    N_STARTUP_TRIALS,
+    GPSampler,
+    normalize_objective,
+    objective_value,
+)
+from nn.sweeps.samplers.gp.unit_cube import Dimension, UnitCube
+from nn.sweeps.space import SearchSpace
 from tests.strategies import seeds
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def space(**parameters):
-    return Space({name: KINDS[kind](**given) for name, (kind, given) in parameters.items()})
+    return SearchSpace(
+        {name: DISTRIBUTIONS[kind](**given) for name, (kind, given) in parameters.items()}
+    )
 
 
 def uniform(low=0.0, high=1.0):
@@ -42,7 +49,7 @@ def branin(point):
     return bowl + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10 - 0.397887
 
 
-class Strict(Bayes):
+class Strict(GPSampler):
     """Optuna asks for parameters one by one only if it does not take what was proposed."""
 
     def sample_independent(self, *args):
@@ -57,7 +64,7 @@ class Search:
         self.study = optuna.create_study(sampler=Strict(space, seed), direction=direction)
 
     def ask(self):
-        trial = self.study.ask(self.space.optuna)
+        trial = self.study.ask(self.space.optuna_distributions)
         return trial.number, self.space.from_optuna(trial.params)
 
     def run(self, function, count):
@@ -87,12 +94,12 @@ def test_large_can_be_good():
 
 def test_the_proposal_depends_on_the_seed_and_the_history_alone():
     search = Search(BRANIN)
-    points = search.run(branin, FIRST + 3)
+    points = search.run(branin, N_STARTUP_TRIALS + 3)
     again = Search(BRANIN)
     for trial in search.study.trials:
         again.study.add_trial(trial)
     assert again.ask()[1] == search.ask()[1]
-    assert Search(BRANIN).run(branin, FIRST + 3) == points
+    assert Search(BRANIN).run(branin, N_STARTUP_TRIALS + 3) == points
     assert Search(BRANIN, seed=1).run(branin, 1) != points[:1]
 
 
@@ -117,8 +124,8 @@ def test_many_workers_begin_before_anything_is_known():
 
 
 def test_failed_trials_count_as_the_worst():
-    assert list(standard(np.array([1.0, math.nan, 3.0]))) == list(
-        standard(np.array([1.0, 3.0, 3.0]))
+    assert list(normalize_objective(np.array([1.0, math.nan, 3.0]))) == list(
+        normalize_objective(np.array([1.0, 3.0, 3.0]))
     )
     hole = Search(space(x=uniform(), y=uniform()))
 
@@ -135,9 +142,9 @@ def test_a_pruned_trial_is_known_by_its_objective():
     number, _ = search.ask()
     search.study.tell(number, state=TrialState.PRUNED)
     (trial,) = search.study.trials
-    assert math.isnan(value_of(trial))
+    assert math.isnan(objective_value(trial))
     trial.user_attrs["objective"] = 0.5
-    assert value_of(trial) == 0.5
+    assert objective_value(trial) == 0.5
 
 
 SPREAD = {
@@ -172,14 +179,14 @@ def lies_in(each, value):
     """Whether a distribution can give a value."""
     if isinstance(each, IntUniform):
         return type(value) is int and each.min <= value <= each.max
-    if each.discrete:
-        return value in each.values_in_order()
-    low, high = each.at(0.0), each.at(1.0)
-    return low <= value <= high and each.near(value) == value
+    if each.is_discrete:
+        return value in each.list_values()
+    low, high = each.ppf(0.0), each.ppf(1.0)
+    return low <= value <= high and each.round(value) == value
 
 
 def test_all_distributions_are_tried():
-    assert SPREAD.keys() == KINDS.keys()
+    assert SPREAD.keys() == DISTRIBUTIONS.keys()
 
 
 @given(st.lists(ANY, min_size=1, max_size=4), seeds)
@@ -187,7 +194,7 @@ def test_all_distributions_are_tried():
 def test_what_is_proposed_lies_in_the_space(kinds, seed):
     some = space(**{f"p{place}": each for place, each in enumerate(kinds)})
     rng = np.random.default_rng(seed)
-    for point in Search(some, seed).run(lambda point: rng.normal(), FIRST + 3):
+    for point in Search(some, seed).run(lambda point: rng.normal(), N_STARTUP_TRIALS + 3):
         for name, value in point.items():
             assert lies_in(some.parameters[name], value), (name, value)
 
@@ -195,23 +202,23 @@ def test_what_is_proposed_lies_in_the_space(kinds, seed):
 @given(ANY, st.integers(0, 1000).map(lambda number: number / 1000))
 @settings(deadline=None)
 def test_a_value_lies_at_a_place_and_the_place_gives_the_value(kind, share):
-    axis = Axis(KINDS[kind[0]](**kind[1]))
-    value = axis.distribution.at(share)
-    again = axis.value(axis.row(value))
-    assert again == (value if axis.values else pytest.approx(value, rel=1e-3, abs=1e-2))
-    assert ((axis.row(value) >= 0) & (axis.row(value) <= 1)).all()
+    axis = Dimension(DISTRIBUTIONS[kind[0]](**kind[1]))
+    value = axis.distribution.ppf(share)
+    again = axis.inverse_transform(axis.transform(value))
+    assert again == (value if axis.values else pytest.approx(value, rel=5e-3, abs=1e-2))
+    assert ((axis.transform(value) >= 0) & (axis.transform(value) <= 1)).all()
 
 
 def test_numbers_lie_in_order_and_names_all_equally_far_apart():
-    geometric = Axis(KINDS["categorical"](values=[8, 16, 32, 64]))
-    assert geometric.rows[:, 0] == pytest.approx([0, 1 / 3, 2 / 3, 1])
-    even = Axis(KINDS["categorical"](values=[0.3, 0.1, 0.2]))
-    assert even.rows[:, 0] == pytest.approx([1, 0, 0.5])
-    names = Axis(KINDS["categorical"](values=["sgd", "adam", None])).rows
+    geometric = Dimension(DISTRIBUTIONS["categorical"](values=[8, 16, 32, 64]))
+    assert geometric.transformed_values[:, 0] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    even = Dimension(DISTRIBUTIONS["categorical"](values=[0.3, 0.1, 0.2]))
+    assert even.transformed_values[:, 0] == pytest.approx([1, 0, 0.5])
+    names = Dimension(DISTRIBUTIONS["categorical"](values=["sgd", "adam", None])).transformed_values
     assert [np.linalg.norm(names[i] - names[i - 1]) for i in range(3)] == pytest.approx([1] * 3)
-    rounded = Axis(KINDS["q_log_uniform_values"](min=16, max=256, q=16))
-    assert rounded.row(64) == pytest.approx([0.5], abs=1e-3)
-    assert Cube(space(a=listed(1), b=listed("x"))).axes == {}
+    rounded = Dimension(DISTRIBUTIONS["q_log_uniform_values"](min=16, max=256, q=16))
+    assert rounded.transform(64) == pytest.approx([0.5], abs=1e-3)
+    assert UnitCube(space(a=listed(1), b=listed("x"))).dimensions == {}
 
 
 @pytest.mark.parametrize(
@@ -226,8 +233,8 @@ def test_numbers_lie_in_order_and_names_all_equally_far_apart():
 )
 def test_a_space_of_points_is_used_up_before_one_comes_again(parameters):
     some = space(**parameters)
-    points = Search(some).run(lambda point: len(str(point)), int(some.size) + 2)
-    assert len({str(point) for point in points[: int(some.size)]}) == some.size
+    points = Search(some).run(lambda point: len(str(point)), int(some.num_points) + 2)
+    assert len({str(point) for point in points[: int(some.num_points)]}) == some.num_points
 
 
 def test_a_larger_space_of_points_is_not_repeated_either():
@@ -258,5 +265,5 @@ def test_the_best_of_many_categories_is_found():
     ids=["equal", "failed", "infinite", "half", "huge", "extreme", "tiny"],
 )
 def test_a_degenerate_history_is_borne(function):
-    points = Search(BRANIN).run(function, FIRST + 6)
-    assert len({str(point) for point in points}) == FIRST + 6
+    points = Search(BRANIN).run(function, N_STARTUP_TRIALS + 6)
+    assert len({str(point) for point in points}) == N_STARTUP_TRIALS + 6
