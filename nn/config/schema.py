@@ -42,7 +42,9 @@ class Config:
     tracking: Any = MISSING
 
 
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "conf"
+PACKAGE = Path(__file__).resolve().parents[1]
+CONFIG_DIR = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+"""The configuration's files: in an installed package within it, in a clone beside it."""
 CONFIG_GROUPS = (
     "dataset",
     "augmentation",

@@ -94,7 +94,9 @@ def _load_dataset(settings_json: str, seed: int) -> Dataset:
 def _load_initial_weights(run_dir: Path, network: Network) -> None:
     """Take the weights that another run kept."""
     try:
-        copy_arrays(checkpoint.extract_weights(checkpoint.load_best_or_last(run_dir)), network.named_arrays)
+        copy_arrays(
+            checkpoint.extract_weights(checkpoint.load_best_or_last(run_dir)), network.named_arrays
+        )
     except UserError as error:
         raise UserError(f"init_from={run_dir}: {error}") from None
 

@@ -64,7 +64,10 @@ def verify_prefix(content: bytes, fingerprint: Mapping[str, Any]) -> bytes | Non
     """Give the lines that a checkpoint knows of, if they are as they were."""
     lines = content.splitlines(keepends=True)[: fingerprint["lines"]]
     prefix = b"".join(lines)
-    is_unchanged = len(lines) == fingerprint["lines"] and hashlib.sha256(prefix).hexdigest() == fingerprint["sha256"]
+    is_unchanged = (
+        len(lines) == fingerprint["lines"]
+        and hashlib.sha256(prefix).hexdigest() == fingerprint["sha256"]
+    )
     return prefix if is_unchanged else None
 
 

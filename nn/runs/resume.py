@@ -61,7 +61,9 @@ class RerunRequest:
 def parse_rerun_request(arguments: Iterable[str]) -> RerunRequest | None:
     """Read resume=FOLDER or repeat=FOLDER, and what may stand beside it."""
     arguments = list(arguments)
-    action = next((w.split("=")[0] for w in arguments if w.startswith(("resume=", "repeat="))), None)
+    action = next(
+        (w.split("=")[0] for w in arguments if w.startswith(("resume=", "repeat="))), None
+    )
     if action is None:
         return None
     overrides: dict[str, str] = {}
@@ -83,13 +85,21 @@ def rerun(request: RerunRequest) -> int:
     if tracking is not None:
         if tracking not in list_options("tracking"):
             available = ", ".join(list_options("tracking"))
-            raise UserError(f"tracking={tracking}: there is no such tracking; there is {available}.")
+            raise UserError(
+                f"tracking={tracking}: there is no such tracking; there is {available}."
+            )
         config["tracking"] = {**config["tracking"], "mode": tracking}
         config["choices"] = {**config["choices"], "tracking": tracking}
-    return resume_run(request, config) if request.action == "resume" else reproduce_run(request.run_dir, config)
+    return (
+        resume_run(request, config)
+        if request.action == "resume"
+        else reproduce_run(request.run_dir, config)
+    )
 
 
-def read_trusted_config(run_dir: Path, trusted_packages: str = "", trust_option: str = "trust=") -> dict[str, Any]:
+def read_trusted_config(
+    run_dir: Path, trusted_packages: str = "", trust_option: str = "trust="
+) -> dict[str, Any]:
     """Read the configuration of a run, and refuse whatever a run would not have written.
 
     Packages are trusted by a word on the command line, which begins like this.
@@ -111,11 +121,15 @@ def read_trusted_config(run_dir: Path, trusted_packages: str = "", trust_option:
     for group, option in choices.items():
         if option is not None and not re.fullmatch(r"[\w./-]{1,100}", str(option)):
             raise UserError(f"{path}: {group}={option!r} is no name of an option.")
-    _require_trusted_targets(config, {"nn", *filter(None, trusted_packages.split(","))}, trust_option)
+    _require_trusted_targets(
+        config, {"nn", *filter(None, trusted_packages.split(","))}, trust_option
+    )
     return config
 
 
-def _require_trusted_targets(config: Mapping[str, Any], trusted_packages: set[str], trust_option: str) -> None:
+def _require_trusted_targets(
+    config: Mapping[str, Any], trusted_packages: set[str], trust_option: str
+) -> None:
     """Refuse a class of a package that nobody trusts, before and after it is looked up."""
     for group, base_class in COMPONENT_TYPES.items():
         node = config[group]
@@ -127,8 +141,12 @@ def _require_trusted_targets(config: Mapping[str, Any], trusted_packages: set[st
             target_class = get_class(group, node["_target_"])
             package = target_class.__module__.partition(".")[0]
         if package not in trusted_packages:
-            raise UserError(f"{target}: {package} is not trusted to run; {trust_option}{package} allows it.")
-        if package == "nn" and not (inspect.isclass(target_class) and issubclass(target_class, base_class)):
+            raise UserError(
+                f"{target}: {package} is not trusted to run; {trust_option}{package} allows it."
+            )
+        if package == "nn" and not (
+            inspect.isclass(target_class) and issubclass(target_class, base_class)
+        ):
             raise UserError(f"{target}: this is no {group}.")
         for name, value in node.items():
             if any(text == "_target_" for text in _iter_keys(value)):
@@ -140,11 +158,17 @@ def resume_run(request: RerunRequest, config: dict[str, Any]) -> int:
     epochs_override = request.overrides.get("epochs")
     original_epochs = config["epochs"]
     if epochs_override is not None:
-        value = int(epochs_override) if re.fullmatch(r"\d{1,9}", epochs_override) else epochs_override
-        if not matches_type(value, HYPERPARAMETERS["epochs"].annotation) or not isinstance(value, int):
+        value = (
+            int(epochs_override) if re.fullmatch(r"\d{1,9}", epochs_override) else epochs_override
+        )
+        if not matches_type(value, HYPERPARAMETERS["epochs"].annotation) or not isinstance(
+            value, int
+        ):
             raise SettingError("epochs", epochs_override, HYPERPARAMETERS["epochs"].expected)
         if value < original_epochs:
-            raise UserError(f"epochs={value}: the run has {original_epochs}; it can only be made longer.")
+            raise UserError(
+                f"epochs={value}: the run has {original_epochs}; it can only be made longer."
+            )
         config["epochs"] = value
     summary = read_json(request.run_dir, "summary.json")
     if summary.get("status") == "finished" and config["epochs"] == original_epochs:
@@ -158,9 +182,14 @@ def reproduce_run(run_dir: Path, config: dict[str, Any]) -> int:
     """Run the same configuration in a new folder, and hold the results against each other."""
     dataset_sha256 = read_json(run_dir, "summary.json").get("dataset/sha256")
     if dataset_sha256 is not None and prepare(config).dataset.sha256 != dataset_sha256:
-        raise UserError(f"{relpath(run_dir)}: the dataset is not the one that this run was trained on.")
+        raise UserError(
+            f"{relpath(run_dir)}: the dataset is not the one that this run was trained on."
+        )
     new_run_dir = Path(default_run_dir())
-    original_summary, original_history = read_json(run_dir, "summary.json"), _read_history_without_durations(run_dir)
+    original_summary, original_history = (
+        read_json(run_dir, "summary.json"),
+        _read_history_without_durations(run_dir),
+    )
     original_environment = read_json(run_dir, "environment.json")
     run(config, new_run_dir)
     differences = [
@@ -174,7 +203,10 @@ def reproduce_run(run_dir: Path, config: dict[str, Any]) -> int:
     current_environment = json.loads(json.dumps(collect_environment()))
     for key in ("git", "python", "packages", "platform", "processor", "blas", "simd"):
         if original_environment.get(key) != current_environment[key]:
-            there, here = json.dumps(original_environment.get(key)), json.dumps(current_environment[key])
+            there, here = (
+                json.dumps(original_environment.get(key)),
+                json.dumps(current_environment[key]),
+            )
             print(f"{key}: {there} there, {here} here", file=sys.stderr)
     return 1
 
@@ -197,7 +229,9 @@ def _format_result(summary: Mapping[str, Any]) -> str:
     for split in ("test", "val"):
         value = summary.get(f"{split}/accuracy")
         if isinstance(value, float):
-            return f"{split} accuracy {value:.4f} after {format_value(summary.get('epochs'))} epochs"
+            return (
+                f"{split} accuracy {value:.4f} after {format_value(summary.get('epochs'))} epochs"
+            )
     return f"{format_value(summary.get('epochs'))} epochs"
 
 

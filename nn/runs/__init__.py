@@ -1,0 +1,1 @@
+"""Runs: training one, its directory, resuming, reproducing and uploading it."""
