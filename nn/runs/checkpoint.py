@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from nn.errors import UserError
+from nn.io.files import atomic_write, read_regular_file
 from nn.runs.training_state import Snapshot
-from nn.io.files import read_regular_file, atomic_write
 from nn.types import Array
 
 FORMAT_VERSION = 1

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nn.io.files import OPEN_FLAGS, read_regular_file, fsync, write_at
+from nn.io.files import OPEN_FLAGS, fsync, read_regular_file, write_at
 from nn.io.serialization import to_json
 
 MAX_HISTORY_BYTES = 2**30

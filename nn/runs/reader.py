@@ -10,13 +10,13 @@ from typing import Any
 
 import yaml
 
-from nn.errors import UserError
 from nn.config.knobs import HYPERPARAMETERS
+from nn.errors import UserError
+from nn.io.files import read_regular_file
+from nn.io.paths import PREDICTIONS_FILE, relpath
 from nn.predictions import Predictions
 from nn.runs import checkpoint
-from nn.io.files import read_regular_file
 from nn.runs.history import read_history
-from nn.io.paths import PREDICTIONS_FILE, relpath
 
 MAX_JSON_BYTES = 2**26
 """Bytes that a summary may have."""

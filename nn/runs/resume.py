@@ -15,23 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nn.config.instantiate import matches_type, get_class
 from nn.config.aliases import list_options
+from nn.config.instantiate import get_class, matches_type
+from nn.config.knobs import HYPERPARAMETERS
 from nn.config.schema import CONFIG_GROUPS, Config
 from nn.data.augmentation import Augmentation
 from nn.data.source import DataSource
-from nn.errors import UserError, SettingError, format_value
-from nn.runs.experiment import prepare
-from nn.config.knobs import HYPERPARAMETERS
+from nn.errors import SettingError, UserError, format_value
+from nn.io.paths import default_run_dir, relpath
 from nn.losses import Loss
 from nn.models import Model
 from nn.optimizers import Optimizer
+from nn.runs.environment import collect_environment
+from nn.runs.experiment import prepare
+from nn.runs.history import read_history
+from nn.runs.reader import read_config, read_json
 from nn.runs.runner import run
 from nn.schedules import Schedule
-from nn.runs.environment import collect_environment
-from nn.runs.history import read_history
-from nn.io.paths import default_run_dir, relpath
-from nn.runs.reader import read_config, read_json
 from nn.tracking.settings import Tracking
 
 COMPONENT_TYPES: dict[str, type[Any]] = {
@@ -71,7 +71,8 @@ def parse_rerun_request(arguments: Iterable[str]) -> RerunRequest | None:
         name, equals, value = argument.partition("=")
         if not equals or name not in (action, *ALLOWED_OVERRIDES[action]) or name in overrides:
             raise UserError(
-                f"{argument}: beside {action}= there may be {', '.join(ALLOWED_OVERRIDES[action])}, once each; "
+                f"{argument}: beside {action}= there may be "
+                f"{', '.join(ALLOWED_OVERRIDES[action])}, once each; "
                 "all else is as the run has it."
             )
         overrides[name] = value

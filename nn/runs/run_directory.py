@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from nn.data.dataset import Dataset
-from nn.errors import UserError, SaveError
-from nn.predictions import Predictions
-from nn.runs.training_state import Snapshot, TrainingState, StateMismatchError
-from nn.runs import checkpoint
-from nn.io.files import file_lock, read_regular_file, atomic_write, staged_file
-from nn.runs.history import MAX_HISTORY_BYTES, HistoryWriter, verify_prefix, parse_history
-from nn.io.paths import RUN_FILES, MODEL_FILE, PREDICTIONS_FILE, relpath
+from nn.errors import SaveError, UserError
+from nn.io.files import atomic_write, file_lock, read_regular_file, staged_file
+from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, RUN_FILES, relpath
 from nn.io.serialization import to_json, to_yaml
+from nn.predictions import Predictions
+from nn.runs import checkpoint
+from nn.runs.history import MAX_HISTORY_BYTES, HistoryWriter, parse_history, verify_prefix
 from nn.runs.reader import read_json
+from nn.runs.training_state import Snapshot, StateMismatchError, TrainingState
 
 RESUME_CHECKPOINTS = ("last", "previous")
 WARNING_INTERVAL_SECONDS = 10

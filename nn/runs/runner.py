@@ -16,15 +16,15 @@ from threadpoolctl import threadpool_limits
 
 from nn import metrics
 from nn.errors import DivergedError, SaveError, TrialPruned
-from nn.runs.experiment import Experiment, prepare
-from nn.runs.signals import SignalHandler, SignalInterrupt, hangs_at_exit, interruptible
 from nn.predictions import Predictions
-from nn.runs.profiler import Profiler
-from nn.runs.training_state import TrainingState
 from nn.runs import environment
 from nn.runs.console import RunConsole
-from nn.tracking.wandb_logger import WandbLogger
+from nn.runs.experiment import Experiment, prepare
+from nn.runs.profiler import Profiler
 from nn.runs.run_directory import RunDirectory
+from nn.runs.signals import SignalHandler, SignalInterrupt, hangs_at_exit, interruptible
+from nn.runs.training_state import TrainingState
+from nn.tracking.wandb_logger import WandbLogger
 from nn.training import EpochResult, EvalResult, fit, predict
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.errors import UserError
 from nn.early_stopping import WeightSelector
+from nn.errors import UserError
 from nn.network import Network
 from nn.optimizers import Optimizer
 from nn.randomness import RandomGenerators

@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nn.errors import UserError, SaveError
+from nn.errors import SaveError, UserError
 from nn.io.files import file_lock
-from nn.tracking.wandb_logger import WandbLogger
 from nn.io.paths import relpath
 from nn.runs.reader import SavedRun, find_runs
 from nn.tracking.settings import Tracking, require_credentials
+from nn.tracking.wandb_logger import WandbLogger
 
 
 def upload_runs(directories: list[Path]) -> int:

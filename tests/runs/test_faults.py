@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from nn.config.compose import compose_config
-from nn.errors import UserError, SaveError
+from nn.errors import SaveError, UserError
 from nn.runs.resume import parse_rerun_request, rerun
 from nn.runs.runner import run
 from tests.conftest import Run
