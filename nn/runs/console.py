@@ -24,8 +24,8 @@ MAX_CONFUSION_CLASSES = 40
 class RunConsole:
     """Shows a training as it goes."""
 
-    def __init__(self, num_epochs: int, batches: Batches) -> None:
-        self.console = _PipeSafeConsole(highlight=False, soft_wrap=True)
+    def __init__(self, num_epochs: int, batches: Batches, verbose: bool) -> None:
+        self.console = _PipeSafeConsole(highlight=False, soft_wrap=True, quiet=not verbose)
         self.num_epochs = num_epochs
         self.progress_bar = (
             _EpochProgressBar(num_epochs, batches, self.console)

@@ -8,6 +8,8 @@ import secrets
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -44,6 +46,17 @@ def collect_environment() -> dict[str, Any]:
         ],
         "simd": np.show_config(mode="dicts")["SIMD Extensions"],
     }
+
+
+@contextmanager
+def preserve_environment() -> Iterator[None]:
+    """Restore the environment variables when the block exits."""
+    saved_environment = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved_environment)
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ from nn.runs.console import RunConsole
 from nn.runs.experiment import Experiment, prepare
 from nn.runs.profiler import Profiler
 from nn.runs.run_directory import RunDirectory
-from nn.runs.signals import SignalHandler, SignalInterrupt, hangs_at_exit, interruptible
+from nn.runs.signals import (
+    HANDLED_SIGNALS,
+    SignalHandler,
+    SignalInterrupt,
+    hangs_at_exit,
+    interruptible,
+)
 from nn.runs.training_state import TrainingState
 from nn.tracking.wandb_logger import WandbLogger
 from nn.training import EpochResult, EvalResult, fit, predict
@@ -33,6 +39,8 @@ def run(
     run_dir: Path,
     resume: bool = False,
     on_epoch_end: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    verbose: bool = True,
+    signals: Sequence[int] = HANDLED_SIGNALS,
 ) -> dict[str, Any]:
     """Train, keep every number in a folder of the run's own, and give the summary.
 
@@ -47,7 +55,7 @@ def run(
         experiment.rngs,
     )
     with (
-        interruptible() as signal_handler,
+        interruptible(signals) as signal_handler,
         threadpool_limits(config["threads"], "blas"),
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
         signal_handler.defer_signals(),  # so that a run which has begun says how it ended
@@ -58,7 +66,7 @@ def run(
         ) as run_directory,
     ):
         return Runner(
-            experiment, config, run_directory, state, signal_handler, on_epoch_end
+            experiment, config, run_directory, state, signal_handler, on_epoch_end, verbose
         ).execute(resume)
 
 
@@ -73,6 +81,7 @@ class Runner:
         state: TrainingState,
         signal_handler: SignalHandler,
         on_epoch_end: Callable[[Mapping[str, Any]], None],
+        verbose: bool,
     ) -> None:
         self.experiment, self.config, self.run_directory, self.state = (
             experiment,
@@ -88,7 +97,7 @@ class Runner:
             run_directory.environment,
             experiment.dataset.class_names,
         )
-        self.console = RunConsole(config["epochs"], experiment.batches)
+        self.console = RunConsole(config["epochs"], experiment.batches, verbose)
         self.last_epoch = 0
         self.profiler = self._create_profiler() if config["profile"] else None
         self.start_time = time.perf_counter() - state.elapsed_seconds

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.process import BaseProcess
@@ -176,17 +176,21 @@ def is_child_process() -> bool:
     return multiprocessing.parent_process() is not None
 
 
-def interruptible() -> AbstractContextManager[SignalHandler]:
+def interruptible(
+    signals: Sequence[int] = HANDLED_SIGNALS,
+) -> AbstractContextManager[SignalHandler]:
     """Turn signals into `SignalInterrupt`, all but those that the process was started to ignore."""
-    return install_signal_handler(SignalHandler())
+    return install_signal_handler(SignalHandler(), signals)
 
 
 @contextmanager
-def install_signal_handler(handler: Handler) -> Iterator[Handler]:
+def install_signal_handler(
+    handler: Handler, signals: Sequence[int] = HANDLED_SIGNALS
+) -> Iterator[Handler]:
     """Have signals taken, all but those that the process was started to ignore."""
     previous_handlers = {}
     if threading.current_thread() is threading.main_thread():
-        for signum in HANDLED_SIGNALS:
+        for signum in signals:
             if signal.getsignal(signum) != signal.SIG_IGN:
                 previous_handlers[signum] = signal.signal(signum, handler.handle_signal)
     try:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from nn.errors import SaveError, UserError
 from nn.io.files import file_lock
 from nn.io.paths import relpath
+from nn.runs.environment import preserve_environment
 from nn.runs.reader import SavedRun, find_runs
 from nn.tracking.settings import Tracking, require_credentials
 from nn.tracking.wandb_logger import WandbLogger
@@ -52,7 +53,7 @@ def _upload_run(run_dir: Path) -> str:
     with _lock_run(run_dir):
         saved_run = SavedRun.read(run_dir)
         try:
-            with _preserve_environment(), TemporaryDirectory() as temp_dir:
+            with preserve_environment(), TemporaryDirectory() as temp_dir:
                 wandb_logger = WandbLogger(
                     _read_tracking_settings(saved_run),
                     run_dir,
@@ -96,14 +97,3 @@ def _read_tracking_settings(saved_run: SavedRun) -> Tracking:
         return Tracking(**(settings | {"mode": "online"}))
     except (TypeError, ValueError) as error:
         raise UserError(f"{saved_run.path}/config.yaml: tracking is damaged: {error}") from None
-
-
-@contextmanager
-def _preserve_environment() -> Iterator[None]:
-    """Let nothing that one run sets in the environment reach the next."""
-    saved_environment = dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(saved_environment)
