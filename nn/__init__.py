@@ -1,1 +1,1 @@
-"""Neural networks in pure NumPy, and the harness that trains and sweeps them."""
+"""Neural networks in pure NumPy, with tools to train, track and sweep them."""
