@@ -1,4 +1,4 @@
-"""Samples, and the batches of an epoch."""
+"""Labelled samples and the iterator over the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nn.types import Array, IntArray, Labels, Shape
 
 @dataclass(frozen=True)
 class Rescaling:
-    """From raw values to a network's inputs: raw * factor + offset."""
+    """Affine map from raw values to network inputs: raw * factor + offset."""
 
     factor: float = 1.0
     offset: float = 0.0
 
     def apply(self, raw: NDArray[Any], out: Array) -> Array:
-        """Scale some samples; what needs no scaling is given as it is."""
+        """Return the rescaled samples in `out`, or `raw` itself if the map is the identity."""
         if raw.dtype == out.dtype and self.factor == 1 and not self.offset:
             return raw
         np.multiply(raw, out.dtype.type(self.factor), out=out)
@@ -35,10 +35,10 @@ NO_RESCALING = Rescaling()
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs and their true classes.
+    """Raw inputs with their labels.
 
-    Inputs stay as they came and are scaled batch by batch: a fourth of the memory for bytes, and
-    faster, since less of it is read.
+    Inputs keep their stored dtype and are rescaled batch by batch: for bytes this takes a quarter
+    of the memory of float32, and is faster because less memory is read.
     """
 
     raw: NDArray[Any]
@@ -50,15 +50,15 @@ class Samples:
 
     @property
     def sample_shape(self) -> Shape:
-        """The shape of one sample."""
+        """Shape of one sample, without the batch dimension."""
         return self.raw.shape[1:]
 
 
 class Batches:
-    """Iterating once is one epoch; a batch is overwritten by the next.
+    """Iterable over the batches (x, labels) of one epoch; each batch overwrites the previous one.
 
-    An epoch has each sample once, in an order drawn anew. With a number of `draws` it has so many
-    samples instead, drawn from all with replacement.
+    By default, an epoch contains every sample once, in a new random order. With `num_samples`, it
+    contains that number of samples, drawn with replacement.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class Batches:
         self.num_completed = len(self)
 
     def gather(self, indices: IntArray) -> tuple[Array, Labels]:
-        """Put some samples together, scaled and augmented."""
+        """Return the samples at some indices as one batch, rescaled and augmented."""
         samples = self.samples
-        # "clip" spares `take` a second buffer; no row is out of range
+        # mode "clip" lets `take` write to `out` unbuffered; no index is out of range
         raw = samples.raw.take(indices, 0, self._raw_buffer[: len(indices)], "clip")
         x = samples.rescaling.apply(raw, self._input_buffer[: len(indices)])
         return self.augment(x) if self.augment else x, samples.labels.take(indices)

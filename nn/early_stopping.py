@@ -1,4 +1,4 @@
-"""Which weights of a training are kept: the last epoch's, or the best by validation."""
+"""Selection of the final weights (last or best validation epoch), and early stopping."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from nn.types import Array
 
 
 class WeightSelector:
-    """Follows a training, and gives the network the weights to be kept at its end."""
+    """Tracker of the best epoch of a training run, which can restore its weights at the end.
+
+    With `restore_best`, the best weights are copied as they occur. `patience` is the number of
+    epochs without improvement after which training should stop; None never stops it.
+    """
 
     def __init__(self, network: Network, restore_best: bool, patience: int | None) -> None:
         self.network = network
@@ -27,36 +31,35 @@ class WeightSelector:
             self.best_arrays = {name: array.copy() for name, array in network.named_arrays.items()}
 
     def update(self, result: EpochResult) -> None:
-        """Take note of an epoch, and of its weights if they are the ones to keep."""
-        is_improved = result.val is not None and (
-            self.best_epoch is None or result.sort_key < self.best_epoch.sort_key
-        )
+        """Record an epoch, and copy its weights if it is the best so far and will be restored."""
         if result.val:
             self.lowest_val_loss = min(self.lowest_val_loss, result.val.loss)
             self.highest_val_accuracy = max(self.highest_val_accuracy, result.val.accuracy)
-        if is_improved:
-            self.best_epoch = result
-        if is_improved or not self.restore_best:
+        is_best = result.val is not None and (
+            self.best_epoch is None or result.sort_key < self.best_epoch.sort_key
+        )
+        if is_best or not self.restore_best:
             self.selected_epoch = result
-        if is_improved:
+        if is_best:
+            self.best_epoch = result
             for name, best_array in self.best_arrays.items():
                 np.copyto(best_array, self.network.named_arrays[name])
 
     def should_stop(self, epoch: int) -> bool:
-        """Whether there was no better epoch for longer than patience allows."""
+        """Whether the last improvement is at least `patience` epochs ago."""
         if self.patience is None or self.best_epoch is None:
             return False
         return epoch - self.best_epoch.number >= self.patience
 
     def restore_weights(self) -> None:
-        """Put the kept weights into the network."""
+        """Copy the best weights into the network; without `restore_best`, keep the last ones."""
         if self.best_epoch:
             for name, best_array in self.best_arrays.items():
                 np.copyto(self.network.named_arrays[name], best_array)
 
     @property
     def state_dict(self) -> dict[str, Any]:
-        """What is known of the epochs, as plain values."""
+        """Best and selected epoch and the best scores, as JSON-serializable values."""
         return {
             "best": self.best_epoch and self.best_epoch.to_dict(),
             "epoch": self.selected_epoch and self.selected_epoch.to_dict(),
@@ -65,7 +68,7 @@ class WeightSelector:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Know of the epochs what was known then."""
+        """Restore from `state_dict`."""
         self.best_epoch, self.selected_epoch = (
             state_dict[name] and EpochResult.from_dict(state_dict[name])
             for name in ("best", "epoch")

@@ -1,14 +1,14 @@
-"""What can go wrong that is not a bug."""
+"""Exceptions for expected failures, and the formatting of settings in their messages."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """The user's mistake, told in one sentence; nothing has run and nothing was written."""
+    """A user's mistake, reported in one sentence; nothing has been run or written."""
 
 
 class SettingError(UserError):
-    """A setting whose value is out of its type or range."""
+    """A setting whose value has the wrong type or is out of range."""
 
     def __init__(self, name: str, value: object, expected: str) -> None:
         super().__init__(f"{name}={format_value(value)}: {name} must be {expected}.")
@@ -16,25 +16,26 @@ class SettingError(UserError):
 
 
 class DivergedError(Exception):
-    """Training has produced a loss that is not a finite number."""
+    """The training or validation loss is not finite."""
 
 
 class TrialPruned(Exception):
-    """A sweep has no more use for this training."""
+    """The sweep's scheduler has stopped this trial early."""
 
 
 class SaveError(Exception):
-    """A result that could not be written."""
+    """A result cannot be written."""
 
 
 class SweepError(Exception):
-    """A sweep that has begun and cannot continue."""
+    """A sweep that has started cannot continue."""
 
 
 def is_retryable(error: BaseException | None) -> bool:
-    """Whether an error comes from memory, disk, network or storage: a retry may succeed.
+    """Whether memory, disk, network or storage caused an error, so that a retry may succeed.
 
-    A sentence for the user keeps the error that it describes as its context.
+    The chain of causes and contexts is searched, since a UserError keeps the error that it
+    describes as its context.
     """
     while error is not None:
         if isinstance(error, (OSError, MemoryError, SaveError)):
@@ -44,13 +45,13 @@ def is_retryable(error: BaseException | None) -> bool:
 
 
 def require(condition: bool, name: str, value: object, expected: str) -> None:
-    """Refuse a setting unless the condition holds."""
+    """Raise SettingError unless the condition holds."""
     if not condition:
         raise SettingError(name, value, expected)
 
 
 def format_value(value: object) -> str:
-    """Write a value as it stands on a command line."""
+    """Format a value as it is written on the command line."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""How weights begin: random, with a spread that keeps signals alive through the layers.
+"""Weight initializers, whose variance keeps signals from vanishing or exploding across layers.
 
-A weight is given as (inputs, units). In a convolution each input and unit meets `receptive`
-pixels of the other, which counts for the spread of Xavier.
+A weight is passed as a matrix (inputs, units), so fan_in is its number of rows. In a convolution
+fan_out is units * receptive_field_size, which only the Xavier initializers use.
 """
 
 from __future__ import annotations
@@ -14,46 +14,49 @@ from nn.types import Array
 
 
 class Initializer(Protocol):
-    """Fills a weight."""
+    """Function that fills a weight in place."""
 
     def __call__(
         self, weight: Array, rng: np.random.Generator, receptive_field_size: int = 1
     ) -> None:
-        """Fill a weight of (inputs, units)."""
+        """Fill a weight of shape (inputs, units)."""
 
 
 def he_normal(weight: Array, rng: np.random.Generator, receptive_field_size: int = 1) -> None:
-    """For ReLU, which halves the variance (He et al., 2015, arXiv:1502.01852)."""
+    """Fill with N(0, 2 / fan_in): ReLU halves the variance (He et al., 2015, arXiv:1502.01852)."""
     _fill_normal(weight, 2 / len(weight), rng)
 
 
 def he_uniform(weight: Array, rng: np.random.Generator, receptive_field_size: int = 1) -> None:
-    """The same variance, evenly spread."""
+    """Fill from a uniform distribution with the variance of `he_normal`."""
     _fill_uniform(weight, 2 / len(weight), rng)
 
 
 def xavier_normal(weight: Array, rng: np.random.Generator, receptive_field_size: int = 1) -> None:
-    """For tanh and the like, a compromise between both ways (Glorot and Bengio, 2010)."""
+    """Fill with N(0, 2 / (fan_in + fan_out)), for tanh and sigmoid (Glorot and Bengio, 2010).
+
+    The variance is a compromise between the forward and the backward pass.
+    """
     _fill_normal(weight, _xavier_variance(weight, receptive_field_size), rng)
 
 
 def xavier_uniform(weight: Array, rng: np.random.Generator, receptive_field_size: int = 1) -> None:
-    """The same variance, evenly spread."""
+    """Fill from a uniform distribution with the variance of `xavier_normal`."""
     _fill_uniform(weight, _xavier_variance(weight, receptive_field_size), rng)
 
 
 def lecun_normal(weight: Array, rng: np.random.Generator, receptive_field_size: int = 1) -> None:
-    """Keeps the variance of what is linear (LeCun et al., 1998)."""
+    """Fill with N(0, 1 / fan_in): a linear layer preserves variance (LeCun et al., 1998)."""
     _fill_normal(weight, 1 / len(weight), rng)
 
 
 def lecun_uniform(weight: Array, rng: np.random.Generator, receptive_field_size: int = 1) -> None:
-    """The same variance, evenly spread."""
+    """Fill from a uniform distribution with the variance of `lecun_normal`."""
     _fill_uniform(weight, 1 / len(weight), rng)
 
 
 def orthogonal(weight: Array, rng: np.random.Generator, receptive_field_size: int = 1) -> None:
-    """Keeps the length of what goes through (Saxe et al., 2013, arXiv:1312.6120)."""
+    """Fill with a random orthogonal matrix; it keeps norms (Saxe et al., 2013, arXiv:1312.6120)."""
     rows, columns = weight.shape
     gaussian = rng.standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(gaussian)
@@ -62,7 +65,7 @@ def orthogonal(weight: Array, rng: np.random.Generator, receptive_field_size: in
 
 
 def zeros(weight: Array, rng: np.random.Generator, receptive_field_size: int = 1) -> None:
-    """For a layer that is to begin with nothing."""
+    """Fill with zeros, for a layer whose initial output is zero."""
     weight[...] = 0
 
 

@@ -1,7 +1,7 @@
-"""What training makes small, and its derivative by the network's outputs.
+"""Losses and their gradients with respect to the network's outputs.
 
-Outputs are one row a sample, but lie class by class in memory; what is written here in terms of
-rows is fast because of that.
+Outputs have shape (samples, classes) but are column-major in memory, which makes the reductions
+over classes below fast.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from nn.types import Array, Labels
 
 
 class Loss(ABC):
-    """The mean of a figure for each sample."""
+    """Base class of losses: the mean of a per-sample loss."""
 
     def build(self, num_classes: int, dtype: np.dtype[Any]) -> None:
-        """Prepare for so many classes."""
+        """Prepare for a number of classes."""
         self.one_hot = np.eye(num_classes, dtype=dtype)
 
     @abstractmethod
     def value(self, outputs: Array, labels: Labels) -> float:
-        """The loss of any number of samples."""
+        """Return the mean loss of any number of samples."""
 
     @abstractmethod
     def gradient(self, outputs: Array, labels: Labels, scale: float = 1.0) -> Array:
-        """Its derivative by the outputs, times a scale, which costs nothing here."""
+        """Return the gradient with respect to the outputs times `scale`, which is free here."""
 
     def probabilities(self, outputs: Array) -> Array:
-        """What the outputs say about each class."""
+        """Convert outputs to class probabilities."""
         return softmax(outputs)
 
 
 class SoftmaxCrossEntropy(Loss):
-    """Minus the logarithm of the probability that a softmax gives to the true class.
+    """Negative log-likelihood of the true class under a softmax.
 
-    Softmax and logarithm are one formula, in which nothing can overflow and no zero meets a
-    logarithm. With label smoothing every class is a little true (arXiv:1512.00567). Class weights
-    say how much a sample of each class counts.
+    Softmax and logarithm are computed together (log-sum-exp), which neither overflows nor takes
+    the logarithm of zero. Label smoothing mixes the one-hot targets with the uniform distribution
+    (arXiv:1512.00567). Class weights scale the loss of the samples of each class; the mean is then
+    weighted, too.
     """
 
     def __init__(
@@ -52,22 +53,21 @@ class SoftmaxCrossEntropy(Loss):
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
 
     def build(self, num_classes: int, dtype: np.dtype[Any]) -> None:
-        """Draw up, for each true class (row), what each class is to be, and how much it counts."""
+        """Compute the weighted target distribution of each true class (row)."""
         class_weights = self.class_weights or [1.0] * num_classes
         if len(class_weights) != num_classes:
             raise UserError(
                 f"loss.class_weights has {len(class_weights)} numbers, "
                 f"but there are {num_classes} classes."
             )
-        smoothed_targets = (1 - self.label_smoothing) * np.eye(
-            num_classes
-        ) + self.label_smoothing / num_classes
+        uniform = self.label_smoothing / num_classes
+        smoothed_targets = (1 - self.label_smoothing) * np.eye(num_classes) + uniform
         self.targets_by_class = (smoothed_targets * class_weights).astype(dtype)
         self.target_sums = self.targets_by_class.sum(axis=1)
         self.class_weight_array = np.array(class_weights, dtype)
 
     def value(self, logits: Array, labels: Labels) -> float:
-        """The mean of total * log(sum(exp(logits))) - sum(target * logits)."""
+        """Return the mean of sum(target) * log(sum(exp(logits))) - sum(target * logits)."""
         shifted = logits - logits.max(axis=1, keepdims=True)
         log_sum_exp = np.log(np.exp(shifted).sum(axis=1))
         shifted *= self.targets_by_class[labels]
@@ -75,7 +75,7 @@ class SoftmaxCrossEntropy(Loss):
         return float(sample_losses.sum(dtype=np.float64) / self._total_weight(labels))
 
     def gradient(self, logits: Array, labels: Labels, scale: float = 1.0) -> Array:
-        """(total * softmax(logits) - target) / count."""
+        """Return (sum(target) * softmax(logits) - target) / total weight."""
         gradient = softmax(logits)
         if self.class_weights:
             gradient *= self.target_sums[labels][:, None]
@@ -88,7 +88,7 @@ class SoftmaxCrossEntropy(Loss):
 
 
 class MeanSquaredError(Loss):
-    """The squared distance to the true class, which is 1 there and 0 elsewhere.
+    """Squared distance to the one-hot target (Brier score if measured after a softmax).
 
     The distance is measured from the softmax of the outputs, or from the outputs themselves.
     """
@@ -98,12 +98,12 @@ class MeanSquaredError(Loss):
         self.of = of
 
     def value(self, outputs: Array, labels: Labels) -> float:
-        """The mean of sum((p - target)^2)."""
+        """Return the mean of sum((p - target)^2)."""
         distance = self.probabilities(outputs) - self.one_hot[labels]
         return float((distance**2).sum(dtype=np.float64) / len(labels))
 
     def gradient(self, outputs: Array, labels: Labels, scale: float = 1.0) -> Array:
-        """d = 2 (p - target) / batch; through a softmax it becomes p * (d - sum(p * d))."""
+        """Return d = 2 (p - target) / batch, or p * (d - sum(p * d)) through a softmax."""
         p = self.probabilities(outputs)
         d: Array = p - self.one_hot.take(labels, axis=1).T
         d *= d.dtype.type(2 * scale / len(labels))
@@ -114,12 +114,12 @@ class MeanSquaredError(Loss):
         return d
 
     def probabilities(self, outputs: Array) -> Array:
-        """What the outputs say about each class."""
+        """Convert outputs to the values that the loss compares with the targets."""
         return softmax(outputs) if self.of == "softmax" else outputs
 
 
 def softmax(logits: Array) -> Array:
-    """exp(logits) / sum(exp(logits)), relative to each sample's largest logit."""
+    """Return exp(logits) / sum(exp(logits)) per row, shifted by the largest logit for stability."""
     probabilities: Array = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
     np.exp(probabilities, out=probabilities)
     probabilities /= np.add.reduce(probabilities, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Scores of a network's outputs against the true classes."""
+"""Classification metrics."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ def confusion_matrix(outputs: Array, labels: Labels) -> IntArray:
 
 
 def accuracy(confusion: IntArray) -> float:
-    """The share of the samples on the diagonal."""
+    """Return the fraction of samples on the diagonal."""
     return float(confusion.trace() / confusion.sum())
 
 
 def precision(confusion: IntArray) -> list[float | None]:
-    """Of what was taken for a class, the share that is of it; None where nothing was."""
+    """Return TP / (TP + FP) per class; None for a class that is never predicted."""
     return _ratios(confusion.diagonal(), confusion.sum(axis=0))
 
 
 def recall(confusion: IntArray) -> list[float | None]:
-    """Of a class, the share that was taken for it; None where there is nothing of it."""
+    """Return TP / (TP + FN) per class; None for a class without samples."""
     return _ratios(confusion.diagonal(), confusion.sum(axis=1))
 
 
 def f1(confusion: IntArray) -> list[float | None]:
-    """The harmonic mean of precision and recall: 2 right / (taken for it + of it)."""
+    """Return 2 TP / (2 TP + FP + FN) per class: the harmonic mean of precision and recall."""
     denominators = confusion.sum(axis=0) + confusion.sum(axis=1)
     return _ratios(2 * confusion.diagonal(), denominators)
 
 
 def top_k_accuracy(k: int, outputs: Array, labels: Labels) -> float:
-    """The share of samples whose true class is among the k most probable; equals do not count."""
+    """Return the fraction of samples whose true class is among the top k; ties count against it."""
     true_class_outputs = np.take_along_axis(outputs, labels[:, None], axis=1)
     return float(((outputs >= true_class_outputs).sum(axis=1) <= k).mean())
 
 
 def expected_calibration_error(probabilities: Array, labels: Labels, num_bins: int = 15) -> float:
-    """How far confidence and accuracy are apart, over bins of confidence (arXiv:1706.04599)."""
+    """Return the weighted mean |confidence - accuracy| of confidence bins (arXiv:1706.04599)."""
     confidence = probabilities.max(axis=1)
     is_correct = probabilities.argmax(axis=1) == labels
     bin_index = np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
@@ -52,4 +52,4 @@ def expected_calibration_error(probabilities: Array, labels: Labels, num_bins: i
 
 def _ratios(numerators: IntArray, denominators: IntArray) -> list[float | None]:
     pairs = zip(numerators.tolist(), denominators.tolist(), strict=True)
-    return [part / whole if whole else None for part, whole in pairs]
+    return [numerator / denominator if denominator else None for numerator, denominator in pairs]

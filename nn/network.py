@@ -1,4 +1,4 @@
-"""A network: layers in a row, with all their parameters in one vector."""
+"""A feed-forward network whose parameters are views into one flat vector."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nn.types import Array, Shape
 
 
 class Network:
-    """Connects layers for samples of one shape, and runs them forward and backward."""
+    """Layers built for one sample shape, with their parameters, gradients and state."""
 
     def __init__(
         self,
@@ -35,30 +35,30 @@ class Network:
         )
         self.sequential.initialize(rng)
         self.named_arrays = {**self.parameters.named_views(self.parameters.values), **self.state}
-        """Everything that training changes, by name: parameters and running figures."""
+        """All arrays that training updates, by name: parameters and layer state."""
         self._backward_layers = self._select_backward_layers()
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers in their order."""
+        """Layers in forward order."""
         return self.sequential.layers
 
     @property
     def state(self) -> dict[str, Array]:
-        """What training changes beside the parameters: running figures, by name."""
+        """Non-trainable arrays that training updates, by name (running statistics)."""
         return self.sequential.state
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        """Compute the outputs of a batch; the array belongs to the last layer."""
+        """Compute the outputs of a batch; the next call overwrites the returned array."""
         return self.sequential.forward(x, training)
 
     def backward(self, dy: Array) -> None:
-        """Compute all gradients from the derivative of the loss by the outputs."""
+        """Compute all parameter gradients from the gradient with respect to the outputs."""
         for layer in reversed(self._backward_layers):
             dy = layer.backward(dy)
 
     def describe(self) -> dict[str, Any]:
-        """Give the shapes of a sample and of each layer's output, and the parameter counts."""
+        """Return the input shape, and the output shape and number of parameters of each layer."""
         layers = [
             {
                 "layer": name,
@@ -71,7 +71,7 @@ class Network:
         return {"input": shape, "layers": layers, "parameters": num_parameters}
 
     def layer_table(self) -> str:
-        """List the layers with their output shapes and parameter counts."""
+        """Format the layers, their output shapes and parameter counts as a text table."""
         rows = [("layer", "output", "parameters"), ("", _format_shape(self.input_shape), "")]
         for layer in self.describe()["layers"]:
             count = layer["parameters"]
@@ -86,17 +86,17 @@ class Network:
         )
 
     def digest(self) -> str:
-        """The SHA-256 of the weights, and of the running figures where there are any."""
+        """Return the SHA-256 of the parameters and the layer state."""
         digest = hashlib.sha256(self.parameters.values.tobytes())
         for name in sorted(self.state):
             digest.update(self.state[name].tobytes())
         return digest.hexdigest()
 
     def _select_backward_layers(self) -> list[Layer]:
-        """Leave out the layers at the bottom for which no derivative is needed."""
+        """Return the layers from the first trainable one on; those below it need no gradients."""
         trainable = [i for i, layer in enumerate(self.layers) if layer.parameter_shapes]
         if not trainable:
-            raise UserError("model: none of its layers has parameters to learn.")
+            raise UserError("model: none of its layers has trainable parameters.")
         first_trainable = trainable[0]
         self.layers[first_trainable].needs_input_grad = False
         return self.layers[first_trainable:]

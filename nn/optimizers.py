@@ -1,7 +1,7 @@
-"""How a step goes from a gradient to better parameters, all on flat vectors.
+"""Optimizers on flat vectors of parameters and gradients.
 
-From the simple to the elaborate, in the notation and with the defaults of the papers. What an
-optimizer remembers from step to step is its `state`.
+Notation and defaults follow the papers. The vectors that persist from step to step are the
+optimizer's `state`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from nn.types import Array
 
 
 class Optimizer(ABC):
-    """Clips the gradient, decays the weights, and leaves the step to the rule of each kind.
+    """Base class of optimizers: gradient clipping and weight decay before the update rule.
 
-    Weight decay is an L2 penalty, which adds to the gradient, or decoupled: it then shrinks the
-    weights beside the step (Loshchilov and Hutter, 2017, arXiv:1711.05101).
+    Weight decay is an L2 penalty, which is added to the gradient, or decoupled: then it shrinks
+    the weights independently of the update (Loshchilov and Hutter, 2017, arXiv:1711.05101).
     """
 
     def __init__(
@@ -32,26 +32,26 @@ class Optimizer(ABC):
 
     @property
     def is_plain_sgd(self) -> bool:
-        """Whether a step is lr times the gradient and nothing else."""
+        """Whether the update is exactly -lr * gradient; then lr can be folded into the gradient."""
         return False
 
     def init_state(self, parameters: Array) -> None:
-        """Begin with parameters of this size."""
+        """Allocate the state, zero-filled, for a parameter vector."""
         self.num_steps = 0
         self.scratch = np.zeros_like(parameters)
         self.state = {name: np.zeros_like(parameters) for name in self.state_names()}
 
     def state_names(self) -> tuple[str, ...]:
-        """Name the vectors of the state."""
+        """Return the names of the state vectors."""
         return ()
 
     def step(self, parameters: Array, gradients: Array, lr: float) -> None:
-        """Move the parameters; the gradients are used up."""
+        """Update the parameters in place; the gradients are overwritten."""
         self.num_steps += 1
         if self.clip is not None:
             norm = float(np.sqrt(gradients @ gradients))
             if norm > self.clip:
-                gradients *= self.clip / (norm + 1e-6)  # as PyTorch does
+                gradients *= self.clip / (norm + 1e-6)  # the same 1e-6 as PyTorch
         if self.weight_decay and self.decoupled:
             parameters *= 1 - lr * self.weight_decay
         elif self.weight_decay:
@@ -61,11 +61,11 @@ class Optimizer(ABC):
 
     @abstractmethod
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
-        """Take the step of this kind."""
+        """Apply the update rule; the gradients are clipped and include the L2 penalty."""
 
 
 class SGD(Optimizer):
-    """Against the gradient; with momentum, against a fading sum of gradients (Polyak, 1964)."""
+    """Stochastic gradient descent, optionally with heavy-ball momentum (Polyak, 1964)."""
 
     def __init__(
         self,
@@ -79,16 +79,16 @@ class SGD(Optimizer):
         self.momentum = momentum
 
     def state_names(self) -> tuple[str, ...]:
-        """Without momentum there is nothing to remember."""
+        """Return `velocity`, which only momentum needs."""
         return ("velocity",) if self.momentum else ()
 
     @property
     def is_plain_sgd(self) -> bool:
-        """The plainest kind."""
+        """Whether momentum, weight decay and clipping are all off."""
         return not (self.momentum or self.weight_decay or self.clip)
 
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
-        """velocity = momentum * velocity + gradient; parameters -= lr * velocity."""
+        """Set velocity = momentum * velocity + gradient; parameters -= lr * velocity."""
         if self.momentum:
             velocity = self.state["velocity"]
             velocity *= self.momentum
@@ -99,22 +99,22 @@ class SGD(Optimizer):
         parameters -= gradients
 
     def update_direction(self, gradients: Array, velocity: Array) -> Array:
-        """Where to go, given both."""
+        """Return the vector that is subtracted, times lr, from the parameters."""
         return velocity
 
 
 class Nesterov(SGD):
-    """The gradient at the place where momentum will have led (Sutskever et al., 2013)."""
+    """SGD with Nesterov momentum: the gradient at the look-ahead point (Sutskever et al., 2013)."""
 
     def update_direction(self, gradients: Array, velocity: Array) -> Array:
-        """gradient + momentum * velocity."""
+        """Return gradient + momentum * velocity."""
         np.multiply(velocity, self.momentum, out=self.scratch)
         gradients += self.scratch
         return gradients
 
 
 class Adagrad(Optimizer):
-    """Smaller steps where gradients have been large (Duchi et al., 2011)."""
+    """Step sizes divided by the root of the summed squared gradients (Duchi et al., 2011)."""
 
     def __init__(
         self,
@@ -128,11 +128,11 @@ class Adagrad(Optimizer):
         self.epsilon = epsilon
 
     def state_names(self) -> tuple[str, ...]:
-        """The sum of all squares so far."""
+        """Return `squares`, the accumulated squared gradients."""
         return ("squares",)
 
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
-        """squares += gradient^2; parameters -= lr * gradient / sqrt(squares)."""
+        """Set squares += gradient^2; parameters -= lr * gradient / (sqrt(squares) + epsilon)."""
         squares, scratch = self.state["squares"], self.scratch
         np.multiply(gradients, gradients, out=scratch)
         self.accumulate(squares, scratch)
@@ -143,12 +143,12 @@ class Adagrad(Optimizer):
         parameters -= scratch
 
     def accumulate(self, squares: Array, new_squares: Array) -> None:
-        """Add the newest squares."""
+        """Add the squared gradients of this step, in place."""
         squares += new_squares
 
 
 class RMSProp(Adagrad):
-    """Adagrad with a fading memory (Hinton, 2012)."""
+    """Adagrad with a moving average in place of the sum (Hinton, 2012)."""
 
     def __init__(
         self,
@@ -163,14 +163,14 @@ class RMSProp(Adagrad):
         self.rho = rho
 
     def accumulate(self, squares: Array, new_squares: Array) -> None:
-        """squares = rho * squares + (1 - rho) * gradient^2."""
+        """Set squares = rho * squares + (1 - rho) * gradient^2."""
         squares *= self.rho
         new_squares *= 1 - self.rho
         squares += new_squares
 
 
 class Adam(Optimizer):
-    """Means of the gradient and of its square, mended for their start at 0 (arXiv:1412.6980)."""
+    """Bias-corrected moving averages of the gradient and its square (arXiv:1412.6980)."""
 
     def __init__(
         self,
@@ -188,11 +188,14 @@ class Adam(Optimizer):
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
 
     def state_names(self) -> tuple[str, ...]:
-        """The two means."""
+        """Return `mean` and `square`, the first and second moment estimates."""
         return ("mean", "square")
 
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
-        """parameters -= lr * mean' / (sqrt(square') + epsilon), both divided by 1 - beta^steps."""
+        """Set parameters -= lr * m / (sqrt(v) + epsilon).
+
+        m and v are `mean` and `square`, divided by 1 - beta^num_steps as they start at 0.
+        """
         mean, square, scratch = self.state["mean"], self.state["square"], self.scratch
         np.multiply(gradients, gradients, out=scratch)
         scratch *= 1 - self.beta2

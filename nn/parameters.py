@@ -1,7 +1,7 @@
-"""All parameters of a network in one flat vector, all gradients in its twin.
+"""All parameters of a network in one flat vector, and all gradients in another.
 
-Layers own named views into both. An optimizer is then a few vector operations on one array, and
-a checkpoint is one array and a table of names.
+Layers hold named views into both. An optimizer step is then a few vector operations on one array,
+and a checkpoint is one array and a table of names.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from nn.types import Array, Shape
 
 
 class TooManyParametersError(Exception):
-    """A network that this machine cannot hold."""
+    """A network does not fit into memory."""
 
 
 class Parameters:
-    """The two flat vectors, and views into them by name."""
+    """Flat vectors of parameters and gradients, with named views into them."""
 
     def __init__(self, shapes: Mapping[str, Shape], dtype: type[np.floating[Any]]) -> None:
         self.shapes = dict(shapes)
@@ -37,7 +37,7 @@ class Parameters:
         return self.values.size
 
     def named_views(self, flat: Array) -> dict[str, Array]:
-        """Cut a vector as long as these into its named parts, without copying."""
+        """Split a flat vector of `len(self)` values into named, shaped views."""
         views, start = {}, 0
         for name, shape in self.shapes.items():
             end = start + math.prod(shape)

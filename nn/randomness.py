@@ -1,7 +1,7 @@
-"""All chance of an experiment comes from one seed, by purpose.
+"""Random generators, spawned from one seed.
 
-Each purpose has a generator of its own, so that what one draws does not move another: dropout
-switched on leaves the order of the batches as it was.
+Each purpose has its own generator, so that drawing from one does not shift another: enabling
+dropout does not change the order of the batches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class RandomGenerators:
-    """A generator for each purpose."""
+    """One random generator per purpose."""
 
     split: np.random.Generator
     init: np.random.Generator
@@ -25,16 +25,16 @@ class RandomGenerators:
 
     @classmethod
     def from_seed(cls, seed: int) -> RandomGenerators:
-        """Spawn the generators from the experiment's seed."""
+        """Spawn the generators from an experiment's seed."""
         seed_sequences = np.random.SeedSequence(seed).spawn(5)
         return cls(*(np.random.Generator(np.random.PCG64(child)) for child in seed_sequences))
 
     @property
     def state_dict(self) -> dict[str, Any]:
-        """Where each generator stands, as plain values."""
+        """Position of each generator, as JSON-serializable values."""
         return {name: generator.bit_generator.state for name, generator in vars(self).items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Let each generator go on from where it stood."""
+        """Restore from `state_dict`."""
         for name, generator in vars(self).items():
             generator.bit_generator.state = state_dict[name]

@@ -1,4 +1,4 @@
-"""How the learning rate goes over a training: the factor by which each step takes it."""
+"""Learning rate schedules: the factor on the base learning rate at each step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nn.errors import require
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is: at this step, counted from 0, of so many."""
+    """Position in a training run; steps count from 0."""
 
     step: int
     total_steps: int
@@ -20,51 +20,51 @@ class Progress:
 
     @property
     def fractional_epoch(self) -> float:
-        """The epochs that are done, and the part of the one under way."""
+        """Number of epochs completed so far, including the fraction of the current one."""
         return self.step / self.steps_per_epoch
 
     @property
     def fraction(self) -> float:
-        """0 at the first step, 1 at the last."""
+        """Fraction of the run: 0 at the first step, 1 at the last."""
         return self.step / max(1, self.total_steps - 1)
 
 
 class Schedule(ABC):
-    """A factor for each step, with a straight rise over the first `warmup` epochs in front."""
+    """Base class of schedules, with a linear warm-up over the first `warmup` epochs."""
 
     needs_validation = False
-    """Whether it goes by the validation loss."""
+    """Whether the schedule depends on the validation loss."""
 
     def __init__(self, warmup: float = 0.0) -> None:
         require(warmup >= 0, "warmup", warmup, "at least 0")
         self.warmup = warmup
         self.state: dict[str, Any] = {}
-        """What it remembers from epoch to epoch, in plain values."""
+        """JSON-serializable values that change from epoch to epoch; stored in checkpoints."""
 
     def __call__(self, progress: Progress) -> float:
-        """The factor at a step, which depends on this and on the state alone."""
+        """Return the factor at a step, which depends only on the step and on `state`."""
         warmup_steps = self.warmup * progress.steps_per_epoch
         warmup_factor = min(1.0, (progress.step + 1) / warmup_steps) if warmup_steps else 1.0
         return warmup_factor * self.factor_at(progress)
 
     @abstractmethod
     def factor_at(self, progress: Progress) -> float:
-        """The factor without the warm-up."""
+        """Return the factor at a step, without the warm-up."""
 
-    def update(self, val_loss: float) -> None:  # noqa: B027  (most have no use for it)
-        """Take note of an epoch's validation loss."""
+    def update(self, val_loss: float) -> None:  # noqa: B027  (optional hook)
+        """Record the validation loss of an epoch."""
 
 
 class Constant(Schedule):
-    """The learning rate as it was set."""
+    """A constant learning rate."""
 
     def factor_at(self, progress: Progress) -> float:
-        """Always 1."""
+        """Return 1."""
         return 1.0
 
 
 class Step(Schedule):
-    """Times gamma each so many epochs."""
+    """Step decay: a factor of gamma at regular intervals of epochs."""
 
     def __init__(self, every: int = 5, gamma: float = 0.5, warmup: float = 0.0) -> None:
         super().__init__(warmup)
@@ -73,12 +73,12 @@ class Step(Schedule):
         self.every, self.gamma = every, gamma
 
     def factor_at(self, progress: Progress) -> float:
-        """gamma^floor(epochs / every)."""
+        """Return gamma^floor(epochs / every)."""
         return self.gamma ** (progress.step // (self.every * progress.steps_per_epoch))
 
 
 class Exponential(Schedule):
-    """Times gamma an epoch, evenly from step to step."""
+    """Exponential decay: a factor of gamma per epoch, spread evenly over its steps."""
 
     def __init__(self, gamma: float = 0.95, warmup: float = 0.0) -> None:
         super().__init__(warmup)
@@ -86,12 +86,12 @@ class Exponential(Schedule):
         self.gamma = gamma
 
     def factor_at(self, progress: Progress) -> float:
-        """gamma^epochs."""
+        """Return gamma^epochs."""
         return float(self.gamma**progress.fractional_epoch)
 
 
 class InverseTime(Schedule):
-    """1 / (1 + decay * epochs)."""
+    """Inverse time decay, as in Keras."""
 
     def __init__(self, decay: float = 0.1, warmup: float = 0.0) -> None:
         super().__init__(warmup)
@@ -99,12 +99,12 @@ class InverseTime(Schedule):
         self.decay = decay
 
     def factor_at(self, progress: Progress) -> float:
-        """1 / (1 + decay * epochs)."""
+        """Return 1 / (1 + decay * epochs)."""
         return 1 / (1 + self.decay * progress.fractional_epoch)
 
 
 class Cosine(Schedule):
-    """Half a wave from 1 down to `final` (Loshchilov and Hutter, 2016, arXiv:1608.03983)."""
+    """Cosine annealing from 1 to `final` (Loshchilov and Hutter, 2016, arXiv:1608.03983)."""
 
     def __init__(self, final: float = 0.0, warmup: float = 0.0) -> None:
         super().__init__(warmup)
@@ -112,12 +112,15 @@ class Cosine(Schedule):
         self.final = final
 
     def factor_at(self, progress: Progress) -> float:
-        """From 1 to final."""
+        """Return final + (1 - final) * (1 + cos(pi * fraction)) / 2."""
         return _anneal_cosine(1, self.final, progress.fraction)
 
 
 class OneCycle(Schedule):
-    """Half a wave up from 1 / `start`, then one down to almost nothing (arXiv:1708.07120)."""
+    """One-cycle policy: cosine from 1 / start up to 1, then down to 1 / (start * end).
+
+    Smith and Topin, 2017, arXiv:1708.07120; the formula is PyTorch's.
+    """
 
     def __init__(
         self,
@@ -133,7 +136,7 @@ class OneCycle(Schedule):
         self.rise, self.start, self.end = rise, start, end
 
     def factor_at(self, progress: Progress) -> float:
-        """The top is reached after the share `rise` of the steps."""
+        """Return the factor, whose peak of 1 is at the fraction `rise` of the steps."""
         peak_step = self.rise * progress.total_steps - 1
         last_step = progress.total_steps - 1
         if progress.step <= peak_step:
@@ -147,7 +150,7 @@ class OneCycle(Schedule):
 
 
 class ReduceOnPlateau(Schedule):
-    """Times gamma when the validation loss has not fallen for more than `patience` epochs."""
+    """Reduction by gamma after more than `patience` epochs without a lower validation loss."""
 
     needs_validation = True
 
@@ -162,11 +165,11 @@ class ReduceOnPlateau(Schedule):
         self.state = {"best": None, "bad": 0, "reductions": 0}
 
     def factor_at(self, progress: Progress) -> float:
-        """gamma^reductions."""
+        """Return gamma^reductions, but at least `least`."""
         return max(self.least, float(self.gamma ** self.state["reductions"]))
 
     def update(self, val_loss: float) -> None:
-        """Count the epochs without a new best."""
+        """Count the epochs without improvement, and reduce after more than `patience` of them."""
         state = self.state
         if state["best"] is None or val_loss < state["best"]:
             state["best"], state["bad"] = val_loss, 0

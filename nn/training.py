@@ -1,4 +1,4 @@
-"""The training loop: one pass over the batches an epoch, and what is measured of it."""
+"""The training loop, evaluation, and their results."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from nn.schedules import Progress, Schedule
 from nn.types import Array, IntArray, Labels
 
 MAX_EVAL_ACTIVATIONS = 2**20
-"""Values that a layer gives at once in evaluation, of at most 512 samples; it fits a cache."""
+"""Limit on batch size * largest layer in evaluation, so that activations stay in the cache."""
 GRADIENT_NORMS_PER_EPOCH = 16
-"""Steps of an epoch whose gradient is measured, evenly spread."""
+"""Approximate number of evenly spaced steps per epoch at which the gradient norm is measured."""
 
 
 @dataclass(frozen=True)
 class EvalResult:
-    """How well outputs fit their labels."""
+    """Loss and confusion matrix of a model on a set of samples."""
 
     loss: float
     confusion: IntArray
 
     @property
     def accuracy(self) -> float:
-        """The share of samples that are classified right."""
+        """Fraction of correctly classified samples."""
         return accuracy(self.confusion)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any] | None) -> EvalResult | None:
-        """Take what `plain` gave."""
+        """Restore from `to_dict()`; None stands for an epoch without validation."""
         return cls(data["loss"], np.array(data["confusion"])) if data else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give both as plain values."""
+        """Return both as JSON-serializable values."""
         return {"loss": self.loss, "confusion": self.confusion.tolist()}
 
     @classmethod
     def from_outputs(cls, loss: Loss, outputs: Array, labels: Labels) -> EvalResult:
-        """Score the outputs of any number of samples."""
+        """Evaluate the outputs of any number of samples."""
         return cls(loss.value(outputs, labels), confusion_matrix(outputs, labels))
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch gave."""
+    """Metrics, learning rate, norms and durations of one epoch."""
 
     number: int
     train: EvalResult
@@ -66,28 +66,28 @@ class EpochResult:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all losses are finite numbers."""
+        """Whether the training and validation losses are finite."""
         return all(math.isfinite(result.loss) for result in (self.train, self.val) if result)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EpochResult:
-        """Take what `plain` gave."""
+        """Restore from `to_dict()`."""
         return cls(
             **{**data, **{split: EvalResult.from_dict(data[split]) for split in ("train", "val")}}
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all of it as plain values."""
+        """Return all fields as JSON-serializable values."""
         results = {"train": self.train.to_dict(), "val": self.val and self.val.to_dict()}
         return {**vars(self), **results}
 
     @property
     def sort_key(self) -> tuple[float, float]:
-        """Smaller is better: a higher validation accuracy; among equals, a lower loss."""
+        """Key that sorts better epochs first: validation accuracy, then validation loss."""
         return (-self.val.accuracy, self.val.loss) if self.val else (0.0, 0.0)
 
     def to_history_record(self) -> dict[str, float | None]:
-        """The epoch as a line of history."""
+        """Return the metrics under the names used in the history, W&B and sweeps."""
         return {
             "epoch": self.number,
             "train/loss": self.train.loss,
@@ -114,10 +114,15 @@ def fit(
     epochs: int,
     initial_epoch: int = 0,
 ) -> Iterator[EpochResult]:
-    """Train, and yield what each epoch gave; of the epochs, so many are done already.
+    """Train, and yield the result of each epoch.
 
-    The scores of the training set are those that its batches had as they were learned from: the
-    outputs are kept, and scored together at the epoch's end.
+    Training metrics are computed at the end of an epoch from the outputs that its batches had in
+    training mode, before each update; there is no second pass over the training set.
+
+    Args:
+        epochs: Total number of epochs, including those before `initial_epoch`; it sets the length
+            of the schedule.
+        initial_epoch: Number of epochs already completed, when training is resumed.
     """
     parameters, gradients = network.parameters.values, network.parameters.gradients
     outputs = np.empty((batches.samples_per_epoch, *network.output_shape), parameters.dtype, "F")
@@ -132,7 +137,7 @@ def fit(
             rows = slice(num_seen, num_seen + len(x))
             outputs[rows], labels[rows] = batch_outputs, batch_labels
             step_lr = lr * schedule(Progress(step, total_steps, len(batches)))
-            # a gradient that has the learning rate in it spares a pass over all parameters
+            # scaling the loss gradient by the learning rate saves a pass over all parameters
             gradient_scale = step_lr if step_lr and optimizer.is_plain_sgd else 1.0
             network.backward(loss.gradient(batch_outputs, batch_labels, gradient_scale))
             if step % norm_interval == 0:
@@ -146,28 +151,24 @@ def fit(
             schedule.update(val.loss)
         epoch_end = time.perf_counter()
         yield EpochResult(
-            epoch,
-            train,
-            val,
-            step_lr,
-            sum(gradient_norms) / len(gradient_norms),
-            _l2_norm(parameters),
-            train_end - epoch_start,
-            epoch_end - train_end,
+            number=epoch,
+            train=train,
+            val=val,
+            lr=step_lr,
+            gradient_norm=sum(gradient_norms) / len(gradient_norms),
+            weight_norm=_l2_norm(parameters),
+            seconds=train_end - epoch_start,
+            seconds_of_validation=epoch_end - train_end,
         )
 
 
-def _l2_norm(vector: Array) -> float:
-    return math.sqrt(np.dot(vector, vector))
-
-
 def evaluate(network: Network, loss: Loss, samples: Samples) -> EvalResult:
-    """Score a network on samples that it does not learn from."""
+    """Evaluate a network in inference mode."""
     return EvalResult.from_outputs(loss, predict(network, samples), samples.labels)
 
 
 def predict(network: Network, samples: Samples) -> Array:
-    """Compute the outputs of any number of samples."""
+    """Compute the outputs of any number of samples in inference mode, batch by batch."""
     dtype = network.parameters.values.dtype
     outputs = np.empty((len(samples), *network.output_shape), dtype, order="F")
     max_layer_size = max(math.prod(layer.output_shape) for layer in network.layers)
@@ -178,3 +179,7 @@ def predict(network: Network, samples: Samples) -> Array:
         raw = samples.raw[rows]
         outputs[rows] = network.forward(samples.rescaling.apply(raw, x[: len(raw)]))
     return outputs
+
+
+def _l2_norm(vector: Array) -> float:
+    return math.sqrt(np.dot(vector, vector))

@@ -1,4 +1,4 @@
-"""The array types that all files speak of."""
+"""Array types shared by the whole package."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_pooling(torch, size):
 
 @pytest.mark.parametrize("name", inputs.ACTIVATIONS)
 def test_activation(torch, name):
-    from nn.models.parts import ACTIVATIONS
+    from nn.models.base import ACTIVATIONS
 
     check_both_ways(torch, ACTIVATIONS[name](), name, (6, 5))
 

@@ -1,1 +1,1 @@
-"""Files of runs and sweeps: where they are, how they are read, and how they are written whole."""
+"""Paths, atomic writes, safe reads and serialization of the files of runs and sweeps."""

@@ -1,4 +1,4 @@
-"""Files that survive a crash, and reading them with care. A run meets the disk here alone."""
+"""Atomic writes, safe reads and locks for the files of runs and sweeps."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 def atomic_write(
     path: Path, content: bytes, backup_path: Path | None = None, durable: bool = True
 ) -> None:
-    """Write a file aside, bring it to the disk, and move it into place: all of it or nothing.
+    """Write a temporary file, fsync it, and rename it into place, so that no partial file is seen.
 
-    What stood there before can be kept under another name. Processes may write the same file.
-    A file that need not survive a power cut is not waited for.
+    Several processes may write the same file.
+
+    Args:
+        backup_path: New path of the previous file, if there is one; by default, it is overwritten.
+        durable: Whether to fsync; not needed for a file that need not survive a power failure.
     """
     with staged_file(path, content, durable) as commit:
         if backup_path and path.exists():
@@ -33,9 +36,9 @@ def atomic_write(
 
 @contextmanager
 def staged_file(path: Path, content: bytes, durable: bool = True) -> Iterator[Callable[[], object]]:
-    """Write a file aside and bring it to the disk; the block moves it into place when it is time.
+    """Write and fsync a temporary file, and yield the function that renames it into place.
 
-    If the block fails with an error of the system, the file aside is removed.
+    If the block raises an OSError, the temporary file is removed.
     """
     temp_path = path.with_name(f".{path.name}.new")
     descriptor = _open_exclusive(temp_path)
@@ -53,25 +56,25 @@ def staged_file(path: Path, content: bytes, durable: bool = True) -> Iterator[Ca
         os.close(descriptor)
     if not durable:
         return
-    folder = os.open(path.parent, os.O_RDONLY)
+    directory_descriptor = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(directory_descriptor)  # makes the rename durable
     finally:
-        os.close(folder)
+        os.close(directory_descriptor)
 
 
 @contextmanager
 def staged_files(contents: Iterable[tuple[Path, bytes]]) -> Iterator[Callable[[], list[Path]]]:
-    """Write files aside as they come; the block moves all of them into place when it is time.
+    """Write temporary files, and yield the function that renames all of them into place.
 
-    Until then a refusal leaves none of them behind, and the files they replace as they were.
+    If an error occurs before that, they are removed and the existing files are unchanged.
     """
     temp_paths: dict[Path, Path] = {}
 
     def commit() -> list[Path]:
-        for path, aside in temp_paths.items():
+        for path, temp_path in temp_paths.items():
             try:
-                aside.replace(path)
+                temp_path.replace(path)
             except OSError as error:
                 raise SaveError(f"{relpath(path)} cannot be written: {error.strerror}.") from None
         return list(temp_paths)
@@ -88,17 +91,17 @@ def staged_files(contents: Iterable[tuple[Path, bytes]]) -> Iterator[Callable[[]
                 raise _write_error(path, error) from None
         yield commit
     finally:
-        for aside in temp_paths.values():
+        for temp_path in temp_paths.values():
             with suppress(OSError):
-                aside.unlink(missing_ok=True)
+                temp_path.unlink(missing_ok=True)
 
 
 @contextmanager
 def makedirs_with_rollback(path: Path) -> Iterator[None]:
-    """Make a folder with those above it; if the block fails, the new ones are removed if empty."""
-    missing = []
+    """Create a directory with its parents; if the block fails, remove the new, empty ones again."""
+    new_directories = []
     try:
-        missing = [place for place in (path, *path.parents) if not place.exists()]
+        new_directories = [parent for parent in (path, *path.parents) if not parent.exists()]
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _write_error(path, error) from None
@@ -106,56 +109,47 @@ def makedirs_with_rollback(path: Path) -> Iterator[None]:
         yield
     except BaseException:
         with suppress(OSError):
-            for place in missing:
-                place.rmdir()
+            for directory in new_directories:
+                directory.rmdir()
         raise
 
 
-def _write_error(path: Path, error: OSError) -> UserError:
-    return UserError(f"{relpath(path)}: nothing can be written there: {error.strerror}.")
-
-
-def _open_exclusive(path: Path) -> int:
-    """Open a file when no other process writes it any more; closing it lets the next one in."""
-    while True:
-        descriptor = os.open(path, OPEN_FLAGS, 0o644)
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.lstat()):
-                return descriptor
-        os.close(descriptor)  # which has been moved into place meanwhile
-
-
 def write_at(descriptor: int, offset: int, content: bytes) -> None:
-    """Write all of it, in as many parts as the system takes."""
+    """Write all bytes at an offset; a single pwrite may write fewer."""
     while content:
         num_written = os.pwrite(descriptor, content, offset)
         offset, content = offset + num_written, content[num_written:]
 
 
 def fsync(descriptor: int) -> None:
-    """Bring a file to the disk."""
+    """Flush a file to the disk."""
     os.fsync(descriptor)
 
 
-def read_regular_file(folder: Path, name: str, max_bytes: int) -> bytes:
-    """Read a file that lies in a folder itself, and is no link and no larger than it may be."""
-    path = folder / name
+def read_regular_file(directory: Path, name: str, max_bytes: int) -> bytes:
+    """Read a file of a run or sweep directory, which may come from an untrusted source.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        UserError: It is a symbolic link, not a regular file, too large, or unreadable.
+    """
+    path = directory / name
     try:
-        is_inside = path.resolve() == folder.resolve() / name
-    except RuntimeError:  # a link that leads to itself, before Python 3.13
-        is_inside = False
-    if not is_inside:
-        raise UserError(f"{path} leads out of its folder; only a file there is read.")
+        is_symlink = path.resolve() != directory.resolve() / name
+    except RuntimeError:  # a link to itself, before Python 3.13
+        is_symlink = True
+    if is_symlink:
+        raise UserError(f"{path} is a symbolic link; it must be a regular file.")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"{path} is no plain file.")
+                raise UserError(f"{path} is not a regular file.")
             if status.st_size > max_bytes:
-                raise UserError(f"{path} has {status.st_size:,} bytes; {max_bytes:,} are plenty.")
+                raise UserError(
+                    f"{path} has {status.st_size:,} bytes; at most {max_bytes:,} are allowed."
+                )
             chunks = []
             while chunk := os.read(descriptor, 2**24):
                 chunks.append(chunk)
@@ -168,8 +162,12 @@ def read_regular_file(folder: Path, name: str, max_bytes: int) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def acquire_lock(path: Path, activity: str = "training in this folder") -> int:
-    """Take a lock that ends with this process, however it ends; give its descriptor."""
+def acquire_lock(path: Path, activity: str = "training in this directory") -> int:
+    """Acquire a lock that the system releases when this process ends; return its descriptor.
+
+    Raises:
+        UserError: Another process holds the lock; the message says that it is doing `activity`.
+    """
     while True:
         descriptor = os.open(path, OPEN_FLAGS, 0o644)
         try:
@@ -178,16 +176,16 @@ def acquire_lock(path: Path, activity: str = "training in this folder") -> int:
             os.close(descriptor)
             raise UserError(f"{path.parent}: another process is {activity}.") from None
         except OSError:
-            pass  # a file system without locks
+            pass  # the file system does not support locks
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return descriptor
-        os.close(descriptor)  # a refused process has removed this file meanwhile
+        os.close(descriptor)  # another process that failed has removed this file in the meantime
 
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold a lock; if the block refuses its work, a lock file that is new is removed again."""
+    """Hold a lock; if the block raises UserError, remove the lock file if it is new."""
     is_new = not path.exists()
     descriptor = acquire_lock(path)
     try:
@@ -199,3 +197,19 @@ def file_lock(path: Path) -> Iterator[None]:
         raise
     finally:
         os.close(descriptor)
+
+
+def _write_error(path: Path, error: OSError) -> UserError:
+    return UserError(f"{relpath(path)}: nothing can be written there: {error.strerror}.")
+
+
+def _open_exclusive(path: Path) -> int:
+    """Open a file and wait for an exclusive lock on it, which closing the file releases."""
+    while True:
+        descriptor = os.open(path, OPEN_FLAGS, 0o644)
+        with suppress(OSError):  # the file system does not support locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return descriptor
+        os.close(descriptor)  # another process has renamed this file in the meantime

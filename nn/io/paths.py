@@ -1,4 +1,4 @@
-"""Where runs are written."""
+"""Names of a run's files, and the choice and check of its directory."""
 
 from __future__ import annotations
 
@@ -16,45 +16,57 @@ PREDICTIONS_FILE = "predictions.safetensors"
 
 
 def default_run_dir() -> str:
-    """Choose where a run is written; that of a sweep agent finds its folder again."""
+    """Return the directory for a new run, which is fixed by the ids if a W&B agent started it."""
     return agent_run_dir() or datetime.now().strftime(
         f"runs/%Y-%m-%d/%H-%M-%S-{secrets.token_hex(4)}"
     )
 
 
 def agent_run_dir() -> str | None:
-    """Name the folder of the run that a sweep agent has asked for, if one has."""
-    sweep, run = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
-    return f"runs/{sweep}/{run}" if sweep and run else None
+    """Return the directory of the run that a W&B sweep agent has requested, if any."""
+    sweep_id, run_id = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
+    return f"runs/{sweep_id}/{run_id}" if sweep_id and run_id else None
 
 
-def is_resumed_agent_run(folder: Path) -> bool:
-    """Whether this is the folder of an agent's run that has begun before."""
+def is_resumed_agent_run(run_dir: Path) -> bool:
+    """Whether this is the directory of the agent's run, and it was started before."""
     agent_dir = agent_run_dir()
-    return agent_dir is not None and folder == Path(agent_dir) and (folder / "config.yaml").exists()
+    if agent_dir is None or run_dir != Path(agent_dir):
+        return False
+    return (run_dir / "config.yaml").exists()
 
 
 def check_output_dir(path: str, setting: str) -> None:
-    """Refuse a folder in which a run, or several, cannot be written, before anything is."""
+    """Check, before anything is written, that runs can be written to a directory.
+
+    Raises:
+        UserError: The directory already contains a run, or is not writable.
+    """
     if not path:
-        raise UserError(f"{setting}='': name a folder.")
+        raise UserError(f"{setting}='': the path is empty; name a directory.")
     try:
-        folder = Path(path)
-        run_files = [*(folder / name for name in RUN_FILES), *folder.glob("*/config.yaml")]
+        directory = Path(path)
+        run_files = [*(directory / name for name in RUN_FILES), *directory.glob("*/config.yaml")]
         if any(file.exists() for file in run_files):
-            raise UserError(f"{setting}={path}: the folder already holds a run; name another one.")
-        nearest_existing = next(place for place in (folder, *folder.parents) if place.exists())
+            raise UserError(
+                f"{setting}={path}: the directory already contains a run; choose another one."
+            )
+        ancestors = (directory, *directory.parents)
+        nearest_existing = next(ancestor for ancestor in ancestors if ancestor.exists())
         Path(tempfile.mkdtemp(dir=nearest_existing)).rmdir()
-        for place in (folder, *folder.parents):
-            if place.is_symlink() and not place.exists():
-                raise UserError(f"{setting}={path}: {place} is a link to nowhere; name a folder.")
+        for ancestor in ancestors:
+            if ancestor.is_symlink() and not ancestor.exists():
+                raise UserError(
+                    f"{setting}={path}: {ancestor} is a broken symbolic link; "
+                    "choose another directory."
+                )
     except OSError as error:
         reason = f"nothing can be written there: {error.strerror}"
         raise UserError(f"{setting}={path}: {reason}.") from None
 
 
 def relpath(path: str | Path) -> str:
-    """Name a path from the current folder, if it lies below."""
+    """Return the path relative to the current directory if it lies below it, else absolute."""
     absolute = Path(path).absolute()
     cwd = Path.cwd()
     return str(absolute.relative_to(cwd) if absolute.is_relative_to(cwd) else absolute)

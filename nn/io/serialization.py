@@ -1,4 +1,4 @@
-"""Plain values as text: JSON for what is measured, YAML for what is asked for."""
+"""Serialization: JSON for results, YAML for configs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import yaml
 
 
 def to_json(obj: Any) -> str:
-    """Write JSON, with null in the place of what is not a finite number."""
+    """Serialize to strict JSON, with null in place of NaN and infinities."""
     return json.dumps(_replace_nonfinite(obj), allow_nan=False)
 
 
 def to_yaml(obj: Mapping[str, Any]) -> str:
-    """Write YAML without references from one place to another."""
+    """Serialize to YAML without anchors and aliases, keeping the order of keys."""
     return yaml.dump(dict(obj), Dumper=_NoAliasDumper, sort_keys=False, allow_unicode=True)
 
 

@@ -1,15 +1,14 @@
-"""The layers, one a file; each has its forward step and its derivative side by side."""
+"""Layers, each with its forward pass and its derivative side by side."""
 
 from nn.layers.activations import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
-from nn.layers.batchnorm import BatchNorm
-from nn.layers.chain import Residual, Sequential
 from nn.layers.conv2d import Conv2D
 from nn.layers.dense import Dense
 from nn.layers.dropout import Dropout
 from nn.layers.flatten import Flatten
 from nn.layers.layer import Layer
-from nn.layers.layernorm import LayerNorm
-from nn.layers.pool import AvgPool2D, MaxPool2D
+from nn.layers.normalization import BatchNorm, LayerNorm
+from nn.layers.pooling import AvgPool2D, MaxPool2D
+from nn.layers.sequential import Residual, Sequential
 
 __all__ = [
     "GELU",

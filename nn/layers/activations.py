@@ -1,4 +1,4 @@
-"""The activations: a function of each value by itself, and its derivative."""
+"""Element-wise activations and their derivatives."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from nn.types import Array
 
 
 class Activation(Layer):
-    """Keeps inputs and outputs, of which one or the other gives the derivative."""
+    """Base class of activations; keeps x and y, as some derivatives need x and others y."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """y = function(x)."""
+        """Return y = f(x)."""
         self.x, self.y = x, self.get_buffer("y", len(x), self.input_shape)
         self.compute(x, self.y)
         return self.y
 
     def backward(self, dy: Array) -> Array:
-        """dy * derivative."""
+        """Return dy * f'(x)."""
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         self.compute_derivative(dx)
         dx *= dy
         return dx
 
     def compute(self, x: Array, out: Array) -> None:
-        """Write the function's values into y."""
+        """Write f(x) to `out`."""
         raise NotImplementedError
 
     def compute_derivative(self, out: Array) -> None:
-        """Write the derivative at what the last forward step saw."""
+        """Write f'(x) at the inputs of the last forward pass to `out`."""
         raise NotImplementedError
 
 
@@ -38,12 +38,12 @@ class ReLU(Activation):
     """max(x, 0)."""
 
     def compute(self, x: Array, out: Array) -> None:
-        """Cut off what is negative."""
+        """Write max(x, 0)."""
         np.maximum(x, 0, out=out)
 
     def backward(self, dy: Array) -> Array:
-        """dy where y is positive, else 0."""
-        is_positive = self.get_buffer("positive", len(dy), self.input_shape, np.bool_)
+        """Return dy where y is positive, else 0."""
+        is_positive = self.get_buffer("is_positive", len(dy), self.input_shape, np.bool_)
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         np.greater(self.y, 0, out=is_positive)
         np.multiply(dy, is_positive, out=dx)
@@ -51,7 +51,7 @@ class ReLU(Activation):
 
 
 class LeakyReLU(Activation):
-    """x where it is positive, else slope * x (Maas et al., 2013)."""
+    """x where x is positive, else slope * x (Maas et al., 2013)."""
 
     def __init__(self, slope: float = 0.01) -> None:
         super().__init__()
@@ -59,26 +59,26 @@ class LeakyReLU(Activation):
         self.slope = slope
 
     def compute(self, x: Array, out: Array) -> None:
-        """The larger of two lines."""
+        """Write max(x, slope * x)."""
         np.multiply(x, self.slope, out=out)
         np.maximum(x, out, out=out)
 
     def compute_derivative(self, out: Array) -> None:
-        """1 or the slope."""
+        """Write 1 where x is positive, else the slope."""
         np.greater(self.x, 0, out=out, casting="unsafe")
         out *= 1 - self.slope
         out += self.slope
 
 
 class Sigmoid(Activation):
-    """1 / (1 + exp(-x)), by way of tanh, which cannot overflow."""
+    """1 / (1 + exp(-x)), computed with tanh, which cannot overflow."""
 
     def compute(self, x: Array, out: Array) -> None:
-        """(1 + tanh(x / 2)) / 2."""
+        """Write (1 + tanh(x / 2)) / 2."""
         _sigmoid(x, out)
 
     def compute_derivative(self, out: Array) -> None:
-        """y (1 - y)."""
+        """Write y (1 - y)."""
         np.subtract(1, self.y, out=out)
         out *= self.y
 
@@ -87,41 +87,41 @@ class Tanh(Activation):
     """tanh(x)."""
 
     def compute(self, x: Array, out: Array) -> None:
-        """The hyperbolic tangent."""
+        """Write tanh(x)."""
         np.tanh(x, out=out)
 
     def compute_derivative(self, out: Array) -> None:
-        """1 - y^2."""
+        """Write 1 - y^2."""
         np.multiply(self.y, self.y, out=out)
         np.subtract(1, out, out=out)
 
 
 class SiLU(Activation):
-    """x sigmoid(x) (Hendrycks and Gimpel, 2016, arXiv:1606.08415)."""
+    """x * sigmoid(x), also called swish (Hendrycks and Gimpel, 2016, arXiv:1606.08415)."""
 
     def compute(self, x: Array, out: Array) -> None:
-        """The sigmoid is kept for the derivative."""
-        self.sigmoid = self.get_buffer("gate", len(x), self.input_shape)
+        """Write x * sigmoid(x), and keep the sigmoid for the derivative."""
+        self.sigmoid = self.get_buffer("sigmoid", len(x), self.input_shape)
         _sigmoid(x, self.sigmoid)
         np.multiply(x, self.sigmoid, out=out)
 
     def compute_derivative(self, out: Array) -> None:
-        """gate + y (1 - gate)."""
+        """Write sigmoid(x) + y (1 - sigmoid(x))."""
         np.subtract(1, self.sigmoid, out=out)
         out *= self.y
         out += self.sigmoid
 
 
 class GELU(Activation):
-    """x times the normal distribution's share below x, in the form with tanh (arXiv:1606.08415).
+    """x * Phi(x), Phi the normal CDF, in the tanh approximation (arXiv:1606.08415).
 
-    The share is (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3).
+    Phi(x) is approximated by (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3).
     """
 
     SQRT_2_OVER_PI, CUBIC_COEFFICIENT = float(np.sqrt(2 / np.pi)), 0.044715
 
     def compute(self, x: Array, out: Array) -> None:
-        """tanh(u) is kept for the derivative."""
+        """Write x (1 + tanh(u)) / 2, and keep tanh(u) for the derivative."""
         self.tanh = self.get_buffer("tanh", len(x), self.input_shape)
         np.multiply(x, x, out=self.tanh)
         self.tanh *= self.SQRT_2_OVER_PI * self.CUBIC_COEFFICIENT
@@ -133,8 +133,11 @@ class GELU(Activation):
         out *= 0.5
 
     def compute_derivative(self, out: Array) -> None:
-        """(1 + tanh u) / 2 + x (1 - tanh^2 u) u' / 2, u' = sqrt(2 / pi) (1 + 3 * 0.044715 x^2)."""
-        inner_derivative = self.get_buffer("slope", len(out), self.input_shape)
+        """Write (1 + tanh u) / 2 + x (1 - tanh^2 u) u' / 2.
+
+        The inner derivative is u' = sqrt(2 / pi) (1 + 3 * 0.044715 x^2).
+        """
+        inner_derivative = self.get_buffer("inner_derivative", len(out), self.input_shape)
         np.multiply(self.x, self.x, out=inner_derivative)
         inner_derivative *= 3 * self.SQRT_2_OVER_PI * self.CUBIC_COEFFICIENT
         inner_derivative += self.SQRT_2_OVER_PI

@@ -1,4 +1,4 @@
-"""A convolution, as a matrix product over the patches of each image."""
+"""2D convolution as a matrix product over image patches (im2col)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nn.layers.layer import Layer
 from nn.types import Array, Shape
 
 MAX_PATCH_VALUES = 2**19
-"""Values in the patches that are worked on at once."""
+"""Number of values in the patches that are processed at once."""
 
 
 class Conv2D(Layer):
-    """y[channel] = sum over x's patches of weight[channel] * patch, + bias[channel].
+    """y[channel] at a position = sum(weight[channel] * patch of x there) + bias[channel].
 
-    The patches of all images are copied side by side, one row for each place of the kernel: then
-    forward, and both derivatives, are matrix products. It is done in blocks, since copies that
-    stay in the processor's cache are cheaper to make again than to fetch from memory.
+    The patches of all images are copied into the columns of a matrix (im2col), so that the forward
+    pass and both gradients are matrix products. This is done in blocks of output rows: patches
+    that fit into the processor's cache are cheaper to recompute than to fetch from memory.
     """
 
     def __init__(
@@ -44,33 +44,32 @@ class Conv2D(Layer):
         self.initializer = initializer
 
     def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """Find how many places the kernel has."""
-        super().build(input_shape, dtype)
-        self.image_shape = require_image_shape(input_shape, "a convolution")
-        self.output_hw = output_size(self.image_shape[1:], self.kernel, self.stride, self.padding)
+        """Compute the output size."""
+        super().build(require_image_shape(input_shape, "a convolution"), dtype)
+        self.output_hw = output_size(input_shape[1:], self.kernel, self.stride, self.padding)
         return (self.channels, *self.output_hw)
 
     @property
     def parameter_shapes(self) -> Mapping[str, Shape]:
-        """A kernel for each pair of channels, a bias for each of ours."""
-        kernels = (self.channels, self.image_shape[0], self.kernel, self.kernel)
+        """Weight (channels, input channels, kernel, kernel) and bias (channels,)."""
+        kernels = (self.channels, self.input_shape[0], self.kernel, self.kernel)
         return {"weight": kernels, "bias": (self.channels,)}
 
     def bind_parameters(
         self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]
     ) -> None:
-        """Take the views, the weights as a matrix: (channels, patch)."""
+        """Store the views, that of the weight as a matrix (channels, patch)."""
         self.weight = parameters["weight"].reshape(self.channels, -1)
         self.d_weight = gradients["weight"].reshape(self.channels, -1)
         self.bias, self.d_bias = parameters["bias"], gradients["bias"]
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Draw the weights; biases begin at zero."""
+        """Draw the weight; set the bias to zero."""
         self.initializer(self.weight.T, rng, receptive_field_size=self.kernel**2)
         self.bias[...] = 0
 
     def forward(self, x: Array, training: bool) -> Array:
-        """(channels, patch) @ (patch, places * batch) + (channels, 1)."""
+        """Compute (channels, patch) @ (patch, positions * batch) + (channels, 1)."""
         self.x = self.pad(x)
         y = self.get_buffer("y", len(x), (self.channels, *self.output_hw))
         for rows in self.row_blocks(len(x)):
@@ -79,9 +78,11 @@ class Conv2D(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """The gradients are sums over the places and the batch."""
+        """Sum the gradients over positions and batch, and return dx without the padding."""
         batch_size, padding = len(dy), self.padding
-        partial_d_weight = self.get_buffer("sums", self.weight.shape[1], (self.channels,))
+        partial_d_weight = self.get_buffer(
+            "partial_d_weight", self.weight.shape[1], (self.channels,)
+        )
         dx = self.get_buffer("dx", batch_size, self.x.shape[1:])
         dx[...] = 0
         self.d_weight[...] = 0
@@ -95,8 +96,8 @@ class Conv2D(Layer):
         return dx[:, :, padding : dx.shape[2] - padding, padding : dx.shape[3] - padding]
 
     def pad(self, x: Array) -> Array:
-        """Copy the images into the middle of larger ones."""
-        (channels, height, width), padding = self.image_shape, self.padding
+        """Copy the images into a buffer whose border is and stays zero."""
+        (channels, height, width), padding = self.input_shape, self.padding
         padded = self.get_buffer(
             "padded", len(x), (channels, height + 2 * padding, width + 2 * padding)
         )
@@ -104,29 +105,29 @@ class Conv2D(Layer):
         return padded
 
     def row_blocks(self, batch_size: int) -> Iterator[slice]:
-        """Go through the places in blocks of rows, whose patches do not leave the cache."""
+        """Iterate over blocks of output rows whose patches fit into the cache."""
         rows, columns = self.output_hw
         block_rows = max(1, MAX_PATCH_VALUES // (self.weight.shape[1] * columns * batch_size))
         return (slice(row, min(row + block_rows, rows)) for row in range(0, rows, block_rows))
 
     def im2col(self, x: Array, rows: slice) -> Array:
-        """Copy the patches at some rows of places: (patch, places * batch)."""
+        """Copy the patches of some output rows: (patch, positions * batch)."""
         patches = self.patch_buffer("patches", len(x), rows)
         for row, column in self.kernel_offsets:
             patches[:, :, row, column] = self.strided_view(x, row, column, rows)
         return as_channel_matrix(patches)
 
     def col2im(self, dy_block: Array, dx: Array, rows: slice) -> None:
-        """Add up the derivatives of all the patches that a pixel is in."""
+        """Add to each pixel of dx the gradients of all patches that contain it."""
         patches = self.patch_buffer("d_patches", len(dx), rows)
         np.matmul(self.weight.T, dy_block, out=as_channel_matrix(patches))
         for row, column in self.kernel_offsets:
             self.strided_view(dx, row, column, rows)[...] += patches[:, :, row, column]
 
     def patch_buffer(self, name: str, batch_size: int, rows: slice) -> Array:
-        """Give room for patches: (batch, channels, kernel, kernel, rows, columns)."""
+        """Return a buffer of shape (batch, input channels, kernel, kernel, rows, columns)."""
         shape = (
-            self.image_shape[0],
+            self.input_shape[0],
             self.kernel,
             self.kernel,
             rows.stop - rows.start,
@@ -135,7 +136,7 @@ class Conv2D(Layer):
         return self.get_buffer(f"{name}{shape[3]}", batch_size, shape)
 
     def strided_view(self, x: Array, kernel_row: int, kernel_column: int, rows: slice) -> Array:
-        """The pixels that one place of the kernel sees as it moves over some rows of an image."""
+        """Return the pixels under one kernel element at all positions of some output rows."""
         stride, num_columns = self.stride, self.output_hw[1]
         start_row = kernel_row + stride * rows.start
         return x[
@@ -147,10 +148,10 @@ class Conv2D(Layer):
 
 
 def as_channel_matrix(images: Array) -> Array:
-    """See images as a matrix, (batch, channels, height, width) as (channels, pixels * batch).
+    """View images (batch, channels, height, width) as a matrix (channels, pixels * batch).
 
-    For patches a row is one place of the kernel in one channel. Nothing is copied, since the
-    samples of a batch of images lie side by side.
+    For patches, a row is one kernel element in one channel. This never copies, since the batch is
+    the last axis in memory.
     """
     batch_size, *row_dims, height, width = images.shape
     pixels = images.transpose(*range(1, images.ndim), 0)
@@ -158,17 +159,17 @@ def as_channel_matrix(images: Array) -> Array:
 
 
 def require_image_shape(shape: Shape, layer_kind: str) -> Shape:
-    """Refuse samples that are no images."""
+    """Raise UserError unless the samples are images, and return their shape."""
     if len(shape) != 3:
         raise UserError(
-            f"{layer_kind} needs images of channels, height and width, "
+            f"{layer_kind} needs images of shape (channels, height, width), "
             f"not samples of shape {shape}."
         )
     return shape
 
 
 def output_size(image_size: Shape, kernel: int, stride: int, padding: int = 0) -> Shape:
-    """Count the places of a kernel along each side of an image."""
+    """Return the number of kernel positions along each side of an image."""
     if min(image_size) + 2 * padding < kernel:
         raise UserError(
             f"a kernel of {kernel} x {kernel} does not fit into images of "

@@ -1,4 +1,4 @@
-"""A fully connected layer."""
+"""Fully connected layer."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from nn.types import Array, Shape
 class Dense(Layer):
     """y = x @ weight + bias.
 
-    With `by_column` the outputs lie class by class in memory, which makes a softmax over few
-    classes two to three times as fast.
+    With `column_major` the outputs are in Fortran order, which makes a softmax over few classes
+    two to three times as fast.
     """
 
     def __init__(
@@ -29,35 +29,34 @@ class Dense(Layer):
         self.memory_order: Any = "F" if column_major else "C"
 
     def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """Refuse anything but flat samples."""
+        """Check that the samples are flat."""
         if len(input_shape) != 1:
             raise UserError(
-                "a dense layer takes samples of one dimension, such as "
-                f"({math.prod(input_shape)},), "
-                f"not of shape {input_shape}; a flatten layer goes in front."
+                f"a dense layer needs flat samples of shape ({math.prod(input_shape)},), "
+                f"not of shape {input_shape}; put a flatten layer before it."
             )
         super().build(input_shape, dtype)
         return (self.units,)
 
     @property
     def parameter_shapes(self) -> Mapping[str, Shape]:
-        """A weight for each input and unit, a bias for each unit."""
+        """Weight (inputs, units) and bias (units,)."""
         return {"weight": (*self.input_shape, self.units), "bias": (self.units,)}
 
     def bind_parameters(
         self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]
     ) -> None:
-        """Take the views."""
+        """Store the views."""
         self.weight, self.bias = parameters["weight"], parameters["bias"]
         self.d_weight, self.d_bias = gradients["weight"], gradients["bias"]
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Draw the weights; biases begin at zero."""
+        """Draw the weight; set the bias to zero."""
         self.initializer(self.weight, rng)
         self.bias[...] = 0
 
     def forward(self, x: Array, training: bool) -> Array:
-        """(batch, inputs) @ (inputs, units) + (units,)."""
+        """Compute (batch, inputs) @ (inputs, units) + (units,)."""
         self.x = x
         y = self.get_buffer("y", len(x), (self.units,), order=self.memory_order)
         np.matmul(x, self.weight, out=y)
@@ -65,10 +64,9 @@ class Dense(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """The gradient of the bias is a sum over the batch, written as a product with ones.
-
-        np.dot begins sooner than np.matmul, but cannot write by column as forward does.
-        """
+        """Compute d_weight = x.T @ dy and d_bias = sum(dy), and return dx = dy @ weight.T."""
+        # np.dot starts faster than np.matmul, but cannot write to the column-major array of
+        # forward; the sum over the batch is a product with ones
         ones = self.get_buffer("ones", len(dy), (), fill=1)
         np.dot(self.x.T, dy, out=self.d_weight)
         np.dot(ones, dy, out=self.d_bias)

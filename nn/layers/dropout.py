@@ -10,7 +10,10 @@ from nn.types import Array
 
 
 class Dropout(Layer):
-    """In training, each value is zero with probability `rate`, and the rest is scaled up."""
+    """Inverted dropout: in training, zero each value with probability `rate`, scale up the rest.
+
+    The rate is rounded to a multiple of 2^-16.
+    """
 
     def __init__(self, rate: float, rng: np.random.Generator) -> None:
         super().__init__()
@@ -18,12 +21,12 @@ class Dropout(Layer):
         self.drop_threshold, self.rng = min(round(rate * 2**16), 2**16 - 1), rng
 
     def forward(self, x: Array, training: bool) -> Array:
-        """x * mask in training, x itself otherwise."""
+        """Return x * mask in training, x itself otherwise."""
         if not training:
             return x
         self.mask = self.get_buffer("mask", len(x), self.input_shape)
         y = self.get_buffer("y", len(x), self.input_shape)
-        # four chances of 16 bits from each number of 64 cost a third of as many floats
+        # four 16-bit draws from each 64-bit integer take a third of the time of as many floats
         random_uint16 = self.rng.integers(0, 2**64, -(-x.size // 4), np.uint64).view(np.uint16)
         keep_mask = random_uint16[: x.size] >= self.drop_threshold
         np.multiply(
@@ -33,7 +36,7 @@ class Dropout(Layer):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """dy * mask."""
+        """Return dy * mask."""
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         np.multiply(dy, self.mask, out=dx)
         return dx

@@ -1,4 +1,4 @@
-"""Images into rows."""
+"""Flattening of samples."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from nn.types import Array, Shape
 
 
 class Flatten(Layer):
-    """Gives each sample as one row, whatever its shape."""
+    """Reshaping of each sample to a vector."""
 
     def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """One number for each value of a sample."""
+        """Return the number of values of a sample as a shape."""
         super().build(input_shape, dtype)
         return (math.prod(input_shape),)
 
     def forward(self, x: Array, training: bool) -> Array:
-        """(batch, ...) to (batch, values)."""
+        """Reshape (batch, ...) to (batch, values)."""
         return x.reshape(len(x), -1)
 
     def backward(self, dy: Array) -> Array:
-        """(batch, values) to (batch, ...)."""
+        """Reshape (batch, values) to (batch, ...)."""
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         dx[...] = dy.reshape(dx.shape)
         return dx

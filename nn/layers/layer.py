@@ -1,8 +1,8 @@
-"""What every layer is: a function with a derivative, and buffers that it keeps.
+"""Base class of layers: a function, its derivative, and reusable buffers.
 
-A network connects its layers once, which fixes shapes and parameters. Then it calls `forward`
-and `backward` in turn. A layer writes into buffers of its own, one set per batch size, so that
-training allocates nothing; what it returns is overwritten by its next call.
+A network builds its layers once, which fixes shapes and parameters, and then calls `forward` and
+`backward` in turn. A layer writes into its own buffers, one set per batch size, so that training
+allocates nothing in the steady state; the next call overwrites the returned array.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from nn.types import Array, Shape
 
 
 class Layer:
-    """A layer without parameters; the other layers add theirs."""
+    """Base class of layers; subclasses with parameters declare, bind and initialize them."""
 
     needs_input_grad = True
-    """Whether a layer below has a use for the derivative by the input."""
+    """Whether `backward` must return the gradient with respect to the input."""
 
     output_shape: Shape
-    """The shape of what becomes of a sample; a chain notes it."""
+    """Shape of one output sample, set by the enclosing `Sequential`."""
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[str, int], Array] = {}
@@ -31,33 +31,33 @@ class Layer:
 
     @property
     def type_name(self) -> str:
-        """The name by which tables and parameters call it."""
+        """Lower-case class name, used in layer tables and parameter names."""
         return type(self).__name__.lower()
 
     def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """Take the shape of one sample, and give the shape of what becomes of it."""
+        """Prepare for the shape of one input sample, and return that of one output sample."""
         self.input_shape, self.dtype = input_shape, dtype
         return input_shape
 
     @property
     def parameter_shapes(self) -> Mapping[str, Shape]:
-        """The parameters that a connected layer needs."""
+        """Shapes of the parameters by name, known after `build`."""
         return {}
 
     def bind_parameters(
         self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]
     ) -> None:
-        """Take the views of this layer's parameters and of their gradients."""
+        """Store the views of this layer's parameters and of their gradients."""
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Give the parameters their first values."""
+        """Set the initial values of the parameters."""
 
     def forward(self, x: Array, training: bool) -> Array:
         """Compute the outputs of a batch."""
         raise NotImplementedError
 
     def backward(self, dy: Array) -> Array:
-        """Turn the derivative by the outputs into that by the inputs, and keep the gradients."""
+        """Store the parameter gradients, and return the gradient with respect to the inputs."""
         raise NotImplementedError
 
     def get_buffer(
@@ -69,10 +69,11 @@ class Layer:
         order: Literal["C", "F"] = "C",
         fill: float = 0,
     ) -> NDArray[Any]:
-        """Give an array that is kept from call to call, filled once.
+        """Return an array that is reused from call to call, filled only when it is created.
 
-        The samples of a batch of images lie side by side in memory, pixel by pixel: whatever moves
-        over an image then goes in long, even strides.
+        The array is looked up by name and batch size, so a name must always be used with the same
+        shape and dtype. Images are laid out with the batch as the last axis in memory, so that
+        operations that move over an image use long, regular strides.
         """
         try:
             return self._buffers[name, batch_size]

@@ -1,8 +1,8 @@
-"""The architectures that a configuration can choose: settings in, layers out."""
+"""Architectures that a config can select: classes whose settings determine the layers."""
 
+from nn.models.base import Model
 from nn.models.cnn import CNN
 from nn.models.linear import Linear
 from nn.models.mlp import MLP
-from nn.models.model import Model
 
 __all__ = ["CNN", "MLP", "Linear", "Model"]

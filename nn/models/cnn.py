@@ -1,4 +1,4 @@
-"""The convolutional network."""
+"""Convolutional network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from nn.errors import require
 from nn.layers import AvgPool2D, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D
-from nn.models.parts import (
+from nn.models.base import (
     ACTIVATIONS,
     check_component_names,
     normalization_layers,
@@ -21,10 +21,11 @@ POOLS = {"max": MaxPool2D, "average": AvgPool2D}
 
 @dataclass(frozen=True)
 class CNN:
-    """Blocks of convolution, normalization, activation and pooling, then a dense layer.
+    """Blocks of convolution, normalization, activation and pooling, then two dense layers.
 
-    There are `depth` blocks, of 16 channels and twice as many in each further one, or `channels`
-    as they stand. The dense layer has `width` units, before which dropout applies.
+    The numbers of channels are `channels`, or 16 in the first of `depth` blocks and doubled in
+    each further one. The hidden dense layer has `width` units; dropout applies before each dense
+    layer.
     """
 
     channels: list[int] | None = None
@@ -58,19 +59,19 @@ class CNN:
 
     @property
     def block_channels(self) -> list[int]:
-        """The channels of each block."""
+        """Number of channels of each block."""
         if self.channels is not None:
             return self.channels
         return [16 * 2**block for block in range(self.depth or 0)]
 
     def build_layers(self, num_classes: int, rngs: RandomGenerators) -> list[Layer]:
-        """A fresh network's layers, for images of any size."""
+        """Return new layers, for images of any size."""
         assert self.width is not None
         initializer = resolve_initializer(self.initializer, self.activation)
 
         def activation_block(*pool: Layer) -> list[Layer]:
             parts = [ACTIVATIONS[self.activation](), *pool]
-            # where both only ever rise they can trade places, for a fourth of the work
+            # max pooling commutes with a monotonic activation, which then costs a quarter
             is_monotonic = self.pool == "max" and self.activation not in ("gelu", "silu")
             return [
                 *normalization_layers(self.normalization),
@@ -96,5 +97,5 @@ class CNN:
 
     @staticmethod
     def inactive_settings(settings: Mapping[str, Any]) -> dict[str, str]:
-        """Name the settings that others make idle, each with the one that does."""
+        """Return the settings that have no effect, each with the setting that overrides it."""
         return {"depth": "channels"} if settings.get("channels") is not None else {}

@@ -1,17 +1,17 @@
-"""Softmax regression."""
+"""Softmax (multinomial logistic) regression."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from nn.layers import Dense, Flatten, Layer
-from nn.models.parts import check_component_names, resolve_initializer
+from nn.models.base import check_component_names, resolve_initializer
 from nn.randomness import RandomGenerators
 
 
 @dataclass(frozen=True)
 class Linear:
-    """One dense layer and nothing else."""
+    """Softmax regression: a single dense layer."""
 
     initializer: str = "auto"
 
@@ -19,7 +19,7 @@ class Linear:
         check_component_names("relu", "none", self.initializer)
 
     def build_layers(self, num_classes: int, rngs: RandomGenerators) -> list[Layer]:
-        """A fresh network's layers."""
+        """Return new layers, for samples of any shape."""
         return [
             Flatten(),
             Dense(num_classes, resolve_initializer(self.initializer, None), column_major=True),

@@ -1,4 +1,4 @@
-"""The multilayer perceptron."""
+"""Multilayer perceptron."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from nn.errors import SettingError, require
 from nn.layers import Dense, Dropout, Flatten, Layer, Residual
-from nn.models.parts import (
+from nn.models.base import (
     ACTIVATIONS,
     check_component_names,
     normalization_layers,
@@ -20,11 +20,12 @@ from nn.randomness import RandomGenerators
 
 @dataclass(frozen=True)
 class MLP:
-    """Dense layers, each with its normalization, activation and dropout.
+    """Hidden layers (dense, normalization, activation, dropout), then a dense output layer.
 
-    The hidden layers are `hidden` as it stands, or `depth` of them: the first `width` wide, each
-    further one `taper` times the one before (2, 128 and 0.5 give 128, 64). With `residual` a
-    hidden layer as wide as the one below adds to what it gets.
+    The sizes of the hidden layers are `hidden`, or follow from `depth`, `width` and `taper`: the
+    first has `width` units, each further one `taper` times as many as the one before (2, 128 and
+    0.5 give 128, 64). With `residual`, a hidden layer of the same size as the one before gets a
+    skip connection.
     """
 
     hidden: list[int] | None = None
@@ -56,7 +57,7 @@ class MLP:
 
     @property
     def widths(self) -> list[int]:
-        """The width of each hidden layer."""
+        """Number of units of each hidden layer."""
         if self.hidden is not None:
             return self.hidden
         if not self.depth:
@@ -73,7 +74,7 @@ class MLP:
         return units
 
     def build_layers(self, num_classes: int, rngs: RandomGenerators) -> list[Layer]:
-        """A fresh network's layers, for samples of any shape."""
+        """Return new layers, for samples of any shape."""
         layers: list[Layer] = [Flatten()]
         previous_units = None
         for units in self.widths:
@@ -95,7 +96,7 @@ class MLP:
 
     @staticmethod
     def inactive_settings(settings: Mapping[str, Any]) -> dict[str, str]:
-        """Name the settings that others make idle, each with the one that does."""
+        """Return the settings that have no effect, each with the setting that overrides it."""
         if settings.get("hidden") is not None:
             inactive = dict.fromkeys(("depth", "width", "taper"), "hidden")
             return inactive if settings["hidden"] else {**inactive, "dropout": "hidden"}

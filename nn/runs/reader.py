@@ -47,7 +47,7 @@ class SavedRun:
     def predictions(self) -> Predictions | None:
         """What the kept weights say of the test set, if that was written."""
         try:
-            return Predictions.predictions(checkpoint.load(self.path / PREDICTIONS_FILE).arrays)
+            return Predictions.from_arrays(checkpoint.load(self.path / PREDICTIONS_FILE).arrays)
         except FileNotFoundError:
             return None
         except (checkpoint.CorruptFileError, ValueError):

@@ -95,7 +95,7 @@ SENTENCES = {
     "loss=mse loss._target_=.foo.bar": "loss._target_=.foo.bar: there is no such class.",
     "tracking=sometimes": "there is auto, disabled, offline, online.",
     "tracking=online": "tracking=online: there are no W&B credentials here; run wandb login",
-    "hydra.run.dir=": "hydra.run.dir='': name a folder.",
+    "hydra.run.dir=": "hydra.run.dir='': the path is empty; name a directory.",
     "-m seed=1,2 hydra.run.dir=x": "hydra.run.dir=x has no effect here; set hydra.sweep.dir.",
     "hydra.sweep.dir=x": "hydra.sweep.dir=x has no effect here; set hydra.run.dir.",
     "hydra.run.dir=" + 300 * "x": "nothing can be written there: File name too long.",

@@ -172,14 +172,14 @@ DAMAGE = {
     "no YAML": (edit("run/config.yaml", "lr: ", "lr: ["), "config.yaml is damaged"),
     "a setting too few": (unset("profile"), "profile is missing"),
     "a setting too many": (edit("run/config.yaml", "lr: ", "lrs: 1\nlr: "), "lrs is no setting"),
-    "a linked config": (link("run/config.yaml"), "leads out of its folder"),
-    "a config that leads to itself": (link_to_itself("run/config.yaml"), "leads out of its folder"),
+    "a linked config": (link("run/config.yaml"), "is a symbolic link"),
+    "a config that leads to itself": (link_to_itself("run/config.yaml"), "is a symbolic link"),
     "a huge config": (enlarged("run/config.yaml", 2**21), "bytes"),
     "a newer checkpoint": (newer_format, "is of format 9"),
-    "a linked checkpoint": (link("run/checkpoints/last.safetensors"), "leads out of its folder"),
+    "a linked checkpoint": (link("run/checkpoints/last.safetensors"), "is a symbolic link"),
     "a folder for a checkpoint": (
         into_folder("run/checkpoints/last.safetensors"),
-        "is no plain file",
+        "is not a regular file",
     ),
     "a file for checkpoints": (
         lambda folder: (
@@ -191,14 +191,14 @@ DAMAGE = {
     "nonsense facts": (facts(randomness=1), "its facts are not those of a training"),
     "another dataset's facts": (facts(dataset="?"), "the dataset is not the one"),
     "another model's weights": (weights_of_others, "is in this model, not in that"),
-    "a linked history": (link("run/history.jsonl"), "leads out of its folder"),
-    "a folder for the history": (into_folder("run/history.jsonl"), "is no plain file"),
-    "a pipe for the history": (into_pipe("run/history.jsonl"), "is no plain file"),
+    "a linked history": (link("run/history.jsonl"), "is a symbolic link"),
+    "a folder for the history": (into_folder("run/history.jsonl"), "is not a regular file"),
+    "a pipe for the history": (into_pipe("run/history.jsonl"), "is not a regular file"),
     "a huge history": (enlarged("run/history.jsonl", 2**30 + 1), "bytes"),
-    "a linked summary": (link("run/summary.json"), "leads out of its folder"),
-    "a summary that leads to itself": (link_to_itself("run/summary.json"), "leads out of"),
-    "a folder for the summary": (into_folder("run/summary.json"), "is no plain file"),
-    "a linked environment": (link("run/environment.json"), "leads out of its folder"),
+    "a linked summary": (link("run/summary.json"), "is a symbolic link"),
+    "a summary that leads to itself": (link_to_itself("run/summary.json"), "is a symbolic link"),
+    "a folder for the summary": (into_folder("run/summary.json"), "is not a regular file"),
+    "a linked environment": (link("run/environment.json"), "is a symbolic link"),
     "a folder for predictions": (into_folder("run/predictions.safetensors"), "is a folder"),
 }
 
@@ -216,13 +216,17 @@ def test_a_run_below_a_link_to_nowhere_is_refused(workplace, mode, target):
     (workplace.path / "link").symlink_to(target)
     several = ["--multirun", "lr=0.1,0.2"] if mode == "sweep.dir" else []
     words = [TRAIN, *several, f"hydra.{mode}=link/run", "epochs=1"]
-    refuse(workplace, words, f"hydra.{mode}=link/run: link is a link to nowhere; name a folder.")
+    refuse(
+        workplace,
+        words,
+        f"hydra.{mode}=link/run: link is a broken symbolic link; choose another directory.",
+    )
 
 
 @pytest.mark.parametrize("words", [[REPORT, "run"], [UPLOAD, "run"], [PREDICT, "run", "data.csv"]])
 def test_a_run_with_a_link_to_itself_is_refused_in_a_sentence(work, words):
     link_to_itself("run/summary.json")(work.path)
-    refuse(work, words, "run/summary.json leads out of its folder")
+    refuse(work, words, "run/summary.json is a symbolic link")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +263,7 @@ def test_a_resumption_whose_first_weights_are_gone_is_refused(work):
         (lambda _: None, ["lr=0.2"], "has another lr than it began with"),
         (lambda _: None, ["lr=-1"], "has another lr than it began with"),
         (lambda _: None, ["epochs=0"], "has another epochs than it began with"),
-        (link("run/environment.json"), [], "leads out of its folder"),
+        (link("run/environment.json"), [], "is a symbolic link"),
         (lambda _: None, ["learning_rate=1"], "did you mean lr?"),
     ],
 )
@@ -281,9 +285,9 @@ def test_an_agents_run_that_comes_back_and_is_refused_is_left_as_it_was(
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (link("run/history.jsonl"), "leads out of its folder"),
-        (link("run/summary.json"), "leads out of its folder"),
-        (link("run/environment.json"), "leads out of its folder"),
+        (link("run/history.jsonl"), "is a symbolic link"),
+        (link("run/summary.json"), "is a symbolic link"),
+        (link("run/environment.json"), "is a symbolic link"),
         (lambda folder: (folder / "data.csv").unlink(), "data.csv"),
     ],
 )
@@ -295,12 +299,12 @@ def test_a_run_that_cannot_be_compared_is_not_repeated(work, damage, sentence):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("hydra.run.dir=run", "the folder already holds a run"),
+        ("hydra.run.dir=run", "the directory already contains a run"),
         ("hydra.run.dir=data.csv", "nothing can be written there"),
         ("init_from=run model.hidden=[5] hydra.run.dir=new", "init_from=run: its dense1"),
         ("init_from=data.csv hydra.run.dir=new", "init_from=data.csv: "),
-        ("--multirun seed=1,2 hydra.sweep.dir=run", "the folder already holds a run"),
-        ("--multirun seed=1,2 hydra.sweep.dir=.", "the folder already holds a run"),
+        ("--multirun seed=1,2 hydra.sweep.dir=run", "the directory already contains a run"),
+        ("--multirun seed=1,2 hydra.sweep.dir=.", "the directory already contains a run"),
         (
             "--multirun seed=1,2 hydra.sweep.dir=.. hydra.sweep.subdir=work/${name.${seed}}",
             "hydra.sweep.subdir",
@@ -328,9 +332,9 @@ def second(work):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (link("second/predictions.safetensors"), "leads out of its folder"),
+        (link("second/predictions.safetensors"), "is a symbolic link"),
         (enlarged("second/predictions.safetensors", 99), "predictions.safetensors is damaged"),
-        (link("second/history.jsonl"), "leads out of its folder"),
+        (link("second/history.jsonl"), "is a symbolic link"),
         (into_folder("second/.lock"), "second/.lock cannot be opened: Is a directory."),
         (enlarged("second/summary.json", 2**27), "bytes"),
         (edit("second/config.yaml", "lr: ", "lr: ["), "config.yaml is damaged"),
@@ -356,7 +360,7 @@ def test_of_runs_of_which_one_is_refused_none_is_uploaded(work, damage, sentence
         (into_folder("confusion.png"), "run --png .", "confusion.png: nothing can be written"),
         (into_folder("run/report.html"), "run", "report.html: nothing can be written there"),
         (lambda _: None, "run second --png pictures", "--png draws the pictures of one run"),
-        (link("second/history.jsonl"), "run second", "leads out of its folder"),
+        (link("second/history.jsonl"), "run second", "is a symbolic link"),
         (edit("second/config.yaml", "lr: ", "lr: ["), "second --png new/pictures", "is damaged"),
         (lambda _: None, "run --wandb a/b --output mine.html", "mine.html is no page"),
         (lambda _: None, "run --wandb a/b --pages 2", "--pages makes pages of a sweep's"),
@@ -364,7 +368,7 @@ def test_of_runs_of_which_one_is_refused_none_is_uploaded(work, damage, sentence
         (
             lambda folder: (folder / "run/wandb-report.json").symlink_to(folder / "mine.html"),
             "run --wandb a/b",
-            "leads out of its folder",
+            "is a symbolic link",
         ),
     ],
 )
@@ -380,7 +384,7 @@ def test_a_report_that_is_refused_writes_no_part_of_it(work, damage, words, sent
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (link("s/trials/0001/summary.json"), "leads out of its folder"),
+        (link("s/trials/0001/summary.json"), "is a symbolic link"),
         (lambda folder: (folder / "s/trials/0001/report.html").write_text("mine"), "is no page"),
         (into_folder("s/trials/0001/report.html"), "nothing can be written there"),
     ],

@@ -97,7 +97,7 @@ def test_the_folder_can_be_chosen_and_is_never_used_twice(workplace):
     kept = first.summary
     again = workplace.train("epochs=2", "hydra.run.dir=here/mine")
     assert again.returncode == 2
-    assert "hydra.run.dir=here/mine: the folder already holds a run" in again.stderr
+    assert "hydra.run.dir=here/mine: the directory already contains a run" in again.stderr
     assert first.summary == kept
 
 

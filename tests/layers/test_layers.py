@@ -161,10 +161,10 @@ def test_a_thousand_steps_allocate_no_more_than_ten(network):
 def test_shapes_that_do_not_fit_name_the_layer():
     rng = np.random.default_rng(0)
     cases = [
-        ([Dense(3)], (2, 4), r"Layer dense1: .* such as \(8,\), not of shape \(2, 4\)"),
+        ([Dense(3)], (2, 4), r"Layer dense1: .* of shape \(8,\), not of shape \(2, 4\)"),
         ([Conv2D(3)], (7,), r"Layer conv2d1: .* not samples of shape \(7,\)"),
         ([Conv2D(3, kernel=5)], (1, 4, 4), "Layer conv2d1: a kernel of 5 x 5 .* images of 4 x 4"),
-        ([Dense(2), Residual([Dense(3)])], (4,), r"residual1: .* make \(3,\) of \(2,\)"),
+        ([Dense(2), Residual([Dense(3)])], (4,), r"residual1: .* turn shape \(2,\) into \(3,\)"),
         ([MaxPool2D(3), Flatten(), Dense(1)], (1, 2, 2), "maxpool2d1: a kernel of 3 x 3"),
     ]
     for layers, shape, sentence in cases:

@@ -1,4 +1,4 @@
-"""Layers in a row, which are a layer again."""
+"""Containers of layers, which are layers themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nn.types import Array, Shape
 
 
 class Sequential(Layer):
-    """Each layer's outputs are the next one's inputs."""
+    """Layers applied one after the other."""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__()
@@ -22,9 +22,9 @@ class Sequential(Layer):
         self.layer_names = _number_layers(self.layers)
         self.state = {}
 
-    def build(self, shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """Connect the layers one to the next."""
-        super().build(shape, dtype)
+    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+        """Build each layer for the output shape of the one before."""
+        shape = super().build(input_shape, dtype)
         for name, layer in zip(self.layer_names, self.layers, strict=True):
             try:
                 shape = layer.build(shape, dtype)
@@ -36,7 +36,7 @@ class Sequential(Layer):
 
     @property
     def parameter_shapes(self) -> Mapping[str, Shape]:
-        """The parameters of all layers, by the layer's name."""
+        """Shapes of the parameters of all layers, as `layer.parameter`."""
         return {
             f"{name}.{key}": shape
             for name, layer in zip(self.layer_names, self.layers, strict=True)
@@ -46,7 +46,7 @@ class Sequential(Layer):
     def bind_parameters(
         self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]
     ) -> None:
-        """Give each layer its views."""
+        """Pass each layer its views."""
         for name, layer in zip(self.layer_names, self.layers, strict=True):
             keys = layer.parameter_shapes
             layer.bind_parameters(
@@ -55,50 +55,54 @@ class Sequential(Layer):
             )
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Draw the layers' parameters in their order."""
+        """Initialize the layers in order, all from one generator."""
         for layer in self.layers:
             layer.initialize(rng)
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Up through the layers."""
+        """Apply the layers in order."""
         for layer in self.layers:
             x = layer.forward(x, training)
         return x
 
     def backward(self, dy: Array) -> Array:
-        """Down through the layers."""
+        """Backpropagate through the layers in reverse order."""
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
         return dy
 
 
 class Residual(Sequential):
-    """y = x + chain(x), which lets a deep network begin as a shallow one (arXiv:1512.03385)."""
+    """Residual block y = x + layers(x) (He et al., 2015, arXiv:1512.03385).
+
+    While the layers contribute little, a deep network behaves like a shallow one.
+    """
 
     def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """Refuse layers whose outputs cannot be added to their inputs."""
+        """Build the layers, and check that they preserve the shape of their input."""
         output_shape = super().build(input_shape, dtype)
         if output_shape != input_shape:
             raise UserError(
-                f"its layers make {output_shape} of {input_shape}, which cannot be added to it."
+                f"its layers turn shape {input_shape} into {output_shape}; "
+                "a residual block must preserve the shape."
             )
         return input_shape
 
     def forward(self, x: Array, training: bool) -> Array:
-        """The inputs are added at the end."""
+        """Return x + layers(x)."""
         y = self.get_buffer("y", len(x), self.input_shape)
         np.add(x, super().forward(x, training), out=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        """dy goes both ways."""
+        """Return dy + the gradient through the layers."""
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         np.add(dy, super().backward(dy), out=dx)
         return dx
 
 
 def _number_layers(layers: Iterable[Layer]) -> list[str]:
-    """Number the layers of each kind: dense1, relu1, dense2."""
+    """Return unique names, numbered per layer type: dense1, relu1, dense2."""
     counts: Counter[str] = Counter()
     names = []
     for layer in layers:

@@ -1,12 +1,26 @@
-"""What the models have in common: activations, normalizations and initializers by name."""
+"""The interface of models, and the components that models look up by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from nn.errors import require
 from nn.initializers import INITIALIZERS, Initializer
 from nn.layers import GELU, BatchNorm, Layer, LayerNorm, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
+from nn.randomness import RandomGenerators
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Interface of models, including user-defined ones: settings from which layers are built."""
+
+    def build_layers(self, num_classes: int, rngs: RandomGenerators) -> list[Layer]:
+        """Return new layers, the last of which has `num_classes` outputs.
+
+        Layers that are random in training draw from `rngs`.
+        """
+
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "relu": ReLU,
@@ -20,7 +34,7 @@ NORMALIZATIONS: dict[str, Callable[[], Layer]] = {"batch": BatchNorm, "layer": L
 
 
 def check_component_names(activation: str, normalization: str, initializer: str) -> None:
-    """Refuse names that mean nothing."""
+    """Raise SettingError if one of the names is unknown."""
     for name, value, allowed in (
         ("activation", activation, ACTIVATIONS),
         ("normalization", normalization, ("none", *NORMALIZATIONS)),
@@ -30,7 +44,7 @@ def check_component_names(activation: str, normalization: str, initializer: str)
 
 
 def resolve_initializer(initializer: str, activation: str | None) -> Initializer:
-    """Choose the initializer that goes with an activation, unless one is asked for."""
+    """Return the named initializer; "auto" selects the one that suits the activation."""
     if initializer != "auto":
         return INITIALIZERS[initializer]
     if activation in ("sigmoid", "tanh", None):
@@ -39,5 +53,5 @@ def resolve_initializer(initializer: str, activation: str | None) -> Initializer
 
 
 def normalization_layers(normalization: str) -> list[Layer]:
-    """The normalization, if there is to be one."""
+    """Return the normalization layer as a list, which is empty for "none"."""
     return [NORMALIZATIONS[normalization]()] if normalization != "none" else []

@@ -1,4 +1,4 @@
-"""Pooling: windows of an image, each made one value."""
+"""Max and average pooling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nn.types import Array, Shape
 
 
 class Pool2D(Layer):
-    """Windows of `size` x `size` that lie side by side; what does not fill one is left out."""
+    """Base class of pooling over adjacent `size` x `size` windows; incomplete ones are dropped."""
 
     def __init__(self, size: int = 2) -> None:
         super().__init__()
@@ -22,14 +22,14 @@ class Pool2D(Layer):
         self.size = size
 
     def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """Find how many windows there are."""
+        """Compute the number of windows."""
         super().build(input_shape, dtype)
         channels, *image_size = require_image_shape(input_shape, "pooling")
         self.pooled_shape = (channels, *output_size(tuple(image_size), self.size, self.size))
         return self.pooled_shape
 
     def strided_views(self, x: Array) -> Iterator[Array]:
-        """Yield, for each place in a window, the values at that place of all windows."""
+        """Yield, for each offset in a window, a view of the values there in all windows."""
         _, rows, columns = self.pooled_shape
         for row in range(self.size):
             for column in range(self.size):
@@ -42,10 +42,10 @@ class Pool2D(Layer):
 
 
 class MaxPool2D(Pool2D):
-    """The largest value of each window; the first of several is the one that learns."""
+    """Maximum of each window; with ties, only the first maximum receives the gradient."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Compare the windows place by place."""
+        """Compute the maximum over the window offsets."""
         self.x, self.y = x, self.get_buffer("y", len(x), self.pooled_shape)
         first, *others = self.strided_views(x)
         self.y[...] = first
@@ -54,10 +54,10 @@ class MaxPool2D(Pool2D):
         return self.y
 
     def backward(self, dy: Array) -> Array:
-        """dy goes to where the largest value came from."""
+        """Route dy to the position of the maximum."""
         dx = self.get_buffer("dx", len(dy), self.input_shape)
-        is_max = self.get_buffer("largest", len(dy), self.pooled_shape, np.bool_)
-        is_unassigned = self.get_buffer("free", len(dy), self.pooled_shape, np.bool_)
+        is_max = self.get_buffer("is_max", len(dy), self.pooled_shape, np.bool_)
+        is_unassigned = self.get_buffer("is_unassigned", len(dy), self.pooled_shape, np.bool_)
         is_unassigned[...] = True
         for x, dx_view in zip(self.strided_views(self.x), self.strided_views(dx), strict=True):
             np.equal(x, self.y, out=is_max)
@@ -68,10 +68,10 @@ class MaxPool2D(Pool2D):
 
 
 class AvgPool2D(Pool2D):
-    """The mean of each window."""
+    """Mean of each window."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Add the windows up place by place."""
+        """Compute the mean over the window offsets."""
         y = self.get_buffer("y", len(x), self.pooled_shape)
         first, *others = self.strided_views(x)
         y[...] = first
@@ -81,7 +81,7 @@ class AvgPool2D(Pool2D):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """Each value of a window takes an equal share of dy."""
+        """Distribute dy evenly over each window."""
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         for dx_view in self.strided_views(dx):
             np.divide(dy, self.size**2, out=dx_view)
