@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nn.errors import UserError, require
 from nn.types import Array, Shape
@@ -106,7 +107,7 @@ class Augmentation:
         upper += (lower - upper) * row_fraction
         return upper.swapaxes(0, 1)
 
-    def _erase_mask(self, shape: Shape, rng: np.random.Generator) -> np.ndarray[Shape, np.dtype]:
+    def _erase_mask(self, shape: Shape, rng: np.random.Generator) -> NDArray[np.bool_]:
         """Return a mask of one random rectangle per image: batch x 1 x height x width."""
         batch_size, _, height, width = shape
         masks = []
@@ -125,9 +126,7 @@ def _affine_coordinates(coef_y: Array, y: Array, coef_x: Array, x: Array, offset
     return along_y[:, :, None] + along_x[:, None, :]
 
 
-def _floor_and_fraction(
-    coordinates: Array, size: int
-) -> tuple[np.ndarray[Shape, np.dtype[np.int32]], Array]:
+def _floor_and_fraction(coordinates: Array, size: int) -> tuple[NDArray[np.int32], Array]:
     """Split coordinates into the preceding pixel of the padded image and the fraction, in place."""
     coordinates += 1
     np.clip(coordinates, 0, size + 1 - 1e-3, out=coordinates)

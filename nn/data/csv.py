@@ -96,9 +96,9 @@ class CsvTable:
         with open_maybe_gzip(path) as stream:
             num_skipped, first_row = next(
                 (
-                    pair
-                    for pair in enumerate(read_rows(stream, path))
-                    if any(map(str.strip, pair[1]))
+                    (number, row)
+                    for number, row in enumerate(read_rows(stream, path))
+                    if any(map(str.strip, row))
                 ),
                 (0, None),
             )
@@ -142,11 +142,8 @@ class CsvTable:
         """One message per ignored column."""
         notes = []
         for column in sorted(self.ignored_columns):
-            name = (
-                f" ({self.column_names[column]})"
-                if self.column_names and self.column_names[column]
-                else ""
-            )
+            name = self.column_names[column] if self.column_names else ""
+            name = f" ({name})" if name else ""
             notes.append(f"{self.path}: column {column + 1}{name} is an index and is ignored.")
         return notes
 
@@ -184,10 +181,10 @@ class CsvTable:
 
         Earlier names take precedence; upper and lower case in the file are not distinguished.
         """
-        column_by_name = {
-            (self.column_names or [])[i].lower(): i
-            for i in reversed(self.data_columns)
-            if self.column_names
+        if self.column_names is None:
+            return None
+        column_by_name = {  # the leftmost of several columns of the same name
+            self.column_names[column].lower(): column for column in reversed(self.data_columns)
         }
         return next((column_by_name[name] for name in names if name in column_by_name), None)
 
@@ -359,16 +356,14 @@ class CsvTable:
         num_pixels = self.num_columns - 1
         if not index_columns.is_likely_index(self.values[:, column], num_pixels):
             return False
-        is_square, is_square_without = (
-            index_columns.is_square_number(count) for count in (num_pixels, num_pixels - 1)
-        )
-        names = [
-            name for i, name in enumerate(self.column_names or []) if i not in self.ignored_columns
-        ]
-        if self.has_unnamed_columns:
+        if self.column_names is None or self.has_unnamed_columns:
             return True
-        has_distinct_name = index_columns.has_distinct_name(names, self.data_columns.index(column))
-        return has_distinct_name and is_square_without and not is_square
+        names = [self.column_names[data_column] for data_column in self.data_columns]
+        return (
+            index_columns.has_distinct_name(names, self.data_columns.index(column))
+            and index_columns.is_square_number(num_pixels - 1)
+            and not index_columns.is_square_number(num_pixels)
+        )
 
     def _invalid_value_error(self, label_column: int | None) -> UserError:
         """Return an error that locates the first invalid label or pixel."""

@@ -43,5 +43,8 @@ def _digits_path() -> Path:
     """Locate the file without importing scikit-learn, which would take seconds."""
     package = find_spec("sklearn")
     if package is None or package.origin is None:
-        raise UserError("The digits come with scikit-learn, which is not installed.")
+        raise UserError(
+            "dataset=digits: the digits come with scikit-learn, which is not installed; install it "
+            "or choose another dataset."
+        )
     return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"

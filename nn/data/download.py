@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from nn.data.cache import atomic_path
 from nn.errors import UserError
@@ -15,21 +16,22 @@ TIMEOUT_SECONDS = 30
 MAX_BYTES = 1 << 27
 """Size limit of a download, after which a mirror is abandoned."""
 
+Content = TypeVar("Content")
+
 
 class DownloadError(Exception):
     """A mirror failed to deliver the file, for a reason outside of this machine."""
 
 
-def download(mirrors: Iterable[str], target: Path, verify: Callable[[Path], object]) -> None:
-    """Download a file from the first mirror whose copy passes `verify`."""
+def download(mirrors: Iterable[str], target: Path, read: Callable[[Path], Content]) -> Content:
+    """Download a file from the first mirror whose copy `read` accepts; return what it has read."""
     failures = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{target.name}"
         try:
             with atomic_path(target) as temp_path:
                 _fetch(url, temp_path)
-                verify(temp_path)
-            return
+                return read(temp_path)
         except (DownloadError, UserError) as error:
             reason = re.sub(r"\S*/\.aside-\S+", "the file", str(error))
             failures.append(f"{url}: {reason.rstrip('.')}")

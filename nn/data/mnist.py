@@ -78,14 +78,13 @@ class MNIST(DataSource):
             with contextlib.suppress(UserError):
                 return self._read_verified(target)
         try:
-            download(self.homes, target, self._read_verified)
+            return download(self.homes, target, self._read_verified)
         except UserError as error:
             names = ", ".join(f"{file}.gz" for file in self.REGISTRY)
             raise UserError(
                 f"{self.NAME} could not be downloaded: put {names} into {target.parent}, or set "
                 f"dataset.root=DIR or {DATA_DIR_ENV} to a directory that has them ({error})."
             ) from None
-        return self._read_verified(target)
 
     def _search_dirs(self) -> Iterator[tuple[Mapping[str, Path], bool]]:
         """Yield the files of each user directory, and whether it is dedicated to this dataset."""

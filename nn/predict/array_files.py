@@ -167,10 +167,8 @@ def _find_label_column(table: CsvTable, default: int) -> int:
 def _reshape_samples(values: NDArray[Any], input_spec: InputSpec, path: Path) -> NDArray[Any]:
     """Reshape samples that are flat, lack the channel axis or have it last."""
     sample_shape, model_shape = values.shape[1:], input_spec.shape
-    flat_shape, squeezed_shape = (
-        (math.prod(model_shape),),
-        model_shape[1:] if model_shape[0] == 1 else model_shape,
-    )
+    flat_shape = (math.prod(model_shape),)
+    squeezed_shape = model_shape[1:] if model_shape[0] == 1 else model_shape
     channels_last_shape = (*model_shape[1:], model_shape[0])
     if sample_shape == channels_last_shape and sample_shape != model_shape and input_spec.look:
         values = np.moveaxis(values, -1, 1)

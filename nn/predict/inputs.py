@@ -43,12 +43,8 @@ def read_inputs(
     are_images = first.is_dir() or image_files.is_image_file(first)
     if are_images:
         loaded_images = image_files.read_images(_expand_directories(paths), input_spec, invert)
-        samples, names, notes, labels = (
-            loaded_images.images,
-            loaded_images.names,
-            loaded_images.notes,
-            None,
-        )
+        samples, labels, notes = loaded_images.images, None, loaded_images.notes
+        names = loaded_images.names
     else:
         if invert != "auto":
             raise UserError(f"--invert {invert}: only images can be inverted.")
@@ -57,7 +53,7 @@ def read_inputs(
                 f"{relpath(paths[1])}: a file of samples cannot be combined with other inputs."
             )
         loaded_samples = array_files.read_samples(first, input_spec, csv_options)
-        samples, notes, labels = loaded_samples.samples, loaded_samples.notes, loaded_samples.labels
+        samples, labels, notes = loaded_samples.samples, loaded_samples.labels, loaded_samples.notes
         names = [str(number) for number in range(1, len(samples) + 1)]
     if labels_path is not None:
         if labels is not None:
