@@ -1,1 +1,1 @@
-"""Where samples come from, how they are split, and how they reach the training loop."""
+"""Dataset sources, splits, augmentation and the description of model inputs."""

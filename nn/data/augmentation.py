@@ -1,7 +1,7 @@
-"""Training images moved, turned, mirrored and disturbed a little, each in its own way.
+"""Random translation, rotation, scaling, shear, flips, noise and erasing of training images.
 
-A whole batch is changed at once. A pixel of the result looks up where it comes from, and takes
-the mean of the four pixels around that place, weighted by how near they are.
+A whole batch is transformed at once, each image with its own random parameters. Affine maps are
+applied backwards: each output pixel is interpolated bilinearly at its source coordinates.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nn.errors import UserError, require
 from nn.types import Array, Shape
@@ -16,22 +17,22 @@ from nn.types import Array, Shape
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images may be changed: each is changed by chance between nothing and that."""
+    """Maximum strength of each transformation; each image draws its own up to that."""
 
     shift: float = 0.0
-    """by this share of the side"""
+    """Maximum translation as a fraction of the image side."""
     rotation: float = 0.0
-    """in degrees"""
+    """Maximum rotation in degrees."""
     scale: float = 0.0
-    """larger or smaller by this share"""
+    """Maximum relative change in size, in either direction."""
     shear: float = 0.0
-    """slanted by this share of the height"""
+    """Maximum shear: horizontal displacement as a fraction of the height."""
     flip: bool = False
-    """half of the images mirrored, left to right"""
+    """Whether to flip images horizontally, with probability 0.5."""
     noise: float = 0.0
-    """standard deviation of what is added to each pixel"""
+    """Standard deviation of the Gaussian noise added to each pixel."""
     erase: float = 0.0
-    """sides of a rectangle that is blanked, as a share of the image's"""
+    """Maximum sides of the erased rectangle as a fraction of the image sides."""
 
     def __post_init__(self) -> None:
         require(self.noise >= 0, "noise", self.noise, "at least 0")
@@ -42,19 +43,19 @@ class Augmentation:
 
     @property
     def is_active(self) -> bool:
-        """Whether anything is changed at all."""
+        """Whether any transformation is enabled."""
         return any(astuple(self))
 
     def check_shape(self, shape: Shape) -> None:
-        """Refuse samples that are no images."""
+        """Raise a UserError if samples of this shape cannot be augmented."""
         if self.is_active and len(shape) != 3:
             raise UserError(
-                f"augmentation: samples of shape {shape} are no images, which have channels, "
+                f"augmentation: samples of shape {shape} are not images, which have channels, "
                 "height and width; choose augmentation=none."
             )
 
     def apply(self, images: Array, background: float, rng: np.random.Generator) -> Array:
-        """Change a batch of images; what comes in from outside is background."""
+        """Augment a batch in normalized units, filling uncovered areas with `background`."""
         if self.shift or self.rotation or self.scale or self.shear:
             images = self._affine_transform(images, background, rng)
         if self.flip:
@@ -71,7 +72,7 @@ class Augmentation:
     def _affine_transform(
         self, images: Array, background: float, rng: np.random.Generator
     ) -> Array:
-        """Look up each pixel where an affine map says that it comes from."""
+        """Resample each image under a random affine map, with bilinear interpolation."""
         batch_size, channels, height, width = images.shape
         angle = np.deg2rad(self.rotation) * rng.uniform(-1, 1, batch_size)
         shear = self.shear * rng.uniform(-1, 1, batch_size)
@@ -106,8 +107,8 @@ class Augmentation:
         upper += (lower - upper) * row_fraction
         return upper.swapaxes(0, 1)
 
-    def _erase_mask(self, shape: Shape, rng: np.random.Generator) -> np.ndarray[Shape, np.dtype]:
-        """Mark a rectangle in each image."""
+    def _erase_mask(self, shape: Shape, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Return a mask of one random rectangle per image: batch x 1 x height x width."""
         batch_size, _, height, width = shape
         masks = []
         for side in (height, width):
@@ -119,16 +120,14 @@ class Augmentation:
 
 
 def _affine_coordinates(coef_y: Array, y: Array, coef_x: Array, x: Array, offset: Array) -> Array:
-    """by_y * y + by_x * x + start, for each image and pixel, in single precision."""
+    """Return coef_y * y + coef_x * x + offset per image and pixel, in single precision."""
     along_y = (coef_y[:, None] * y + offset[:, None]).astype(np.float32)
     along_x = (coef_x[:, None] * x).astype(np.float32)
     return along_y[:, :, None] + along_x[:, None, :]
 
 
-def _floor_and_fraction(
-    coordinates: Array, size: int
-) -> tuple[np.ndarray[Shape, np.dtype[np.int32]], Array]:
-    """Part places into the padded pixel before them, and how far they are beyond it."""
+def _floor_and_fraction(coordinates: Array, size: int) -> tuple[NDArray[np.int32], Array]:
+    """Split coordinates into the preceding pixel of the padded image and the fraction, in place."""
     coordinates += 1
     np.clip(coordinates, 0, size + 1 - 1e-3, out=coordinates)
     floor = coordinates.astype(np.int32)

@@ -1,4 +1,4 @@
-"""The user's cache folder: what was downloaded or parsed once."""
+"""The user's cache directory for downloaded and parsed files."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from platformdirs import user_cache_path
 from nn.errors import UserError
 
 STALE_SECONDS = 24 * 3600
+"""Age at which a temporary directory is taken for that of a killed process."""
 
 
 def cache_dir(name: str) -> Path:
-    """Give the place of a folder of the cache."""
+    """Return the path of a subdirectory of the cache, which need not exist."""
     return user_cache_path("nn-sweeps") / name
 
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Give a path to write to; what was written is then moved into place, whole or not at all.
+    """Yield a temporary path to write to, and move it to the target if the block succeeds.
 
-    Whatever happens on the way, and whoever else writes the same file, the target is never seen
-    half-written.
+    Readers never see a partial file, even if the process is killed or several processes write the
+    same target.
     """
     temp_dir = None
     try:
@@ -43,7 +44,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def _remove_stale_temp_dirs(parent: Path) -> None:
-    """Remove what processes that were killed have left."""
+    """Remove temporary directories that killed processes left behind."""
     for temp_dir in parent.glob(".aside-*"):
         if time.time() - temp_dir.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(temp_dir, ignore_errors=True)
@@ -51,6 +52,6 @@ def _remove_stale_temp_dirs(parent: Path) -> None:
 
 def _cache_write_error(path: Path, error: OSError) -> UserError:
     return UserError(
-        f"The cache folder {path} cannot be written to: {error.strerror or error}; "
-        "XDG_CACHE_HOME names another place for it."
+        f"The cache directory {path} cannot be written to: {error.strerror or error}; "
+        "set XDG_CACHE_HOME to another directory."
     )

@@ -1,7 +1,7 @@
-"""CSV files of pixels, such as Kaggle's and Colab's: a row for each sample.
+"""CSV files of pixels with one row per sample, as published by Kaggle and Colab.
 
-pandas reads a file once. What it gave is kept in the cache under the SHA-256 of the file, as an
-array that opens in milliseconds.
+pandas parses a file once. The parsed array is cached under the SHA-256 of the file, from where it
+is memory-mapped in milliseconds.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from nn.errors import UserError, require
 
 @dataclass(frozen=True, kw_only=True)
 class CSV(DataSource):
-    """A file to train on, and perhaps one to test with, whose labels may be missing."""
+    """A training file and an optional test file, which may lack labels."""
 
     train: str
     test: str | None = None
@@ -52,7 +52,7 @@ class CSV(DataSource):
         require(header in ("auto", "true", "false"), "header", self.header, "auto, true or false")
 
     def read(self, rng: np.random.Generator) -> RawDataset:
-        """Read the files; the labels of the training set say how many classes there are."""
+        """Read the files; the training labels determine the number of classes."""
         label = str(self.label)
         train_table = CsvTable.from_file(find_file(self.train), self.header).drop_index_columns(
             label
@@ -69,16 +69,16 @@ class CSV(DataSource):
             if test.labels is not None:
                 check_labels(test.labels, num_classes, self.test)
             tables.append(test_table)
-        for read in tables:
-            read.save_to_cache()
+        for table in tables:  # only now, since an invalid file must not be cached
+            table.save_to_cache()
         max_value = 255 if train.images.max() > 1 else 1
-        notes = tuple(note for read in tables for note in read.notes)
+        notes = tuple(note for table in tables for note in table.notes)
         return RawDataset(train, test, tuple(map(str, range(num_classes))), max_value, notes=notes)
 
 
 @dataclass(frozen=True)
 class CsvTable:
-    """The numbers of a file, the names of its columns where it has them, and its index columns."""
+    """The values of a file, its column names if it has a header, and its index columns."""
 
     path: Path
     column_names: list[str] | None
@@ -88,7 +88,7 @@ class CsvTable:
 
     @classmethod
     def from_file(cls, path: Path, header: str | bool) -> CsvTable:
-        """Take the numbers from the cache, or parse them."""
+        """Load the values from the cache, or parse the file."""
         file_format = formats.identify(formats.read_head(path))
         if file_format is not None:
             hint = "dataset=idx reads it" if file_format is formats.IDX else ""
@@ -96,9 +96,9 @@ class CsvTable:
         with open_maybe_gzip(path) as stream:
             num_skipped, first_row = next(
                 (
-                    pair
-                    for pair in enumerate(read_rows(stream, path))
-                    if any(map(str.strip, pair[1]))
+                    (number, row)
+                    for number, row in enumerate(read_rows(stream, path))
+                    if any(map(str.strip, row))
                 ),
                 (0, None),
             )
@@ -117,7 +117,7 @@ class CsvTable:
             and len(column_names) == values.shape[1] - 1
             and index_columns.is_consecutive(values[:, 0])
         ):
-            column_names.insert(0, "")  # as R writes it
+            column_names.insert(0, "")  # R writes row names, but no header cell for them
         if column_names and len(column_names) != values.shape[1]:
             raise UserError(
                 f"{path}, row 1: the header has {len(column_names)} columns, the rows below "
@@ -127,37 +127,34 @@ class CsvTable:
 
     @property
     def data_columns(self) -> list[int]:
-        """The columns that are not an index."""
+        """Indices of the columns that are not ignored as an index."""
         return [
             column for column in range(self.values.shape[1]) if column not in self.ignored_columns
         ]
 
     @property
     def num_columns(self) -> int:
-        """The number of columns that are not an index."""
+        """Number of columns that are not ignored as an index."""
         return len(self.data_columns)
 
     @property
     def notes(self) -> list[str]:
-        """A sentence for each column that is ignored."""
+        """One message per ignored column."""
         notes = []
         for column in sorted(self.ignored_columns):
-            name = (
-                f" ({self.column_names[column]})"
-                if self.column_names and self.column_names[column]
-                else ""
-            )
+            name = self.column_names[column] if self.column_names else ""
+            name = f" ({name})" if name else ""
             notes.append(f"{self.path}: column {column + 1}{name} is an index and is ignored.")
         return notes
 
     def save_to_cache(self) -> None:
-        """Put the numbers into the cache."""
+        """Write the values to the cache, unless they come from there."""
         if not isinstance(self.values, np.memmap):
             with cache.atomic_path(self.cache_path) as temp_path:
                 np.save(temp_path, self.values)
 
     def find_label_column(self, label: str) -> int:
-        """Find the column of the labels."""
+        """Return the label column for the setting: a name, auto, first or last."""
         if label in ("first", "last"):
             return self.data_columns[0 if label == "first" else -1]
         if label == "auto" and self.has_unnamed_columns:
@@ -166,7 +163,7 @@ class CsvTable:
         if column is None and label == "auto":
             raise UserError(
                 f"{self.path}: no column is named {LABEL_COLUMN_NAMES[0]}; "
-                "say which has the labels with dataset.label=NAME, first or last."
+                "select the label column with dataset.label=NAME, first or last."
             )
         if column is None:
             known = (
@@ -180,16 +177,19 @@ class CsvTable:
         return column
 
     def find_column(self, names: Sequence[str]) -> int | None:
-        """Find the column of the first of these names, in lower case, that there is."""
-        column_by_name = {
-            (self.column_names or [])[i].lower(): i
-            for i in reversed(self.data_columns)
-            if self.column_names
+        """Return the first column that has one of these lower-case names, or None.
+
+        Earlier names take precedence; upper and lower case in the file are not distinguished.
+        """
+        if self.column_names is None:
+            return None
+        column_by_name = {  # the leftmost of several columns of the same name
+            self.column_names[column].lower(): column for column in reversed(self.data_columns)
         }
         return next((column_by_name[name] for name in names if name in column_by_name), None)
 
     def drop_index_columns(self, label: str) -> CsvTable:
-        """Leave out the index columns of a training set."""
+        """Ignore the index columns of a training set."""
         table = self._drop_named_index_columns(label)
         edge = -1 if label == "last" else 0
         while (
@@ -202,15 +202,19 @@ class CsvTable:
         while True:
             pixel_columns = [column for column in table.data_columns if column != label_column]
             edges = [pixel_columns[0], pixel_columns[-1]] if len(pixel_columns) > 1 else []
-            found = [column for column in edges if table._is_index_column(column)]
-            if not found:
+            column = next((column for column in edges if table._is_index_column(column)), None)
+            if column is None:
                 return table
-            table = table._drop_column(found[0])
+            table = table._drop_column(column)
 
     def align_with(
         self, train: CsvTable, label_column: int, num_classes: int
     ) -> tuple[CsvTable, int | None]:
-        """Find the labels and leave out the index, where the pixels are those of a training set."""
+        """Ignore index columns so that the pixels match those of a training set.
+
+        Returns:
+            The table, and its label column or None if it has no labels.
+        """
         num_pixels, label_position = train.num_columns - 1, train.data_columns.index(label_column)
         table: CsvTable = self
         if self.column_names is None and self.values.shape[1] == train.values.shape[1]:
@@ -232,7 +236,7 @@ class CsvTable:
         label = train.column_names[label_column]
         if table._pixel_names(label) != train._pixel_names(label):
             raise UserError(
-                f"{self.path} has other columns than {train.path}, or in another order."
+                f"{self.path} and {train.path} differ in their columns or in the column order."
             )
         return table, table.column_names.index(label) if label in table.column_names else None
 
@@ -244,15 +248,19 @@ class CsvTable:
         label_position: int = 0,
         train_has_index: bool = False,
     ) -> CsvTable:
-        """Leave out the index columns of samples whose number of pixels and classes is known.
+        """Ignore index columns where the number of pixels and classes is known.
 
-        `place` is where the labels are if there are no names, `likely` whether the training set
-        has an index, too.
+        Args:
+            num_pixels: Number of pixel columns that must remain.
+            num_classes: Number of classes; larger values in a column are not labels.
+            label: Setting of the label column: a name, auto, first or last.
+            label_position: Position of the label among the data columns if these have no names.
+            train_has_index: Whether the training set had an index, which makes one likely here.
         """
         table = self._drop_named_index_columns(label)
         num_extra = table.num_columns - num_pixels
         if num_extra < 0:
-            return self  # the network has learned from what is named like an index
+            return self  # the network was trained on a column that is named like an index
         if num_extra not in (1, 2):
             return table
         label_column, is_named = table._expected_label_column(label, label_position)
@@ -284,7 +292,7 @@ class CsvTable:
         return table._drop_column(best)
 
     def to_samples(self, label_column: int | None) -> RawSamples:
-        """Part labels and pixels, and make square images of pixels where they can be."""
+        """Split labels from pixels, and reshape the pixels to square images if possible."""
         values, labels = self.values, None
         if label_column is not None:
             column = values[:, label_column]
@@ -294,7 +302,7 @@ class CsvTable:
         dropped = [*self.ignored_columns, *([] if label_column is None else [label_column])]
         values = np.delete(values, dropped, axis=1) if dropped else values
         if not values.size:
-            raise UserError(f"{self.path} has no pixels in it.")
+            raise UserError(f"{self.path} has no pixels.")
         if values.dtype != np.uint8:
             if values.min() < 0 or values.max() > 255:
                 raise self._invalid_value_error(label_column)
@@ -305,19 +313,19 @@ class CsvTable:
 
     @property
     def has_unnamed_columns(self) -> bool:
-        """Whether the columns have no names but numbers."""
+        """Whether there is no header or only one of numbers."""
         names = self.column_names
         return names is None or all(names[column].isdecimal() for column in self.data_columns)
 
     def _pixel_names(self, label: str) -> list[str]:
-        """List the names of the pixels."""
+        """Return the names of the data columns other than the label."""
         names = (
             [self.column_names[column] for column in self.data_columns] if self.column_names else []
         )
         return [name for name in names if name != label]
 
     def _expected_label_column(self, label: str, label_position: int) -> tuple[int | None, bool]:
-        """Find the column in which labels would be, and whether its name says so."""
+        """Return the column that would hold labels, and whether it was found by its name."""
         if label in ("first", "last"):
             return self.data_columns[0 if label == "first" else -1], False
         if label == "auto" and self.has_unnamed_columns:
@@ -326,11 +334,11 @@ class CsvTable:
         return column, column is not None
 
     def _drop_column(self, column: int) -> CsvTable:
-        """Leave out an index column."""
+        """Return a copy that ignores this column."""
         return replace(self, ignored_columns=(*self.ignored_columns, column))
 
     def _drop_named_index_columns(self, label: str) -> CsvTable:
-        """Leave out the columns that are an index by their names, the labels aside."""
+        """Return a copy that ignores the columns named like an index, except for the label."""
         names = [name.lower() for name in self.column_names or []]
         leading = next((column for column, name in enumerate(names) if name), 0)
         index = [
@@ -344,23 +352,21 @@ class CsvTable:
         return replace(self, ignored_columns=(*self.ignored_columns, *index))
 
     def _is_index_column(self, column: int) -> bool:
-        """Whether a column that may be a pixel must be an index of the training set."""
+        """Whether a column of a training set that could be a pixel must be an index."""
         num_pixels = self.num_columns - 1
         if not index_columns.is_likely_index(self.values[:, column], num_pixels):
             return False
-        is_square, is_square_without = (
-            index_columns.is_square_number(count) for count in (num_pixels, num_pixels - 1)
-        )
-        names = [
-            name for i, name in enumerate(self.column_names or []) if i not in self.ignored_columns
-        ]
-        if self.has_unnamed_columns:
+        if self.column_names is None or self.has_unnamed_columns:
             return True
-        has_distinct_name = index_columns.has_distinct_name(names, self.data_columns.index(column))
-        return has_distinct_name and is_square_without and not is_square
+        names = [self.column_names[data_column] for data_column in self.data_columns]
+        return (
+            index_columns.has_distinct_name(names, self.data_columns.index(column))
+            and index_columns.is_square_number(num_pixels - 1)
+            and not index_columns.is_square_number(num_pixels)
+        )
 
     def _invalid_value_error(self, label_column: int | None) -> UserError:
-        """Find the label or the pixel that cannot be one."""
+        """Return an error that locates the first invalid label or pixel."""
         column = -1 if label_column is None else label_column
         return invalid_value_error(
             self.path, self.column_names is not None, None, column, self.ignored_columns
@@ -368,12 +374,12 @@ class CsvTable:
 
 
 def _load_cached(cache_path: Path) -> NDArray[Any] | None:
-    """Read an array of the cache, if it is there and whole."""
+    """Memory-map a cached array; return None if it is missing or damaged."""
     if not cache_path.is_file():
         return None
     try:
         values = np.lib.format.open_memmap(cache_path, mode="r")
         is_valid = values.ndim == 2 and values.size and values.dtype in (np.uint8, np.float32)
-    except Exception:  # whatever a damaged file does to the reader, it is parsed anew
+    except Exception:  # a damaged file can raise anything; the source is parsed again
         return None
     return values if is_valid else None

@@ -1,4 +1,4 @@
-"""The text of CSV files: encoding, delimiter, header and numbers, and where a wrong value is."""
+"""Text of CSV files: detection of encoding, delimiter and header, parsing, location of errors."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ DECIMAL_COMMA_PATTERN = re.compile(r"\s*[+-]?\d*,\d+(e[+-]?\d+)?\s*", re.IGNOREC
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written; a space as delimiter stands for any number of spaces."""
+    """Encoding and delimiter of a file; a space means one or more spaces."""
 
     encoding: str
     delimiter: str
 
     @classmethod
     def sniff(cls, stream: BinaryIO) -> Dialect:
-        """Find the dialect of a file from how it begins."""
+        """Detect the dialect from the start of a file, and rewind the stream."""
         head = stream.read(SNIFFED_BYTES)
         stream.seek(0)
         encoding = _detect_encoding(head)
         lines = head.decode(encoding, "replace").splitlines()
         if len(head) == SNIFFED_BYTES and len(lines) > 1:
-            del lines[-1]  # it is cut off
+            del lines[-1]  # incomplete
         unquoted = [re.sub(r'"[^"]*"', '""', line).strip(" ") for line in lines if line.strip()]
         return cls(encoding, _detect_delimiter(unquoted[:SNIFFED_LINES]))
 
 
 def _detect_encoding(head: bytes) -> str:
-    """Recognize UTF-16 by its mark or by the zeros beside ASCII characters; else it is UTF-8."""
+    """Detect UTF-16 by its byte order mark or the zero bytes of ASCII text; default to UTF-8."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     zeros = [not byte for byte in head[:4]]
@@ -58,9 +58,9 @@ def _detect_encoding(head: bytes) -> str:
 
 
 def _detect_delimiter(lines: Sequence[str]) -> str:
-    """Find the character between the values, which is in every line.
+    """Return the character that separates the values, which occurs in every line.
 
-    Where the comma is another one, as in 0,5;1,5, it may stand for the decimal point.
+    Commas within the values, as in 0,5;1,5, may be decimal commas.
     """
     all_comma = all("," in line for line in lines)
     for delimiter in ";\t|":
@@ -77,7 +77,7 @@ def _detect_delimiter(lines: Sequence[str]) -> str:
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Take a row for a header if most of it is names, one of them means labels, or it counts up."""
+    """Whether a row is a header: mostly names, one of a label column, or 0, 1, 2, ..."""
     names = [
         cell for cell in cells if not is_number(cell) and not DECIMAL_COMMA_PATTERN.fullmatch(cell)
     ]
@@ -86,7 +86,7 @@ def is_header(cells: Sequence[str]) -> bool:
 
 
 def parse(path: Path, skiprows: int) -> NDArray[Any]:
-    """Read all numbers of a file; bytes stay bytes."""
+    """Parse all rows after the first `skiprows`: as uint8 if that is exact, else as float32."""
     import pandas as pd
 
     chunks = []
@@ -115,7 +115,7 @@ def parse(path: Path, skiprows: int) -> NDArray[Any]:
 
 
 def as_uint8_if_exact(values: NDArray[Any]) -> NDArray[Any]:
-    """Give whole numbers from 0 to 255 as bytes, and anything else as it is."""
+    """Convert to uint8 if all values are whole numbers from 0 to 255; else return them as is."""
     if values.min() < 0 or values.max() > 255:
         return values
     converted = values.astype(np.uint8)
@@ -129,7 +129,10 @@ def invalid_value_error(
     label_column: int | None = None,
     ignored_columns: Sequence[int] = (),
 ) -> UserError:
-    """Find the first value that cannot be used, slowly, and say where it is."""
+    """Return an error that locates the first invalid value.
+
+    This reads the file again in pure Python, which is slow but knows rows and columns.
+    """
     width, header_pending = 0, has_header
     with open_maybe_gzip(path) as stream:
         for number, row in enumerate(read_rows(stream, path), 1):
@@ -141,7 +144,7 @@ def invalid_value_error(
             width = width or len(row)
             if len(row) != width:
                 return UserError(
-                    f"{path}, row {number}: {len(row)} values, where the rows above have {width}."
+                    f"{path}, row {number}: {len(row)} values, but the rows above have {width}."
                 )
             for column, cell in enumerate(row):
                 is_role_known = label_column is not None and column not in ignored_columns
@@ -153,7 +156,7 @@ def invalid_value_error(
 
 
 def _check_cell(cell: str, is_label: bool | None) -> str | None:
-    """Say what is wrong with a cell, of which it may be known whether it is a label."""
+    """Return what is wrong with a cell; `is_label` is None if that is not known."""
     if not cell.strip():
         return "a value is missing"
     if DECIMAL_COMMA_PATTERN.fullmatch(cell):
@@ -169,7 +172,7 @@ def _check_cell(cell: str, is_label: bool | None) -> str | None:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a finite number in the usual form."""
+    """Whether a cell is a finite float32 in ASCII, without the underscores that Python accepts."""
     try:
         is_plain = cell.isascii() and "_" not in cell
         return is_plain and abs(float(cell)) <= FLOAT32_MAX
@@ -178,7 +181,7 @@ def is_number(cell: str) -> bool:
 
 
 def read_rows(stream: BinaryIO, path: Path) -> Iterator[list[str]]:
-    """Yield the rows of a file as texts."""
+    """Yield the rows of a file as lists of cells."""
     dialect = Dialect.sniff(stream)
     text = io.TextIOWrapper(stream, encoding=dialect.encoding, newline="")
     is_space_delimited = dialect.delimiter == " "

@@ -1,4 +1,4 @@
-"""What a dataset is once it is loaded and split."""
+"""A dataset after loading, splitting and scaling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nn.types import Shape
 
 @dataclass(frozen=True)
 class Dataset:
-    """Sets of samples without a sample in common; a test set without labels is left out."""
+    """Disjoint training, validation and test sets; `test` is None if it has no labels."""
 
     train: Samples
     val: Samples | None
@@ -22,10 +22,10 @@ class Dataset:
 
     @property
     def shape(self) -> Shape:
-        """The shape of one sample: for an image channels, height, width."""
+        """Shape of one sample; for an image channels, height, width."""
         return self.input_spec.shape
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What the classes are called."""
+        """Names of the classes, in the order of their labels."""
         return self.input_spec.class_names

@@ -15,7 +15,7 @@ from nn.errors import UserError, require
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(DataSource):
-    """One file, of which a share is set aside for the test."""
+    """One file, of which a stratified fraction becomes the test set."""
 
     test: float = 0.2
 
@@ -24,7 +24,7 @@ class Digits(DataSource):
         require(0 < self.test < 1, "test", self.test, "above 0 and below 1")
 
     def read(self, rng: np.random.Generator) -> RawDataset:
-        """Read the file, and draw the test set."""
+        """Read the file and draw the test set."""
         table = np.loadtxt(_digits_path(), dtype=np.uint8, delimiter=",")
         images, labels = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1].astype(np.int64)
         train_indices, test_indices = stratified_split(
@@ -40,8 +40,11 @@ class Digits(DataSource):
 
 
 def _digits_path() -> Path:
-    """Find the file without importing scikit-learn, which alone would take seconds."""
+    """Locate the file without importing scikit-learn, which would take seconds."""
     package = find_spec("sklearn")
     if package is None or package.origin is None:
-        raise UserError("The digits come with scikit-learn, which is not installed here.")
+        raise UserError(
+            "dataset=digits: the digits come with scikit-learn, which is not installed; install it "
+            "or choose another dataset."
+        )
     return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"

@@ -1,4 +1,4 @@
-"""Downloads that are whole and right, or do not exist."""
+"""Downloads that are verified before they appear under their final name."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from nn.data.cache import atomic_path
 from nn.errors import UserError
 
 TIMEOUT_SECONDS = 30
-"""Seconds after which a server that sends nothing is given up."""
+"""Seconds without data after which a mirror is abandoned."""
 MAX_BYTES = 1 << 27
-"""Bytes after which a server that goes on sending is given up."""
+"""Size limit of a download, after which a mirror is abandoned."""
+
+Content = TypeVar("Content")
 
 
 class DownloadError(Exception):
-    """A home did not give the file, for a reason that is no matter of this machine."""
+    """A mirror failed to deliver the file, for a reason outside of this machine."""
 
 
-def download(mirrors: Iterable[str], target: Path, verify: Callable[[Path], object]) -> None:
-    """Fetch a file from the first home that gives one which passes the check."""
+def download(mirrors: Iterable[str], target: Path, read: Callable[[Path], Content]) -> Content:
+    """Download a file from the first mirror whose copy `read` accepts; return what it has read."""
     failures = []
     for mirror in mirrors:
         url = f"{mirror.rstrip('/')}/{target.name}"
         try:
             with atomic_path(target) as temp_path:
                 _fetch(url, temp_path)
-                verify(temp_path)
-            return
+                return read(temp_path)
         except (DownloadError, UserError) as error:
             reason = re.sub(r"\S*/\.aside-\S+", "the file", str(error))
             failures.append(f"{url}: {reason.rstrip('.')}")
@@ -51,7 +53,7 @@ def _fetch(url: str, path: Path) -> None:
 
 
 class _ProgressBar:
-    """The face that pooch wants a progress bar to have."""
+    """Progress bar with the interface that pooch expects, which also enforces the size limit."""
 
     def __init__(self, url: str) -> None:
         self.total, self.num_received, self.url = 0, 0, url
@@ -60,7 +62,7 @@ class _ProgressBar:
             print(f"downloading {url}", file=sys.stderr)
 
     def update(self, size: int) -> None:
-        """Take note of bytes that have come."""
+        """Add `size` received bytes."""
         self.num_received += size
         if self.num_received > MAX_BYTES:
             raise DownloadError(f"more than {MAX_BYTES:,} bytes")
@@ -73,10 +75,10 @@ class _ProgressBar:
             print(f"\rdownloading {self.url} {progress}", end="", file=sys.stderr)
 
     def reset(self) -> None:
-        """Begin again; pooch does so before it shows that all has come."""
+        """Reset the counter; pooch does so before its last update with the total."""
         self.num_received = 0
 
     def close(self) -> None:
-        """Leave the line."""
+        """End the line of the progress bar."""
         if self.is_interactive:
             print(file=sys.stderr)

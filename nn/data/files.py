@@ -1,4 +1,4 @@
-"""Finding and opening files whose content nobody vouches for."""
+"""Locating and reading data files, which may be compressed, damaged or hostile."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from typing import BinaryIO, cast
 from nn.errors import UserError
 
 DATA_DIR_ENV = "NN_DATA"
-"""The environment variable that names a folder of data."""
+"""Environment variable that names a directory of data."""
 
 
 def find_file(name: str) -> Path:
-    """Find a file from the current folder, or else in the folder that NN_DATA names."""
+    """Resolve a path against the current directory, or else against NN_DATA."""
     path = Path(name)
     try:
         if path.is_absolute() or path.exists():
             return path
-        folder = data_dir()
-        fallback = None if folder is None else folder / path
+        directory = data_dir()
+        fallback = None if directory is None else directory / path
         if fallback is None or fallback.exists():
             return fallback or path
-    except OSError:  # such as a name too long, which opening it will report
+    except OSError:  # such as a name that is too long, which opening the file will report
         return path
     raise UserError(f"{name}: there is no such file, nor is there {fallback}.")
 
 
 def data_dir() -> Path | None:
-    """Give the folder that NN_DATA names, if it is set."""
+    """Return the directory that NN_DATA names, or None if it is not set."""
     name = os.environ.get(DATA_DIR_ENV)
     if not name:
         return None
@@ -41,22 +41,23 @@ def data_dir() -> Path | None:
     return Path(name).expanduser()
 
 
-def list_dir(folder: str, setting: str) -> dict[str, Path]:
-    """List a folder that a setting names, by the names in it."""
+def list_dir(directory: str, setting: str) -> dict[str, Path]:
+    """Map the names in a directory to their paths; errors quote the setting that names it."""
     try:
-        return {path.name: path for path in Path(folder).expanduser().iterdir()}
+        return {path.name: path for path in Path(directory).expanduser().iterdir()}
     except (OSError, RuntimeError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower().rstrip(".")
-        raise UserError(f"{setting}={folder} cannot be read: {reason}.") from None
+        raise UserError(f"{setting}={directory} cannot be read: {reason}.") from None
 
 
 @contextmanager
 def open_maybe_gzip(path: Path) -> Iterator[BinaryIO]:
-    """Open a file, compressed or not; what is wrong with it is told in a sentence."""
+    """Open a regular file and decompress gzip; turn errors, also later ones, into a UserError."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise UserError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no plain file'}.")
+            actual = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+            raise UserError(f"{path} is {actual}.")
         with path.open("rb") as file:
             is_compressed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
@@ -68,13 +69,13 @@ def open_maybe_gzip(path: Path) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise UserError(f"{path}: the compressed data is cut off or damaged.") from None
+        raise UserError(f"{path}: the compressed data is truncated or damaged.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 def read_up_to(stream: BinaryIO, size: int) -> bytearray:
-    """Read so many bytes if they are there, and never hold more than there are."""
+    """Read up to `size` bytes, allocating no more than the stream really has."""
     data = bytearray()
     while len(data) < size:
         chunk = stream.read(min(size - len(data), 1 << 20))

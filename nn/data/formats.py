@@ -1,4 +1,4 @@
-"""Formats of files, recognized by how they begin, so that a wrong file is called what it is."""
+"""File formats, detected from the first bytes, so that errors can name the actual format."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from nn.data.files import open_maybe_gzip
 from nn.errors import UserError
 
 HEAD_BYTES = 512
+"""Bytes at the start of a file that are compared with the signatures."""
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """What a file is, and what can be done with one that is not read here."""
+    """Name of a format, and a hint on how to convert a file to one that is supported."""
 
     name: str
     hint: str = ""
@@ -38,7 +39,7 @@ ZIP_MEMBER_SIGNATURES = (
     (rb"mimetype$", FileFormat("an OpenDocument file", EXPORT_HINT)),
     (rb"[^/]+/(data\.pkl|\.format_version|\.data/)", FileFormat("a PyTorch file", PICKLE_HINT)),
 )
-"""What a ZIP archive is by the name of its first file."""
+"""Formats of a ZIP archive, by regular expressions of the name of its first member."""
 SIGNATURES = (
     (rb"\x89PNG", FileFormat("a PNG image", kind="image")),
     (rb"\xff\xd8\xff", FileFormat("a JPEG image", kind="image")),
@@ -82,21 +83,25 @@ SIGNATURES = (
 
 
 def identify(head: bytes) -> FileFormat | None:
-    """Recognize a format that is not plain text by the first bytes of a file."""
+    """Return the format that the first bytes of a file indicate; None if it may be plain text."""
     if head.startswith(b"PK\3\4"):
         name_length = int.from_bytes(head[26:28], "little")
         member_name = head[30 : 30 + name_length]
         return next(
-            (found for pattern, found in ZIP_MEMBER_SIGNATURES if re.match(pattern, member_name)),
+            (
+                format_
+                for pattern, format_ in ZIP_MEMBER_SIGNATURES
+                if re.match(pattern, member_name)
+            ),
             ZIP,
         )
     return next(
-        (found for pattern, found in SIGNATURES if re.match(pattern, head, re.DOTALL)), None
+        (format_ for pattern, format_ in SIGNATURES if re.match(pattern, head, re.DOTALL)), None
     )
 
 
 def read_head(path: Path) -> bytes:
-    """Read the first bytes of a file, compressed or not."""
+    """Return the first `HEAD_BYTES` of a file, after decompression."""
     with open_maybe_gzip(path) as stream:
         return stream.read(HEAD_BYTES)
 
@@ -104,6 +109,6 @@ def read_head(path: Path) -> bytes:
 def wrong_format_error(
     path: str | Path, actual: FileFormat, expected: str, hint: str = ""
 ) -> UserError:
-    """Say what a file is, what it should be, and what can be done."""
+    """Return an error that names the actual format, the expected one and a remedy."""
     hint_text = hint or actual.hint
     return UserError(f"{path} is {actual.name}, not {expected}{hint_text and f'; {hint_text}'}.")

@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST: a magic number, the sizes, then the values (all big-endian)."""
+"""IDX, the file format of MNIST: a magic number, the shape, then the values, all big-endian."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from nn.types import Labels, Shape
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_COMPRESSION_RATIO = 1100
-"""Deflate makes data smaller by a factor of at most 1032."""
+"""Limit against decompression bombs; Deflate compresses by a factor of at most 1032."""
 
 
 def read(path: Path) -> tuple[NDArray[Any], str]:
-    """Read an IDX file, plain or compressed, and the SHA-256 of its content."""
+    """Read an IDX file, plain or gzipped; return its values and the SHA-256 of its content."""
     with open_maybe_gzip(path) as stream:
         magic = read_up_to(stream, 4)
         if not magic:
@@ -33,27 +33,31 @@ def read(path: Path) -> tuple[NDArray[Any], str]:
         dtype, ndim = np.dtype(DTYPES[magic[2]]), magic[3]
         header = read_up_to(stream, 4 * ndim)
         if len(header) < 4 * ndim:
-            raise UserError(f"{path} is cut off in its header.")
+            raise UserError(f"{path} is truncated in its header.")
         shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
         num_bytes = math.prod(shape) * dtype.itemsize
         if not num_bytes:
-            raise UserError(f"{path} has no values in it: its sizes are {_format_shape(shape)}.")
+            raise UserError(f"{path} has no values: its shape is {format_shape(shape)}.")
         if num_bytes > path.stat().st_size * MAX_COMPRESSION_RATIO:
-            raise UserError(f"{path} claims {num_bytes:,} bytes of values, more than it can hold.")
+            raise UserError(
+                f"{path} declares {num_bytes:,} bytes of values, more than it can hold."
+            )
         values = read_up_to(stream, num_bytes)
         if len(values) < num_bytes:
             raise UserError(
                 f"{path} holds {len(values):,} bytes of values; its header, "
-                f"{_format_shape(shape)}, claims {num_bytes:,}."
+                f"{format_shape(shape)}, declares {num_bytes:,}."
             )
         if stream.read(1):
-            raise UserError(f"{path} goes on after the {num_bytes:,} bytes that its header claims.")
+            raise UserError(
+                f"{path} has data after the {num_bytes:,} bytes that its header declares."
+            )
     digest = hashlib.sha256(magic + header)
     digest.update(values)
     try:
         array = np.frombuffer(values, dtype).reshape(shape)
-    except ValueError:  # more dimensions than NumPy has
-        raise UserError(f"{path} has {ndim} dimensions, more than can be used.") from None
+    except ValueError:  # more dimensions than NumPy supports
+        raise UserError(f"{path} has {ndim} dimensions, more than NumPy supports.") from None
     return array, digest.hexdigest()
 
 
@@ -65,12 +69,12 @@ def _not_idx_error(path: Path, magic: bytes) -> UserError:
     if head.isascii() and b"\0" not in head:
         text_format = formats.FileFormat("a text file", "dataset=csv reads CSV files")
         return formats.wrong_format_error(path, text_format, "an IDX file")
-    return UserError(f"{path} is not an IDX file: it begins with {magic.hex()}.")
+    return UserError(f"{path} is not an IDX file: it starts with {magic.hex()}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class IDX(DataSource):
-    """Any four IDX files; those of the test may be left out."""
+    """Four IDX files; the test files are optional."""
 
     train_images: str
     train_labels: str
@@ -78,7 +82,7 @@ class IDX(DataSource):
     test_labels: str | None = None
 
     def read(self, rng: np.random.Generator) -> RawDataset:
-        """Read the files; the labels of the training set say how many classes there are."""
+        """Read the files; the training labels determine the number of classes."""
         train = _read_samples(find_file(self.train_images), find_file(self.train_labels))
         assert train.labels is not None
         num_classes = count_classes(train.labels, self.train_labels)
@@ -88,8 +92,8 @@ class IDX(DataSource):
             test = _read_samples(find_file(self.test_images), labels_path)
             if test.images.shape[1:] != train.images.shape[1:]:
                 raise UserError(
-                    f"{self.test_images} has samples of {_format_shape(test.images.shape[1:])}, "
-                    f"{self.train_images} of {_format_shape(train.images.shape[1:])}."
+                    f"{self.test_images} has samples of {format_shape(test.images.shape[1:])}, "
+                    f"{self.train_images} of {format_shape(train.images.shape[1:])}."
                 )
             if test.images.dtype != train.images.dtype:
                 raise UserError(
@@ -107,7 +111,7 @@ class IDX(DataSource):
 
 
 def _read_samples(images_path: Path, labels_path: Path | None) -> RawSamples:
-    """Read images and labels that belong together."""
+    """Read images and, if there are any, their labels."""
     images = as_images(read(images_path)[0], images_path)
     if labels_path is None:
         return RawSamples(images, None)
@@ -120,27 +124,29 @@ def _read_samples(images_path: Path, labels_path: Path | None) -> RawSamples:
 
 
 def as_images(values: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Make samples of values: bytes stay bytes, two dimensions are an image of one channel."""
+    """Convert values to samples; uint8 is kept, anything else becomes float32.
+
+    Two dimensions per sample are an image of one channel, none is a single value.
+    """
     if values.dtype != np.uint8:
         with np.errstate(over="ignore"):
             values = values.astype(np.float32)
         if not np.isfinite(values).all():
-            raise UserError(f"{path} has values that are no finite numbers.")
-    if values.ndim == 1:
-        return values[:, None]
-    return values[:, None] if values.ndim == 3 else values
+            raise UserError(f"{path} has values that are not finite.")
+    return values[:, None] if values.ndim in (1, 3) else values
 
 
 def as_labels(values: NDArray[Any], path: Path) -> Labels:
-    """Make labels of values: one whole number for each sample."""
+    """Convert values to labels: one whole number per sample."""
     if values.ndim != 1:
-        raise UserError(f"{path} has no labels in it: its sizes are {_format_shape(values.shape)}.")
+        raise UserError(f"{path} has no labels: its shape is {format_shape(values.shape)}.")
     with np.errstate(invalid="ignore"):
         labels = values.astype(np.int64)
     if (labels != values).any():
-        raise UserError(f"{path} has labels that are no whole numbers.")
+        raise UserError(f"{path} has labels that are not whole numbers.")
     return labels
 
 
-def _format_shape(shape: Shape) -> str:
-    return " x ".join(map(str, shape))
+def format_shape(shape: Shape) -> str:
+    """Format a shape for messages, such as 28 x 28."""
+    return " x ".join(map(str, shape)) or "one value"

@@ -1,4 +1,4 @@
-"""How the images of a training set look, so that others can be made to look so."""
+"""Background, size and position of objects in training images, to preprocess others alike."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nn.types import Array
+
 BACKGROUND_TOLERANCE = 0.25
-"""A background is dark if it is darker than this, and light the other way."""
+"""A background is dark below this level, and light above one minus it."""
 FOREGROUND_THRESHOLD = 0.25
-"""Of an image's strongest ink, the least that counts as a part of what it shows."""
-ForegroundMaps = NDArray[np.floating[Any]]  # images x height x width, 0 where there is paper
-Spans = tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]  # where they begin, and end
+"""Minimum of a foreground pixel, as a fraction of the image's strongest one."""
+ForegroundMaps = NDArray[np.floating[Any]]  # images x height x width, 0 in the background
+Spans = tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]  # first and last + 1 per image
 
 
 @dataclass(frozen=True)
 class ImageStats:
-    """What training images have in common, and a photograph may not have; shares from 0 to 1."""
+    """Properties that training images share and a photograph may lack; all from 0 to 1."""
 
-    background: float  # how light their edges are
-    extent: float  # of the image, how much is taken up by what it shows, the longer way
-    weighed: bool  # whether it is placed by the middle of its ink, or of the rectangle around it
-    down: float  # where that middle is
+    background: float  # mean level of the image edges
+    extent: float  # median of the object's longer side, relative to the image
+    weighed: bool  # whether objects are centered by mass rather than by bounding box
+    down: float  # mean center of the objects, relative to height and width
     across: float
 
     @classmethod
     def from_images(cls, images: NDArray[Any]) -> Self:
-        """Look at images of values from 0 to 1: images x channels x height x width."""
+        """Measure images of values from 0 to 1: images x channels x height x width."""
         values = images.mean(axis=1)
         interior = np.zeros(values.shape[1:], bool)
         interior[1:-1, 1:-1] = True
@@ -63,24 +65,24 @@ class ImageStats:
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:
-        """Take what the values of one were, and refuse anything else."""
+        """Restore from `vars()`; raise ValueError for anything else, since files are untrusted."""
         if not isinstance(data, Mapping) or data.keys() != cls.__annotations__.keys():
-            raise ValueError("this describes no look")
+            raise ValueError("not a description of image statistics")
         for name, value in data.items():
             types = (bool,) if name == "weighed" else (int, float)
             if type(value) not in types or not 0 <= value <= 1:
-                raise ValueError("this describes no look")
+                raise ValueError("not a description of image statistics")
         return cls(**data)
 
 
 def bounding_boxes(foreground: ForegroundMaps) -> tuple[Spans, Spans]:
-    """Find the rows and the columns between which each image shows something."""
+    """Return the spans of rows and of columns that the foreground of each image covers."""
     visible = _suppress_faint(foreground)
     return _mask_spans(visible.any(axis=2)), _mask_spans(visible.any(axis=1))
 
 
-def centers(foreground: ForegroundMaps, by_mass: bool) -> tuple[ForegroundMaps, ForegroundMaps]:
-    """Find the middle of what each image shows, in rows and in columns."""
+def centers(foreground: ForegroundMaps, by_mass: bool) -> tuple[Array, Array]:
+    """Return the center of each foreground in pixels, y and x: of its mass or its bounding box."""
     if not by_mass:
         (top, bottom), (left, right) = bounding_boxes(foreground)
         return (top + bottom) / 2, (left + right) / 2
@@ -92,8 +94,8 @@ def centers(foreground: ForegroundMaps, by_mass: bool) -> tuple[ForegroundMaps, 
     return center_y, center_x
 
 
-def _total_std(coordinates: tuple[ForegroundMaps, ForegroundMaps]) -> float:
-    return float(sum(each.std() for each in coordinates))
+def _total_std(coordinates: tuple[Array, Array]) -> float:
+    return float(sum(axis.std() for axis in coordinates))
 
 
 def _suppress_faint(foreground: ForegroundMaps) -> ForegroundMaps:

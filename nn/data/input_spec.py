@@ -1,4 +1,4 @@
-"""What a network takes, and what its outputs are called: enough to use it without its dataset."""
+"""Description of a network's inputs and classes: enough to use it without its dataset."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from nn.data.image_stats import ImageStats
 from nn.types import Shape
 
 MAX_SAMPLE_SIZE = 2**24
-"""Values that a sample may have."""
+"""Largest accepted number of values in one sample."""
 MAX_STATS_IMAGES = 300
-"""Images that tell how all look."""
+"""Images from which the image statistics are computed."""
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The form of one sample, and what becomes of its raw values."""
+    """Shape, value range and scaling of one sample, and the names of the classes."""
 
     shape: Shape
-    low: float  # the least and the largest raw value
+    low: float  # smallest and largest raw value
     high: float
-    bounded: bool  # whether nothing can lie beyond them
-    look: ImageStats | None  # if samples are images
+    bounded: bool  # whether values outside of that range are impossible
+    look: ImageStats | None  # None if the samples are not images
     scale: Rescaling
     class_names: tuple[str, ...]
 
@@ -39,10 +39,8 @@ class InputSpec:
         scale: Rescaling,
         class_names: tuple[str, ...],
     ) -> Self:
-        """Describe the samples of a training set; their peak may be known."""
-        low, high = (
-            (0.0, float(max_value)) if max_value else (float(samples.min()), float(samples.max()))
-        )
+        """Describe the samples of a training set; `max_value` is None if it is not known."""
+        low, high = value_range(samples, max_value)
         shape = samples.shape[1:]
         image_stats = None
         if _is_image(shape):
@@ -52,7 +50,7 @@ class InputSpec:
 
     @property
     def to_dict(self) -> dict[str, Any]:
-        """Give all of it as plain values."""
+        """The fields as values that JSON can represent."""
         return {
             **vars(self),
             "shape": list(self.shape),
@@ -63,9 +61,9 @@ class InputSpec:
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:
-        """Take what `plain` gave, and refuse anything else."""
+        """Restore from `to_dict`; raise ValueError for anything else, since files are untrusted."""
         if not _is_valid_spec(data):
-            raise ValueError("this describes no inputs")
+            raise ValueError("not a description of inputs")
         converted = {
             "shape": tuple(data["shape"]),
             "look": ImageStats.from_dict(data["look"]) if _is_image(data["shape"]) else None,
@@ -75,8 +73,13 @@ class InputSpec:
         return cls(**{**data, **converted})
 
 
+def value_range(samples: NDArray[Any], max_value: float | None) -> tuple[float, float]:
+    """Return the range of raw values: from 0 to `max_value` if that is known, else as observed."""
+    return (0.0, float(max_value)) if max_value else (float(samples.min()), float(samples.max()))
+
+
 def _is_valid_spec(data: Any) -> bool:
-    """Whether a value that may be anything is the description of inputs."""
+    """Whether an untrusted value has the keys, types and ranges that `to_dict` produces."""
     if not isinstance(data, Mapping) or data.keys() != InputSpec.__annotations__.keys():
         return False
     shape, scale, names = data["shape"], data["scale"], data["class_names"]
@@ -97,5 +100,5 @@ def _is_valid_spec(data: Any) -> bool:
 
 
 def _is_image(shape: Sequence[int]) -> bool:
-    """Whether a sample is an image of one channel, or of the three of a colour."""
+    """Whether a shape is that of a grayscale or RGB image: channels, height, width."""
     return len(shape) == 3 and shape[0] in (1, 3)

@@ -1,8 +1,8 @@
 """MNIST (LeCun, Cortes, Burges) and Fashion-MNIST (Zalando, 2017, MIT licence).
 
-Each is looked for in `dataset.root`, then in the folder that the environment variable NN_DATA
-names, then in the cache, then downloaded. The published archives differ from home to home in
-their compression, so it is the content that is verified.
+Each file is searched for in `dataset.root`, then in the directory that the environment variable
+NN_DATA names, then in the cache, and otherwise downloaded. The mirrors compress the published files
+differently, so the SHA-256 of the uncompressed content is verified.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ FASHION_MNIST_REGISTRY = {
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-"""The SHA-256 of the content of each file."""
+"""SHA-256 of the uncompressed content of each file."""
 
 
 class WrongDatasetError(UserError):
-    """A published file, but of the dataset whose files have the same names."""
+    """The file belongs to the other dataset, whose files have the same names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MNIST(DataSource):
-    """60,000 and 10,000 images of handwritten digits, 28 x 28 pixels."""
+    """60,000 training and 10,000 test images of handwritten digits, 28 x 28 pixels."""
 
     root: str | None = None
     homes: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ class MNIST(DataSource):
         )
 
     def _read_file(self, name: str) -> NDArray[Any]:
-        """Take the user's file, else the cached one, else the one from the internet."""
+        """Read the user's file, else the cached one, else download it."""
         for files_by_name, is_dedicated in self._search_dirs():
             for file in (name, f"{name}.gz"):
                 if file in files_by_name:
@@ -78,17 +78,16 @@ class MNIST(DataSource):
             with contextlib.suppress(UserError):
                 return self._read_verified(target)
         try:
-            download(self.homes, target, self._read_verified)
+            return download(self.homes, target, self._read_verified)
         except UserError as error:
             names = ", ".join(f"{file}.gz" for file in self.REGISTRY)
             raise UserError(
-                f"{self.NAME} could not be downloaded: put {names} into {target.parent}, or name "
-                f"a folder that has them with dataset.root=FOLDER or {DATA_DIR_ENV} ({error})."
+                f"{self.NAME} could not be downloaded: put {names} into {target.parent}, or set "
+                f"dataset.root=DIR or {DATA_DIR_ENV} to a directory that has them ({error})."
             ) from None
-        return self._read_verified(target)
 
     def _search_dirs(self) -> Iterator[tuple[Mapping[str, Path], bool]]:
-        """List the user's folders, and say whether each is meant to hold this very dataset."""
+        """Yield the files of each user directory, and whether it is dedicated to this dataset."""
         if self.root is not None:
             yield list_dir(self.root, "dataset.root"), True
         data_root = data_dir()
@@ -104,7 +103,9 @@ class MNIST(DataSource):
             return values
         for other in (MNIST, FashionMNIST):
             if digest == other.REGISTRY[name]:
-                raise WrongDatasetError(f"{path} is of {other.NAME}; set dataset={other.NAME}.")
+                raise WrongDatasetError(
+                    f"{path} belongs to {other.NAME}; set dataset={other.NAME}."
+                )
         raise UserError(
             f"{path} is not the published file: the SHA-256 of its content is {digest}, "
             f"not {self.REGISTRY[name]}."
@@ -113,7 +114,7 @@ class MNIST(DataSource):
 
 @dataclass(frozen=True, kw_only=True)
 class FashionMNIST(MNIST):
-    """60,000 and 10,000 images of clothes, in the form of MNIST."""
+    """60,000 training and 10,000 test images of clothes, in the format of MNIST."""
 
     NAME: ClassVar = "fashion_mnist"
     CLASS_NAMES: ClassVar = (

@@ -1,4 +1,4 @@
-"""What all sources of data share: from files to a split and scaled dataset."""
+"""Base class of all dataset sources: from raw files to a split and scaled dataset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nn.batches import NO_RESCALING, Rescaling, Samples
 from nn.data.dataset import Dataset
-from nn.data.input_spec import InputSpec
+from nn.data.input_spec import InputSpec, value_range
 from nn.data.splits import stratified_sample, stratified_split
 from nn.errors import UserError, require
 from nn.types import Labels
@@ -23,23 +23,23 @@ NORMALIZATIONS = ("none", "unit", "standard")
 
 @dataclass(frozen=True)
 class RawSamples:
-    """Samples as a source gives them; those of a test may lack labels."""
+    """Unscaled samples of one set; a test set may have no labels."""
 
     images: NDArray[Any]
     labels: Labels | None
 
     @property
     def has_labels(self) -> bool:
-        """Whether the true classes are known."""
+        """Whether the true class of each sample is known."""
         return self.labels is not None
 
 
 @dataclass(frozen=True)
 class RawDataset:
-    """All that a source gives.
+    """Content of a source before splitting and scaling.
 
-    `peak` is the largest value that its images could have, `sha256` that of the content where it
-    is not the images and labels as they stand here, `notes` what to print about the files.
+    `max_value` is the largest value that a pixel can have, if it is known. `sha256` is given only
+    if it differs from the hash of these images and labels. `notes` are printed to the user.
     """
 
     train: RawSamples
@@ -52,7 +52,7 @@ class RawDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource(ABC):
-    """Where a dataset comes from, and what is done with it before training."""
+    """Base class of dataset sources, with the settings that all of them share."""
 
     validation: float = 0.1
     normalize: str = "unit"
@@ -66,10 +66,10 @@ class DataSource(ABC):
 
     @abstractmethod
     def read(self, rng: np.random.Generator) -> RawDataset:
-        """Read everything; what is drawn is drawn from this generator."""
+        """Read all samples; any random choice uses `rng`."""
 
     def load(self, rng: np.random.Generator) -> Dataset:
-        """Read, limit, split and scale."""
+        """Read, subsample and split the samples, and fit their scaling."""
         raw = self.read(rng)
         images, labels = self._subsample(raw.train, rng)
         setting = f"dataset.validation={self.validation:g}"
@@ -91,25 +91,23 @@ class DataSource(ABC):
     def _subsample(
         self, samples: RawSamples, rng: np.random.Generator
     ) -> tuple[NDArray[Any], Labels]:
-        """Keep so many samples at the most, each class in proportion."""
+        """Return a stratified subsample of at most `limit` samples."""
         assert samples.labels is not None
         if self.limit is None or self.limit >= len(samples.labels):
             return samples.images, samples.labels
         indices = stratified_sample(samples.labels, self.limit / len(samples.labels), rng)
         if len(np.unique(samples.labels[indices])) < len(np.unique(samples.labels)):
-            raise UserError(f"dataset.limit={self.limit}: this leaves nothing of some class.")
+            raise UserError(f"dataset.limit={self.limit}: some class would have no samples.")
         return samples.images[indices], samples.labels[indices]
 
     def _fit_scale(self, images: NDArray[Any], max_value: float | None) -> Rescaling:
-        """Find the scale; whatever is measured is measured on the training set alone."""
+        """Fit the scaling to the training images alone, so that nothing leaks from other sets."""
         if self.normalize == "none":
             return NO_RESCALING
         if self.normalize == "unit":
-            low, high = (
-                (0.0, max_value) if max_value else (float(images.min()), float(images.max()))
-            )
-            value_range = (high - low) or 1.0
-            return Rescaling(1 / value_range, -low / value_range)
+            low, high = value_range(images, max_value)
+            span = (high - low) or 1.0
+            return Rescaling(1 / span, -low / span)
         values, counts = np.unique(images, return_counts=True)
         mean = float(np.average(values, weights=counts))
         std = float(np.sqrt(np.average((values - mean) ** 2, weights=counts))) or 1.0
@@ -117,15 +115,15 @@ class DataSource(ABC):
 
 
 def count_classes(labels: Labels, path: str) -> int:
-    """Say how many classes a training set has."""
+    """Return the number of classes, the largest label plus one."""
     check_labels(labels, MAX_CLASSES, path)
     if labels.max() == labels.min():
-        raise UserError(f"{path}: all labels are {labels[0]}, so there is nothing to tell apart.")
+        raise UserError(f"{path}: all labels are {labels[0]}, but training needs two classes.")
     return int(labels.max()) + 1
 
 
 def check_labels(labels: Labels, num_classes: int, path: str) -> None:
-    """Refuse labels that name no class."""
+    """Raise a UserError unless all labels are from 0 to `num_classes` - 1."""
     invalid = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(invalid):
         raise UserError(
@@ -135,7 +133,7 @@ def check_labels(labels: Labels, num_classes: int, path: str) -> None:
 
 
 def compute_sha256(*sample_sets: RawSamples | None) -> str:
-    """The SHA-256 of images and labels."""
+    """Return the SHA-256 of images and labels, with their types and shapes."""
     digest = hashlib.sha256()
     for samples in sample_sets:
         for array in (samples.images, samples.labels) if samples else ():

@@ -1,7 +1,7 @@
-"""Stratified splits: each class is in each part in the same proportion.
+"""Stratified splits, in which every part has the same proportion of each class.
 
-The draw uses the generator's raw bits alone, the one stream that NumPy promises to keep from
-version to version: a seed means the same split on every machine.
+Sampling uses only the raw bits of the generator, the one stream that NumPy guarantees across
+versions, so that a seed gives the same split on every machine.
 """
 
 from __future__ import annotations
@@ -15,23 +15,27 @@ from nn.types import IntArray, Labels
 def stratified_split(
     labels: Labels, fraction: float, rng: np.random.Generator, setting: str
 ) -> tuple[IntArray, IntArray]:
-    """Draw a share of the samples, and give the indices of the rest and of the share, sorted.
+    """Return the sorted indices of the remaining samples and of a stratified sample.
 
-    The setting is the one that asked for this share, as a person typed it.
+    Args:
+        labels: Class of each sample.
+        fraction: Fraction of the samples to draw.
+        rng: Generator of which only the raw bits are used.
+        setting: The setting that asks for this fraction, as KEY=VALUE, quoted in errors.
     """
     sampled = stratified_sample(labels, fraction, rng)
     for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
-        n_sampled = int(np.sum(labels[sampled] == label))
-        if fraction and not 0 < n_sampled < count:
+        num_sampled = int(np.sum(labels[sampled] == label))
+        if fraction and not 0 < num_sampled < count:
             raise UserError(
-                f"{setting}: class {label} has {count} samples, of which {n_sampled} would be set "
-                f"aside and {count - n_sampled} kept; each needs at least one."
+                f"{setting}: class {label} has {count} samples, of which {num_sampled} would be "
+                f"set aside and {count - num_sampled} kept; both parts need at least one."
             )
     return np.setdiff1d(np.arange(len(labels)), sampled, assume_unique=True), sampled
 
 
 def stratified_sample(labels: Labels, fraction: float, rng: np.random.Generator) -> IntArray:
-    """Draw a share of the samples, each class in proportion, and give their indices, sorted."""
+    """Draw a fraction of each class without replacement; return the sorted indices."""
     classes, counts = np.unique(labels, return_counts=True)
     indices = []
     for label, num_samples in zip(classes, _apportion(counts, fraction), strict=True):
@@ -42,7 +46,7 @@ def stratified_sample(labels: Labels, fraction: float, rng: np.random.Generator)
 
 
 def _apportion(counts: IntArray, fraction: float) -> IntArray:
-    """Whole numbers close to the share of each count, whose sum is the share of the sum."""
+    """Round `counts * fraction` by the largest remainder method, which preserves the total."""
     exact = counts * fraction
     rounded: IntArray = np.floor(exact).astype(np.int64)
     shortfall = round(counts.sum() * fraction) - int(rounded.sum())

@@ -1,1 +1,1 @@
-"""Prediction with a trained network."""
+"""Prediction with the trained network of a run."""

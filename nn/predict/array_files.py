@@ -1,4 +1,4 @@
-"""Many samples in one file: IDX, .npy, .npz or CSV, compressed or not."""
+"""Samples and labels from array files: IDX, .npy, .npz or CSV, compressed or not."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from nn.data.source import check_labels
 from nn.errors import UserError
 from nn.io.paths import relpath
 from nn.predict.numpy_files import read_npy, read_npz, read_npz_labels
-from nn.types import Array, Labels, Shape
+from nn.types import Array, Labels
 
 
 @dataclass(frozen=True)
 class CsvOptions:
-    """How CSV files are to be read: `dataset.header` and `dataset.label`."""
+    """How to read CSV files: the run's `dataset.header` and `dataset.label`."""
 
     header: str | bool = "auto"
     label: str | int = "auto"
@@ -35,7 +35,7 @@ DEFAULT_CSV_OPTIONS = CsvOptions()
 
 @dataclass(frozen=True)
 class LoadedSamples:
-    """What is in a file."""
+    """Samples of a file, its labels if there are any, and notes on conversions."""
 
     samples: Array
     labels: Labels | None
@@ -45,7 +45,7 @@ class LoadedSamples:
 def read_samples(
     path: Path, input_spec: InputSpec, csv_options: CsvOptions = DEFAULT_CSV_OPTIONS
 ) -> LoadedSamples:
-    """Read samples, and labels if they are in the same file."""
+    """Read samples in the shape and range that the model takes, and labels if there are any."""
     labels: NDArray[Any] | None = None
     notes: list[str] = []
     kind = _detect_format(path, "an image or a CSV, IDX, .npy or .npz file")
@@ -72,7 +72,7 @@ def read_samples(
 
 
 def read_labels(path: Path, input_spec: InputSpec, num_samples: int) -> Labels:
-    """Read the true classes of samples that are in another file."""
+    """Read the true classes of samples from a file of their own."""
     kind = _detect_format(path, "a CSV, IDX, .npy or .npz file")
     if kind == "npy":
         values = read_npy(path)
@@ -90,7 +90,7 @@ def read_labels(path: Path, input_spec: InputSpec, num_samples: int) -> Labels:
             and (index_values[1:] <= index_values[:-1]).any()
         ):
             index_name = table.column_names[0] or "its first column"
-            raise UserError(f"{relpath(path)}: its rows are not in the order of {index_name}.")
+            raise UserError(f"{relpath(path)}: its rows are not sorted by {index_name}.")
         values = table.values[:, column]
     return _validate_labels(values, path, input_spec, num_samples)
 
@@ -98,7 +98,7 @@ def read_labels(path: Path, input_spec: InputSpec, num_samples: int) -> Labels:
 def _validate_labels(
     values: NDArray[Any], path: Path, input_spec: InputSpec, num_samples: int
 ) -> Labels:
-    """Make labels of values, one for each sample."""
+    """Convert values to labels; raise a UserError unless there is a valid one per sample."""
     labels = idx.as_labels(values, path)
     if len(labels) != num_samples:
         raise UserError(f"{relpath(path)} has {len(labels):,} labels for {num_samples:,} samples.")
@@ -107,7 +107,7 @@ def _validate_labels(
 
 
 def _detect_format(path: Path, expected: str) -> str:
-    """Recognize the format of a file, and refuse what cannot hold samples."""
+    """Return npy, npz, idx or csv; raise a UserError for other formats or a wrong suffix."""
     head = formats.read_head(path)
     if not head:
         raise UserError(f"{relpath(path)} is empty.")
@@ -126,10 +126,10 @@ def _detect_format(path: Path, expected: str) -> str:
 def _read_csv(
     path: Path, input_spec: InputSpec, csv_options: CsvOptions
 ) -> tuple[NDArray[Any], Labels | None, list[str]]:
-    """Read a CSV file, with a column of labels or without, and say what is ignored in it."""
+    """Read a CSV file; return samples, labels if there are any, and notes on ignored columns."""
     num_values, label = math.prod(input_spec.shape), str(csv_options.label)
-    whole = CsvTable.from_file(path, csv_options.header)
-    table = whole.drop_extra_columns(
+    full_table = CsvTable.from_file(path, csv_options.header)
+    table = full_table.drop_extra_columns(
         num_values,
         len(input_spec.class_names),
         label,
@@ -137,9 +137,8 @@ def _read_csv(
     )
     if table.num_columns not in (num_values, num_values + 1):
         raise UserError(
-            f"{relpath(path)} has {whole.num_columns:,} columns; "
-            f"the model takes {num_values:,} values, to "
-            "which a label and an index may be added."
+            f"{relpath(path)} has {full_table.num_columns:,} columns; the model takes "
+            f"{num_values:,} values, optionally with a label and an index."
         )
     if table.num_columns == num_values:
         column = None
@@ -152,7 +151,7 @@ def _read_csv(
 
 
 def _find_label_column(table: CsvTable, default: int) -> int:
-    """Find the column of the labels by its name, or take the usual one where there are no names."""
+    """Return the label column by its name, or the default position if columns are unnamed."""
     if table.has_unnamed_columns:
         return table.data_columns[default]
     column = table.find_column(LABEL_COLUMN_NAMES)
@@ -166,12 +165,10 @@ def _find_label_column(table: CsvTable, default: int) -> int:
 
 
 def _reshape_samples(values: NDArray[Any], input_spec: InputSpec, path: Path) -> NDArray[Any]:
-    """Give each sample the shape that the model takes, if only dimensions are missing."""
+    """Reshape samples that are flat, lack the channel axis or have it last."""
     sample_shape, model_shape = values.shape[1:], input_spec.shape
-    flat_shape, squeezed_shape = (
-        (math.prod(model_shape),),
-        model_shape[1:] if model_shape[0] == 1 else model_shape,
-    )
+    flat_shape = (math.prod(model_shape),)
+    squeezed_shape = model_shape[1:] if model_shape[0] == 1 else model_shape
     channels_last_shape = (*model_shape[1:], model_shape[0])
     if sample_shape == channels_last_shape and sample_shape != model_shape and input_spec.look:
         values = np.moveaxis(values, -1, 1)
@@ -179,8 +176,8 @@ def _reshape_samples(values: NDArray[Any], input_spec: InputSpec, path: Path) ->
         sample_shape == () and flat_shape == (1,)
     ):
         raise UserError(
-            f"{relpath(path)} has samples of {_format_shape(sample_shape)}; "
-            f"the model takes {_format_shape(squeezed_shape)}."
+            f"{relpath(path)} has samples of {idx.format_shape(sample_shape)}; "
+            f"the model takes {idx.format_shape(squeezed_shape)}."
         )
     return np.ascontiguousarray(values).reshape(-1, *model_shape)
 
@@ -188,15 +185,15 @@ def _reshape_samples(values: NDArray[Any], input_spec: InputSpec, path: Path) ->
 def _rescale_samples(
     samples: NDArray[Any], input_spec: InputSpec, path: Path
 ) -> tuple[NDArray[Any], Sequence[str]]:
-    """Bring values into the range of the training images, and say so where they were not."""
+    """Scale values from 0 to 1 to the range of the training data, and check that range."""
     if samples.dtype != np.uint8:
         with np.errstate(over="ignore"):
             samples = samples.astype(np.float32)
         if not np.isfinite(samples).all():
-            raise UserError(f"{relpath(path)} has values that are no finite numbers.")
+            raise UserError(f"{relpath(path)} has values that are not finite.")
     low, high = float(samples.min()), float(samples.max())
     if input_spec.low == 0 <= low < high <= 1 < input_spec.high:
-        note = f"values from 0 to 1 were taken for shares of {input_spec.high:g}"
+        note = f"values from 0 to 1 were multiplied by {input_spec.high:g}"
         return samples * np.float32(input_spec.high), [note]
     margin = 0.0 if input_spec.bounded else input_spec.high - input_spec.low
     if high > input_spec.high + margin or low < input_spec.low - margin:
@@ -205,7 +202,3 @@ def _rescale_samples(
             f"{input_spec.low:g} to {input_spec.high:g}."
         )
     return samples, []
-
-
-def _format_shape(shape: Shape) -> str:
-    return " x ".join(map(str, shape)) or "one value"

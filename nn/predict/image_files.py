@@ -1,4 +1,4 @@
-"""Image files of any size, made into what a network was trained on."""
+"""Image files of any size, converted to samples like those of the training set."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from nn.data import formats
 from nn.data.files import open_maybe_gzip, read_up_to
+from nn.data.idx import format_shape
 from nn.data.image_stats import ImageStats
 from nn.data.input_spec import InputSpec
 from nn.errors import UserError
@@ -28,11 +29,12 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".b
 PIL_FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
 FORMAT_NAMES = "PNG, JPEG, GIF, TIFF, WebP or BMP"
 MAX_FILE_BYTES = 1 << 29
+"""Size limit of an image file after decompression."""
 
 
 @dataclass(frozen=True)
 class LoadedImages:
-    """Images as samples, and what was done to each."""
+    """Images as samples, with their file names and notes on conversions."""
 
     images: Array
     names: Sequence[str]
@@ -40,7 +42,7 @@ class LoadedImages:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a file is an image, by its name or by how it begins."""
+    """Whether a file is an image, by its suffix or its first bytes."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return True
     file_format = formats.identify(formats.read_head(path))
@@ -48,29 +50,30 @@ def is_image_file(path: Path) -> bool:
 
 
 def read_images(paths: Sequence[Path], input_spec: InputSpec, invert: str) -> LoadedImages:
-    """Read images one by one."""
+    """Read image files and preprocess them; `invert` is auto, yes or no."""
     if input_spec.look is None:
-        shape_text = " x ".join(map(str, input_spec.shape))
         raise UserError(
-            f"{relpath(paths[0])}: the model takes samples of {shape_text}, which are no images."
+            f"{relpath(paths[0])}: the model takes samples of {format_shape(input_spec.shape)}, "
+            "which are not images."
         )
     images, notes = [], []
     for path in paths:
         decoded, has_more_frames = _open_image(path)
         image, changes = _to_sample(decoded, input_spec, input_spec.look, invert)
         images.append(image)
-        changes = [*(["only the first of its frames"] if has_more_frames else []), *changes]
+        changes = [*(["only the first frame is read"] if has_more_frames else []), *changes]
         if changes:
             notes.append(f"{relpath(path)}: {', '.join(changes)}")
-    # a file name may be any bytes, and a text only what UTF-8 can write
+    # file names can be arbitrary bytes, but the outputs must be valid UTF-8
     names = [os.fsencode(relpath(path)).decode(errors="backslashreplace") for path in paths]
     return LoadedImages(np.stack(images), names, notes)
 
 
 def _open_image(path: Path) -> tuple[Image.Image, bool]:
-    """Decode a file, and say whether it has more images than the first.
+    """Decode the first frame of a file, and return whether there are more.
 
-    A file that is not an image, or too large a one, is refused.
+    Raises:
+        UserError: If the file is not an image, is damaged or is too large.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -92,7 +95,7 @@ def _open_image(path: Path) -> tuple[Image.Image, bool]:
                 return image.convert("RGB"), has_more_frames
             return ImageOps.exif_transpose(image), has_more_frames
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise UserError(f"{relpath(path)} has more pixels than an image should have.") from None
+            raise UserError(f"{relpath(path)} has too many pixels to be decoded safely.") from None
         except UnidentifiedImageError:
             file_format = formats.identify(bytes(data[: formats.HEAD_BYTES]))
             if file_format is not None and file_format.kind != "image":
@@ -100,16 +103,16 @@ def _open_image(path: Path) -> tuple[Image.Image, bool]:
                     relpath(path), file_format, f"an image ({FORMAT_NAMES})"
                 ) from None
             raise UserError(
-                f"{relpath(path)} is not an image that can be read ({FORMAT_NAMES})."
+                f"{relpath(path)} is not an image of a supported format ({FORMAT_NAMES})."
             ) from None
-        except Exception as error:  # a damaged image may do anything to its decoder
+        except Exception as error:  # a damaged image can raise anything in its decoder
             raise UserError(f"{relpath(path)} is a damaged image: {error}.") from None
 
 
 def _to_sample(
     image: Image.Image, input_spec: InputSpec, stats: ImageStats, invert: str
 ) -> tuple[Array, list[str]]:
-    """Bring an image to the channels, size, look and range of the training images."""
+    """Convert an image to the channels, size, appearance and range of the training images."""
     channels, height, width = input_spec.shape
     pixels = _flatten_alpha(image, "L" if channels == 1 else "RGB")
     pixels, changes = preprocess_image(pixels, stats, (height, width), invert)
@@ -121,14 +124,17 @@ def _to_sample(
 
 
 def _flatten_alpha(image: Image.Image, mode: str) -> FloatPixels:
-    """Lay what is transparent on a paper from which the visible pixels stand out."""
+    """Convert to `mode`; composite transparent images onto the background of higher contrast.
+
+    16-bit and floating-point images are first scaled to 8 bits.
+    """
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
         levels = np.nan_to_num(np.asarray(image, np.float64)).clip(0)
         white_levels = (1, 255, 65535) if image.mode == "F" else (65535,)
-        top = next((top for top in white_levels if levels.max() <= top), levels.max())
-        image = Image.fromarray((levels * (255 / top)).astype(np.uint8))
+        white = next((white for white in white_levels if levels.max() <= white), levels.max())
+        image = Image.fromarray((levels * (255 / white)).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         gray, alpha = np.asarray(image.convert("L"), float), np.asarray(image.getchannel("A"))

@@ -1,4 +1,4 @@
-"""What a network is asked about, in the form that it takes."""
+"""Inputs of a prediction, read from files and converted to what the network takes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from nn.types import Array, Labels
 
 @dataclass(frozen=True)
 class InputBatch:
-    """Samples, what they are called, their true classes as far as known, and what was done.
+    """Samples with their names, their true classes if known, and notes on conversions.
 
-    The names are those of files, or numbers from 1.
+    The names are file names or numbers from 1.
     """
 
     samples: Array
@@ -38,55 +38,51 @@ def read_inputs(
     invert: str,
     csv_options: array_files.CsvOptions,
 ) -> InputBatch:
-    """Read one file of many samples, or any number of images, or a folder of images."""
+    """Read either one file of samples or any number of images and directories of images."""
     first = paths[0]
     are_images = first.is_dir() or image_files.is_image_file(first)
     if are_images:
-        loaded_images = image_files.read_images(_expand_folders(paths), input_spec, invert)
-        samples, names, notes, labels = (
-            loaded_images.images,
-            loaded_images.names,
-            loaded_images.notes,
-            None,
-        )
+        loaded_images = image_files.read_images(_expand_directories(paths), input_spec, invert)
+        samples, labels, notes = loaded_images.images, None, loaded_images.notes
+        names = loaded_images.names
     else:
         if invert != "auto":
-            raise UserError(f"--invert {invert}: only images are inverted.")
+            raise UserError(f"--invert {invert}: only images can be inverted.")
         if len(paths) > 1:
-            raise UserError(f"{relpath(paths[1])}: beside a file of samples there can be no other.")
+            raise UserError(
+                f"{relpath(paths[1])}: a file of samples cannot be combined with other inputs."
+            )
         loaded_samples = array_files.read_samples(first, input_spec, csv_options)
-        samples, notes, labels = loaded_samples.samples, loaded_samples.notes, loaded_samples.labels
+        samples, labels, notes = loaded_samples.samples, loaded_samples.labels, loaded_samples.notes
         names = [str(number) for number in range(1, len(samples) + 1)]
     if labels_path is not None:
         if labels is not None:
-            raise UserError(
-                f"--labels {labels_path}: {relpath(first)} has a column of labels already."
-            )
+            raise UserError(f"--labels {labels_path}: {relpath(first)} already contains labels.")
         labels = array_files.read_labels(labels_path, input_spec, len(samples))
     return InputBatch(samples, names, labels, notes, are_images)
 
 
-def _expand_folders(paths: Sequence[Path]) -> list[Path]:
-    """Replace folders by the images in them, in the order of a person's counting."""
+def _expand_directories(paths: Sequence[Path]) -> list[Path]:
+    """Replace directories by the images in them, in natural sort order."""
     image_paths: list[Path] = []
     for path in paths:
         if not path.is_dir():
             image_paths.append(path)
             continue
         try:
-            images_in_folder = [each for each in path.iterdir() if _is_visible_image(each)]
+            found = [child for child in path.iterdir() if _is_visible_image(child)]
         except OSError as error:
             raise UserError(f"{relpath(path)} cannot be read: {error.strerror}.") from None
-        if not images_in_folder:
+        if not found:
             raise UserError(
-                f"{relpath(path)}: this folder has no images ({image_files.FORMAT_NAMES})."
+                f"{relpath(path)}: this directory has no images ({image_files.FORMAT_NAMES})."
             )
-        image_paths += sorted(images_in_folder, key=_natural_sort_key)
+        image_paths += sorted(found, key=_natural_sort_key)
     return image_paths
 
 
 def _is_visible_image(path: Path) -> bool:
-    """Whether a file of a folder is an image that the folder shows."""
+    """Whether a path is an image file that is not hidden."""
     return (
         path.suffix.lower() in image_files.IMAGE_SUFFIXES
         and path.is_file()
@@ -95,6 +91,6 @@ def _is_visible_image(path: Path) -> bool:
 
 
 def _natural_sort_key(path: Path) -> list[tuple[int, str]]:
-    """Sort 2.png before 10.png."""
+    """Return a sort key that puts 2.png before 10.png."""
     parts = re.findall(r"\d+|\D+", path.name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -1,4 +1,4 @@
-"""NumPy's .npy and .npz files, which are data and never code."""
+"""NumPy's .npy and .npz files, read without ever unpickling, which could run code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nn.data.files import open_maybe_gzip, read_up_to
-from nn.data.idx import MAX_COMPRESSION_RATIO
+from nn.data.idx import MAX_COMPRESSION_RATIO, format_shape
 from nn.errors import UserError
 from nn.io.paths import relpath
 
@@ -29,13 +29,13 @@ NAME_PAIRS = (
     ("x_train", "y_train"),
     ("train_images", "train_labels"),
 )
-"""The usual names of samples and their labels in an .npz archive, in any case."""
+"""Usual names of samples and labels in .npz archives; compared in lower case, first match wins."""
 DEFAULT_NAME_PAIR = ("arr_0", "arr_1")
 
 
 @dataclass(frozen=True)
 class NpzArrays:
-    """Samples, and labels if they are there, and what is to be said about the choice."""
+    """Samples, labels if there are any, and a note if other arrays are ignored."""
 
     samples: NDArray[Any]
     labels: NDArray[Any] | None
@@ -49,7 +49,7 @@ def read_npy(path: Path) -> NDArray[Any]:
 
 
 def read_npz(path: Path) -> NpzArrays:
-    """Read samples, and labels if they are there, from an .npz archive."""
+    """Read samples, and labels if there are any, from an .npz archive."""
     with _open_npz(path) as members:
         if len(members) == 1:
             (member,) = members.values()
@@ -83,7 +83,7 @@ def read_npz_labels(path: Path) -> NDArray[Any]:
 
 
 def _squeeze_labels(labels: NDArray[Any] | None) -> NDArray[Any] | None:
-    """Make a list of a column."""
+    """Drop the second axis of labels of shape (n, 1)."""
     return labels[:, 0] if labels is not None and labels.shape[1:] == (1,) else labels
 
 
@@ -95,7 +95,7 @@ class _NpzMember:
 
 @contextmanager
 def _open_npz(path: Path) -> Iterator[Mapping[str, _NpzMember]]:
-    """Open an archive, and list its arrays by their names in lower case."""
+    """Open an archive, and map the lower-case names of its arrays to the members."""
     try:
         with open_maybe_gzip(path) as file, zipfile.ZipFile(file) as archive:
             yield {
@@ -105,7 +105,7 @@ def _open_npz(path: Path) -> Iterator[Mapping[str, _NpzMember]]:
             }
     except UserError:
         raise
-    except Exception as error:  # a damaged archive may do anything to its reader
+    except Exception as error:  # a damaged archive can raise anything in its reader
         raise UserError(f"{relpath(path)} is a damaged .npz archive: {error}.") from None
 
 
@@ -116,24 +116,22 @@ def _read_member(path: Path, member: _NpzMember) -> NDArray[Any]:
 
 
 def _read_array(file: BinaryIO, name: str, max_bytes: int) -> NDArray[Any]:
-    """Read one array of numbers, of no more bytes than the file can hold."""
+    """Read one numeric array; `max_bytes` guards against headers that declare too much."""
     try:
-        version = np.lib.format.read_magic(file)
-        is_version_1 = version == (1, 0)
+        is_version_1 = np.lib.format.read_magic(file) == (1, 0)
         read_header = (
             np.lib.format.read_array_header_1_0
             if is_version_1
-            else np.lib.format.read_array_header_2_0
+            else np.lib.format.read_array_header_2_0  # 3.0 differs only in field names
         )
         shape, fortran_order, dtype = read_header(file)
-    except Exception:  # a damaged header may do anything to its parser
+    except Exception:  # a damaged header can raise anything in its parser
         raise UserError(f"{name} is not a complete .npy array of numbers.") from None
     if dtype.kind not in "biuf":
         raise UserError(f"{name} has values of type {dtype}; they must be numbers.")
     num_bytes = math.prod(shape) * dtype.itemsize
     if not num_bytes:
-        shape_text = " x ".join(map(str, shape)) or "one value"
-        raise UserError(f"{name} has no values in it: its sizes are {shape_text}.")
+        raise UserError(f"{name} has no values: its shape is {format_shape(shape)}.")
     data = read_up_to(file, num_bytes) if 0 < num_bytes <= max_bytes else b""
     try:
         values = np.frombuffer(data, dtype)
@@ -146,9 +144,9 @@ def _missing_array_error(
     path: Path, members: Mapping[str, _NpzMember], expected_names: Sequence[str]
 ) -> UserError:
     if not members:
-        return UserError(f"{relpath(path)} has no arrays in it.")
+        return UserError(f"{relpath(path)} has no arrays.")
     found_names = ", ".join([*list(members)[:6], *(["..."] if len(members) > 6 else [])])
     expected_text = f"{', '.join(expected_names[:-1])} or {expected_names[-1]}"
     return UserError(
-        f"{relpath(path)} has the arrays {found_names}; name the one to read {expected_text}."
+        f"{relpath(path)} has the arrays {found_names}; rename the one to read to {expected_text}."
     )

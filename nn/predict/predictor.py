@@ -1,4 +1,4 @@
-"""The network of a run, ready to say what it sees."""
+"""The trained network of a run, ready for prediction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from nn.types import Array
 
 @dataclass(frozen=True)
 class Predictor:
-    """The kept weights in their network, and what it takes."""
+    """A network with the best or last weights of its run, and its input specification."""
 
     input_spec: InputSpec
     network: Network
@@ -42,7 +42,7 @@ class Predictor:
 
     @classmethod
     def from_run(cls, run: Path, trust: str = "") -> Self:
-        """Read a run's folder, which may come from anyone."""
+        """Load the network from a run directory, which is treated as untrusted data."""
         config = read_trusted_config(run, trust, "--trust ")
         knobs.validate_hyperparameters(config)
         snapshot = checkpoint.load_best_or_last(run)
@@ -50,9 +50,9 @@ class Predictor:
             inputs = InputSpec.from_dict(snapshot.metadata.get("inputs"))
         except ValueError:
             raise UserError(
-                f"{relpath(run)}: the checkpoint is of an earlier version "
-                "and does not say what its "
-                f"network takes; python scripts/train.py repeat={relpath(run)} makes one that does."
+                f"{relpath(run)}: the checkpoint is from an earlier version and does not describe "
+                "the inputs of its network; "
+                f"python scripts/train.py repeat={relpath(run)} writes one that does."
             ) from None
         model, loss = instantiate("model", config, Model), instantiate("loss", config, Loss)
         network = build_network(model, inputs, RandomGenerators.from_seed(config["seed"]), config)
@@ -74,14 +74,14 @@ class Predictor:
         )
 
     def predict_proba(self, samples: Array) -> Array:
-        """Say for each image how probable each class is, to the bits that training would."""
+        """Return the class probabilities, samples x classes, bit for bit as in training."""
         batch = Samples(samples, np.zeros(len(samples), np.int64), self.input_spec.scale)
         with threadpool_limits(self.threads, "blas"):
             return self.loss.probabilities(predict(self.network, batch))
 
 
 def _unfinished_notice(run: Path, snapshot: Snapshot) -> str | None:
-    """Say of a run that is not finished how far it has come."""
+    """Return a note on the epoch of the weights if the run is not finished, else None."""
     if read_json(run, "summary.json").get("status") == "finished":
         return None
     epoch = snapshot.metadata["epoch"]

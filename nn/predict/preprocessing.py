@@ -1,4 +1,4 @@
-"""A picture of any size, made to look like the images that a network was trained on."""
+"""Preprocessing of images of any size to resemble the training images of a network."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from numpy.typing import NDArray
 
 from nn.data.image_stats import ImageStats, bounding_boxes, centers
 
-FloatPixels = NDArray[
-    np.float64
-]  # height x width, from 0 to 255, with a last axis of 3 for colours
+# height x width, from 0 to 255, with a last axis of 3 for RGB
+FloatPixels = NDArray[np.float64]
 Size = tuple[int, int]
 NOISE_LEVELS = 16
-"""Levels below which a difference may be nothing but noise."""
+"""Differences below this number of gray levels may be noise."""
 CROP_OVERSAMPLING = 4
-"""How many times as fine as the result a picture is looked at; dust is finer."""
+"""Resolution for finding the foreground, relative to the result; finer detail is dust."""
 
 
 def preprocess_image(
     pixels: FloatPixels, stats: ImageStats, size: Size, invert: str
 ) -> tuple[FloatPixels, list[str]]:
-    """Give a picture the size and the look of training images, and say what was done.
+    """Convert an image to the size and appearance of the training images.
 
-    One that has their size already is taken for one of them, and at most inverted.
+    Polarity, size, contrast, object extent and position are matched. An image that already has the
+    right size is taken for one of the same kind, and at most inverted.
+
+    Returns:
+        The pixels, and notes on what was changed.
     """
     needs_resize = pixels.shape[:2] != size
     background = _estimate_background(pixels)
@@ -56,13 +59,13 @@ def preprocess_image(
 
 
 def _estimate_background(pixels: FloatPixels) -> Any:
-    """Tell a picture's background from its edges."""
+    """Return the median of the edge pixels, per channel."""
     edges = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
     return np.median(np.concatenate(edges), axis=0)
 
 
 def _letterbox(pixels: FloatPixels, background: Any, size: Size) -> FloatPixels:
-    """Fit all of a picture into a size, with its background around it."""
+    """Fit the whole image into a size, and pad it with its background."""
     height, width = size
     channels = np.moveaxis(np.atleast_3d(pixels), -1, 0)
     scale = min(height / pixels.shape[0], width / pixels.shape[1])
@@ -75,7 +78,7 @@ def _letterbox(pixels: FloatPixels, background: Any, size: Size) -> FloatPixels:
 
 
 def _align_foreground(foreground: FloatPixels, stats: ImageStats, size: Size) -> FloatPixels:
-    """Make what a picture shows as large as it is in training images, and put it where it is."""
+    """Scale and place the foreground as in the training images; normalize its maximum to 1."""
     height, width = size
     foreground = _crop_foreground(_crop_foreground(foreground, size, margin=1), size, margin=0)
     foreground = _resize_channel(
@@ -92,7 +95,7 @@ def _align_foreground(foreground: FloatPixels, stats: ImageStats, size: Size) ->
 
 
 def _crop_foreground(foreground: FloatPixels, size: Size, margin: int) -> FloatPixels:
-    """Cut out what a coarser picture shows, with some of its pixels around it."""
+    """Crop to the bounding box found at a coarser resolution, plus a margin in its pixels."""
     scale = min(1, CROP_OVERSAMPLING * max(size) / max(foreground.shape))
     slices = []
     for (begin, end), side in zip(
@@ -105,7 +108,7 @@ def _crop_foreground(foreground: FloatPixels, size: Size, margin: int) -> FloatP
 
 
 def _resize_channel(pixels: FloatPixels, scale: float) -> FloatPixels:
-    """Make one channel smaller or larger, with its proportions kept."""
+    """Resize one channel, preserving its aspect ratio."""
     from PIL import Image
 
     height, width = (max(1, round(side * scale)) for side in pixels.shape)

@@ -1,4 +1,4 @@
-"""What a network says of samples, as a file of labels, a picture and words on the screen."""
+"""Predictions as a CSV file, an image grid and a text summary."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from nn.report.pictures import render_png
 from nn.types import Array, Labels
 
 MAX_LISTED_SAMPLES = 24
-"""As many samples are told one by one; of more, how many there are of each class."""
+"""Samples up to which the summary lists each; above, it counts them by class."""
 MAX_GRID_IMAGES = 60
-"""Images in a picture."""
+"""Images in one grid."""
 
 
 @dataclass(frozen=True)
 class PredictionResults:
-    """The probabilities of the classes for each sample."""
+    """Predicted class probabilities of a batch of inputs."""
 
     batch: InputBatch
     input_spec: InputSpec
@@ -34,12 +34,12 @@ class PredictionResults:
 
     @cached_property
     def predicted_labels(self) -> Labels:
-        """The most probable class of each sample."""
+        """Most probable class of each sample."""
         labels: Labels = self.probabilities.argmax(axis=1)
         return labels
 
     def to_csv(self, with_probabilities: bool) -> bytes:
-        """Write the labels beside file names, or else as Kaggle's Digit Recognizer takes them."""
+        """Format as CSV: labels by file name, or else as Kaggle's Digit Recognizer expects them."""
         extra_columns = self.input_spec.class_names if with_probabilities else ()
         lines = [
             _format_csv_row(
@@ -51,19 +51,19 @@ class PredictionResults:
         ):
             class_probabilities = self.probabilities[sample].tolist() if with_probabilities else []
             lines.append(
-                _format_csv_row(name, label, *(f"{share:.6g}" for share in class_probabilities))
+                _format_csv_row(
+                    name, label, *(f"{probability:.6g}" for probability in class_probabilities)
+                )
             )
         return "".join(lines).encode()
 
     def to_png(self, start: int) -> bytes:
-        """Draw a grid of images, from one of them on."""
-        true_labels, value_range = (
-            self.batch.labels,
-            (self.input_spec.high - self.input_spec.low) or 1.0,
-        )
+        """Draw a grid of images with their predictions, from index `start`."""
+        true_labels = self.batch.labels
+        span = (self.input_spec.high - self.input_spec.low) or 1.0
         names, grid_images = self.input_spec.class_names, []
         for sample in range(start, min(start + MAX_GRID_IMAGES, len(self.batch))):
-            levels = (self.batch.samples[sample] - self.input_spec.low) * (255 / value_range)
+            levels = (self.batch.samples[sample] - self.input_spec.low) * (255 / span)
             predicted = int(self.predicted_labels[sample])
             grid_images.append(
                 GridImage(
@@ -77,7 +77,7 @@ class PredictionResults:
         return render_png(lambda: draw_image_grid(grid_images))
 
     def summary_lines(self) -> Iterator[str]:
-        """Say what there is, sample by sample or class by class, and how much of it is right."""
+        """Yield the notes, the predictions by sample or by class, and the accuracy if known."""
         names, true_labels = self.input_spec.class_names, self.batch.labels
         yield from self.batch.notes
         if len(self.batch) <= MAX_LISTED_SAMPLES:
@@ -105,7 +105,10 @@ class PredictionResults:
 
 
 def _format_csv_row(*cells: object) -> str:
-    """Write a row that ends as in Unix; either half of a Windows line end in a cell is quoted."""
+    """Format a row with a Unix line end, and quote cells that contain a part of a Windows one.
+
+    The writer is given the Windows line end because it quotes the characters of its terminator.
+    """
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\r\n").writerow(cells)
     return buffer.getvalue().removesuffix("\r\n") + "\n"

@@ -1,4 +1,4 @@
-"""From what the command line asks for to predictions."""
+"""The predict command: check the options, predict, write and print the results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nn.predict.results import PredictionResults
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """What the command line asks for."""
+    """Parsed command line of predict."""
 
     run: Path
     inputs: Sequence[Path]
@@ -30,16 +30,16 @@ class PredictOptions:
 
 
 def run_prediction(options: PredictOptions) -> None:
-    """Let a trained network say what it sees; tell, write and draw it."""
+    """Predict the classes of the inputs, write the requested files and print a summary."""
     if options.probabilities and not options.output:
-        raise UserError("--probabilities adds columns to a file; name it with --output FILE.")
+        raise UserError("--probabilities has no effect without --output FILE.")
     if options.images and options.images.suffix.lower() != ".png":
         raise UserError(
-            f"--images {options.images}: the picture is a PNG; name a file like seen.png."
+            f"--images {options.images}: the image is a PNG; use a file name like grid.png."
         )
     if options.start != 1 and not options.images:
-        raise UserError("--start says where a picture begins; name it with --images FILE.")
-    output_paths = [place for place in (options.output, options.images) if place]
+        raise UserError("--start has no effect without --images FILE.")
+    output_paths = [path for path in (options.output, options.images) if path]
     input_paths = [*options.inputs, *([options.labels] if options.labels else [])]
     outputs.check_output_paths(output_paths, input_paths, options.run, options.force)
     predictor = Predictor.from_run(options.run, options.trust)
@@ -47,7 +47,7 @@ def run_prediction(options: PredictOptions) -> None:
         options.inputs, predictor.input_spec, options.labels, options.invert, predictor.csv_options
     )
     if options.images and predictor.input_spec.look is None:
-        raise UserError("--images: what this model takes are no images.")
+        raise UserError("--images: the inputs of this model are not images.")
     if options.start > len(batch):
         raise UserError(f"--start {options.start}: there are {len(batch):,} samples.")
     results = PredictionResults(batch, predictor.input_spec, predictor.predict_proba(batch.samples))

@@ -73,7 +73,7 @@ def test_another_dataset_of_the_same_file_names_is_passed_over(data, monkeypatch
     monkeypatch.setattr(FashionMNIST, "REGISTRY", digests)
     fill(cache.cache_dir("mnist"))
     assert correct(read())
-    with pytest.raises(UserError, match="is of fashion_mnist; set dataset=fashion_mnist"):
+    with pytest.raises(UserError, match="belongs to fashion_mnist; set dataset=fashion_mnist"):
         read(str(data))
 
 

@@ -142,7 +142,7 @@ def test_an_array_may_have_any_form_that_means_the_same(workplace, predict, arra
 def test_shares_are_scaled_and_it_is_said(workplace, predict):
     np.save(workplace.path / "images.npy", IMAGES / 255)
     told = predict("images.npy", "--output", "label.csv")
-    assert "values from 0 to 1 were taken for shares of 255" in told
+    assert "values from 0 to 1 were multiplied by 255" in told
     assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
 
 
@@ -154,7 +154,7 @@ def test_black_and_white_is_scaled_too(workplace, predict, form):
     else:
         np.save(workplace.path / "letters.npy", letters)
     (path,) = workplace.path.glob("letters.*")
-    assert "taken for shares of 255" in predict(path, "--output", "label.csv")
+    assert "multiplied by 255" in predict(path, "--output", "label.csv")
     assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
 
 
@@ -275,7 +275,7 @@ def test_an_existing_file_is_written_over_only_with_force(workplace, predict):
     np.save(workplace.path / "images.npy", IMAGES)
     (workplace.path / "label.csv").write_text("mine")
     told = predict("images.npy", "--output", "label.csv", status=2)
-    assert told == "label.csv exists already; --force writes over it.\n"
+    assert told == "label.csv already exists; --force overwrites it.\n"
     assert (workplace.path / "label.csv").read_text() == "mine"
     predict("images.npy", "--output", "label.csv", "--force")
     assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
@@ -286,7 +286,7 @@ def test_a_file_of_the_run_is_never_written_over(workplace, predict, trained):
     np.save(workplace.path / "images.npy", IMAGES)
     for name in ("checkpoints/last.safetensors", "config.yaml"):
         told = predict("images.npy", "--output", f"run/{name}", "--force", status=2, run="run")
-        assert told == f"run/{name} is what is read; name another file.\n"
+        assert told == f"run/{name} is an input or part of the run; name another file.\n"
     predict("images.npy", "--output", "run/label.csv", run="run")
 
 
@@ -370,17 +370,17 @@ def files_of_a_stranger(folder):
         ("absent.png", "absent.png: there is no such file."),
         ("empty.csv", "empty.csv is empty."),
         ("empty.png", "empty.png is empty."),
-        ("fake.png", "fake.png is not an image that can be read (PNG, JPEG, GIF"),
+        ("fake.png", "fake.png is not an image of a supported format (PNG, JPEG, GIF"),
         ("cut.png", "cut.png is a damaged image:"),
         ("fake.npy", "fake.npy is not a NumPy .npy file."),
-        ("nothing", "nothing: this folder has no images (PNG, JPEG, GIF"),
+        ("nothing", "nothing: this directory has no images (PNG, JPEG, GIF"),
         ("words.csv", "words.csv, row 2, column 1: 'is' is not a number."),
-        ("cut.idx", "cut.idx is cut off in its header."),
+        ("cut.idx", "cut.idx is truncated in its header."),
         ("objects.npy", "objects.npy has values of type object; they must be numbers."),
         ("torn.npy", "torn.npy is not a complete .npy array of numbers."),
-        ("torn.gz", "the compressed data is cut off or damaged."),
-        ("none.npy", "none.npy has no values in it: its sizes are 0 x 12 x 12."),
-        ("nan.npy", "nan.npy has values that are no finite numbers."),
+        ("torn.gz", "the compressed data is truncated or damaged."),
+        ("none.npy", "none.npy has no values: its shape is 0 x 12 x 12."),
+        ("nan.npy", "nan.npy has values that are not finite."),
         (
             "huge.npy",
             "huge.npy has values from 5000 to 5000; the model was trained on 0 to 255.",
@@ -388,32 +388,38 @@ def files_of_a_stranger(folder):
         ("below.npy", "below.npy has values from -1 to 0; the model was trained on 0 to 255."),
         ("complex.npy", "complex.npy has values of type complex128; they must be numbers."),
         ("junk.npy", "junk.npy is not a complete .npy array of numbers."),
-        ("good.npy --labels order.csv", "order.csv: its rows are not in the order of ImageId."),
+        ("good.npy --labels order.csv", "order.csv: its rows are not sorted by ImageId."),
         (
             "good.npy --images seen.jpg",
-            "--images seen.jpg: the picture is a PNG; name a file like seen.png.",
+            "--images seen.jpg: the image is a PNG; use a file name like grid.png.",
         ),
-        ("good.npy --output dangling", "dangling is a link to nowhere; name another file."),
+        ("good.npy --output dangling", "dangling is a broken symbolic link; name another file."),
         ("small.npy", "small.npy has samples of 8 x 8; the model takes 12 x 12."),
         (
             "unnamed.csv",
             "its 145 columns, from what to pixel143, is named label.",
         ),
-        ("named.csv --labels short.npy", "named.csv has a column of labels already."),
+        ("named.csv --labels short.npy", "named.csv already contains labels."),
         ("good.npy --labels short.npy", "short.npy has 59 labels for 60 samples."),
         ("good.npy --labels strange.npy", "has the label"),
-        ("good.npy a.png", "a.png: beside a file of samples there can be no other."),
-        ("good.npy --invert yes", "--invert yes: only images are inverted."),
-        ("good.npy --probabilities", "name it with --output FILE."),
-        ("good.npy --start 2", "name it with --images FILE."),
+        ("good.npy a.png", "a.png: a file of samples cannot be combined with other inputs."),
+        ("good.npy --invert yes", "--invert yes: only images can be inverted."),
+        ("good.npy --probabilities", "has no effect without --output FILE."),
+        ("good.npy --start 2", "has no effect without --images FILE."),
         ("good.npy --start 61 --images new.png", "--start 61: there are 60 samples."),
         ("good.npy --start 0", "0 must be a whole number, at least 1"),
-        ("good.npy --output taken", "taken is a folder; name a file."),
+        ("good.npy --output taken", "taken is a directory; name a file."),
         ("good.npy --output absent/new.csv", "absent/new.csv: nothing can be written there"),
         ("good.npy --output /proc/new.csv", "/proc/new.csv: nothing can be written there"),
-        ("good.npy --output /dev/null --force", "/dev/null is no plain file; name another."),
-        ("good.npy --output good.npy --force", "good.npy is what is read; name another file."),
-        ("good.npy --output new.png --images new.png", "two files cannot be written to one place."),
+        (
+            "good.npy --output /dev/null --force",
+            "/dev/null is not a regular file; name another one.",
+        ),
+        (
+            "good.npy --output good.npy --force",
+            "good.npy is an input or part of the run; name another file.",
+        ),
+        ("good.npy --output new.png --images new.png", "two outputs cannot be the same file."),
         ("", "the following arguments are required: INPUT"),
     ],
 )
@@ -434,9 +440,9 @@ def test_a_model_that_takes_no_images_says_so(workplace, predict):
     workplace.train("dataset=idx", *files, "epochs=1", "hydra.run.dir=run")
     picture(workplace.path / "a.png", IMAGES[0])
     told = predict("a.png", status=2, run="run")
-    assert told == "a.png: the model takes samples of 5, which are no images.\n"
+    assert told == "a.png: the model takes samples of 5, which are not images.\n"
     told = predict("x", "--images", "seen.png", status=2, run="run")
-    assert told == "--images: what this model takes are no images.\n"
+    assert told == "--images: the inputs of this model are not images.\n"
     assert "90 samples: " in predict("x", run="run")
 
 
@@ -479,7 +485,9 @@ def test_a_checkpoint_of_an_earlier_version_is_told_from_a_damaged_one(workplace
     moment = checkpoint.load_best_or_last(run)
     del moment.metadata["inputs"]
     checkpoint.save(run / "checkpoints/last.safetensors", moment)
-    with pytest.raises(UserError, match="earlier version and does not say what its network takes"):
+    with pytest.raises(
+        UserError, match="earlier version and does not describe the inputs of its network"
+    ):
         Predictor.from_run(run)
 
 
@@ -562,7 +570,7 @@ def test_of_an_animation_the_first_frame_is_read_and_it_is_said(workplace, predi
     first, second = (Image.fromarray(IMAGES[number]) for number in (5, 6))
     first.save(workplace.path / f"a.{kind}", save_all=True, append_images=[second], **settings)
     told = predict(f"a.{kind}")
-    assert f"a.{kind}: only the first of its frames\n" in told
+    assert f"a.{kind}: only the first frame is read\n" in told
     assert f"a.{kind}: {LABELS[5]} (" in told
 
 
@@ -598,7 +606,7 @@ def test_an_image_with_too_many_pixels_is_refused_unread(workplace, predict):
     size = (60_000).to_bytes(4, "little") * 2
     (workplace.path / "bomb.bmp").write_bytes(header + size + b"\1\0\x08\0" + bytes(200))
     told = predict("bomb.bmp", status=2)
-    assert told == "bomb.bmp has more pixels than an image should have.\n"
+    assert told == "bomb.bmp has too many pixels to be decoded safely.\n"
 
 
 def test_an_archive_of_arrays_is_predicted(workplace, predict):

@@ -105,6 +105,6 @@ def test_settings_out_of_range_are_refused_by_name(kind):
 
 
 def test_samples_that_are_no_images_are_refused():
-    with pytest.raises(UserError, match=r"samples of shape \(64,\) are no images"):
+    with pytest.raises(UserError, match=r"samples of shape \(64,\) are not images"):
         Augmentation(shift=0.1).check_shape((64,))
     Augmentation().check_shape((64,))

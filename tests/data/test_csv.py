@@ -118,8 +118,8 @@ def test_a_damaged_cache_is_parsed_anew(tmp_path):
 
 
 BAD = {
-    "a ragged row": ("0,1,2,3\n1,2,3\n", "row 2: 3 values, where the rows above have 4"),
-    "a longer row": ("0,1,2,3\n1,2,3,4,5\n", "row 2: 5 values, where the rows above have 4"),
+    "a ragged row": ("0,1,2,3\n1,2,3\n", "row 2: 3 values, but the rows above have 4"),
+    "a longer row": ("0,1,2,3\n1,2,3,4,5\n", "row 2: 5 values, but the rows above have 4"),
     "text": ("0,1,2\n1,x,3\n", "row 2, column 2: 'x' is not a number"),
     "a missing value": ("0,1,2\n1,,3\n", "row 2, column 2: a value is missing"),
     "text below a header": ("label,a,b\n0,1,2\n1,2,oh\n", "row 3, column 3: 'oh' is not a number"),
@@ -134,8 +134,8 @@ BAD = {
     "a header only": ("label,a,b\n", "has no rows of numbers"),
     "a wide header": ("id,label,a,b\n0,1,77\n1,0,3\n", "row 1: the header has 4 columns, the rows"),
     "a bad first row": ("1,2,3x,4,5\n0,2,3,4,5\n", "row 1, column 3: '3x' is not a number"),
-    "no labels": ("p,q,r\n1,2,3\n4,5,6\n", "no column is named label; say which has the labels"),
-    "one class": ("1,2,3\n1,5,6\n", "all labels are 1, so there is nothing to tell apart"),
+    "no labels": ("p,q,r\n1,2,3\n4,5,6\n", "no column is named label; select the label column"),
+    "one class": ("1,2,3\n1,5,6\n", "all labels are 1, but training needs two classes"),
     "other digits": ("0,1,2\n1,٣,3\n", "row 2, column 2: '٣' is not a number"),
     "labels only": ("0\n1\n0\n1\n", "has no pixels"),
     "too few": ("0,1,2\n1,2,3\n", "class 0 has 1 samples, of which"),
@@ -166,9 +166,9 @@ def test_a_file_of_another_width_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (["label", *NAMES[::-1]], "has other columns than .* or in another order"),
-        (["what", *NAMES], "has other columns than .* or in another order"),
-        (["label", *NAMES[:-1]], "has other columns than .* or in another order"),
+        (["label", *NAMES[::-1]], "test.csv and .* differ in their columns or in the column order"),
+        (["what", *NAMES], "test.csv and .* differ in their columns or in the column order"),
+        (["label", *NAMES[:-1]], "test.csv and .* differ in their columns or in the column order"),
     ],
 )
 def test_a_test_file_with_other_columns_is_refused(tmp_path, names, sentence):
@@ -258,6 +258,6 @@ def test_a_full_cache_is_told_and_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(csv.np, "save", full)
-    with pytest.raises(UserError, match=r"cache folder .* cannot be written to: No space left"):
+    with pytest.raises(UserError, match=r"cache directory .* cannot be written to: No space left"):
         load(train=train)
     assert list(cache.cache_dir("csv").glob("*")) == []

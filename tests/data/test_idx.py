@@ -79,13 +79,16 @@ DAMAGES = {
         "is a ZIP archive, not an IDX file; unpack it first",
     ),
     "unknown type": (b"\0\0\x0a\x01\0\0\0\x01x", "is not an IDX file"),
-    "cut in its header": (b"\0\0\x08\x03\0\0\0\x01", "is cut off in its header"),
-    "too short": (b"\0\0\x08\x01\0\0\0\x05abc", "holds 3 bytes of values; its header, 5, claims 5"),
-    "too long": (b"\0\0\x08\x01\0\0\0\x02abc", "goes on after the 2 bytes"),
+    "cut in its header": (b"\0\0\x08\x03\0\0\0\x01", "is truncated in its header"),
+    "too short": (
+        b"\0\0\x08\x01\0\0\0\x05abc",
+        "holds 3 bytes of values; its header, 5, declares 5",
+    ),
+    "too long": (b"\0\0\x08\x01\0\0\0\x02abc", "has data after the 2 bytes"),
     "terabytes": (b"\0\0\x08\x02" + b"\xff" * 8 + b"abc", "more than it can hold"),
-    "no values": (b"\0\0\x08\x02\0\0\0\0\0\0\0\x05", "has no values in it: its sizes are 0 x 5"),
-    "cut archive": (gzip.compress(b"\0\0\x08\x01\0\0\0\x03abc")[:-9], "cut off or damaged"),
-    "not an archive": (b"\x1f\x8bnothing", "cut off or damaged"),
+    "no values": (b"\0\0\x08\x02\0\0\0\0\0\0\0\x05", "has no values: its shape is 0 x 5"),
+    "cut archive": (gzip.compress(b"\0\0\x08\x01\0\0\0\x03abc")[:-9], "truncated or damaged"),
+    "not an archive": (b"\x1f\x8bnothing", "truncated or damaged"),
 }
 
 
@@ -100,7 +103,7 @@ def test_damage_is_told_with_the_name_of_the_file(tmp_path, damage):
 
 def test_a_folder_a_pipe_and_nothing_are_no_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path, sentence in [(tmp_path, "folder"), (tmp_path / "pipe", "no plain file")]:
+    for path, sentence in [(tmp_path, "directory"), (tmp_path / "pipe", "not a regular file")]:
         with pytest.raises(UserError, match=sentence):
             idx.read(path)
     with pytest.raises(UserError, match="there is no such file"):
@@ -172,11 +175,11 @@ def test_sets_that_do_not_belong_together_are_refused(tmp_path):
         ((images, labels[:-1]), None, "has 60 samples, .* 59 labels"),
         (None, (wide, labels), "has samples of 1 x 5 x 5, .* of 1 x 4 x 4"),
         (None, (images, labels + 1), "has the label 3; the classes are 0 to 2"),
-        ((images, labels.astype("f4") + 0.5), None, "no whole numbers"),
-        ((images, images), None, "has no labels in it: its sizes are 60 x 4 x 4"),
+        ((images, labels.astype("f4") + 0.5), None, "not whole numbers"),
+        ((images, images), None, "has no labels: its shape is 60 x 4 x 4"),
         ((images, labels.astype("i4") * 10**6), None, "the classes are 0 to 999"),
         ((images, labels.astype("i1") - 1), None, "has the label -1"),
-        ((np.full((60, 4), np.nan), labels), None, "no finite numbers"),
+        ((np.full((60, 4), np.nan), labels), None, "not finite"),
         ((images, np.arange(60, dtype="u1")), None, "class 0 has 1 samples, of which"),
     ]
     for train, test, sentence in cases:

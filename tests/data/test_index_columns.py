@@ -266,7 +266,7 @@ def test_true_classes_may_be_in_a_file_with_an_index(tmp_path):
     found = array_files.read_labels(tmp_path / "labels.csv", INPUTS, COUNT)
     np.testing.assert_array_equal(found, labels["Label"])
     labels.sample(frac=1, random_state=0).to_csv(tmp_path / "labels.csv")
-    with pytest.raises(UserError, match="its rows are not in the order of its first column"):
+    with pytest.raises(UserError, match="its rows are not sorted by its first column"):
         array_files.read_labels(tmp_path / "labels.csv", INPUTS, COUNT)
 
 

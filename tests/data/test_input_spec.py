@@ -64,13 +64,13 @@ def test_what_was_written_comes_back(shape, numbers, shares, names):
 )
 def test_anything_else_is_refused(key, value):
     plain = described(np.zeros((3, 1, 4, 4), np.uint8)).to_dict
-    with pytest.raises(ValueError, match="describes no"):
+    with pytest.raises(ValueError, match="not a description of"):
         InputSpec.from_dict({**plain, key: value})
 
 
 @pytest.mark.parametrize("plain", [None, [], "inputs", {}])
 def test_what_is_no_description_is_refused(plain):
-    with pytest.raises(ValueError, match="describes no inputs"):
+    with pytest.raises(ValueError, match="not a description of inputs"):
         InputSpec.from_dict(plain)
 
 

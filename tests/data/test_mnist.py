@@ -85,7 +85,7 @@ def test_without_a_working_home_the_message_says_what_to_do(read, manner):
 def test_without_a_network_the_message_says_what_to_do(read):
     with home(ARCHIVES) as gone:
         pass
-    with pytest.raises(UserError, match=r"could not be downloaded: put .* dataset.root=FOLDER"):
+    with pytest.raises(UserError, match=r"could not be downloaded: put .* dataset.root=DIR"):
         read(gone)
     assert cached() == []
 

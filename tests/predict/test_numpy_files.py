@@ -98,7 +98,7 @@ def header(shape, dtype="|u1"):
         (header((10**12,)) + bytes(99), "is not a complete .npy array of numbers"),
         (header((20, 4, 4)) + bytes(99), "is not a complete .npy array of numbers"),
         (header((-2, -3)) + bytes(99), "is not a complete .npy array of numbers"),
-        (header((0, 4, 4)), "has no values in it: its sizes are 0 x 4 x 4"),
+        (header((0, 4, 4)), "has no values: its shape is 0 x 4 x 4"),
         (header((2, 4, 4), "|O") + bytes(999), "has values of type object; they must be numbers"),
         (header((2, 4, 4), "<U9") + bytes(999), "has values of type <U9; they must be numbers"),
         (b"\x93NUMPY\1\0v\0{", "is not a complete .npy array of numbers"),
@@ -125,7 +125,7 @@ def test_objects_are_never_unpickled(tmp_path):
 
 def test_names_that_say_nothing_are_listed(tmp_path):
     np.savez(tmp_path / "data.npz", a=IMAGES, b=LABELS)
-    sentence = "has the arrays a, b; name the one to read x_test, test_images or images"
+    sentence = "has the arrays a, b; rename the one to read to x_test, test_images or images"
     with pytest.raises(UserError, match=sentence):
         read(tmp_path / "data.npz")
 
