@@ -46,8 +46,8 @@ def canonical_name(name: str) -> str:
 def unknown_setting_message(name: str, value: str) -> str:
     """Return the message for an unknown setting, with a suggestion if a known name is close."""
     if name in CONFIG_GROUPS:
-        known = ", ".join(list_options(name))
-        return f"{name}={value}: choose one option by its name; available: {known}."
+        available = ", ".join(list_options(name))
+        return f"{name}={value}: choose one option by its name; available: {available}."
     known_names = _list_setting_names()
     message = f"{name}={value}: there is no setting {name}"
     group, _, leaf = name.rpartition(".")

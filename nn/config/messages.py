@@ -51,8 +51,8 @@ def _parse_error_message(override: str) -> str:
 
 
 def _unknown_option_message(group: str, option: str, available: Sequence[str]) -> str:
-    suggestion = get_closest_match(option, available)
-    hint = f"did you mean {suggestion}? Available" if suggestion else "available"
+    closest = get_closest_match(option, available)
+    hint = f"did you mean {closest}? Available" if closest else "available"
     return f"{group}={option}: there is no such {group}; {hint}: {', '.join(sorted(available))}."
 
 

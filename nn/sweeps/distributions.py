@@ -79,7 +79,7 @@ class Distribution(BaseModel, ABC):
     is_discrete: ClassVar[bool] = False
     """Whether `list_values` and `num_values` are available."""
     is_log: ClassVar[bool] = False
-    """Whether the values belong on a logarithmic scale."""
+    """Whether the values are best compared on a logarithmic scale."""
 
     @abstractmethod
     def ppf(self, probability: float) -> Any:
@@ -90,7 +90,7 @@ class Distribution(BaseModel, ABC):
         return float(self.ppf(probability))
 
     def round(self, value: Any) -> Any:
-        """Return the nearest value that the distribution can take."""
+        """Return the nearest value that the distribution can take: itself, unless quantized."""
         return value
 
     def list_values(self) -> Sequence[Any]:
@@ -269,17 +269,17 @@ class Normal(Distribution):
     sigma: PositiveFloat = 1.0
 
     def ppf(self, probability: float) -> float:
-        """Return the quantile, of a probability between 1e-9 and 1 - 1e-9 to keep it finite."""
+        """Return the quantile; a probability of 0 or 1 is clipped by 1e-9 to keep it finite."""
         return NormalDist(self.mu, self.sigma).inv_cdf(min(max(probability, 1e-9), 1 - 1e-9))
 
 
 class LogNormal(Normal):
-    """exp(x), with x normal with mean mu and standard deviation sigma."""
+    """exp(x), where x is normal with mean mu and standard deviation sigma."""
 
     is_log: ClassVar[bool] = True
 
     def ppf(self, probability: float) -> float:
-        """Return exp of the normal quantile, clipped to +-MAX_EXPONENT."""
+        """Return exp of the normal quantile, which is first clipped to +-MAX_EXPONENT."""
         return math.exp(min(max(super().ppf(probability), -MAX_EXPONENT), MAX_EXPONENT))
 
 
