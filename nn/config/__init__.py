@@ -1,1 +1,1 @@
-"""From YAML files and a command line to one plain, checked configuration; Hydra is met here."""
+"""Configuration: YAML files and overrides, composed by Hydra, resolved and validated."""

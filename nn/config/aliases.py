@@ -1,4 +1,4 @@
-"""The names that settings have, and those that people try."""
+"""Setting names, their aliases in other libraries, and suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ ALIASES = {
     "tracking": "wandb logger logging tracker log",
     "experiment": "preset exp",
 }
-_NAME_BY_ALIAS = {
-    synonym: name for name, synonyms in ALIASES.items() for synonym in synonyms.split()
-}
+"""Names that other libraries use for the same settings, separated by spaces."""
+_NAME_BY_ALIAS = {alias: name for name, aliases in ALIASES.items() for alias in aliases.split()}
 
 
 def canonical_name(name: str) -> str:
-    """Give the name of ours for one from elsewhere."""
+    """Return the name of the setting that an alias stands for, or else the name itself."""
     normalized = name.replace("-", "_").lower()
     return (
         normalized
@@ -45,10 +44,10 @@ def canonical_name(name: str) -> str:
 
 
 def unknown_setting_message(name: str, value: str) -> str:
-    """Say that there is no such setting here, and which one was probably meant."""
+    """Return the message for an unknown setting, with a suggestion if a known name is close."""
     if name in CONFIG_GROUPS:
-        known = ", ".join(list_options(name))
-        return f"{name}={value}: choose one option by its name; there is {known}."
+        available = ", ".join(list_options(name))
+        return f"{name}={value}: choose one option by its name; available: {available}."
     known_names = _list_setting_names()
     message = f"{name}={value}: there is no setting {name}"
     group, _, leaf = name.rpartition(".")
@@ -65,15 +64,11 @@ def unknown_setting_message(name: str, value: str) -> str:
         if canonical in (*HYPERPARAMETERS, *CONFIG_GROUPS)
         else get_closest_match(name, candidates)
     )
-    return (
-        f"{message}; did you mean {suggestion}?"
-        if suggestion
-        else f"{message}; --help shows what there is."
-    )
+    return f"{message}; did you mean {suggestion}?" if suggestion else f"{message}; see --help."
 
 
 def list_options(group: str) -> list[str]:
-    """List the options of a group."""
+    """Return the names of the options of a config group, sorted."""
     return sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
 
 

@@ -1,4 +1,4 @@
-"""A configuration from overrides, as the command line composes it, without a command line."""
+"""Compose a configuration from overrides, exactly as the command line does."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from nn.errors import UserError
 
 
 def compose_config(overrides: Iterable[str]) -> dict[str, Any]:
-    """Compose and resolve; what is wrong is a `UserError`.
+    """Compose and resolve a configuration.
 
-    Choosing options is the slow part of it, which is done once for each choice.
+    Composing the config groups is slow, so the result is cached by the chosen options; the other
+    overrides are applied to a copy.
+
+    Raises:
+        UserError: An override is invalid; the message names its key and value.
     """
     overrides = list(overrides)
     try:
         parsed_overrides = OverridesParser.create().parse_overrides(overrides)
         for override in parsed_overrides:
             if override.is_sweep_override():
-                raise UserError(f"{override.input_line}: several values; a list is in brackets.")
+                raise UserError(f"{override.input_line}: several values; write a list as [1,2].")
         group_overrides = tuple(
             str(override.input_line)
             for override in parsed_overrides
@@ -54,7 +58,7 @@ def compose_config(overrides: Iterable[str]) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _compose_groups(group_overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, Any]]:
-    """Compose the options that are chosen, and name them."""
+    """Return the config composed from the chosen options, and the option of each group."""
     register_with_hydra()
     with initialize_config_dir(str(CONFIG_DIR), version_base=None):
         config = compose("config", list(group_overrides), return_hydra_config=True)
@@ -65,7 +69,7 @@ def _compose_groups(group_overrides: tuple[str, ...]) -> tuple[DictConfig, dict[
 
 
 def get_setting_type(name: str, config: dict[str, Any]) -> Any:
-    """Find the type of a setting by its dotted name, as far as it is known."""
+    """Return the annotated type of a setting given by its dotted name; `Any` if unknown."""
     if name in HYPERPARAMETERS:
         return HYPERPARAMETERS[name].annotation
     group, _, setting = name.partition(".")

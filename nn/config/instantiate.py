@@ -1,4 +1,4 @@
-"""Objects from settings: a class by its `_target_`, its arguments checked by their annotations."""
+"""Instantiate the class that `_target_` names, checking its arguments by their annotations."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _TYPE_DESCRIPTIONS = {
     float: "a number",
     int: "a whole number",
     bool: "true or false",
-    str: "a text",
+    str: "a string",
     type(None): "null",
 }
 
 
 def get_class(key: str, target: object) -> Any:
-    """Import the class that a component's `_target_` names."""
+    """Import the class or function that a component's `_target_` names."""
     module, _, name = str(target).rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), name)
@@ -41,14 +41,19 @@ def get_class(key: str, target: object) -> Any:
 
 
 def instantiate(key: str, config: Mapping[str, Any], expected_class: type[T]) -> T:
-    """Make the component that stands under this name in a configuration."""
+    """Instantiate the component that a configuration holds under `key`.
+
+    Raises:
+        SettingError: A value does not have the annotated type, or the constructor refuses it.
+        UserError: A setting is unknown or missing, or `_target_` is not of the expected class.
+    """
     node = config.get(key)
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise UserError(f"{key}={format_value(node)}: choose an option with {key}=NAME.")
     cls = get_class(key, node["_target_"])
     target_setting = f"{key}._target_={node['_target_']}"
     if inspect.isabstract(cls):
-        raise UserError(f"{target_setting}: this is only what others are made from.")
+        raise UserError(f"{target_setting}: this class is abstract; choose a subclass.")
     parameters, accepts_any_name = _get_parameters(cls, target_setting)
     type_hints = _get_type_hints(cls)
     settings = {name: value for name, value in node.items() if name != "_target_"}
@@ -73,16 +78,16 @@ def instantiate(key: str, config: Mapping[str, Any], expected_class: type[T]) ->
     except SettingError as error:
         raise SettingError(f"{key}.{error.name}", error.value, error.expected) from None
     if not isinstance(instance, expected_class):
-        raise UserError(f"{target_setting}: this makes no {expected_class.__name__}.")
+        raise UserError(f"{target_setting}: this is not of type {expected_class.__name__}.")
     return instance
 
 
 def _get_parameters(cls: Any, target_setting: str) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Name what a class can be given, and say whether it takes anything else as well."""
+    """Return the named parameters of a class, and whether it also accepts any other name."""
     try:
         parameters = inspect.signature(cls).parameters
     except ValueError:
-        raise UserError(f"{target_setting}: what it takes cannot be known.") from None
+        raise UserError(f"{target_setting}: its signature cannot be inspected.") from None
     variadic_kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     named_parameters = {
         name: parameter
@@ -93,7 +98,7 @@ def _get_parameters(cls: Any, target_setting: str) -> tuple[dict[str, inspect.Pa
 
 
 def _get_type_hints(cls: Any) -> dict[str, Any]:
-    """Read the annotations; one that only a type checker can read is not checked here."""
+    """Return the resolved annotations, or none if one exists only for type checkers."""
     try:
         return get_type_hints(cls.__init__ if inspect.isclass(cls) else cls)
     except NameError:
@@ -101,7 +106,7 @@ def _get_type_hints(cls: Any) -> dict[str, Any]:
 
 
 def get_closest_match(name: str, candidates: Iterable[str]) -> str | None:
-    """Find the name that was probably meant."""
+    """Return the candidate most similar to a name; one with the same last part is preferred."""
     candidates = list(candidates)
     same_leaf = [
         candidate
@@ -112,8 +117,15 @@ def get_closest_match(name: str, candidates: Iterable[str]) -> str | None:
     return next(iter(same_leaf + similar), None)
 
 
+def suggest(name: str, candidates: Iterable[str]) -> str:
+    """Return "did you mean X?", or the list of candidates if none is similar to the name."""
+    candidates = list(candidates)
+    closest = get_closest_match(name, candidates)
+    return f"did you mean {closest}?" if closest else f"available: {', '.join(candidates)}."
+
+
 def matches_type(value: object, annotation: Any) -> bool:
-    """Say whether a value from a YAML file or a command line is of the annotated type."""
+    """Check whether a value has the annotated type; a float must be finite, an int is a float."""
     if annotation is Any:
         return True
     if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
@@ -133,7 +145,7 @@ def matches_type(value: object, annotation: Any) -> bool:
 
 
 def describe_type(annotation: Any) -> str:
-    """Name a type as a person would."""
+    """Describe a type in words, as in "a whole number or null"."""
     if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
         return " or ".join(describe_type(member) for member in get_args(annotation))
     if get_origin(annotation) is list:

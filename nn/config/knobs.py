@@ -1,4 +1,4 @@
-"""The knobs: the settings at the top of every configuration, with what each may be."""
+"""The hyperparameters at the top level of every configuration, with their types and ranges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nn.errors import SettingError
 
 @dataclass(frozen=True)
 class HyperparameterSpec:
-    """A type, a range, and both in words."""
+    """Type and range of a hyperparameter, and their description for error messages."""
 
     annotation: Any
     is_in_range: Callable[[Any], bool]
@@ -54,15 +54,15 @@ HYPERPARAMETERS = {
         float | None, lambda value: value >= 0, "a number, at least 0, or null"
     ),
     "init_from": HyperparameterSpec(
-        str | None, lambda value: value, "the folder of a run, or null"
+        str | None, lambda value: value, "the directory of a run, or null"
     ),
     "profile": HyperparameterSpec(bool, lambda _: True, "true or false"),
 }
-"""A knob that may be None is one that not every choice of components heeds."""
+"""`depth`, `width`, `weight_decay` and `dropout` are None where no chosen component uses them."""
 
 
 def validate_hyperparameters(config: Mapping[str, Any]) -> None:
-    """Refuse a configuration with a knob that is missing or out of its range."""
+    """Raise `SettingError` if a hyperparameter is missing, of the wrong type or out of range."""
     for name, spec in HYPERPARAMETERS.items():
         value = config.get(name)
         if not matches_type(value, spec.annotation) or (

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf refuse, told in one sentence that names the key and the value."""
+"""Turn errors of Hydra and OmegaConf into one-sentence messages that name the key and value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nn.errors import SettingError, UserError
 
 
 def explain_error(error: BaseException) -> str | None:
-    """Tell the mistake behind an error; None stands for a bug."""
+    """Return the message for the user, or None if the error is not a user error but a bug."""
     for cause in _iter_causes(error):
         if isinstance(cause, UserError):
             return str(cause)
@@ -44,17 +44,20 @@ def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
 def _parse_error_message(override: str) -> str:
     if "=" not in override:
         return f"{override}: a setting is written KEY=VALUE, such as lr=0.1."
-    return f"{override}: this cannot be read; a list is [1,2], a text with signs is 'in quotes'."
+    return (
+        f"{override}: this cannot be parsed; write a list as [1,2], "
+        "and a string with special characters 'in quotes'."
+    )
 
 
 def _unknown_option_message(group: str, option: str, available: Sequence[str]) -> str:
-    suggestion = get_closest_match(option, available)
-    hint = f"did you mean {suggestion}? There is" if suggestion else "there is"
-    return f"{group}={option}: there is no such {group}; {hint} {', '.join(sorted(available))}."
+    closest = get_closest_match(option, available)
+    hint = f"did you mean {closest}? Available" if closest else "available"
+    return f"{group}={option}: there is no such {group}; {hint}: {', '.join(sorted(available))}."
 
 
 def _invalid_group_value_message() -> str:
-    """Hydra refuses a group that is set to null or to a number, and does not say which."""
+    """Find the group set to null or a number in `sys.argv`; Hydra's error does not name it."""
     for override in sys.argv[1:]:
         group, _, option = override.partition("=")
         if group in CONFIG_GROUPS and option not in list_options(group):
@@ -63,7 +66,7 @@ def _invalid_group_value_message() -> str:
 
 
 def _override_error_message(error: Exception) -> str:
-    """Find the key, the value and the remedy in an error of Hydra's or OmegaConf's."""
+    """Extract key and value from the text of a Hydra or OmegaConf error, and suggest a fix."""
     match = re.search(r"(?:merging override |use \+|argument ')(.*?)(?:'?\n|$)", str(error))
     override = match[1] if match else ""
     key, _, value = override.lstrip("+").partition("=")
@@ -73,7 +76,7 @@ def _override_error_message(error: Exception) -> str:
     if key in HYPERPARAMETERS and "Ambiguous" not in str(error):
         return str(SettingError(key, value or "''", HYPERPARAMETERS[key].expected))
     if "Ambiguous value" in str(error):
-        return f"{override}: several values need --multirun in front; a list is {key}=[{value}]."
+        return f"{override}: several values need --multirun; write a list as {key}=[{value}]."
     interpolated_override = next((argument for argument in sys.argv[1:] if "${" in argument), None)
     location = override or interpolated_override or getattr(cause, "full_key", None)
     return f"{location}: {_first_line(cause)}." if location else f"{_first_line(cause)}."

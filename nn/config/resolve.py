@@ -1,4 +1,4 @@
-"""A composed configuration becomes plain values, of which each one has an effect."""
+"""Resolve a composed configuration into plain values; settings without effect become null."""
 
 from __future__ import annotations
 
@@ -20,17 +20,22 @@ CONSUMER_GROUPS = {
     "dropout": "model",
     "weight_decay": "optimizer",
 }
-"""The knobs that act only where a component refers to them, and the group that may do so."""
+"""Hyperparameters that act only where a component refers to them, such as `depth: ${depth}` in
+conf/model/mlp.yaml, and the config group of that component."""
 
 
 def resolve_config(
     composed_config: DictConfig, hydra_choices: Mapping[str, Any], overrides: Iterable[str]
 ) -> dict[str, Any]:
-    """Turn what Hydra composed into a configuration to be run, recorded and read back.
+    """Resolve interpolations, and null every setting that has no effect.
 
-    Beside it stand the options that were chosen, and the overrides that led to it.
+    Args:
+        composed_config: The config that Hydra composed.
+        hydra_choices: The chosen option of each config group.
+        overrides: The overrides that led to it; a setting without effect among them is refused.
 
-    A setting without effect is refused where someone has set it, and null where nobody has.
+    Returns:
+        The configuration to run and record, with the chosen options under `choices`.
     """
     config = OmegaConf.masked_copy(
         composed_config, [str(key) for key in composed_config if key != "hydra"]
@@ -40,7 +45,9 @@ def resolve_config(
     for group in CONFIG_GROUPS:
         if group in Config.__annotations__ and not isinstance(choices[group], str):
             available = ", ".join(list_options(group))
-            raise UserError(f"{group}: choose one option with {group}=NAME; there is {available}.")
+            raise UserError(
+                f"{group}: choose one option with {group}=NAME; available: {available}."
+            )
     overridden_keys = {override.split("=", 1)[0].lstrip("+") for override in overrides}
     defaults = _load_defaults()
     settings = _to_container(config, resolve=True)
@@ -51,7 +58,8 @@ def resolve_config(
         if f"{group}.{hyperparameter}" in overridden_keys:
             value = format_value(OmegaConf.select(config, f"{group}.{hyperparameter}"))
             raise UserError(
-                f"{group}.{hyperparameter}={value}: this is a knob; set {hyperparameter}={value}."
+                f"{group}.{hyperparameter}={value}: this is a top-level setting; "
+                f"set {hyperparameter}={value}."
             )
     for key, reason in _find_inactive_settings(
         settings, _to_container(config, resolve=False), choices
@@ -66,7 +74,7 @@ def resolve_config(
         OmegaConf.update(config, key, None)
     if config.patience is not None:
         if "keep" in overridden_keys and config.keep != "best":
-            raise UserError(f"keep={config.keep} has no effect beside patience={config.patience}.")
+            raise UserError(f"keep={config.keep} has no effect with patience={config.patience}.")
         config.keep = "best"
     return {**_to_container(config, resolve=True), "choices": choices}
 
@@ -79,7 +87,7 @@ def _load_defaults() -> Any:
 def resolve_job_config(
     composed_config: DictConfig, hydra_config: DictConfig | HydraConf
 ) -> dict[str, Any]:
-    """Resolve the configuration of one of Hydra's jobs."""
+    """Resolve the configuration of a Hydra job."""
     return resolve_config(
         composed_config, hydra_config.runtime.choices, hydra_config.overrides.task
     )
@@ -94,10 +102,10 @@ def _to_container(config: DictConfig, resolve: bool) -> dict[str, Any]:
 def _find_inactive_settings(
     settings: dict[str, Any], unresolved_settings: dict[str, Any], choices: dict[str, str | None]
 ) -> dict[str, str]:
-    """Name the settings without effect, each with the reason.
+    """Return the reason why a setting has no effect, by the dotted name of each such setting.
 
-    The settings are given as values and as they are written, where `${depth}` shows what takes
-    its value from a knob.
+    The unresolved settings still contain interpolations: `${depth}` marks a component's setting
+    that takes its value from the hyperparameter `depth`.
     """
     inactive = {
         hyperparameter: f"with {group}={choices[group]}"
@@ -117,7 +125,7 @@ def _find_inactive_settings(
             ]
             if name in causes:
                 cause = causes[name]
-                reason = f"beside {_setting_key(group, cause)}={format_value(node[cause])}"
+                reason = f"with {_setting_key(group, cause)}={format_value(node[cause])}"
                 inactive |= dict.fromkeys(interpolated or [f"{group}.{name}"], reason)
             else:
                 for hyperparameter in interpolated:
@@ -126,5 +134,5 @@ def _find_inactive_settings(
 
 
 def _setting_key(group: str, name: str) -> str:
-    """Name a setting as a person sets it."""
+    """Return the key by which a user sets a component's setting: `depth`, not `model.depth`."""
     return name if name in CONSUMER_GROUPS else f"{group}.{name}"

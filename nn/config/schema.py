@@ -1,4 +1,4 @@
-"""The types of the settings that stand at the top of every configuration."""
+"""Types of the top-level settings, the config groups and their registration with Hydra."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nn.io.paths import default_run_dir
 
 @dataclass
 class Config:
-    """The knobs, then the groups. The values stand in conf/config.yaml."""
+    """Hyperparameters, then config groups; the default values are in conf/config.yaml."""
 
     lr: float = MISSING
     batch_size: Any = MISSING
@@ -59,6 +59,6 @@ CONFIG_GROUPS = (
 
 
 def register_with_hydra() -> None:
-    """Make the schema and the resolver of conf/config.yaml known to Hydra."""
+    """Register the schema and the resolver that conf/config.yaml uses."""
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("run_folder", default_run_dir, use_cache=True, replace=True)

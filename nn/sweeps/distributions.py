@@ -1,7 +1,7 @@
-"""What a parameter of a sweep may be, as W&B means it.
+"""Distributions of sweep parameters, with the semantics of W&B.
 
-Each distribution gives the value at a share between 0 and 1 of its probability: a number drawn
-evenly from there makes a value drawn from it.
+Each has a `ppf` (quantile function): applied to a number drawn uniformly from [0, 1), it gives a
+value drawn from the distribution.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictInt,
     field_validator,
     model_validator,
 )
@@ -29,19 +30,18 @@ from nn.errors import format_value
 Number = int | float
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-StrictInt = Annotated[int, Field(strict=True)]
 Value = TypeVar("Value")
 MAX_EXPONENT = 700.0
-"""exp(x) overflows soon above it, and exp(-x) underflows."""
+"""Above this, exp(x) soon overflows and exp(-x) underflows."""
 MAX_MULTIPLE = 2**53
-"""The largest multiple of q; floats cannot count further."""
+"""Largest multiple of q: beyond it, floats cannot represent every integer."""
 
 
 def _check_exponent(value: float) -> float:
     if abs(value) > MAX_EXPONENT:
         raise ValueError(
             f"{value:g} is an exponent, and exp({value:g}) is out of range; "
-            "for bounds that are values, the distribution's name ends in _values"
+            "if the bounds are values, use the distribution whose name ends in _values"
         )
     return value
 
@@ -50,13 +50,13 @@ Exponent = Annotated[FiniteFloat, AfterValidator(_check_exponent)]
 
 
 class LazySequence(Sequence[Value]):
-    """A sequence whose elements are computed as they are accessed, however many there are."""
+    """Sequence of any length whose elements are computed on access."""
 
     def __init__(self, length: int, compute_item: Callable[[int], Value]) -> None:
         self.length, self.compute_item = length, compute_item
 
     def __len__(self) -> int:
-        return min(self.length, sys.maxsize)  # Python allows no more
+        return min(self.length, sys.maxsize)  # len() raises OverflowError above it
 
     @overload
     def __getitem__(self, index: int) -> Value: ...
@@ -66,78 +66,80 @@ class LazySequence(Sequence[Value]):
 
     def __getitem__(self, index: int | slice) -> Value | list[Value]:
         if isinstance(index, slice):
-            return [self.compute_item(each) for each in range(*index.indices(len(self)))]
+            return [self.compute_item(i) for i in range(*index.indices(len(self)))]
         if not -self.length <= index < self.length:
             raise IndexError(index)
         return self.compute_item(index % self.length)
 
 
 class Distribution(BaseModel, ABC):
-    """What values a parameter takes, and how often."""
+    """Distribution of the values of a sweep parameter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     is_discrete: ClassVar[bool] = False
-    """Whether the values can be listed."""
+    """Whether `list_values` and `num_values` are available."""
+    is_log: ClassVar[bool] = False
+    """Whether the values are best compared on a logarithmic scale."""
 
     @abstractmethod
     def ppf(self, probability: float) -> Any:
-        """The value below which this share lies."""
+        """Return the quantile: the value below which this share of the probability lies."""
 
     def unrounded_ppf(self, probability: float) -> float:
-        """The value there before it is rounded, where it is."""
+        """Return the quantile before a quantized distribution rounds it."""
         return float(self.ppf(probability))
 
     def round(self, value: Any) -> Any:
-        """The value that stands for one that is not rounded yet."""
+        """Return the nearest value that the distribution can take: itself, unless quantized."""
         return value
 
     def list_values(self) -> Sequence[Any]:
-        """List the values of a discrete distribution."""
+        """Return the distinct values of a discrete distribution."""
         raise NotImplementedError
 
     @property
     def num_values(self) -> int:
-        """The number of values of a discrete distribution."""
+        """Number of values of a discrete distribution."""
         return len(self.list_values())
 
     @property
     def values_to_check(self) -> tuple[Any, ...]:
-        """The values to try before a sweep starts: all, or the outermost."""
+        """Values for a dry run before the sweep: all of them, or the two extremes."""
         return tuple(self.list_values()) if self.is_discrete else (self.ppf(0.0), self.ppf(1.0))
 
 
 class Constant(Distribution):
-    """Always the same."""
+    """The same value in every trial."""
 
     value: Any
     is_discrete: ClassVar[bool] = True
 
     def ppf(self, probability: float) -> Any:
-        """The value."""
+        """Ignore the probability."""
         return self.value
 
     def list_values(self) -> list[Any]:
-        """The one."""
+        """Return the value as a list of one."""
         return [self.value]
 
 
 class Categorical(Distribution):
-    """One of several values, each as often as the others."""
+    """One of several values, all equally probable; a value written twice is twice as probable."""
 
     values: Annotated[list[Any], Field(min_length=1)]
     is_discrete: ClassVar[bool] = True
 
     def ppf(self, probability: float) -> Any:
-        """Equal parts."""
+        """Divide [0, 1] into equal parts, one for each value."""
         return self.values[min(int(probability * len(self.values)), len(self.values) - 1)]
 
     def list_values(self) -> list[Any]:
-        """As they are written, each once."""
+        """Return the values in the order of the file, without duplicates."""
         return _unique(self.values)
 
 
 class CategoricalWithProbabilities(Distribution):
-    """One of several values, each as often as its probability says."""
+    """One of several values, each with its own probability."""
 
     values: Annotated[list[Any], Field(min_length=1)]
     probabilities: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]
@@ -145,7 +147,7 @@ class CategoricalWithProbabilities(Distribution):
 
     @model_validator(mode="after")
     def check_probabilities(self) -> Self:
-        """A probability for each value."""
+        """Require one probability for each value, adding up to 1."""
         if len(self.probabilities) != len(self.values):
             raise ValueError("there must be as many probabilities as values")
         if abs(sum(self.probabilities) - 1) > 1e-6:
@@ -153,58 +155,58 @@ class CategoricalWithProbabilities(Distribution):
         return self
 
     def ppf(self, probability: float) -> Any:
-        """Parts as large as the probabilities."""
+        """Divide [0, 1] into parts as large as the probabilities."""
         index = bisect_right(list(accumulate(self.probabilities)), probability)
         nonzero = [i for i, weight in enumerate(self.probabilities) if weight > 0]
         return self.values[min(index, nonzero[-1])]
 
     def list_values(self) -> list[Any]:
-        """As they are written, but for those that never come."""
+        """Return the values of nonzero probability in the order of the file, without duplicates."""
         pairs = zip(self.values, self.probabilities, strict=True)
         return _unique([value for value, weight in pairs if weight > 0])
 
 
 class _BoundedDistribution(Distribution):
-    """From min to max."""
+    """Base of the distributions with bounds `min` and `max`."""
 
     min: Any
     max: Any
 
     @model_validator(mode="after")
     def check_min_below_max(self) -> Self:
-        """In order."""
+        """Require min < max."""
         if not self.min < self.max:
             raise ValueError(f"min is {self.min:g} and max {self.max:g}; min must be below max")
         return self
 
 
 class IntUniform(_BoundedDistribution):
-    """Whole numbers from min to max, both of them too."""
+    """Integers from min to max, both included."""
 
     min: StrictInt
     max: StrictInt
     is_discrete: ClassVar[bool] = True
 
     def ppf(self, probability: float) -> int:
-        """Equal parts."""
+        """Divide [0, 1] into equal parts, one for each integer."""
         return min(self.min + int(probability * (self.max - self.min + 1)), self.max)
 
     def unrounded_ppf(self, probability: float) -> float:
-        """Around the middle of each part stands the whole number."""
+        """Return the quantile before rounding, which spans min - 0.5 to max + 0.5."""
         return self.min - 0.5 + probability * (self.max - self.min + 1)
 
     def list_values(self) -> Sequence[Any]:
-        """From the smallest to the largest."""
-        return LazySequence(self.num_values, lambda place: self.min + place)
+        """Return the integers in ascending order."""
+        return LazySequence(self.num_values, lambda index: self.min + index)
 
     @property
     def num_values(self) -> int:
-        """Both ends are among them."""
+        """Number of integers, both bounds included."""
         return self.max - self.min + 1
 
     @property
     def values_to_check(self) -> tuple[Any, ...]:
-        """The two outermost."""
+        """The two bounds."""
         return self.min, self.max
 
 
@@ -215,29 +217,31 @@ class Uniform(_BoundedDistribution):
     max: FiniteFloat
 
     def ppf(self, probability: float) -> float:
-        """On the straight line between them."""
+        """Interpolate linearly from min to max."""
         return min(max(self.min + probability * (self.max - self.min), self.min), self.max)
 
 
 class LogUniform(_BoundedDistribution):
     """exp(x), with x uniform from min to max."""
 
+    is_log: ClassVar[bool] = True
     min: Exponent
     max: Exponent
 
     def ppf(self, probability: float) -> float:
-        """Even in the exponent."""
+        """Interpolate linearly in the exponent."""
         return math.exp(self.min + probability * (self.max - self.min))
 
 
 class LogUniformValues(_BoundedDistribution):
     """Real numbers from min to max whose logarithm is uniform."""
 
+    is_log: ClassVar[bool] = True
     min: PositiveFloat
     max: PositiveFloat
 
     def ppf(self, probability: float) -> float:
-        """Even in the logarithm."""
+        """Interpolate linearly in the logarithm."""
         low, high = math.log(self.min), math.log(self.max)
         return min(max(math.exp(low + probability * (high - low)), self.min), self.max)
 
@@ -245,66 +249,69 @@ class LogUniformValues(_BoundedDistribution):
 class InvLogUniform(_BoundedDistribution):
     """1 / exp(x), with x uniform from min to max."""
 
+    is_log: ClassVar[bool] = True
     min: Exponent
     max: Exponent
 
     def ppf(self, probability: float) -> float:
-        """From the smallest, 1 / exp(max), upwards."""
+        """Interpolate linearly in the exponent, from the smallest value, exp(-max), upwards."""
         return math.exp(-(self.max - probability * (self.max - self.min)))
 
 
 class InvLogUniformValues(LogUniformValues):
-    """Real numbers from min to max, the logarithm of whose inverse is uniform."""
+    """Real numbers from min to max, the logarithm of whose reciprocal is uniform."""
 
 
 class Normal(Distribution):
-    """Around mu, with the standard deviation sigma."""
+    """Normal distribution with mean mu and standard deviation sigma."""
 
     mu: FiniteFloat = 0.0
     sigma: PositiveFloat = 1.0
 
     def ppf(self, probability: float) -> float:
-        """The ends lie where one of a billion does."""
+        """Return the quantile; a probability of 0 or 1 is clipped by 1e-9 to keep it finite."""
         return NormalDist(self.mu, self.sigma).inv_cdf(min(max(probability, 1e-9), 1 - 1e-9))
 
 
 class LogNormal(Normal):
-    """exp(x), with x normal."""
+    """exp(x), where x is normal with mean mu and standard deviation sigma."""
+
+    is_log: ClassVar[bool] = True
 
     def ppf(self, probability: float) -> float:
-        """exp of the normal distribution's."""
+        """Return exp of the normal quantile, which is first clipped to +-MAX_EXPONENT."""
         return math.exp(min(max(super().ppf(probability), -MAX_EXPONENT), MAX_EXPONENT))
 
 
 class Beta(Distribution):
-    """From 0 to 1, in the shape that a and b give."""
+    """Beta distribution on [0, 1] with the shape parameters a and b."""
 
     a: PositiveFloat = 1.0
     b: PositiveFloat = 1.0
 
     def ppf(self, probability: float) -> float:
-        """By scipy."""
-        from scipy.stats import beta
+        """Return the quantile that SciPy computes."""
+        from scipy.stats import beta  # slow to import
 
         return float(beta.ppf(probability, self.a, self.b))
 
 
 class Quantized(Distribution):
-    """Rounded to multiples of q, which are whole numbers if q is one."""
+    """Mixin that rounds another distribution to multiples of q; they are integers if q is one."""
 
     q: StrictInt | FiniteFloat = 1.0
 
     @field_validator("q")
     @classmethod
     def check_q(cls, q: Number) -> Number:
-        """Above 0."""
+        """Require q > 0."""
         if q <= 0:
             raise ValueError("q must be above 0")
         return q
 
     @model_validator(mode="after")
     def check_max_multiple(self) -> Self:
-        """Few enough to be counted."""
+        """Refuse bounds of more than `MAX_MULTIPLE` times q."""
         if (
             max(abs(self.unrounded_ppf(probability)) for probability in (0.0, 1.0)) / self.q
             > MAX_MULTIPLE
@@ -313,58 +320,58 @@ class Quantized(Distribution):
         return self
 
     def ppf(self, probability: float) -> Number:
-        """The value that is rounded."""
+        """Return the rounded quantile."""
         return self.round(self.unrounded_ppf(probability))
 
     def unrounded_ppf(self, probability: float) -> float:
-        """What the distribution gives that is rounded here."""
-        # the distribution that this is mixed into comes next, and is not abstract
+        """Return the quantile of the distribution that is being quantized."""
+        # super() is that distribution, the next class in the MRO, and not abstract
         return float(super().ppf(probability))  # type: ignore[safe-super]
 
     def round(self, value: Any) -> Number:
-        """The nearest multiple; of two equally near ones the even."""
+        """Return the nearest multiple of q; ties go to the even multiple, as in NumPy."""
         multiple: Number = round(value / self.q) * self.q
         return multiple
 
 
 class QUniform(Quantized, Uniform):
-    """Uniform, rounded."""
+    """Uniform distribution rounded to multiples of q."""
 
     is_discrete: ClassVar[bool] = True
 
     def list_values(self) -> Sequence[Any]:
-        """All multiples from the one nearest to min to the one nearest to max."""
+        """Return the multiples from the one nearest to min to the one nearest to max."""
         first_multiple = round(self.min / self.q)
-        return LazySequence(self.num_values, lambda place: (first_multiple + place) * self.q)
+        return LazySequence(self.num_values, lambda index: (first_multiple + index) * self.q)
 
     @property
     def num_values(self) -> int:
-        """The multiples nearest to the ends are among them."""
+        """Number of multiples, those nearest to min and max included."""
         return round(self.max / self.q) - round(self.min / self.q) + 1
 
     @property
     def values_to_check(self) -> tuple[Any, ...]:
-        """The two outermost."""
+        """The multiples nearest to min and max."""
         return self.ppf(0.0), self.ppf(1.0)
 
 
 class QUniformGrid(QUniform):
-    """The values that W&B's `method: grid` makes of `q_uniform`: from min in steps of q, below max.
+    """The values of `q_uniform` under W&B's `method: grid`: from min in steps of q, below max.
 
-    They are whole numbers if min and q are, and need not be multiples of q.
+    They are integers if min and q are, and need not be multiples of q.
     """
 
     def list_values(self) -> Sequence[Any]:
-        """From the smallest to the largest."""
+        """Return the values in ascending order."""
         return LazySequence(self.num_values, self._value_at)
 
     @property
     def num_values(self) -> int:
-        """Max is not among them."""
+        """Number of values; max is excluded."""
         return math.ceil((self.max - self.min) / self.q)
 
     def round(self, value: Any) -> Number:
-        """The nearest of them."""
+        """Return the nearest grid value."""
         return self._value_at(min(max(round((value - self.min) / self.q), 0), self.num_values - 1))
 
     def _value_at(self, index: int) -> Number:
@@ -373,23 +380,23 @@ class QUniformGrid(QUniform):
 
 
 class QLogUniform(Quantized, LogUniform):
-    """Log-uniform, rounded."""
+    """`LogUniform` rounded to multiples of q."""
 
 
 class QLogUniformValues(Quantized, LogUniformValues):
-    """Log-uniform between values, rounded."""
+    """`LogUniformValues` rounded to multiples of q."""
 
 
 class QNormal(Quantized, Normal):
-    """Normal, rounded."""
+    """`Normal` rounded to multiples of q."""
 
 
 class QLogNormal(Quantized, LogNormal):
-    """Log-normal, rounded."""
+    """`LogNormal` rounded to multiples of q."""
 
 
 class QBeta(Quantized, Beta):
-    """Beta, rounded."""
+    """`Beta` rounded to multiples of q."""
 
 
 def _unique(values: list[Any]) -> list[Any]:
@@ -416,10 +423,11 @@ DISTRIBUTIONS: dict[str, type[Distribution]] = {
     "beta": Beta,
     "q_beta": QBeta,
 }
+"""Distributions by the name that `distribution:` takes in a sweep file."""
 
 
 def infer_distribution_name(config: dict[str, Any]) -> str | None:
-    """Name the distribution that W&B takes where none is named."""
+    """Return the distribution that W&B infers from the keys of a parameter, or None."""
     if "value" in config:
         return "constant"
     if "values" in config:

@@ -1,4 +1,4 @@
-"""A sweep file as W&B takes it, read and checked."""
+"""Schema of W&B sweep files, validated with pydantic."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
-from nn.config.instantiate import get_closest_match
+from nn.config.instantiate import suggest
 from nn.errors import UserError, format_value
 from nn.sweeps.distributions import (
     DISTRIBUTIONS,
@@ -31,20 +32,20 @@ from nn.sweeps.distributions import (
 )
 
 MAX_FILE_BYTES = 2**20
-"""Bytes that a sweep file may have."""
+"""Maximum size of a sweep file."""
 MAX_NODES = 10**5
-"""Values that a sweep file may have."""
+"""Maximum number of values in a sweep file, with YAML aliases expanded."""
 
 
 class SweepFileLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads YAML as W&B does, except that a date is text, as on a command line and in JSON."""
+    """YAML loader as in W&B, except that dates stay strings, as on a command line and in JSON."""
 
 
 SweepFileLoader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
 
 
 class InvalidParametersError(ValueError):
-    """What is wrong with the parameters, a sentence for each."""
+    """Invalid parameters of a sweep, with one message per parameter."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__("\n".join(messages))
@@ -52,7 +53,7 @@ class InvalidParametersError(ValueError):
 
 
 class Metric(BaseModel):
-    """What the sweep is to make small or large."""
+    """Metric that a sweep optimizes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -61,20 +62,20 @@ class Metric(BaseModel):
 
     @property
     def minimization_sign(self) -> int:
-        """1 where small is good, -1 where large is."""
+        """1 to minimize, -1 to maximize: the factor that makes lower values better."""
         return 1 if self.goal == "minimize" else -1
 
     def is_better(self, value: float, reference: float) -> bool:
-        """Whether one value is better than another."""
+        """Check whether a value is strictly better than a reference."""
         return self.minimization_sign * value < self.minimization_sign * reference
 
     def reaches_target(self, value: float) -> bool:
-        """Whether a value is as good as the target."""
+        """Check whether a value is at least as good as the target, if the metric has one."""
         return self.target is not None and not self.is_better(self.target, value)
 
 
 class HyperbandConfig(BaseModel):
-    """When a trial that lags behind is ended early."""
+    """Early termination by Hyperband (`early_terminate` in a sweep file)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     type: Literal["hyperband"]
@@ -86,16 +87,16 @@ class HyperbandConfig(BaseModel):
 
     @model_validator(mode="after")
     def check_min_or_max_iter(self) -> HyperbandConfig:
-        """One of the two begins the count."""
+        """Require exactly one of `min_iter` and `max_iter`, and `s` with `max_iter`."""
         if (self.min_iter is None) == (self.max_iter is None):
-            raise ValueError("hyperband needs min_iter or max_iter, one of them")
+            raise ValueError("hyperband needs either min_iter or max_iter")
         if self.max_iter is not None and self.s is None:
             raise ValueError("hyperband with max_iter needs s, the number of brackets")
         return self
 
 
 class SweepConfig(BaseModel):
-    """A sweep."""
+    """Contents of a sweep file, each parameter parsed into its distribution."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     method: Literal["grid", "random", "bayes"]
@@ -113,7 +114,7 @@ class SweepConfig(BaseModel):
     @field_validator("parameters", mode="before")
     @classmethod
     def parse_parameters(cls, value: Any, info: ValidationInfo) -> dict[str, Distribution]:
-        """Read each parameter as the distribution that it names or implies."""
+        """Parse all parameters, and report every invalid one rather than the first."""
         if not isinstance(value, Mapping) or not value:
             raise ValueError("there must be at least one parameter")
         parameters, messages = {}, []
@@ -130,25 +131,25 @@ class SweepConfig(BaseModel):
 
     @model_validator(mode="after")
     def check_method_requirements(self) -> SweepConfig:
-        """What goes together."""
+        """Check the requirements of `method` and `early_terminate` on the other keys."""
         if self.method == "bayes" and self.metric is None:
-            raise ValueError("method: bayes needs a metric to go by")
+            raise ValueError("method: bayes needs a metric to optimize")
         if self.early_terminate and self.metric is None:
-            raise ValueError("early_terminate needs a metric to go by")
+            raise ValueError("early_terminate needs a metric to compare trials by")
         for name, distribution in self.parameters.items():
             is_enumerable = distribution.is_discrete and not isinstance(
                 distribution, CategoricalWithProbabilities
             )
             if self.method == "grid" and not is_enumerable:
                 raise ValueError(
-                    f"parameters.{name}: a grid cannot go through all of a continuous range, "
-                    "nor heed probabilities; list its values"
+                    f"parameters.{name}: a grid cannot enumerate a continuous range "
+                    "or use probabilities; list its values"
                 )
         return self
 
     @property
     def command_overrides(self) -> tuple[list[str], list[str]]:
-        """The overrides in `command`, before and after the parameters."""
+        """Overrides written in `command`, before and after the `${args...}` macro."""
         before: list[str] = []
         after: list[str] = []
         overrides = before
@@ -163,13 +164,13 @@ class SweepConfig(BaseModel):
                 and "python" not in argument
             ):
                 raise UserError(
-                    f"command: {argument} is neither a macro of W&B's nor a setting KEY=VALUE."
+                    f"command: {argument} is neither a W&B macro nor a setting KEY=VALUE."
                 )
         return before, after
 
 
 def describe_changes(before: SweepConfig, after: SweepConfig) -> Iterator[str]:
-    """Describe what differs between two versions of a sweep, except for the number of runs."""
+    """Describe each difference between two versions of a sweep; `run_cap` is not compared."""
     old, new = (_dump_each_key(sweep) for sweep in (before, after))
     for name in {**old, **new}:
         if name not in new:
@@ -181,7 +182,7 @@ def describe_changes(before: SweepConfig, after: SweepConfig) -> Iterator[str]:
 
 
 def _dump_each_key(sweep: SweepConfig) -> dict[str, str]:
-    """Write each parameter and each other key as one line of YAML."""
+    """Dump each parameter and each other key as one line of YAML."""
     settings = sweep.model_dump(exclude={"run_cap", "parameters"}, exclude_none=True)
     distribution_names = {model: name for name, model in DISTRIBUTIONS.items()}
     for name, distribution in sweep.parameters.items():
@@ -198,56 +199,59 @@ def _dump_each_key(sweep: SweepConfig) -> dict[str, str]:
 
 
 def _to_yaml_line(value: Any) -> str:
-    text: str = yaml.safe_dump(
-        value, default_flow_style=True, sort_keys=False, width=MAX_FILE_BYTES
-    )
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))
     return text.removesuffix("\n").removesuffix("\n...")
 
 
 def read_sweep_config(path: Path) -> SweepConfig:
-    """Read a sweep file; what is wrong with it is told in a sentence."""
+    """Read and validate a sweep file, and raise `UserError` for the first error in it."""
     return parse_sweep_config(load_yaml(path), path)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Read the YAML."""
+    """Load a sweep file without validating its keys."""
     text = read_sweep_text(path)
     try:
         content = _parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        # libyaml puts the end of a file into the line after the last
+        # libyaml reports the end of a file as the line after the last one
         line = f", line {min(mark.line, text.count(chr(10))) + 1}" if mark else ""
-        raise UserError(f"{path}{line}: this is no YAML.") from None
+        raise UserError(f"{path}{line}: this is not valid YAML.") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: a sweep file has method and parameters.")
+        raise UserError(f"{path}: a sweep file must be a mapping with method and parameters.")
     if _count_nodes(content) > MAX_NODES:
-        raise UserError(f"{path}: there is too much in it, or it refers to itself.")
+        raise UserError(
+            f"{path}: the file has more than {MAX_NODES:,} values, or an alias refers to itself."
+        )
     return content
 
 
 @lru_cache(maxsize=2)
 def _parse_yaml(text: str) -> Any:
-    """Load a file once for all that look at it; nobody changes what is loaded."""
+    """Parse YAML once for all callers, none of which modifies the result."""
     return yaml.load(text, SweepFileLoader)
 
 
 def read_sweep_text(path: Path) -> str:
-    """Read the text of a sweep file."""
+    """Read the text of a sweep file, and raise `UserError` if it is too large or unreadable."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES or not path.is_file():
-            raise UserError(f"{path} is no sweep file.")
+            raise UserError(f"{path} is not a sweep file.")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path}: this is no YAML.") from None
+        raise UserError(f"{path}: this is not valid YAML.") from None
 
 
 def _count_nodes(content: Any) -> int:
-    """Count what a file comes to once all references in it are followed, as far as it matters."""
+    """Count the values with aliases expanded, up to `MAX_NODES` + 1.
+
+    A few lines of YAML can expand to billions of values, or refer to themselves.
+    """
     count, stack = 0, [content]
     while stack and count <= MAX_NODES:
         count, node = count + 1, stack.pop()
@@ -256,28 +260,28 @@ def _count_nodes(content: Any) -> int:
 
 
 def parse_sweep_config(content: Mapping[str, Any], path: Path) -> SweepConfig:
-    """Make a sweep of what a file says."""
-    for message in list_errors(content):
-        raise UserError(f"{path}: {message}")
-    return SweepConfig(**{str(key): value for key, value in content.items()})
+    """Validate the content of a sweep file, and raise `UserError` for the first error in it."""
+    try:
+        return _validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_error_messages(error)[0]}") from None
 
 
 def list_errors(content: Mapping[str, Any]) -> list[str]:
-    """Tell everything that is wrong with what a file says."""
+    """Return one sentence for each error in the content of a sweep file."""
     try:
-        SweepConfig(**{str(key): value for key, value in content.items()})
+        _validate(content)
     except ValidationError as error:
-        messages = [
-            message
-            for details in _sort_unknown_keys_first(error)
-            for message in _error_messages(details)
-        ]
-        return [f"{' '.join(message.split())}." for message in messages]
+        return _error_messages(error)
     return []
 
 
+def _validate(content: Mapping[str, Any]) -> SweepConfig:
+    return SweepConfig(**{str(key): value for key, value in content.items()})
+
+
 def find_nested_blocks(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
-    """Name the parameters that stand in nested blocks, by block, in dotted form."""
+    """Return the dotted names of the parameters in each nested block, by the block's name."""
     blocks: dict[str, list[str]] = {}
     for name, config in parameters.items():
         if isinstance(config, Mapping) and isinstance(config.get("parameters"), Mapping):
@@ -287,7 +291,7 @@ def find_nested_blocks(parameters: Mapping[str, Any], prefix: str = "") -> dict[
 
 
 def flatten_parameters(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Read nested blocks of parameters as dotted names."""
+    """Flatten nested `parameters` blocks into dotted names."""
     flat: dict[str, Any] = {}
     for name, config in parameters.items():
         if isinstance(config, Mapping) and isinstance(config.get("parameters"), Mapping):
@@ -298,24 +302,24 @@ def flatten_parameters(parameters: Mapping[str, Any], prefix: str = "") -> dict[
 
 
 def parse_distribution(name: str, config: Any, is_grid: bool = False) -> Distribution:
-    """Read a parameter as the distribution that it names or implies."""
+    """Parse a parameter into the distribution that it names or implies.
+
+    Raises:
+        ValueError: The parameter is invalid; the message names its key.
+    """
     if not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
-        raise ValueError(f"parameters.{name}: this is no name of a setting")
+        raise ValueError(f"parameters.{name}: this is not a valid setting name")
     if not isinstance(config, Mapping):
         raise ValueError(
             f"parameters.{name}: write {name}: {{value: {format_value(config)}}}, or values: [...]"
         )
     distribution_name = config.get("distribution") or infer_distribution_name(dict(config))
     if distribution_name is None:
-        raise ValueError(f"parameters.{name}: give it value, values, or min and max")
+        raise ValueError(f"parameters.{name}: specify value, values, or min and max")
     if distribution_name not in DISTRIBUTIONS:
-        suggestion = get_closest_match(str(distribution_name), DISTRIBUTIONS)
-        hint = (
-            f"did you mean {suggestion}" if suggestion else "there is " + ", ".join(DISTRIBUTIONS)
-        )
         raise ValueError(
-            f"parameters.{name}.distribution: {distribution_name}: "
-            f"there is no such distribution; {hint}"
+            f"parameters.{name}.distribution: {distribution_name}: there is no such distribution; "
+            f"{suggest(str(distribution_name), DISTRIBUTIONS)}"
         )
     settings = {str(key): value for key, value in config.items() if key != "distribution"}
     model = (
@@ -331,16 +335,22 @@ def parse_distribution(name: str, config: Any, is_grid: bool = False) -> Distrib
         ) from None
 
 
-def _error_messages(details: Mapping[str, Any]) -> list[str]:
-    """Spell out an error that pydantic reports for a sweep."""
-    cause = details.get("ctx", {}).get("error")
-    return (
-        cause.messages if isinstance(cause, InvalidParametersError) else [_error_message(details)]
-    )
+def _error_messages(error: ValidationError) -> list[str]:
+    """Return one sentence for each error that pydantic found in a sweep."""
+    messages: list[str] = []
+    for details in _sort_unknown_keys_first(error):
+        cause = details.get("ctx", {}).get("error")
+        messages += (
+            cause.messages
+            if isinstance(cause, InvalidParametersError)
+            else [_error_message(details)]
+        )
+    lines = (" ".join(message.split()) for message in messages)
+    return [line if line.endswith((".", "?")) else f"{line}." for line in lines]
 
 
-def _error_message(details: Mapping[str, Any], model: type[BaseModel] = SweepConfig) -> str:
-    """Tell one thing that is wrong."""
+def _error_message(details: ErrorDetails, model: type[BaseModel] = SweepConfig) -> str:
+    """Describe an error by its key, the value found there and the value expected."""
     keys = [str(part) for part in details["loc"]]
     key_path, value = ".".join(keys), details.get("input")
     location = f".{key_path}" if model is not SweepConfig else key_path
@@ -352,22 +362,16 @@ def _error_message(details: Mapping[str, Any], model: type[BaseModel] = SweepCon
     if details["type"] == "missing":
         return f"{location} is missing"
     if details["type"] == "extra_forbidden":
-        suggestion = get_closest_match(keys[-1], model.model_fields)
-        hint = (
-            f"did you mean {suggestion}"
-            if suggestion
-            else "there is " + ", ".join(model.model_fields)
-        )
-        return f"{location}: there is no such key; {hint}"
+        return f"{location}: there is no such key; {suggest(keys[-1], model.model_fields)}"
     if isinstance(value, str) and _is_number(value):
         number = f"{float(value):.1e}" if "e" in value.lower() else value
-        return f"{location}: {value} is read as a text; write {number}"
+        return f"{location}: {value} is read as a string; write {number}"
     return f"{location}: {format_value(value)} must be {expected}"
 
 
-def _sort_unknown_keys_first(error: ValidationError) -> list[Any]:
-    """Put keys that do not exist before those that are missing."""
-    return sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+def _sort_unknown_keys_first(error: ValidationError) -> list[ErrorDetails]:
+    """Return the errors with unknown keys first: a misspelled key explains a missing one."""
+    return sorted(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
 
 
 def _is_number(text: str) -> bool:

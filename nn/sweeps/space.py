@@ -1,4 +1,4 @@
-"""The space that a sweep searches, point by point as W&B means it, and as Optuna knows it."""
+"""Search space of a sweep: points with W&B's semantics, and their representation in Optuna."""
 
 from __future__ import annotations
 
@@ -16,26 +16,17 @@ from optuna.distributions import (
 )
 
 from nn.errors import format_value
-from nn.sweeps.distributions import (
-    Distribution,
-    IntUniform,
-    InvLogUniform,
-    LazySequence,
-    LogNormal,
-    LogUniform,
-    LogUniformValues,
-    QUniform,
-)
+from nn.sweeps.distributions import Distribution, IntUniform, LazySequence, QUniform
 
 Point = dict[str, Any]
 MAX_ENUMERATED_POINTS = 10**6
-"""A space of more points than this is not gone through."""
+"""Larger spaces are not enumerated to find an untried point."""
 MAX_CATEGORIES = 10**4
-"""A range with more steps than this is a range to Optuna too, not a list of its values."""
+"""A quantized range with more steps is a float distribution in Optuna, not a categorical one."""
 
 
 class SearchSpace:
-    """All parameters of a sweep; a point of it is a value for each."""
+    """All parameters of a sweep, sorted by name; a point has one value for each."""
 
     def __init__(self, parameters: Mapping[str, Distribution]) -> None:
         self.parameters = dict(sorted(parameters.items()))
@@ -48,17 +39,17 @@ class SearchSpace:
             for name, distribution in self.optuna_distributions.items()
             if isinstance(distribution, CategoricalDistribution)
         }
-        """The values that stand behind the texts that Optuna keeps, by parameter."""
+        """Values by the text that Optuna stores for them, for each categorical parameter."""
 
     @property
     def num_points(self) -> float:
-        """How many points there are."""
+        """Number of points, infinite if a parameter is continuous."""
         if not all(distribution.is_discrete for distribution in self.parameters.values()):
             return math.inf
         return math.prod(distribution.num_values for distribution in self.parameters.values())
 
     def grid(self) -> LazySequence[Point]:
-        """All points, in W&B's order: the last parameter changes first."""
+        """Return all points lazily, in W&B's order: the last parameter varies fastest."""
         values = {
             name: distribution.list_values() for name, distribution in self.parameters.items()
         }
@@ -74,28 +65,41 @@ class SearchSpace:
         return LazySequence(math.prod(counts.values()), point_at)
 
     def sample_untried(self, rng: np.random.Generator, tried: Iterable[Point]) -> Point:
-        """Draw a point that has not been tried, as long as there is one."""
+        """Draw a point that has not been tried, or any point if none is left.
+
+        Rejection sampling comes first; a small space is enumerated when that fails.
+        """
         tried_keys = {point_key(point) for point in tried}
         for _ in range(100):
-            point = {name: each.ppf(rng.random()) for name, each in self.parameters.items()}
+            point = {
+                name: distribution.ppf(rng.random())
+                for name, distribution in self.parameters.items()
+            }
             if point_key(point) not in tried_keys:
                 return point
         if self.num_points <= MAX_ENUMERATED_POINTS:
-            values = (each.list_values() for each in self.parameters.values())
-            points = (dict(zip(self.parameters, each, strict=True)) for each in product(*values))
-            untried = [each for each in points if point_key(each) not in tried_keys]
+            candidates = (
+                dict(zip(self.parameters, values, strict=True))
+                for values in product(
+                    *(distribution.list_values() for distribution in self.parameters.values())
+                )
+            )
+            untried = [
+                candidate for candidate in candidates if point_key(candidate) not in tried_keys
+            ]
             if untried:
                 return untried[int(rng.integers(len(untried)))]
         return point
 
     def is_complete(self, params: Mapping[str, Any]) -> bool:
-        """Whether there is a value for each parameter, and for nothing else."""
+        """Check whether a trial's params are exactly the parameters of this space."""
         return params.keys() == self.optuna_distributions.keys()
 
     def to_optuna(self, point: Point) -> dict[str, Any]:
-        """Write a point as Optuna keeps it: what is no number as the text of a command line.
+        """Convert a point to the params that Optuna stores; categories become text.
 
-        Rounding may have led out of a range, which Optuna does not let a value leave.
+        Floats are clipped to the distribution's bounds, which rounding to a multiple of q may
+        exceed and Optuna enforces.
         """
         params = {}
         for name, distribution in self.optuna_distributions.items():
@@ -108,7 +112,7 @@ class SearchSpace:
         return params
 
     def from_optuna(self, params: Mapping[str, Any]) -> Point:
-        """Read a point that Optuna has kept or proposed."""
+        """Convert params that Optuna stored or proposed to a point."""
         point = {}
         for name, distribution in self.parameters.items():
             value = params[name]
@@ -119,12 +123,12 @@ class SearchSpace:
 
 
 def to_overrides(point: Point) -> list[str]:
-    """Write a point as overrides."""
+    """Format a point as Hydra overrides."""
     return [f"{name}={_format_override_value(value)}" for name, value in point.items()]
 
 
 def quote(text: str) -> str:
-    """Write a text as an override's value that is not taken for anything else."""
+    """Quote a string so that Hydra reads an override's value as this string."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
@@ -135,7 +139,7 @@ def _format_override_value(value: Any) -> str:
 
 
 def point_key(point: Point) -> tuple[str, ...]:
-    """Return what tells a point from others of the same space."""
+    """Return a hashable key that is unique among the points of one space."""
     return tuple(format_value(value) for value in point.values())
 
 
@@ -148,6 +152,5 @@ def _to_optuna_distribution(distribution: Distribution) -> BaseDistribution:
         return CategoricalDistribution(
             [format_value(value) for value in distribution.list_values()]
         )
-    is_log = isinstance(distribution, LogUniform | LogUniformValues | InvLogUniform | LogNormal)
     low, high = distribution.unrounded_ppf(0.0), distribution.unrounded_ppf(1.0)
-    return FloatDistribution(low, high, log=is_log)
+    return FloatDistribution(low, high, log=distribution.is_log)

@@ -85,8 +85,8 @@ def test_a_limit_gives_a_quick_look(workplace):
 
 
 BAD = {
-    "dataset=idx": "dataset.train_images is missing: it must be a text.",
-    "dataset=csv": "dataset.train is missing: it must be a text.",
+    "dataset=idx": "dataset.train_images is missing: it must be a string.",
+    "dataset=csv": "dataset.train is missing: it must be a string.",
     "dataset=csv dataset.train=nowhere.csv": "nowhere.csv: there is no such file.",
     "dataset=csv dataset.train=.": ". is a directory.",
     "dataset=csv dataset.train=cut.gz": "cut.gz: the compressed data is truncated or damaged.",

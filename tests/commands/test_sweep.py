@@ -159,10 +159,10 @@ def test_every_sampler_takes_every_seed(sweep, sampler):
 @pytest.mark.parametrize(
     ("method", "sampler", "sentence"),
     [
-        ("random", "tpe", "--sampler=tpe: only method: bayes takes one, not method: random."),
-        ("grid", "gp", "--sampler=gp: only method: bayes takes one, not method: grid."),
+        ("random", "tpe", "--sampler=tpe: this option requires method: bayes, not method: random."),
+        ("grid", "gp", "--sampler=gp: this option requires method: bayes, not method: grid."),
         ("bayes", "tpo", "--sampler=tpo: there is no such sampler; did you mean tpe?"),
-        ("bayes", "?", "--sampler=?: there is no such sampler; there is gp, tpe, cmaes, random,"),
+        ("bayes", "?", "--sampler=?: there is no such sampler; available: gp, tpe, cmaes, random,"),
     ],
 )
 def test_a_sampler_that_cannot_be_is_refused(workplace, sweep, method, sampler, sentence):

@@ -208,7 +208,7 @@ PARAMETERS = "method: random\nparameters:\n"
             PARAMETERS + "  on: {value: 1}\n",
             [
                 "parameters: on in line 3 is read as true; write 'on' if it is a text.",
-                "parameters.True: True=1: there is no setting True; --help shows what there is.",
+                "parameters.True: True=1: there is no setting True; see --help.",
             ],
         ),
     ],

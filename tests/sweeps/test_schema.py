@@ -30,15 +30,15 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
         ("method: random\nparameters: {}", "there must be at least one parameter"),
         ("method: random\nparameters: [1]", "there must be at least one parameter"),
         ("method: random\nparameters: {lr: 0.1}", "parameters.lr: write lr: {value: 0.1}"),
-        ("method: random\nparameters: {lr: {}}", "parameters.lr: give it value, values, or min"),
+        ("method: random\nparameters: {lr: {}}", "parameters.lr: specify value, values, or min"),
         (
             "method: random\nparameters: {lr: {value: 1, 2: 3}}",
-            "parameters.lr.2: there is no such key; there is value",
+            "parameters.lr.2: there is no such key; available: value",
         ),
-        ("method: random\nparameters: {'l r': {value: 1}}", "parameters.l r: this is no name"),
+        ("method: random\nparameters: {'l r': {value: 1}}", "parameters.l r: this is not a valid"),
         (
             "method: random\nparameters: {lr: {min: 1e-4, max: 0.2}}",
-            "parameters.lr.min: 1e-4 is read as a text; write 1.0e-04",
+            "parameters.lr.min: 1e-4 is read as a string; write 1.0e-04",
         ),
         (
             "method: random\nparameters: {lr: {distribution: unifrom, min: 1, max: 2}}",
@@ -79,9 +79,9 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
         ),
         (
             "method: grid\nparameters: {lr: {min: 0.1, max: 0.2}}",
-            "parameters.lr: a grid cannot go through all of a continuous range",
+            "parameters.lr: a grid cannot enumerate a continuous range",
         ),
-        ("method: bayes\nparameters: {lr: {value: 1}}", "method: bayes needs a metric to go by"),
+        ("method: bayes\nparameters: {lr: {value: 1}}", "method: bayes needs a metric to optimize"),
         (
             "method: random\nmetric: {goal: min, name: a}\nparameters: {lr: {value: 1}}",
             "metric.goal: min must be 'minimize' or 'maximize'",
@@ -93,7 +93,7 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
         (
             "method: random\nmetric: {name: a}\nearly_terminate: {type: hyperband}\n"
             "parameters: {lr: {value: 1}}",
-            "hyperband needs min_iter or max_iter",
+            "hyperband needs either min_iter or max_iter",
         ),
         (
             "method: random\nmetric: {name: a}\nearly_terminate: {type: other, min_iter: 3}\n"
@@ -103,15 +103,15 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
         (
             "method: random\nearly_terminate: {type: hyperband, min_iter: 3}\n"
             "parameters: {lr: {value: 1}}",
-            "early_terminate needs a metric to go by",
+            "early_terminate needs a metric to compare",
         ),
         (
             "method: random\nparameters: {n: {distribution: log_uniform, min: 16, max: 1024}}",
-            "parameters.n.max: 1024 is an exponent, and exp(1024) is out of range; for bounds",
+            "parameters.n.max: 1024 is an exponent, and exp(1024) is out of range; if the bounds",
         ),
         (
             "method: random\nparameters: {n: {distribution: inv_log_uniform, min: -800, max: 1}}",
-            "parameters.n.min: -800 is an exponent, and exp(-800) is out of range; for bounds",
+            "parameters.n.min: -800 is an exponent, and exp(-800) is out of range; if the bounds",
         ),
         (
             "method: random\nparameters: {n: {distribution: q_uniform, max: 1, min: 0, q: 1.e-99}}",
@@ -129,13 +129,13 @@ def test_a_mistake_names_its_key(text, sentence):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"a: [", "line 1: this is no YAML"),
-        (b"\xff\xfe\x00", "this is no YAML"),
-        (b"[1, 2]", "a sweep file has method and parameters"),
-        (b"", "a sweep file has method and parameters"),
-        (b"!!python/object/apply:os.system ['true']", "this is no YAML"),
-        (b"[" * 100_000, "this is no YAML"),
-        (b"x" * 2_000_000, "is no sweep file"),
+        (b"a: [", "line 1: this is not valid YAML"),
+        (b"\xff\xfe\x00", "this is not valid YAML"),
+        (b"[1, 2]", "a sweep file must be a mapping with method and parameters"),
+        (b"", "a sweep file must be a mapping with method and parameters"),
+        (b"!!python/object/apply:os.system ['true']", "this is not valid YAML"),
+        (b"[" * 100_000, "this is not valid YAML"),
+        (b"x" * 2_000_000, "is not a sweep file"),
         (None, "there is no such file"),
     ],
 )
@@ -166,7 +166,7 @@ def test_words_in_the_command_that_are_no_macros_are_overrides():
     sweep = parse_sweep_config({**SOUND, "program": "scripts/train.py", "command": command}, FILE)
     assert sweep.command_overrides == (["epochs=3"], ["seed=2"])
     command.append("--fast")
-    with pytest.raises(UserError, match="command: --fast is neither a macro"):
+    with pytest.raises(UserError, match="command: --fast is neither a W&B macro"):
         _ = parse_sweep_config({**SOUND, "command": command}, FILE).command_overrides
 
 

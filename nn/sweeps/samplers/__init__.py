@@ -1,1 +1,1 @@
-"""Samplers: each proposes the points that trials try."""
+"""Samplers, which propose the points of trials."""

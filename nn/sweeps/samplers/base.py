@@ -1,4 +1,4 @@
-"""What a sampler of this library is to Optuna: one that proposes whole points."""
+"""Base class of this library's Optuna samplers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nn.sweeps.space import SearchSpace
 
 
 class Sampler(BaseSampler):
-    """Proposes all parameters of a trial at once, in `sample_relative`."""
+    """Sampler that proposes all parameters of a trial jointly, in `sample_relative`."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self.space, self.seed = space, seed
@@ -21,7 +21,7 @@ class Sampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """All parameters at once."""
+        """Return the distributions of all parameters, so that none is sampled independently."""
         return self.space.optuna_distributions
 
     def sample_independent(
@@ -31,7 +31,7 @@ class Sampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Nothing is left to be drawn by itself."""
+        """Sample one parameter at random, as Optuna requires; all are proposed jointly already."""
         return RandomSampler(self.seed).sample_independent(
             study, trial, param_name, param_distribution
         )

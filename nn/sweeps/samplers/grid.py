@@ -1,4 +1,4 @@
-"""All points of a grid, in W&B's order."""
+"""Grid search in W&B's order."""
 
 from __future__ import annotations
 
@@ -14,39 +14,42 @@ from nn.sweeps.space import Point, SearchSpace, point_key
 
 
 class GridSampler(Sampler):
-    """Proposes each point once, whatever the numbers of the trials that hold the others."""
+    """Sampler that proposes each point once.
+
+    A point is used if a trial has it, so trials may be missing or numbered in any order.
+    """
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__(space, seed=0)
         self._points = space.grid()
         self._used_keys: set[tuple[str, ...]] = set()
         self._seen_trial_numbers: set[int] = set()
-        self._first_unused = 0  # all points before this one are held
+        self._first_unused = 0  # index of a point before which all are used
 
     @property
     def num_points(self) -> int:
-        """The number of points."""
+        """Number of points, at most `sys.maxsize`."""
         return len(self._points)
 
     def has_unused_points(self, trials: Iterable[FrozenTrial]) -> bool:
-        """Whether there is a point that no trial holds."""
+        """Check whether there is a point that no trial has."""
         self._update_used_keys(trials)
         return self._first_unused < self.num_points
 
     def next_unused_point(self, trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> Point | None:
-        """Return the first point left that agrees with the parameters that a trial has."""
+        """Return the first unused point consistent with the params that a trial already has."""
         self._update_used_keys(trials)
         for index in range(self._first_unused, self.num_points):
             point = self._points[index]
-            is_match = trial.params.items() <= self.space.to_optuna(point).items()
-            if is_match and point_key(point) not in self._used_keys:
+            is_consistent = trial.params.items() <= self.space.to_optuna(point).items()
+            if is_consistent and point_key(point) not in self._used_keys:
                 return point
         return None
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose the next point."""
+        """Propose the next unused point, or nothing if none is left."""
         point = self.next_unused_point(trial, study.get_trials(deepcopy=False))
         return {} if point is None else self.space.to_optuna(point)
 

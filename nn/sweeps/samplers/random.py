@@ -1,4 +1,4 @@
-"""Points by chance, for Optuna."""
+"""Random search without repetition."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nn.sweeps.samplers.base import Sampler
 
 
 class RandomSampler(Sampler):
-    """What is proposed depends on the seed and on the trial's number alone."""
+    """Sampler whose proposals depend only on the seed, the trial number and earlier trials."""
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draw a point that was not tried."""
+        """Draw a point that no earlier trial has."""
         tried = [
             self.space.from_optuna(other.params)
             for other in study.get_trials(deepcopy=False)

@@ -1,4 +1,4 @@
-"""Who proposes the points where the method is bayes: this library's Gaussian process, or Optuna."""
+"""Samplers for `method: bayes`: this library's Gaussian process, and those of Optuna."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from importlib.util import find_spec
 import optuna
 from optuna.samplers import BaseSampler
 
-from nn.config.instantiate import get_closest_match
+from nn.config.instantiate import suggest
 from nn.errors import UserError
 from nn.sweeps.space import SearchSpace
 
 GP = "gp"
 NUM_OPTUNA_SEEDS = 2**31
-"""Seeds for Optuna's samplers, which take fewer than NumPy; the trials begun are added to them."""
+"""Optuna's samplers accept seeds below 2**32 only; the number of trials is added to the seed."""
 REQUIRED_PACKAGES = {"cmaes": "cmaes", "optuna-gp": "torch"}
+"""Optional packages by the name of the sampler that needs them."""
 
 
 def resolve_sampler_name(name: str | None, method: str) -> str | None:
-    """The sampler that is wanted, if it exists, is installed and goes with the method."""
+    """Return the sampler to use, None if the method has only one.
+
+    Raises:
+        UserError: The sampler is unknown or not installed, or the method is not bayes.
+    """
     if method != "bayes":
         if name is not None:
             raise UserError(
-                f"--sampler={name}: only method: bayes takes one, not method: {method}."
+                f"--sampler={name}: this option requires method: bayes, not method: {method}."
             )
         return None
     sampler_names = [GP, *OPTUNA_SAMPLERS]
     if name is not None and name not in sampler_names:
-        suggestion = get_closest_match(name, sampler_names)
-        hint = (
-            f"did you mean {suggestion}?"
-            if suggestion
-            else "there is " + ", ".join(sampler_names) + "."
+        raise UserError(
+            f"--sampler={name}: there is no such sampler; {suggest(name, sampler_names)}"
         )
-        raise UserError(f"--sampler={name}: there is no such sampler; {hint}")
     if name in REQUIRED_PACKAGES and not find_spec(REQUIRED_PACKAGES[name]):
         raise UserError(
             f"--sampler={name} needs {REQUIRED_PACKAGES[name]}, which is not installed."
@@ -44,9 +45,9 @@ def resolve_sampler_name(name: str | None, method: str) -> str | None:
 
 
 def create_sampler(name: str, space: SearchSpace, seed: int, num_trials: int) -> BaseSampler:
-    """Make a sampler for a sweep in which so many trials have begun."""
+    """Create the sampler for a sweep that has started `num_trials` trials so far."""
     if name == GP:
-        from nn.sweeps.samplers.gp.sampler import GPSampler  # which imports much of scipy
+        from nn.sweeps.samplers.gp.sampler import GPSampler  # imports much of SciPy
 
         return GPSampler(space, seed)
     with warnings.catch_warnings():
@@ -54,19 +55,21 @@ def create_sampler(name: str, space: SearchSpace, seed: int, num_trials: int) ->
         return OPTUNA_SAMPLERS[name](seed % NUM_OPTUNA_SEEDS, num_trials)
 
 
-# Optuna's draw their numbers one after the other: when a sweep goes on, others than it began with
+# Optuna's samplers draw from one sequential generator: the number of trials is added to the seed so
+# that a resumed sweep does not draw the same numbers again. QMC takes the next point of one
+# scrambled sequence instead, so its seed must not change.
 OPTUNA_SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
-    "tpe": lambda seed, begun: optuna.samplers.TPESampler(
-        seed=seed + begun, multivariate=True, constant_liar=True
+    "tpe": lambda seed, num_trials: optuna.samplers.TPESampler(
+        seed=seed + num_trials, multivariate=True, constant_liar=True
     ),
-    "cmaes": lambda seed, begun: optuna.samplers.CmaEsSampler(
-        seed=seed + begun, warn_independent_sampling=False
+    "cmaes": lambda seed, num_trials: optuna.samplers.CmaEsSampler(
+        seed=seed + num_trials, warn_independent_sampling=False
     ),
-    "random": lambda seed, begun: optuna.samplers.RandomSampler(seed=seed + begun),
+    "random": lambda seed, num_trials: optuna.samplers.RandomSampler(seed=seed + num_trials),
     "qmc": lambda seed, _: optuna.samplers.QMCSampler(
         seed=seed, scramble=True, warn_independent_sampling=False
     ),
-    "optuna-gp": lambda seed, begun: optuna.samplers.GPSampler(
-        seed=seed + begun, warn_independent_sampling=False
+    "optuna-gp": lambda seed, num_trials: optuna.samplers.GPSampler(
+        seed=seed + num_trials, warn_independent_sampling=False
     ),
 }

@@ -1,1 +1,1 @@
-"""Schedulers: each decides how far a trial runs."""
+"""Schedulers, which decide how far a trial runs."""

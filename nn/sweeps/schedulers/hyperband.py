@@ -1,8 +1,8 @@
-"""W&B's hyperband: a trial that lags behind the others at the same iteration ends early.
+"""Hyperband as in W&B: stop a trial whose metric is worse than others' at the same iteration.
 
-An iteration is an epoch that has the metric. At each bracket the threshold is the value at index
-int(n / eta) of the sorted values, best first, that all n trials had at that iteration. A trial
-is judged by the last bracket that it has passed.
+An iteration is an epoch that reports the metric, and a bracket is an iteration at which trials are
+compared. Its threshold is the value at index int(n / eta) of the n values that trials reported at
+that iteration, sorted from best to worst. A trial is compared at the last bracket it has reached.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from optuna.trial import FrozenTrial
 from nn.sweeps.schema import HyperbandConfig, Metric
 
 MAX_ITERATION = 10**6
+"""Upper limit of the brackets that `min_iter` and `eta` generate."""
 
 
 def bracket_iterations(config: HyperbandConfig) -> list[int]:
-    """List the iterations at which trials are judged."""
+    """Return the iterations at which trials are compared, in ascending order."""
     iterations: list[int] = []
     if config.min_iter is not None:
         iteration: float = config.min_iter
@@ -44,7 +45,17 @@ def should_prune(
     own_values: Sequence[float],
     other_values: Iterable[Sequence[float]],
 ) -> bool:
-    """Say whether a trial ends here, given its values and those of all other trials."""
+    """Decide whether to stop a trial.
+
+    Args:
+        config: The `early_terminate` block of the sweep.
+        metric: The metric of the sweep.
+        own_values: The trial's values, one for each iteration so far.
+        other_values: Those of each other trial.
+
+    The value compared with the threshold is the trial's best so far or, with `strict`, its value at
+    the bracket.
+    """
     passed = [bracket for bracket in bracket_iterations(config) if bracket <= len(own_values)]
     if not passed:
         return False
@@ -65,13 +76,13 @@ def should_prune(
 
 
 class HyperbandPruner(BasePruner):
-    """The rule, over the values that Optuna has of each trial."""
+    """Optuna pruner that applies `should_prune` to the trials of a study."""
 
     def __init__(self, config: HyperbandConfig, metric: Metric) -> None:
         self.config, self.metric = config, metric
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Say whether a trial ends after its last value."""
+        """Decide whether to stop a trial after the value it reported last."""
         trials = study.get_trials(deepcopy=False)
         other_values = [
             _intermediate_values(other) for other in trials if other.number != trial.number

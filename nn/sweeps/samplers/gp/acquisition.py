@@ -1,4 +1,4 @@
-"""Where a Gaussian process expects to improve on the best point seen, and how much."""
+"""Log expected improvement, and its maximization over a mixed space."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ from nn.sweeps.samplers.gp.unit_cube import UnitCube
 from nn.types import Array
 
 MAX_ENUMERATED_POINTS = 4096
-"""A space of so many points is gone through; in a larger one the search climbs."""
-GLOBAL_CANDIDATES, LOCAL_CANDIDATES = (4, 256), (4, 64)
-"""Groups and points in each: all over the space, and around the best. Each sends one climber."""
+"""A space of at most this many points is enumerated; a larger one is searched by local ascent."""
+NUM_GLOBAL_GROUPS, GLOBAL_GROUP_SIZE = 4, 256
+"""Groups of candidates that cover the space; the best of each group starts one local ascent."""
+NUM_LOCAL_GROUPS, LOCAL_GROUP_SIZE = 4, 64
+"""Groups of candidates around the best points, one group for each, used in the same way."""
 MAX_ALTERNATIONS = 20
+"""Maximum number of alternations of continuous and discrete steps in a local ascent."""
 
 
 class LogExpectedImprovement:
-    """The logarithm of how much a point is expected to improve on the best.
+    """Logarithm of the expected improvement on the best point.
 
-    The best is the lowest mean at a point seen, for the lowest value may be noise.
+    The best is the lowest posterior mean at a training point, since the lowest value may be noise.
     """
 
     def __init__(self, gp: GaussianProcess) -> None:
         self.gp, self.best_f = gp, float(gp.train_posterior_mean.min())
 
     def evaluate(self, x: Array) -> Array:
-        """The criterion at some points."""
+        """Return the acquisition values of points (n, columns)."""
         mean, std = self.gp.posterior(x)
         return log_ei_and_grad((self.best_f - mean) / std)[0] + np.log(std)
 
     def value_and_grad(self, x: Array) -> tuple[float, Array]:
-        """The criterion at one point, and its gradient."""
+        """Return the acquisition value of one point, and its gradient."""
         mean, std, mean_grad, std_grad = self.gp.posterior_and_grad(x)
         z = (self.best_f - mean) / std
         value, z_grad = log_ei_and_grad(np.array(z))
@@ -45,18 +48,19 @@ class LogExpectedImprovement:
 
 
 def log_ei_and_grad(z: Array) -> tuple[Array, Array]:
-    """The logarithm of E[max(0, z + e)] for a standard normal e, and its derivative.
+    """Return log E[max(0, z + e)] for a standard normal e, and its derivative with respect to z.
 
     Ament et al., Unexpected Improvements to Expected Improvement for Bayesian Optimization
-    (2023): what underflows far below 0 is written by erfcx, and further down by its limit.
+    (2023): for z far below 0, where the direct formula underflows, use erfcx, and further below
+    its asymptotic limit.
     """
     low_z = np.clip(z, -1e8, 5.0)
-    cdf_over_pdf = math.sqrt(math.pi / 2) * erfcx(-low_z / math.sqrt(2))  # distribution / density
+    cdf_over_pdf = math.sqrt(math.pi / 2) * erfcx(-low_z / math.sqrt(2))  # Phi(z) / phi(z)
     ei_over_pdf = np.where(
         low_z > -1e3, 1 + low_z * cdf_over_pdf, 1 / np.square(np.minimum(low_z, -1))
     )
     value = np.log(ei_over_pdf) - np.square(z) / 2 - math.log(2 * math.pi) / 2
-    high_z = np.maximum(z, 5.0)  # from where on nothing but z is left of the expectation
+    high_z = np.maximum(z, 5.0)  # from here on, the expectation is z up to rounding
     return np.where(z > 5, np.log(high_z), value), np.where(
         z > 5, 1 / high_z, cdf_over_pdf / ei_over_pdf
     )
@@ -65,7 +69,10 @@ def log_ei_and_grad(z: Array) -> tuple[Array, Array]:
 def maximize_acquisition(
     cube: UnitCube, gp: GaussianProcess, rng: np.random.Generator
 ) -> Iterator[Array]:
-    """Go through points by their criterion, the highest first."""
+    """Yield points in descending order of acquisition value.
+
+    In a large space the local maxima come first, then the candidates from which they were reached.
+    """
     acquisition = LogExpectedImprovement(gp)
     if cube.num_points <= MAX_ENUMERATED_POINTS:
         x = cube.all_points()
@@ -81,21 +88,30 @@ def maximize_acquisition(
 def _sample_candidates(
     cube: UnitCube, gp: GaussianProcess, rng: np.random.Generator
 ) -> list[Array]:
-    """Points all over the space, and points at all distances from the best ones."""
-    (num_groups, group_size), (num_centers, points_per_center) = GLOBAL_CANDIDATES, LOCAL_CANDIDATES
-    sobol_points = qmc.Sobol(len(cube.dimensions), scramble=False).random(num_groups * group_size)
+    """Return groups of candidates, each (n, columns).
+
+    Shifted Sobol points cover the space; other points surround the best ones at distances that are
+    uniform on a logarithmic scale.
+    """
+    sobol = qmc.Sobol(len(cube.dimensions), scramble=False)
+    sobol_points = sobol.random(NUM_GLOBAL_GROUPS * GLOBAL_GROUP_SIZE)
     global_points = cube.from_uniform((sobol_points + rng.random(len(cube.dimensions))) % 1)
-    groups = np.split(global_points[rng.permutation(len(global_points))], num_groups)
-    for center in gp.x_train[np.argsort(gp.train_posterior_mean, kind="stable")[:num_centers]]:
-        offsets = rng.normal(size=(points_per_center, len(center))) * 10.0 ** rng.uniform(
-            -3.5, -0.5, (points_per_center, 1)
+    groups = np.split(global_points[rng.permutation(len(global_points))], NUM_GLOBAL_GROUPS)
+    best_first = np.argsort(gp.train_posterior_mean, kind="stable")
+    for center in gp.x_train[best_first[:NUM_LOCAL_GROUPS]]:
+        offsets = rng.normal(size=(LOCAL_GROUP_SIZE, len(center))) * 10.0 ** rng.uniform(
+            -3.5, -0.5, (LOCAL_GROUP_SIZE, 1)
         )
         groups.append(np.clip(center + np.where(cube.continuous_mask, offsets, 0.0), 0.0, 1.0))
     return groups
 
 
 def _optimize_alternating(cube: UnitCube, acquisition: LogExpectedImprovement, x: Array) -> Array:
-    """Go uphill: along the ranges by the gradient, then to the best listed value, and again."""
+    """Return a local maximum reached from x.
+
+    Alternate between L-BFGS-B in the continuous columns and a move to the best neighbor in a
+    discrete parameter.
+    """
     for _ in range(MAX_ALTERNATIONS):
         if cube.continuous_mask.any():
             x = _optimize_continuous(acquisition, x, cube.continuous_mask)
@@ -116,15 +132,13 @@ def _optimize_continuous(
         value, gradient = acquisition.value_and_grad(candidate)
         return -value, -gradient[continuous_mask]
 
-    bounds = [(0.0, 1.0)] * int(continuous_mask.sum())
-    options = {"maxiter": 50}
     result = minimize(
         negative_acquisition,
         x[continuous_mask],
         jac=True,
         method="L-BFGS-B",
-        bounds=bounds,
-        options=options,
+        bounds=[(0.0, 1.0)] * int(continuous_mask.sum()),
+        options={"maxiter": 50},
     )
     x = x.copy()
     x[continuous_mask] = result.x

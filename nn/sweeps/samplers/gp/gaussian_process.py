@@ -1,4 +1,4 @@
-"""Regression by a Gaussian process: what a surface may be like between the points seen so far.
+"""Gaussian process regression with a Matérn 5/2 kernel and one lengthscale per parameter.
 
 Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), chapters 2, 4 and 5.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
@@ -16,23 +17,23 @@ from scipy.spatial.distance import cdist
 from nn.types import Array, Labels
 
 MIN_NOISE_VARIANCE = 1e-7
-"""The least variance of the noise beside values of variance 1; it keeps matrices invertible."""
+"""Lower limit of the noise variance, for values of variance 1; keeps matrices invertible."""
 MAX_FIT_POINTS, MAX_TRAIN_POINTS = 200, 1000
-"""To so many points at most the kernel is fitted; so many at most are seen."""
+"""Maximum number of points to fit the kernel parameters to, and to condition the posterior on."""
 
 
 @dataclass(frozen=True)
 class KernelParams:
-    """How alike the values at two points are, by the distance between them."""
+    """Parameters of the kernel and the observation noise."""
 
     inverse_squared_lengthscales: Array
-    """For each dimension the inverse of its squared lengthscale."""
+    """One for each dimension."""
     output_scale: float
     noise_variance: float
 
     @classmethod
     def from_log_params(cls, log_params: Array) -> KernelParams:
-        """Take the weights, the scale and the noise above the least by their logarithms."""
+        """Create from logarithms; that of the noise is of its excess over `MIN_NOISE_VARIANCE`."""
         *inverse_squared_lengthscales, output_scale, excess_noise = np.exp(log_params)
         return cls(
             np.array(inverse_squared_lengthscales),
@@ -42,14 +43,14 @@ class KernelParams:
 
 
 def matern52(sq_distances: Array) -> tuple[Array, Array]:
-    """The Matérn kernel of smoothness 5/2, and its derivative by the squared distance."""
+    """Return the Matérn 5/2 kernel, and its derivative with respect to the squared distance."""
     root = np.sqrt(5 * sq_distances)
     decay = np.exp(-root)
     return (1 + root + root**2 / 3) * decay, -5 / 6 * (1 + root) * decay
 
 
 def squared_distances(x: Array, column_to_dimension: Labels) -> Array:
-    """The squared distances between all points, by dimension: (dimensions, n, n)."""
+    """Return the squared distances between points in each dimension: (dimensions, n, n)."""
     blocks = [
         x[:, column_to_dimension == dimension] for dimension in range(column_to_dimension.max() + 1)
     ]
@@ -57,7 +58,7 @@ def squared_distances(x: Array, column_to_dimension: Labels) -> Array:
 
 
 def inverse_cholesky(correlation: Array, kernel_params: KernelParams) -> Array:
-    """The inverse of the lower Cholesky factor of the values' covariance."""
+    """Return L^-1 for the covariance L L^T of the observed values (n, n)."""
     identity = np.eye(len(correlation))
     cholesky_factor = cholesky(
         kernel_params.output_scale * correlation + kernel_params.noise_variance * identity,
@@ -67,13 +68,16 @@ def inverse_cholesky(correlation: Array, kernel_params: KernelParams) -> Array:
 
 
 def estimate_mean(inverse_factor: Array, y: Array) -> float:
-    """The likeliest mean, to which many values close together tell little more than one."""
+    """Return the generalized least-squares estimate of the constant mean.
+
+    Unlike the average, it counts a cluster of correlated values as little more than one.
+    """
     whitened_ones = inverse_factor.sum(1)
     return float(whitened_ones @ (inverse_factor @ y) / (whitened_ones @ whitened_ones))
 
 
 def negative_log_posterior(log_params: Array, sq_distances: Array, y: Array) -> tuple[float, Array]:
-    """The negative logarithm of a kernel's posterior density but for a constant; its gradient."""
+    """Return the negative log posterior density, up to a constant, and its gradient."""
     kernel_params = KernelParams.from_log_params(log_params)
     correlation, correlation_grad = matern52(
         np.tensordot(kernel_params.inverse_squared_lengthscales, sq_distances, 1)
@@ -97,10 +101,10 @@ def negative_log_posterior(log_params: Array, sq_distances: Array, y: Array) -> 
 
 
 def log_prior(log_params: Array) -> tuple[float, Array]:
-    """What is believed of a kernel on a cube of side 1 beforehand, but for a constant.
+    """Return the log prior for points in the unit cube, up to a constant, and its gradient.
 
-    The lengthscales are neither tiny nor endless, the scale is about 1 and the noise small: the
-    priors of Optuna's own Gaussian process.
+    The priors are those of Optuna's Gaussian process: lengthscales neither tiny nor huge, an output
+    scale around 1 and little noise.
     """
     inverse_squared_lengthscales, (output_scale, noise) = (
         np.exp(log_params[:-2]),
@@ -116,8 +120,17 @@ def log_prior(log_params: Array) -> tuple[float, Array]:
     return float(value), np.array(gradient)
 
 
+class PosteriorAndGrad(NamedTuple):
+    """Posterior at one point, and its gradients with respect to the point (columns)."""
+
+    mean: float
+    std: float
+    mean_grad: Array
+    std_grad: Array
+
+
 class GaussianProcess:
-    """What is known of a surface from points (n, columns) and the values there (n)."""
+    """Posterior given training points (n, columns) and the values observed there (n)."""
 
     def __init__(
         self,
@@ -126,12 +139,8 @@ class GaussianProcess:
         x_train: Array,
         y_train: Array,
     ) -> None:
-        self.kernel_params, self.column_to_dimension, self.x_train, self.y_train = (
-            kernel_params,
-            column_to_dimension,
-            x_train,
-            y_train,
-        )
+        self.kernel_params, self.column_to_dimension = kernel_params, column_to_dimension
+        self.x_train, self.y_train = x_train, y_train
         self._inverse_lengthscales = np.sqrt(
             kernel_params.inverse_squared_lengthscales[column_to_dimension]
         )
@@ -142,7 +151,7 @@ class GaussianProcess:
         self._alpha = self._inverse_factor.T @ (self._inverse_factor @ (y_train - self._mean))
 
     def posterior(self, x: Array) -> tuple[Array, Array]:
-        """The mean and the standard deviation at some points, without the noise."""
+        """Return mean and standard deviation at points (m, columns), observation noise excluded."""
         correlation, _ = matern52(
             cdist(x * self._inverse_lengthscales, self._scaled_x_train, "sqeuclidean")
         )
@@ -150,8 +159,8 @@ class GaussianProcess:
         explained_variance = ((cross_covariance @ self._inverse_factor.T) ** 2).sum(1)
         return self._mean + cross_covariance @ self._alpha, self._std(explained_variance)
 
-    def posterior_and_grad(self, x: Array) -> tuple[float, float, Array, Array]:
-        """The mean and the standard deviation at one point, and the gradients of both."""
+    def posterior_and_grad(self, x: Array) -> PosteriorAndGrad:
+        """Return mean and standard deviation at one point, and the gradient of each."""
         scaled_difference = x * self._inverse_lengthscales - self._scaled_x_train
         correlation, correlation_grad = matern52((scaled_difference**2).sum(1))
         cross_covariance = self.kernel_params.output_scale * correlation
@@ -165,7 +174,7 @@ class GaussianProcess:
         whitened = self._inverse_factor @ cross_covariance
         std = float(self._std(whitened @ whitened))
         std_grad = -(self._inverse_factor.T @ whitened) @ cross_covariance_grad / std
-        return (
+        return PosteriorAndGrad(
             float(self._mean + cross_covariance @ self._alpha),
             std,
             self._alpha @ cross_covariance_grad,
@@ -179,13 +188,14 @@ class GaussianProcess:
 
     @cached_property
     def train_posterior_mean(self) -> Array:
-        """The values at the points seen, without the noise."""
+        """Posterior mean at the training points: the observed values with the noise removed."""
         return self.posterior(self.x_train)[0]
 
     def fantasize(self, x: Array) -> GaussianProcess:
-        """See more points, at which the values are what is expected there.
+        """Condition on more points, imputing their values with the posterior mean.
 
-        Ginsbourger et al., Kriging is well-suited to parallelize optimization (2010).
+        This is the kriging believer: Ginsbourger et al., Kriging is well-suited to parallelize
+        optimization (2010).
         """
         y = np.concatenate([self.y_train, self.posterior(x)[0]])
         return GaussianProcess(
@@ -194,7 +204,7 @@ class GaussianProcess:
 
 
 def fit_gp(x: Array, y: Array, column_to_dimension: Labels) -> GaussianProcess:
-    """Find the likeliest kernel; where there are too many points, the best and last are seen."""
+    """Fit a process by maximum a posteriori; if there are too many points, to a subsample."""
     indices = subsample(y, MAX_FIT_POINTS)
     sq_distances = squared_distances(x[indices], column_to_dimension)
     initial_log_params = np.array([*np.zeros(len(sq_distances)), 0.0, -4.0])
@@ -214,7 +224,7 @@ def fit_gp(x: Array, y: Array, column_to_dimension: Labels) -> GaussianProcess:
 
 
 def subsample(y: Array, max_points: int) -> Labels:
-    """Choose so many points: half of them the best, the others the last."""
+    """Return the indices of at most `max_points` points: half the best, half the latest others."""
     order = np.argsort(y, kind="stable")
     best, rest = order[: max_points // 2], np.sort(order[max_points // 2 :])
     return np.concatenate([best, rest[-(max_points - len(best)) :]])

@@ -1,10 +1,10 @@
-"""W&B's `method: bayes`: each point is where a Gaussian process expects the most improvement."""
+"""Sampler of `method: bayes`: proposes the point of highest expected improvement."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -20,31 +20,37 @@ from nn.sweeps.space import Point, SearchSpace
 from nn.types import Array
 
 N_STARTUP_TRIALS = 8
-"""So many trials fill the space evenly before any value is looked at."""
+"""Trials that cover the space evenly, with a Sobol sequence, before the process is used."""
 
 LINEAR_QUANTILE = 0.8
-"""So many of the values are nearly in proportion to what the process sees of them."""
+"""Quantile of the objective up to which `normalize_objective` is close to linear."""
+
+
+class TrialPoint(NamedTuple):
+    """Point of a trial, and its coordinates in the unit cube (columns)."""
+
+    point: Point
+    x: Array
 
 
 class GPSampler(Sampler):
-    """Points that depend on the seed and on what came of the trials before, and on nothing else."""
+    """Sampler whose proposals depend on nothing but the seed and the results of earlier trials."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         super().__init__(space, seed)
         self.cube = UnitCube(space)
-        self.point_by_trial: dict[int, Point] = {}
-        self.x_by_trial: dict[int, Array] = {}
+        self._trial_points: dict[int, TrialPoint] = {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose the most promising point that was not tried, as long as there is one."""
+        """Propose the most promising point that was not tried, as long as one is left."""
         if not self.cube.dimensions:
             return self.space.to_optuna(self.cube.constants)
         other_trials = [
             other
             for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and other.params.keys() == search_space.keys()
+            if other.number != trial.number and self.space.is_complete(other.params)
         ]
         for other in other_trials:
             self._cache_point(other)
@@ -52,18 +58,15 @@ class GPSampler(Sampler):
         point = self._propose_untried(other_trials, trial.number, study.direction, rng)
         if point is None:
             point = self.space.sample_untried(
-                rng, [self.point_by_trial[other.number] for other in other_trials]
+                rng, [self._trial_points[other.number].point for other in other_trials]
             )
         return self.space.to_optuna(point)
 
     def _cache_point(self, trial: FrozenTrial) -> None:
-        """Know where a trial lies, which takes a while to find out."""
-        if trial.number not in self.point_by_trial:
+        """Compute a trial's point and its coordinates once, since that is slow."""
+        if trial.number not in self._trial_points:
             point = self.space.from_optuna(trial.params)
-            self.point_by_trial[trial.number], self.x_by_trial[trial.number] = (
-                point,
-                self.cube.transform(point),
-            )
+            self._trial_points[trial.number] = TrialPoint(point, self.cube.transform(point))
 
     def _propose_untried(
         self,
@@ -72,7 +75,7 @@ class GPSampler(Sampler):
         direction: StudyDirection,
         rng: np.random.Generator,
     ) -> Point | None:
-        tried = {self.x_by_trial[other.number].tobytes() for other in other_trials}
+        tried = {self._trial_points[other.number].x.tobytes() for other in other_trials}
         gp = self._fit_gp(other_trials, direction) if trial_number >= N_STARTUP_TRIALS else None
         if gp is None:
             point = self._sobol_point(trial_number)
@@ -84,7 +87,7 @@ class GPSampler(Sampler):
         return None
 
     def _sobol_point(self, trial_number: int) -> Point:
-        """The points that fill the space, whatever comes of them: Sobol's, shifted by the seed."""
+        """Return a point of a Sobol sequence that is shifted by an offset drawn from the seed."""
         sobol = qmc.Sobol(len(self.cube.dimensions), scramble=False).fast_forward(trial_number + 1)
         shift = np.random.default_rng(self.seed).random(len(self.cube.dimensions))
         return self.cube.ppf((sobol.random()[0] + shift) % 1)
@@ -92,7 +95,7 @@ class GPSampler(Sampler):
     def _fit_gp(
         self, other_trials: Sequence[FrozenTrial], direction: StudyDirection
     ) -> GaussianProcess | None:
-        """What is known from the trials that have ended; of the others the mean is believed."""
+        """Fit the process to finished trials, and impute running ones (kriging believer)."""
         finished_trials = [other for other in other_trials if other.state != TrialState.RUNNING]
         running_trials = [other for other in other_trials if other.state == TrialState.RUNNING]
         sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
@@ -107,11 +110,11 @@ class GPSampler(Sampler):
         return gp.fantasize(self._stack_x(running_trials)) if running_trials else gp
 
     def _stack_x(self, trials: Sequence[FrozenTrial]) -> Array:
-        return np.array([self.x_by_trial[trial.number] for trial in trials])
+        return np.array([self._trial_points[trial.number].x for trial in trials])
 
 
 def objective_value(trial: FrozenTrial) -> float:
-    """The objective of a trial that has ended, also early; of one that has failed there is none."""
+    """Return the objective of a finished trial, pruned or not; NaN if it failed."""
     value = trial.user_attrs.get("objective")
     if value is None and trial.state == TrialState.COMPLETE:
         value = trial.value
@@ -119,10 +122,10 @@ def objective_value(trial: FrozenTrial) -> float:
 
 
 def normalize_objective(values: Array) -> Array:
-    """Count failed trials as the worst, and bring all values to mean 0 and variance 1.
+    """Replace failed trials by the worst value, and transform all to mean 0 and variance 1.
 
-    The bad ones, far above the others as they may be, draw together on the way: how they rise is
-    nothing that has to be known to find the lowest.
+    High values are compressed by a logarithm: they may lie far above the rest, and their exact
+    height does not matter for finding the minimum.
     """
     values = np.clip(np.where(np.isfinite(values), values, np.nanmax(values)), -1e300, 1e300)
     above_best = values - values.min()

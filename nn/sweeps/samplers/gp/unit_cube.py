@@ -1,7 +1,7 @@
-"""A sweep's space as a cube of side 1, in which distances between points mean something.
+"""Transform of a search space to the unit cube, in which distances between points are meaningful.
 
-A range runs evenly over its distribution's probability, so that a logarithmic one is even in the
-logarithm. Listed numbers lie in order on a line. Other values lie all equally far from each other.
+A range is mapped by its CDF, so that a log-uniform one is linear in the logarithm. Listed numbers
+are mapped in order to a line. Other values are one-hot encoded, all equally far from each other.
 """
 
 from __future__ import annotations
@@ -20,28 +20,35 @@ from nn.sweeps.space import Point, SearchSpace
 from nn.types import Array, Labels
 
 MAX_ENUMERATED_NUMBERS = 64
-"""More numbers than this are not gone through one by one but searched as a range."""
+"""More numbers than this are treated as a continuous range, not one by one."""
 
 
 class Dimension:
-    """A parameter that varies, and where its values lie: each at a row of one or more columns."""
+    """Parameter, and the transform of its values to one column, or several for one-hot values."""
 
     def __init__(self, distribution: Distribution) -> None:
         self.distribution = distribution
         self.values = _enumerate_values(distribution)
-        """None of a range."""
+        """Empty if continuous."""
         self.value_to_index = {
             format_value(value): index for index, value in enumerate(self.values)
         }
-        self.transformed_values = self._transform_values() if self.values else np.empty((0, 1))
-        """Where the values lie: (values, columns)."""
+        self.transformed_values = (
+            np.empty((0, 1)) if self.is_continuous else self._transform_values()
+        )
+        """Coordinates of the values: (values, columns)."""
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether the values are a range, and not listed one by one."""
+        return not self.values
 
     def _transform_values(self) -> Array:
         if isinstance(self.distribution, Quantized):
             return np.array([[self._cdf(value)] for value in self.values])
         if len(self.values) > 1 and all(type(value) in (int, float) for value in self.values):
             return _scale_to_unit_interval(self.values)[:, None]
-        return np.eye(len(self.values)) / math.sqrt(2)  # any two of them are 1 apart
+        return np.eye(len(self.values)) / math.sqrt(2)  # any two are at distance 1
 
     @cached_property
     def _ppf_table(self) -> tuple[Array, Array]:
@@ -54,29 +61,27 @@ class Dimension:
         return float(np.interp(value, *self._ppf_table))
 
     def transform(self, value: Any) -> Array:
-        """Where a value lies."""
-        if self.values:
-            return np.asarray(self.transformed_values[self.value_to_index[format_value(value)]])
-        return np.array([self._cdf(value)])
+        """Return the coordinates of a value (columns)."""
+        if self.is_continuous:
+            return np.array([self._cdf(value)])
+        return np.asarray(self.transformed_values[self.value_to_index[format_value(value)]])
 
     def inverse_transform(self, x: Array) -> Any:
-        """The value that lies there or nearest to it."""
-        if self.values:
-            return self.values[int(((self.transformed_values - x) ** 2).sum(1).argmin())]
-        return self.distribution.ppf(float(x[0]))
+        """Return the value at, or nearest to, coordinates (columns)."""
+        if self.is_continuous:
+            return self.distribution.ppf(float(x[0]))
+        return self.values[int(((self.transformed_values - x) ** 2).sum(1).argmin())]
 
     def from_uniform(self, samples: Array) -> Array:
-        """Where the values lie at shares of all values: (shares, columns)."""
-        if self.values:
-            indices = (samples * len(self.transformed_values)).astype(int)
-            return np.asarray(
-                self.transformed_values[np.minimum(indices, len(self.transformed_values) - 1)]
-            )
-        return samples[:, None]
+        """Map uniform samples (n) to coordinates (n, columns), all values equally likely."""
+        if self.is_continuous:
+            return samples[:, None]
+        indices = (samples * len(self.values)).astype(int)
+        return np.asarray(self.transformed_values[np.minimum(indices, len(self.values) - 1)])
 
 
 class UnitCube:
-    """All parameters that vary, their columns side by side."""
+    """All parameters that vary, with their columns concatenated."""
 
     def __init__(self, space: SearchSpace) -> None:
         dimensions = {
@@ -96,31 +101,32 @@ class UnitCube:
             slice(end - width, end) for end, width in zip(ends, widths, strict=True)
         ]
         self.column_to_dimension: Labels = np.repeat(np.arange(len(widths)), widths)
-        """The parameter to which each column belongs."""
+        """Index of the parameter of each column."""
         self.continuous_mask = np.repeat(
-            [not dimension.values for dimension in self.dimensions.values()], widths
+            [dimension.is_continuous for dimension in self.dimensions.values()], widths
         )
-        """Which columns are ranges."""
+        """Whether each column is continuous."""
         self.num_points = math.prod(
-            len(dimension.values) or math.inf for dimension in self.dimensions.values()
+            math.inf if dimension.is_continuous else len(dimension.values)
+            for dimension in self.dimensions.values()
         )
-        """How many points there are."""
+        """Number of points, infinite if a parameter is continuous."""
 
     def transform(self, point: Point) -> Array:
-        """Where a point lies."""
+        """Return the coordinates of a point (columns)."""
         return np.concatenate(
             [dimension.transform(point[name]) for name, dimension in self.dimensions.items()]
         )
 
     def inverse_transform(self, x: Array) -> Point:
-        """The point that lies there or nearest to it."""
+        """Return the point at, or nearest to, coordinates (columns)."""
         pairs = zip(self.dimensions.items(), self.column_slices, strict=True)
         return self.constants | {
             name: dimension.inverse_transform(x[columns]) for (name, dimension), columns in pairs
         }
 
     def ppf(self, probabilities: Array) -> Point:
-        """The point at shares of the distributions' probabilities."""
+        """Return the point of the given quantiles, one for each parameter."""
         pairs = zip(self.dimensions.items(), probabilities, strict=True)
         return self.constants | {
             name: dimension.distribution.ppf(float(probability))
@@ -128,19 +134,19 @@ class UnitCube:
         }
 
     def from_uniform(self, samples: Array) -> Array:
-        """Where points lie whose parameters are at shares of all values: (points, columns)."""
+        """Map uniform samples (n, parameters) to coordinates (n, columns)."""
         pairs = zip(self.dimensions.values(), samples.T, strict=True)
         return np.hstack([dimension.from_uniform(column) for dimension, column in pairs])
 
     def all_points(self) -> Array:
-        """Every point of a space without ranges."""
+        """Return every point of a discrete space (n, columns)."""
         combinations = product(
             *(dimension.transformed_values for dimension in self.dimensions.values())
         )
         return np.array([np.concatenate(combination) for combination in combinations])
 
     def neighbors(self, x: Array) -> Array:
-        """A point and all that differ from it in one parameter whose values are listed."""
+        """Return a point and all that differ from it in one discrete parameter (n, columns)."""
         blocks = [x[None]]
         for dimension, columns in zip(self.dimensions.values(), self.column_slices, strict=True):
             changed = np.repeat(x[None], len(dimension.values), 0)
@@ -150,7 +156,7 @@ class UnitCube:
 
 
 def _enumerate_values(distribution: Distribution) -> list[Any]:
-    """List the values of a parameter, if they are few or no numbers."""
+    """Return the values of a discrete parameter, or none if they are many numbers."""
     if isinstance(distribution, IntUniform):
         is_small = distribution.max - distribution.min < MAX_ENUMERATED_NUMBERS
         return list(distribution.list_values()) if is_small else []
@@ -165,9 +171,9 @@ def _enumerate_values(distribution: Distribution) -> list[Any]:
 
 
 def _scale_to_unit_interval(numbers: Sequence[float]) -> Array:
-    """Lay numbers on a line from 0 to 1, by their logarithms if that spaces them more evenly."""
+    """Scale numbers to [0, 1], by their logarithms if that spaces them more evenly."""
     scales = [np.array(numbers, float)]
     if min(numbers) > 0:
         scales.append(np.log(scales[0]))
     candidates = [(scale - scale.min()) / max(np.ptp(scale), 1e-300) for scale in scales]
-    return min(candidates, key=lambda line: float(np.diff(np.sort(line)).std()))
+    return min(candidates, key=lambda scaled: float(np.diff(np.sort(scaled)).std()))
