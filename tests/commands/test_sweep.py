@@ -144,7 +144,7 @@ def test_another_sampler_is_kept_when_the_sweep_goes_on(workplace, sweep, sample
     settings = json.loads((folder(workplace).path / "settings.json").read_text())
     assert settings["sampler"] == sampler
     done = sweep(bayes, "--resume", "--sampler", "gp", status=2)
-    assert done.stderr == f"--sampler=gp: this sweep began with {sampler}.\n"
+    assert done.stderr == f"--sampler=gp: this sweep was started with {sampler}.\n"
     sweep(bayes, "--resume", "--count", "4", "--workers", "1")
     tried = points(folder(workplace))
     assert len(set(tried)) == len(tried) == 4
@@ -251,20 +251,20 @@ def test_an_existing_sweep_is_refused_without_resume(workplace, sweep):
     sweep(SMALL, "--count", "1", *QUICK)
     done = sweep(SMALL, "--count", "1", *QUICK, status=2)
     assert done.stderr == (
-        "runs/sweeps/small exists: --resume continues that sweep, --name=NAME begins another.\n"
+        "runs/sweeps/small exists; --resume continues that sweep, --name=NAME starts a new one.\n"
     )
     sweep(SMALL, "--count", "3", "--resume")
     assert len(folder(workplace).table) == 3
     for words, sentence in (
-        (["--seed", "5"], "--seed=5: this sweep began with 0."),
-        (["epochs=9"], "epochs=9: this sweep began with epochs=2 tracking=disabled."),
+        (["--seed", "5"], "--seed=5: this sweep was started with 0."),
+        (["epochs=9"], "epochs=9: this sweep was started with epochs=2 tracking=disabled."),
     ):
         done = sweep(SMALL, "--resume", *words, status=2)
         assert done.stderr == f"{sentence}\n"
     done = sweep({**SMALL, "method": "bayes"}, "--resume", status=2)
     assert done.stderr == (
-        "small.yaml: method: random was changed to bayes since the sweep began; --name=NAME begins "
-        "another.\n"
+        "small.yaml: method: random was changed to bayes since the sweep was started; "
+        "--name=NAME starts a new one.\n"
     )
     done = sweep(SMALL, "--resume", "--name", "none", status=2)
     assert done.stderr == "runs/sweeps/none: there is no sweep to resume.\n"
@@ -556,7 +556,7 @@ def test_a_terminal_shows_a_live_table(workplace):
 def test_a_word_may_set_what_only_an_option_that_is_searched_has(workplace, sweep):
     content = {**SMALL, "parameters": {"model": {"values": ["mlp", "cnn"]}}}
     done = sweep(content, "--check", "model.activation=tanh")
-    assert done.stdout == "small.yaml is sound.\n"
+    assert done.stdout == "small.yaml: no problems found.\n"
     done = sweep(content, "--check", "model.kernel=5", status=2)
     assert done.stderr.startswith("small.yaml: model.kernel=5: there is no setting model.kernel")
     content = {**SMALL, "parameters": {"model": {"values": ["cnn"]}}}
