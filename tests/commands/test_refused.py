@@ -475,7 +475,7 @@ def swept(tmp_path_factory):
         ({"parameters": {}}, "--resume", "there must be at least one parameter"),
         ({}, "--resume --storage mysql://a@b/c", "write postgresql://USER@HOST"),
         ({}, "--resume --storage no/study.log", "a study cannot be stored there"),
-        ({}, "--name new lr=0.1", "the sweep searches this itself"),
+        ({}, "--name new lr=0.1", "this is a parameter of the sweep"),
         ({}, "--name new epochs=0", "epochs must be a whole number"),
     ],
 )

@@ -397,12 +397,12 @@ def test_the_time_between_a_stop_and_a_resume_is_not_running_time(workplace, swe
     [
         (
             {"parameters": {"lr": {"min": 0, "max": 1}}},
-            "parameters.lr: min 0 and max 1 are whole numbers, so only whole numbers would be "
+            "parameters.lr: min 0 and max 1 are integers, so only integers would be "
             "tried; write 0.0 and 1.0.",
         ),
         (
             {"parameters": {"optimizer.momentum": {"min": 0, "max": 1}}},
-            "parameters.optimizer.momentum: min 0 and max 1 are whole numbers",
+            "parameters.optimizer.momentum: min 0 and max 1 are integers",
         ),
         (
             {"parameters": {"learning_rate": {"value": 0.1}}},
@@ -429,7 +429,7 @@ def test_the_time_between_a_stop_and_a_resume_is_not_running_time(workplace, swe
                 "metric": {"name": "test/loss"},
                 "early_terminate": {"type": "hyperband", "min_iter": 2},
             },
-            "metric.name: test/loss comes once, at the end: too late for hyperband.",
+            "metric.name: test/loss is logged once, at the end of a run, too late for hyperband;",
         ),
     ],
 )
@@ -442,7 +442,7 @@ def test_the_lint_finds_what_would_go_wrong(sweep, change, sentence):
 
 def test_a_setting_that_the_sweep_searches_cannot_be_fixed(sweep):
     done = sweep(SMALL, "lr=0.1", status=2)
-    assert done.stderr == "small.yaml: lr=0.1: the sweep searches this itself; leave it out.\n"
+    assert done.stderr == "small.yaml: lr=0.1: this is a parameter of the sweep; leave it out.\n"
 
 
 def test_check_tells_all_that_is_wrong_at_once(sweep):
@@ -486,8 +486,8 @@ def test_a_nested_block_works_here_with_a_warning(workplace, sweep):
     nested = {"optimizer": {"parameters": {"momentum": {"values": [0.5, 0.9]}}}}
     done = sweep({**SMALL, "parameters": nested}, "--check")
     assert done.stderr == (
-        "small.yaml: parameters.optimizer: a nested block does not reach Hydra behind wandb "
-        "agent; write optimizer.momentum.\n"
+        "small.yaml: parameters.optimizer: wandb agent does not pass a nested block on to Hydra; "
+        "write optimizer.momentum.\n"
     )
     sweep({**SMALL, "parameters": nested}, "--count", "2", *QUICK)
     assert {row["optimizer.momentum"] for row in folder(workplace).table} == {"0.5", "0.9"}
