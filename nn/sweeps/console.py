@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: a live table on a terminal, plain lines elsewhere."""
+"""Console output of a sweep: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from nn.io.paths import relpath
 from nn.sweeps.runner import RunningTrial, SweepRunner
 from nn.sweeps.space import Point, to_overrides
 from nn.sweeps.trials import SweepTrials, is_retriable, read_summary
-from nn.sweeps.worker import WorkerMessage
+from nn.sweeps.worker import ResultMessage
 
 UNLIMITED_WIDTH = 1000
-"""Columns of what is no terminal."""
+"""Columns of output that does not go to a terminal, so that no line is wrapped."""
 MAX_TRIALS_SHOWN = 10
-"""Trials in the table at the end."""
+"""Number of ranked trials, and of failed ones, in the final table."""
 
 
 class SweepConsole:
-    """Shows a sweep as it goes."""
+    """Display of a running sweep and of its result."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
@@ -44,11 +44,11 @@ class SweepConsole:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # a terminal that has gone away
+        with suppress(OSError):  # the terminal may have gone away
             self.live.stop()
 
     def show_progress(self, runner: SweepRunner) -> None:
-        """Show the trials that run, the best so far, and the time that is left."""
+        """Update the live table: running trials, best objective so far and time left."""
         if not self.live.is_started:
             return
         table = Table(box=None, pad_edge=False)
@@ -61,19 +61,17 @@ class SweepConsole:
         self.live.update(Group(table, Text(_format_progress(runner))), refresh=True)
 
     def print_trial_result(
-        self, runner: SweepRunner, trial: RunningTrial, message: WorkerMessage, value: float | None
+        self, runner: SweepRunner, trial: RunningTrial, message: ResultMessage, value: float | None
     ) -> None:
-        """Show a line for a trial that has ended."""
-        seconds = time.monotonic() - trial.start_time
-        score = "" if value is None or runner.sweep.metric is None else (
-            f"  {runner.sweep.metric.name} {value:.4g}"
-        )  # fmt: skip
-        reason = f"  {message.reason}" if message.reason else ""
-        params = _format_point(runner.study.get_point(trial.number))
-        line = (
-            f"trial {trial.number:4} {message.status:9}{score}  {params}  {seconds:.1f} s{reason}"
-        )
-        self.console.print(Text(line))
+        """Print one line for a trial that has ended."""
+        parts = [f"trial {trial.number:4} {message.status:9}"]
+        if value is not None and runner.sweep.metric:
+            parts.append(f"{runner.sweep.metric.name} {value:.4g}")
+        parts.append(_format_point(runner.study.get_point(trial.number)))
+        parts.append(f"{time.monotonic() - trial.start_time:.1f} s")
+        if message.reason:
+            parts.append(message.reason)
+        self.console.print(Text("  ".join(parts)))
 
     def print_sweep_result(
         self,
@@ -81,7 +79,7 @@ class SweepConsole:
         fixed_overrides: tuple[Sequence[str], Sequence[str]],
         stop_reason: str,
     ) -> None:
-        """Show the ranking, what mattered, and how the best trial is repeated."""
+        """Print the ranking, the parameter importance and the command for the best trial."""
         ranked_trials, metric = study.rank_trials(), study.sweep.metric
         total = f"{stop_reason} Trials: {len(study.trials)}, in {relpath(study.sweep_dir)}".strip()
         if study.failed_trials:
@@ -114,23 +112,21 @@ class SweepConsole:
             *overrides_after,
         ]
         self.console.print(f"\n{total}")
-        self.console.print("The best again, to the same bits:")
+        self.console.print("Reproduce the best trial:")
         self.console.print(Text(f"  {shlex.join(['python', 'scripts/train.py', *best_overrides])}"))
 
 
 def print_to_stderr(message: str) -> None:
-    """Tell something beside the results."""
+    """Print a message that is not part of the results."""
     print(message, file=sys.stderr)
 
 
 def _format_failures(study: SweepTrials) -> str:
-    """Say which trials have no result, why, and whether they can be retried."""
+    """Return how many trials failed, the most frequent reasons and how many can be retried."""
     failed = study.failed_trials
     num_started = sum(study.space.is_complete(trial.params) for trial in study.trials)
     reason_counts = Counter(str(trial.user_attrs.get("reason")) for trial in failed)
-    lines = [
-        f"{num_started - len(failed)} of {num_started} trials have a result, {len(failed)} failed:"
-    ]
+    lines = [f"{len(failed)} of {num_started} trials failed:"]
     lines += [
         f"  {reason}" + (f" ({count} trials)" if count > 1 else "")
         for reason, count in reason_counts.most_common(3)
@@ -146,9 +142,9 @@ def _build_ranking_table(
     metric_name: str,
     score_names: Sequence[str],
 ) -> Table:
-    """Build the table of the best trials, with those scores of their runs that any of them has.
+    """Build the table of the best trials, followed by the failed ones.
 
-    The trials that have failed stand below.
+    A score has a column if the run of any of these trials has it.
     """
     ranked_trials = [*ranked_trials, *study.failed_trials[:MAX_TRIALS_SHOWN]]
     summaries = [read_summary(trial, study.get_trial_dir(trial.number)) for trial in ranked_trials]
@@ -180,9 +176,10 @@ def _format_accuracy(value: object) -> str:
 
 def _format_progress(runner: SweepRunner) -> str:
     num_done, total = len(runner.trial_seconds), runner.total_trials
-    parts = [f"{len(runner.study.trials) - len(runner.running_trials)} of {total or 'open'} done"]
+    num_ended = len(runner.study.trials) - len(runner.running_trials)
+    parts = [f"{num_ended} of {total} done" if total else f"{num_ended} done"]
     if runner.best:
-        parts.append(f"best {runner.best[0]:.5g} by trial {runner.best[1]}")
+        parts.append(f"best {runner.best.value:.5g} by trial {runner.best.number}")
     if num_done and total:
         num_remaining = total - len(runner.study.trials) + len(runner.running_trials) / 2
         seconds_per_trial = (time.monotonic() - runner.start_time) / num_done

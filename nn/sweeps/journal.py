@@ -1,4 +1,4 @@
-"""The file in which Optuna keeps a study, made to survive crashes and full disks."""
+"""Backends for Optuna's journal storage, one of which survives crashes and full disks."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from nn.io.files import read_regular_file, write_at
 from nn.runs.history import MAX_HISTORY_BYTES
 
 BLOCK_BYTES = 2**16
-"""Bytes read at once when looking for the last line end."""
+"""Bytes read at a time when searching backwards for the last line end."""
 JOURNAL_PREFIX = b'{"op_code":'
-"""How a journal begins."""
+"""The first bytes of a journal."""
 
 
 class CrashSafeJournalBackend(BaseJournalBackend):
-    """Optuna's journal of operations, one JSON object a line.
+    """A journal file with one operation per line, as JSON.
 
-    Optuna's own backend leaves a lock file behind when its process is killed, and a torn line when
-    the disk is full, after which the journal cannot be read. Here the lock is the operating
-    system's, and a torn line is cut off.
+    When its process is killed, Optuna's own backend leaves a lock file behind, and when the disk is
+    full, a torn line that makes the journal unreadable. Here the operating system releases the
+    lock (`flock`), and the next write truncates a torn line.
     """
 
     def __init__(self, path: Path) -> None:
         _check_first_line(path)
         self._path = path
-        self._log_offsets = [0]  # where each log begins, as far as the file has been read
+        self._log_offsets = [0]  # byte offset of each log, as far as the file has been read
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._lock_fd = os.open(path.with_name(f".{path.name}.lock"), flags, 0o644)
         os.close(os.open(path, flags, 0o644))
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Yield the logs from a number on; a line without its end is not there yet."""
+        """Yield the logs from a number on; an unterminated last line is still being written."""
         number = min(log_number_from, len(self._log_offsets) - 1)
         with self._path.open("rb") as file:
             file.seek(self._log_offsets[number])
@@ -52,7 +52,7 @@ class CrashSafeJournalBackend(BaseJournalBackend):
                 number += 1
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Add lines to the file, all of them or none."""
+        """Append the logs to the file, all of them or none, and flush it to the disk."""
         content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         with self._exclusive_lock():
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -62,7 +62,7 @@ class CrashSafeJournalBackend(BaseJournalBackend):
                 try:
                     write_at(fd, end, content)
                 except OSError:
-                    with suppress(OSError):  # else the next process to write cuts it off
+                    with suppress(OSError):  # otherwise the next process to write truncates it
                         os.ftruncate(fd, end)
                     raise
                 os.fsync(fd)
@@ -78,45 +78,42 @@ class CrashSafeJournalBackend(BaseJournalBackend):
             fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
 
-class ReadOnlyJournalBackend(BaseJournalBackend):
-    """A study's file as it stands, to be read; a last line that is torn is no part of it."""
-
-    def __init__(self, sweep_dir: Path) -> None:
-        content = read_regular_file(sweep_dir, "study.log", MAX_HISTORY_BYTES)
-        self._logs = [json.loads(line) for line in content.split(b"\n")[:-1]]
-
-    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """Give the entries from one on."""
-        return self._logs[log_number_from:]
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Refuse; whoever looks at a sweep changes nothing."""
-        raise PermissionError
-
-
 class InMemoryJournalBackend(BaseJournalBackend):
-    """A study's journal in memory."""
+    """A journal in memory, such as the copy of a study for export."""
 
     def __init__(self) -> None:
         self._logs: list[dict[str, Any]] = []
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """Give the entries from one on."""
+        """Return the logs from a number on."""
         return self._logs[log_number_from:]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Add entries."""
+        """Append the logs to those in memory."""
         self._logs += logs
 
     @property
     def content(self) -> bytes:
-        """The journal as the bytes of a file."""
+        """The journal as the content of a file."""
         return b"".join(json.dumps(log).encode() + b"\n" for log in self._logs)
 
 
+class ReadOnlyJournalBackend(InMemoryJournalBackend):
+    """A snapshot of a sweep's study.log, without a torn last line."""
+
+    def __init__(self, sweep_dir: Path) -> None:
+        super().__init__()
+        content = read_regular_file(sweep_dir, "study.log", MAX_HISTORY_BYTES)
+        self._logs += [json.loads(line) for line in content.split(b"\n")[:-1]]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Raise `PermissionError`: reading a sweep must not change it."""
+        raise PermissionError
+
+
 def _check_first_line(path: Path) -> None:
-    """Raise `ValueError` for a file of another kind, which a first write would cut off."""
-    if not path.exists() or path.is_dir():  # of which the system says what is wrong
+    """Raise `ValueError` for a file of another kind, which the first write would truncate."""
+    if not path.exists() or path.is_dir():  # opening a directory fails with a clear error
         return
     if not path.is_file():
         raise ValueError
@@ -129,12 +126,12 @@ def _check_first_line(path: Path) -> None:
 
 
 def _find_end_of_last_line(fd: int) -> int:
-    """Return the size of a file without what follows its last line end."""
+    """Return the offset just after a file's last line end, or 0 if it has none."""
     end = os.fstat(fd).st_size
     while end:
         start = max(0, end - BLOCK_BYTES)
-        found = os.pread(fd, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        position = os.pread(fd, end - start, start).rfind(b"\n")
+        if position >= 0:
+            return start + position + 1
         end = start
     return 0

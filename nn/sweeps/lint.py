@@ -1,4 +1,4 @@
-"""What would go wrong with a sweep, found before it starts."""
+"""Lint a sweep file: find errors and likely mistakes before a sweep starts."""
 
 from __future__ import annotations
 
@@ -22,42 +22,44 @@ from nn.sweeps.yaml_pitfalls import (
     find_misread_scalars,
 )
 
-LOGGED_METRICS = (
+EPOCH_METRICS = (
     "train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "samples_per_second",
-    "test/loss", "test/accuracy", "test/top3", "test/calibration_error", "seconds",
 )  # fmt: skip
-"""What a run logs; the last of them once, at its end."""
+"""Metrics that a run logs every epoch."""
+FINAL_METRICS = ("test/loss", "test/accuracy", "test/top3", "test/calibration_error", "seconds")
+"""Metrics that a run logs once, at its end."""
 HIGHER_IS_BETTER = {"accuracy", "top3", "f1", "precision", "recall", "samples_per_second"}
+"""Last components of the names of metrics to maximize."""
 LOWER_IS_BETTER = {"loss", "error", "calibration_error", "seconds"}
-"""The last parts of the names of metrics."""
+"""Last components of the names of metrics to minimize."""
 
 TRAIN_SCRIPT = "scripts/train.py"
 ARGS_MACRO = "${args_no_hyphens}"
 RECOMMENDED_COMMAND = f'["${{env}}", "${{interpreter}}", "${{program}}", "{ARGS_MACRO}"]'
 SUPPORTED_MACROS = ("env", "interpreter", "program", "args_no_hyphens", "args_override_hydra")
-"""The macros of `wandb agent` that train.py can be started with."""
+"""Macros of `wandb agent` that a command for train.py may contain."""
 
 
 def find_warnings(path: Path) -> Iterator[str]:
-    """Report what runs here but may not be meant, or does not run with `wandb agent`."""
+    """Yield what runs here but is probably unintended, or does not run with `wandb agent`."""
     sweep_config = schema.load_yaml(path)
     parameters = sweep_config.get("parameters")
     if isinstance(parameters, dict):
         for block, names in schema.find_nested_blocks(parameters).items():
             yield (
-                f"parameters.{block}: a nested block does not reach Hydra behind wandb agent; "
+                f"parameters.{block}: wandb agent does not pass a nested block on to Hydra; "
                 f"write {', '.join(names)}."
             )
-        for name, each in schema.flatten_parameters(parameters).items():
-            if isinstance(each, Mapping):
-                yield from _exponent_warnings(name, each)
+        for name, parameter_config in schema.flatten_parameters(parameters).items():
+            if isinstance(parameter_config, Mapping):
+                yield from _exponent_warnings(name, parameter_config)
     if isinstance(sweep_config.get("metric"), dict):
         yield from _metric_warnings(sweep_config["metric"])
     yield from _agent_warnings(sweep_config)
 
 
 def find_errors(path: Path, overrides: Sequence[str]) -> list[str]:
-    """Report everything that is wrong with a sweep, each sentence once."""
+    """Return everything that is wrong with a sweep file, each message once."""
     sweep_config, yaml_nodes = schema.load_yaml(path), collect_nodes(schema.read_sweep_text(path))
     schema_errors = schema.list_errors(sweep_config)
     sweep = None if schema_errors else schema.parse_sweep_config(sweep_config, path)
@@ -68,12 +70,16 @@ def find_errors(path: Path, overrides: Sequence[str]) -> list[str]:
         schema_errors += _program_errors(sweep)
         try:
             misread_bools = {
-                _get_parameter_name(each.key_path) or "" for each in misread_scalars if each.is_bool
+                _get_parameter_name(scalar.key_path) or ""
+                for scalar in misread_scalars
+                if scalar.is_bool
             }
             dry_run = DryRun(sweep, overrides, misread_bools)
         except UserError as error:
             schema_errors.append(str(error))
-    errors += [each.message for each in misread_scalars if not _is_intended_bool(each, dry_run)]
+    errors += [
+        scalar.message for scalar in misread_scalars if not _is_intended_bool(scalar, dry_run)
+    ]
     errors += schema_errors
     if sweep and dry_run:
         errors += dry_run.find_errors()
@@ -82,17 +88,17 @@ def find_errors(path: Path, overrides: Sequence[str]) -> list[str]:
 
 
 def _exponent_warnings(name: str, parameter_config: Mapping[str, Any]) -> Iterator[str]:
-    """Warn of exponents that look like values: those of small numbers are negative."""
+    """Warn about exponents that look like values: small values have negative exponents."""
     kind = str(parameter_config.get("distribution"))
     if kind not in ("log_uniform", "q_log_uniform", "inv_log_uniform"):
         return
     try:
         distribution = schema.parse_distribution(name, parameter_config)
     except ValueError:
-        return  # which is reported as a mistake
+        return  # which is reported as an error
     low, high = parameter_config["min"], parameter_config["max"]
     if low >= 0:
-        first, last = (f"{distribution.ppf(share):.4g}" for share in (0.0, 1.0))
+        first, last = (f"{distribution.ppf(quantile):.4g}" for quantile in (0.0, 1.0))
         yield (
             f"parameters.{name}: min and max are exponents in {kind}, so values from {first} to "
             f"{last} are tried; for values from {low:g} to {high:g} write {kind}_values."
@@ -105,23 +111,26 @@ def _metric_warnings(metric: Mapping[str, Any]) -> Iterator[str]:
     if base_name in HIGHER_IS_BETTER and goal is None:
         yield f"metric: {name} is minimized, which is W&B's default; write goal: maximize."
     elif base_name in HIGHER_IS_BETTER and goal == "minimize":
-        yield f"metric.goal: {name} is better when higher, and minimize looks for the lowest."
+        yield f"metric.goal: {name} is minimized, but higher is better; write goal: maximize."
     elif base_name in LOWER_IS_BETTER and goal == "maximize":
-        yield f"metric.goal: {name} is better when lower, and maximize looks for the highest."
+        yield f"metric.goal: {name} is maximized, but lower is better; write goal: minimize."
     if name.startswith("test/"):
         yield (
-            f"metric.name: {name} selects trials by the test set, whose score is then no longer "
-            f"an estimate for new data; write {name.replace('test/', 'val/')}."
+            f"metric.name: {name} selects trials by the test set, whose score is then biased "
+            f"as an estimate for new data; write {name.replace('test/', 'val/')}."
         )
 
 
 def _agent_warnings(sweep_config: Mapping[str, Any]) -> Iterator[str]:
-    """Warn of a file with which `wandb agent` could not start any trial."""
+    """Warn about a file with which `wandb agent` could not start any trial."""
     program, command = sweep_config.get("program"), sweep_config.get("command")
     if program is None and command is None:
         return  # a file for this library's own workers
     if isinstance(program, str) and not Path(program).exists():
-        yield f"program: {program} is not in this folder, where wandb agent would look for it."
+        yield (
+            f"program: {program} does not exist in the current directory, where wandb agent looks "
+            "for it."
+        )
     if command is None:
         yield (
             "command is missing: wandb agent would pass --lr=0.1, which train.py refuses; "
@@ -129,31 +138,31 @@ def _agent_warnings(sweep_config: Mapping[str, Any]) -> Iterator[str]:
         )
     if not isinstance(command, list):
         return
-    used_macros = [word[2:-1] for word in map(str, command) if re.fullmatch(r"\$\{\w+\}", word)]
+    used_macros = [arg[2:-1] for arg in map(str, command) if re.fullmatch(r"\$\{\w+\}", arg)]
     if program is None and "program" in used_macros:
-        yield f"program is missing: command needs it; write program: {TRAIN_SCRIPT}."
+        yield f"program is missing: command uses it; write program: {TRAIN_SCRIPT}."
     if not any(macro.startswith("args") for macro in used_macros):
         yield (
-            "command: without a macro for the parameters wandb agent runs every trial alike; "
-            f"add {ARGS_MACRO}."
+            "command: without a macro for the parameters, wandb agent runs every trial with the "
+            f"same settings; add {ARGS_MACRO}."
         )
     parameters = sweep_config.get("parameters")
     groups = [name for name in CONFIG_GROUPS if isinstance(parameters, dict) and name in parameters]
     for macro in used_macros:
         if macro not in SUPPORTED_MACROS:
             reason = (
-                "does not write lr=0.1, as train.py takes it"
+                "does not pass parameters as lr=0.1, which train.py expects"
                 if macro.startswith("args")
-                else "is not a macro of wandb agent, which leaves it out"
+                else "is not a macro of wandb agent, which drops it"
             )
             yield f"command: ${{{macro}}} {reason}; write {ARGS_MACRO}."
         elif macro == "args_override_hydra" and groups:
-            reason = f"writes ++{groups[0]}=NAME, which Hydra refuses"
+            reason = f"passes ++{groups[0]}=NAME, which Hydra rejects"
             yield f"command: ${{{macro}}} {reason}; write {ARGS_MACRO}."
 
 
 def _program_errors(sweep: SweepConfig) -> Iterator[str]:
-    """Refuse a file that is about another program, which would not be run here."""
+    """Yield an error if the file names another program, since only train.py is run here."""
     if sweep.program is None:
         return
     path = Path(sweep.program)
@@ -161,11 +170,14 @@ def _program_errors(sweep: SweepConfig) -> Iterator[str]:
     with suppress(OSError, ValueError), path.open("rb") as file:
         is_supported = bool(re.search(rb"^\s*(from|import) nn\b", file.read(2**16), re.MULTILINE))
     if not is_supported:
-        yield f"program: {sweep.program} is not what is run here; write program: {TRAIN_SCRIPT}."
+        yield (
+            f"program: {sweep.program} is not this library's training script; write program: "
+            f"{TRAIN_SCRIPT}."
+        )
 
 
 def _is_intended_bool(scalar: MisreadScalar, dry_run: DryRun | None) -> bool:
-    """Whether `on` or `off` stands where a truth value belongs."""
+    """Return whether `on`, `off`, `yes` or `no` is the value of a Boolean setting."""
     name = _get_parameter_name(scalar.key_path)
     if not scalar.is_bool or name in CONFIG_GROUPS:
         return False
@@ -175,7 +187,7 @@ def _is_intended_bool(scalar: MisreadScalar, dry_run: DryRun | None) -> bool:
 
 
 def _get_parameter_name(key_path: tuple[str, ...]) -> str | None:
-    """Name the parameter to which a value in a sweep file belongs."""
+    """Return the name of the parameter to which a value in a sweep file belongs, if any."""
     top, *inner = key_path or ("",)
     names = inner[:-1] if inner[-1:] and inner[-1] in ("value", "values", "min", "max") else []
     name = ".".join(key for key in names if key != "parameters")
@@ -183,12 +195,18 @@ def _get_parameter_name(key_path: tuple[str, ...]) -> str | None:
 
 
 def _metric_errors(sweep: SweepConfig) -> Iterator[str]:
-    """Refuse a metric that never comes, or too late."""
-    if sweep.metric and sweep.metric.name not in LOGGED_METRICS:
-        closest = get_closest_match(sweep.metric.name, LOGGED_METRICS)
+    """Yield an error if the metric is never logged, or too late for pruning."""
+    if sweep.metric is None:
+        return
+    name, logged_metrics = sweep.metric.name, (*EPOCH_METRICS, *FINAL_METRICS)
+    if name not in logged_metrics:
+        closest = get_closest_match(name, logged_metrics)
         hint = (
-            f"did you mean {closest}?" if closest else "there is " + ", ".join(LOGGED_METRICS) + "."
+            f"did you mean {closest}?" if closest else f"choose one of {', '.join(logged_metrics)}."
         )
-        yield f"metric.name: {sweep.metric.name} is never logged; {hint}"
-    elif sweep.early_terminate and sweep.metric and sweep.metric.name in LOGGED_METRICS[6:]:
-        yield f"metric.name: {sweep.metric.name} comes once, at the end: too late for hyperband."
+        yield f"metric.name: {name} is never logged; {hint}"
+    elif sweep.early_terminate and name in FINAL_METRICS:
+        yield (
+            f"metric.name: {name} is logged once, at the end of a run, too late for hyperband; "
+            "choose a metric that is logged every epoch."
+        )

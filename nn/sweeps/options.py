@@ -1,4 +1,4 @@
-"""What the command line asks for, and what a sweep that has begun keeps to."""
+"""Options of the command line, and the settings that a sweep keeps when it is resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nn.sweeps.schema import SweepConfig
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What the command line asks for."""
+    """Options of `scripts/sweep.py`."""
 
     sweep_file: Path
     max_trials: int | None
@@ -34,66 +34,77 @@ class SweepOptions:
 
 
 class SweepSettings(BaseModel):
-    """What settings.json holds."""
+    """Contents of settings.json: the options that determine a sweep's trials."""
 
     model_config = ConfigDict(strict=True)
     seed: NonNegativeInt
     sampler: str | None
     overrides: tuple[str, ...]
 
-
-def _is_sweep_dir_used(sweep_dir: Path) -> bool:
-    """Whether there is more in a folder than a sweep leaves that was killed before it began."""
-    if not sweep_dir.is_dir():
-        return sweep_dir.exists()
-    return any(not each.name.startswith((".", "settings.json")) for each in sweep_dir.iterdir())
+    def to_json(self) -> str:
+        """Return the text of settings.json."""
+        return json.dumps(self.model_dump())
 
 
-def resolve_options(
-    options: SweepOptions, sweep: SweepConfig
-) -> tuple[int, str | None, tuple[str, ...]]:
-    """Settle seed, sampler and overrides, which stay as they are if a sweep is gone on with."""
-    sampler = registry.resolve_sampler_name(options.sampler, sweep.method)
-    folder, sweep_exists = options.sweep_dir, (options.sweep_dir / "sweep.yaml").exists()
-    if options.resume and not sweep_exists and (folder / "trials").is_dir():
+def resolve_options(options: SweepOptions, sweep: SweepConfig) -> SweepSettings:
+    """Return the settings of a new sweep, or those with which the sweep to resume was started.
+
+    Raises:
+        UserError: The sweep directory does not suit the options, or the sweep file or an option has
+            changed since the sweep was started.
+    """
+    sweep_dir = options.sweep_dir
+    requested_settings = SweepSettings(
+        seed=options.seed or 0,
+        sampler=registry.resolve_sampler_name(options.sampler, sweep.method),
+        overrides=options.overrides,
+    )
+    sweep_exists = (sweep_dir / "sweep.yaml").exists()
+    if options.resume and not sweep_exists and (sweep_dir / "trials").is_dir():
         raise UserError(
-            f"{relpath(folder)}/sweep.yaml is missing; "
-            "a copy there of the file that the sweep began "
-            "with lets --resume continue it."
+            f"{relpath(sweep_dir)}/sweep.yaml is missing; copy the file that the sweep was started "
+            "with there, so that --resume can continue it."
         )
     if options.resume and not sweep_exists:
-        raise UserError(f"{relpath(folder)}: there is no sweep to resume.")
-    if not options.resume and not options.storage and _is_sweep_dir_used(folder):
+        raise UserError(f"{relpath(sweep_dir)}: there is no sweep to resume.")
+    if not options.resume and not options.storage and _is_sweep_dir_used(sweep_dir):
         raise UserError(
-            f"{relpath(folder)} exists: --resume continues that sweep, --name=NAME begins another."
+            f"{relpath(sweep_dir)} exists; --resume continues that sweep, --name=NAME starts a new "
+            "one."
         )
     if not sweep_exists:
-        return options.seed or 0, sampler, options.overrides
-    for change in schema.describe_changes(schema.read_sweep_config(folder / "sweep.yaml"), sweep):
+        return requested_settings
+    saved_sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
+    for change in schema.describe_changes(saved_sweep, sweep):
         raise UserError(
-            f"{options.sweep_file}: {change} since the sweep began; --name=NAME begins another."
+            f"{options.sweep_file}: {change} since the sweep was started; --name=NAME starts a new "
+            "one."
         )
     try:
         saved_settings = SweepSettings.model_validate_json(
-            read_regular_file(folder, "settings.json", 2**20)
+            read_regular_file(sweep_dir, "settings.json", 2**20)
         )
     except (FileNotFoundError, ValueError):
-        expected_settings = {
-            "seed": options.seed or 0,
-            "sampler": sampler,
-            "overrides": options.overrides,
-        }
         raise UserError(
-            f"{relpath(folder)}/settings.json is damaged; if the sweep began with the options of "
-            f"this command, it held {json.dumps(expected_settings)}."
+            f"{relpath(sweep_dir)}/settings.json is damaged; if the sweep was started with the "
+            f"options of this command, it contained {requested_settings.to_json()}."
         ) from None
     seed, overrides = saved_settings.seed, saved_settings.overrides
     saved_sampler = registry.resolve_sampler_name(saved_settings.sampler, sweep.method)
     if options.seed not in (None, seed):
-        raise UserError(f"--seed={options.seed}: this sweep began with {seed}.")
+        raise UserError(f"--seed={options.seed}: this sweep was started with {seed}.")
     if options.sampler not in (None, saved_sampler):
-        raise UserError(f"--sampler={options.sampler}: this sweep began with {saved_sampler}.")
+        raise UserError(
+            f"--sampler={options.sampler}: this sweep was started with {saved_sampler}."
+        )
     if options.overrides and options.overrides != overrides:
         saved_text = " ".join(overrides) or "no overrides"
-        raise UserError(f"{' '.join(options.overrides)}: this sweep began with {saved_text}.")
-    return seed, saved_sampler, overrides
+        raise UserError(f"{' '.join(options.overrides)}: this sweep was started with {saved_text}.")
+    return SweepSettings(seed=seed, sampler=saved_sampler, overrides=overrides)
+
+
+def _is_sweep_dir_used(sweep_dir: Path) -> bool:
+    """Return whether a path holds more than a sweep that was killed before it started leaves."""
+    if not sweep_dir.is_dir():
+        return sweep_dir.exists()
+    return any(not path.name.startswith((".", "settings.json")) for path in sweep_dir.iterdir())

@@ -1,4 +1,4 @@
-"""A study that was lost, restored from the directories of its trials."""
+"""Restore the trials of a lost study from their directories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nn.sweeps.worker import TRIAL_FILE
 def restore_trials(
     sweep: SweepConfig, space: SearchSpace, trials_dir: Path, first_number: int
 ) -> list[FrozenTrial]:
-    """Make trials of the directories from a number on, and of gaps between them failed ones."""
+    """Create trials from their directories, from a number on; gaps become failed trials."""
     trials = {}
     for path in trials_dir.glob("[0-9]*"):
         number = int(path.name) if path.name.isdecimal() and path.is_dir() else -1
@@ -31,7 +31,7 @@ def restore_trials(
 
 
 def _create_lost_trial() -> FrozenTrial:
-    user_attrs = {"status": "failed", "reason": "its directory does not say what it tried"}
+    user_attrs = {"status": "failed", "reason": "its directory does not record its parameters"}
     return create_trial(state=TrialState.FAIL, user_attrs=user_attrs)
 
 
@@ -57,7 +57,7 @@ def _restore_trial(
 
 
 def read_recorded_point(space: SearchSpace, trial_dir: Path, number: int) -> Point | None:
-    """Read which point a trial's directory holds, if it is one of this space."""
+    """Return the point recorded in a trial's directory, or None if it is not of this space."""
     record = read_json(trial_dir, TRIAL_FILE)
     parameters = record.get("parameters")
     if record.get("number") != number or not isinstance(parameters, dict):

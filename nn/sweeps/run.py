@@ -1,4 +1,4 @@
-"""A sweep from its file to its result."""
+"""Run or check a sweep: the functions behind `scripts/sweep.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from nn.errors import SweepError, UserError
@@ -19,7 +18,7 @@ from nn.io.serialization import to_json
 from nn.runs.signals import BoundedSignalHandler, SignalInterrupt, install_signal_handler
 from nn.sweeps import lint, schema
 from nn.sweeps.console import SweepConsole, print_to_stderr
-from nn.sweeps.options import SweepOptions, resolve_options
+from nn.sweeps.options import SweepOptions, SweepSettings, resolve_options
 from nn.sweeps.runner import SweepRunner, worker_pool
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared import SharedStudy
@@ -29,35 +28,34 @@ from nn.sweeps.study import SweepStudy
 
 
 def check_sweep(sweep_file: Path, overrides: Sequence[str]) -> int:
-    """Tell everything that is wrong with a sweep file, and give the exit status."""
+    """Print everything that is wrong with a sweep file and return the exit status."""
     for message in lint.find_warnings(sweep_file):
         print_to_stderr(f"{sweep_file}: {message}")
     errors = lint.find_errors(sweep_file, overrides)
     for message in errors:
         print_to_stderr(f"{sweep_file}: {message}")
     if not errors:
-        print(f"{sweep_file} is sound.")
+        print(f"{sweep_file}: no problems found.")
     return 2 if errors else 0
 
 
 def run_sweep(options: SweepOptions) -> int:
-    """Run a sweep, or go on with one, and give the exit status."""
+    """Start or resume a sweep, run it to its end and return the exit status."""
     sweep = schema.read_sweep_config(options.sweep_file)
-    seed, sampler, overrides = resolve_options(options, sweep)
-    options = replace(options, overrides=overrides)
+    settings = resolve_options(options, sweep)
     overrides_before, overrides_after = sweep.command_overrides
     overrides_with_tracking = [
         "tracking=offline",
         f"tracking.group={quote(options.name)}",
         *overrides_before,
     ]
-    overrides_after = [*overrides_after, *overrides]
+    overrides_after = [*overrides_after, *settings.overrides]
     max_trials = options.max_trials or sweep.run_cap
     with (
         install_signal_handler(BoundedSignalHandler()) as signal_handler,
         worker_pool(options.num_workers, signal_handler) as pool,
     ):
-        if not options.sweep_dir.exists():  # workers start while this process checks
+        if not options.sweep_dir.exists():  # workers start while this process checks the file
             grid_size = (
                 SearchSpace(sweep.parameters).num_points if sweep.method == "grid" else math.inf
             )
@@ -66,13 +64,11 @@ def run_sweep(options: SweepOptions) -> int:
             )
         for message in lint.find_warnings(options.sweep_file):
             print_to_stderr(f"{options.sweep_file}: {message}")
-        for message in lint.find_errors(options.sweep_file, overrides):
+        for message in lint.find_errors(options.sweep_file, settings.overrides):
             raise UserError(f"{options.sweep_file}: {message}")
-        shared_study = signal_handler.run_in_thread(
-            lambda: _open_shared_study(options, sweep, seed, sampler)
-        )
-        with _locked_sweep_dir(options, seed, sampler), SweepConsole() as console:
-            study = _open_study(options, sweep, seed, sampler, shared_study, signal_handler)
+        shared_study = signal_handler.run_in_thread(lambda: _open_shared_study(options, settings))
+        with _locked_sweep_dir(options, settings), SweepConsole() as console:
+            study = _open_study(options, sweep, settings, shared_study, signal_handler)
             try:
                 runner = SweepRunner(
                     study,
@@ -84,8 +80,8 @@ def run_sweep(options: SweepOptions) -> int:
                 )
                 runner.run()
             except SignalInterrupt:
-                pool.shutdown()  # workers save while this process writes what is left to be written
-                with suppress(OSError):  # to a terminal that may be what has gone away
+                pool.shutdown()  # workers save their trials while this process closes the study
+                with suppress(OSError):  # the terminal may have gone away
                     print_to_stderr(f"\nStopped. To resume: {_format_resume_command(options)}")
                 with suppress(Exception):
                     _close_study(study)
@@ -104,15 +100,21 @@ def run_sweep(options: SweepOptions) -> int:
 def _open_study(
     options: SweepOptions,
     sweep: SweepConfig,
-    seed: int,
-    sampler: str | None,
+    settings: SweepSettings,
     shared_study: SharedStudy | None,
     signal_handler: BoundedSignalHandler,
 ) -> SweepStudy:
-    """Open the study, on a disk or in a database that may hang."""
+    """Open the study in a thread, so that signals are handled even if disk or database hang."""
 
     def open_study() -> SweepStudy:
-        return SweepStudy(sweep, options.sweep_dir, seed, sampler, shared_study, print_to_stderr)
+        return SweepStudy(
+            sweep,
+            options.sweep_dir,
+            settings.seed,
+            settings.sampler,
+            shared_study,
+            notify=print_to_stderr,
+        )
 
     if shared_study:
         shared_study.storage.signal_handler = signal_handler
@@ -120,19 +122,19 @@ def _open_study(
     try:
         study = signal_handler.run_in_thread(open_study)
     except OSError as error:
-        reason = f"the study cannot be kept there: {error.strerror}"
+        reason = f"the study cannot be stored there: {error.strerror}"
         raise UserError(f"{relpath(options.sweep_dir)}: {reason}.") from None
     study.storage.signal_handler = signal_handler
     return study
 
 
 def _close_study(study: SweepStudy) -> bool:
-    """Release what others may take up, and write the files for people; say if that succeeds."""
+    """Release this machine's trials, write trials.csv and study.log; return whether it worked."""
     study.release_trials()
     try:
         study.write_trials_csv()
         study.export_journal()
-    except TimeoutError:  # the storage hangs, and a stop does not wait for it
+    except TimeoutError:  # the storage hangs, and a sweep that is stopping does not wait for it
         return False
     except OSError as error:
         reason = error.strerror or error
@@ -143,19 +145,15 @@ def _close_study(study: SweepStudy) -> bool:
     return True
 
 
-def _open_shared_study(
-    options: SweepOptions, sweep: SweepConfig, seed: int, sampler: str | None
-) -> SharedStudy | None:
-    """Open the storage that machines share, if that is wanted."""
+def _open_shared_study(options: SweepOptions, settings: SweepSettings) -> SharedStudy | None:
+    """Open the storage of `--storage`, if it is given."""
     if options.storage is None:
         return None
     sweep_config = {
         **json.loads(to_json(schema.load_yaml(options.sweep_file))),
-        "seed": seed,
-        "sampler": sampler,
-        "overrides": list(options.overrides),
+        **settings.model_dump(mode="json"),
     }
-    sweep_config.pop("run_cap", None)
+    sweep_config.pop("run_cap", None)  # which may be raised later
     storage = open_storage(options.storage)
     return SharedStudy(
         storage, redact_url(options.storage), options.name, sweep_config, options.grace_seconds
@@ -163,26 +161,21 @@ def _open_shared_study(
 
 
 @contextmanager
-def _locked_sweep_dir(options: SweepOptions, seed: int, sampler: str | None) -> Iterator[None]:
-    """Hold the sweep's folder, and write what the sweep is about if it is new.
+def _locked_sweep_dir(options: SweepOptions, settings: SweepSettings) -> Iterator[None]:
+    """Lock the sweep directory; if the sweep is new, create it with sweep.yaml and settings.json.
 
-    Where a new sweep cannot begin, nothing of it is left.
+    A new sweep that fails to start leaves no files behind.
     """
     sweep_dir, lock_fd = options.sweep_dir, None
     is_new = not (sweep_dir / "sweep.yaml").exists()
-    created_dirs = [place for place in (sweep_dir, *sweep_dir.parents) if not place.exists()]
+    created_dirs = [path for path in (sweep_dir, *sweep_dir.parents) if not path.exists()]
     try:
         try:
             sweep_dir.mkdir(parents=True, exist_ok=True)
-            # machines that share the study may share the folder too
-            lock_fd = (
-                None
-                if options.storage
-                else acquire_lock(sweep_dir / ".lock", "at work on this sweep")
-            )
+            if not options.storage:  # machines that share the study may share the directory too
+                lock_fd = acquire_lock(sweep_dir / ".lock", "running this sweep")
             if is_new:
-                settings = {"seed": seed, "sampler": sampler, "overrides": options.overrides}
-                atomic_write(sweep_dir / "settings.json", json.dumps(settings).encode())
+                atomic_write(sweep_dir / "settings.json", settings.to_json().encode())
                 atomic_write(sweep_dir / "sweep.yaml", options.sweep_file.read_bytes())
         except OSError as error:
             reason = f"nothing can be written there: {error.strerror}"
@@ -198,17 +191,17 @@ def _locked_sweep_dir(options: SweepOptions, seed: int, sampler: str | None) -> 
 
 
 def _remove_sweep_dir(sweep_dir: Path, created_dirs: Sequence[Path]) -> None:
-    """Remove the files of a sweep that did not begin, and the folders made for it."""
+    """Remove the files of a sweep that failed to start and the directories created for it."""
     for name in (".lock", "settings.json", "sweep.yaml", *STUDY_FILES):
         with suppress(OSError):
             (sweep_dir / name).unlink()
-    for place in created_dirs:
+    for path in created_dirs:
         with suppress(OSError):
-            place.rmdir()
+            path.rmdir()
 
 
 def _format_resume_command(options: SweepOptions) -> str:
-    """Return the command line that continues this sweep, with all of its options."""
+    """Return the command that resumes this sweep: the present one, with `--resume` if needed."""
     argv = ["python", relpath(sys.argv[0]), *sys.argv[1:]]
     if not (options.resume or options.storage):
         argv.insert(argv.index("--") if "--" in argv else len(argv), "--resume")

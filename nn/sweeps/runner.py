@@ -1,4 +1,4 @@
-"""The engine of a sweep: gives trials to workers, and takes note of what comes of them."""
+"""The sweep runner: assigns trials to worker processes and records their results."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ import multiprocessing
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from nn.errors import SweepError
 from nn.runs.signals import BoundedSignalHandler
 from nn.sweeps.space import to_overrides
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.worker import TrialRequest, WorkerMessage, worker_main
+from nn.sweeps.worker import EpochMessage, ResultMessage, TrialRequest, WorkerMessage, worker_main
 
 SYNC_INTERVAL_SECONDS = 1.0
-"""Seconds from one look at what other machines do to the next."""
+"""Seconds between two reads of what other machines have done."""
 MAX_CRASHES_PER_TRIAL = 2
-"""How often a trial may take its process down with it before it waits for the next resume."""
+"""Number of worker crashes after which a trial is left for the next resume to retry."""
 MAX_CONSECUTIVE_FAILURES = 3
-"""After so many external failures without a success in between the sweep stops."""
+"""Number of external failures, without a success in between, that stops the sweep."""
+SHUTDOWN_TIMEOUT_SECONDS = 10.0
+"""Seconds that workers have to save their state at the end of a sweep before they are killed."""
 KILL_MARGIN_SECONDS = 1.0
-"""Seconds before the end of a sweep that is stopped at which workers that are not done die."""
+"""Seconds before the deadline of a stopped sweep at which its workers are killed."""
 
 
 @dataclass
 class RunningTrial:
-    """A trial under way."""
+    """Progress of a trial that a worker runs."""
 
     number: int
     epoch: int = 0
@@ -40,20 +42,27 @@ class RunningTrial:
     start_time: float = field(default_factory=time.monotonic)
 
 
+class BestTrial(NamedTuple):
+    """The best objective so far and the number of its trial."""
+
+    value: float
+    number: int
+
+
 class SweepDisplay(Protocol):
-    """Where a sweep is shown."""
+    """Interface of the display of a running sweep."""
 
     def show_progress(self, runner: SweepRunner) -> None:
-        """Show what runs."""
+        """Show the running trials."""
 
     def print_trial_result(
-        self, runner: SweepRunner, trial: RunningTrial, message: WorkerMessage, value: float | None
+        self, runner: SweepRunner, trial: RunningTrial, message: ResultMessage, value: float | None
     ) -> None:
-        """Show how a trial has ended."""
+        """Print how a trial ended and its objective."""
 
 
 class SweepRunner:
-    """Workers and the trials that they run."""
+    """Loop that keeps a pool of workers busy with a study's trials."""
 
     def __init__(
         self,
@@ -64,51 +73,45 @@ class SweepRunner:
         display: SweepDisplay,
         signal_handler: BoundedSignalHandler,
     ) -> None:
-        self.study, self.max_trials, self.fixed_overrides, self.display = (
-            study,
-            max_trials,
-            fixed_overrides,
-            display,
-        )
-        self.signal_handler = signal_handler
-        self.sweep = study.sweep
+        self.study, self.sweep, self.pool = study, study.sweep, pool
+        self.max_trials, self.fixed_overrides = max_trials, fixed_overrides
+        self.display, self.signal_handler = display, signal_handler
         self.resume_queue = deque(study.reclaim_stale_trials(retry_failed=True))
         self.last_sync_time = time.monotonic()
         self.crash_counts: Counter[int] = Counter()
         self.num_idle_crashes = 0
         self.compared_trials: set[int] = set()
-        self.best: tuple[float, int] | None = None
+        self.best: BestTrial | None = None
         self.trial_seconds: list[float] = []
         self.start_time = time.monotonic()
         self.is_target_reached = False
         self.num_consecutive_failures = 0
         self._update_best()
-        self.pool = pool
 
     @property
     def running_trials(self) -> list[RunningTrial]:
-        """The trials under way."""
+        """The trials that this machine's workers run."""
         return [worker.trial for worker in self.pool.workers if worker.trial]
 
     @property
     def stop_reason(self) -> str:
-        """Why nothing more is begun."""
+        """A sentence on why no more trials are started, or an empty string if max_trials is why."""
         if self.is_target_reached and self.sweep.metric:
-            return f"The target {self.sweep.metric.target:g} is reached."
+            return f"The target {self.sweep.metric.target:g} has been reached."
         if self.study.is_exhausted(None) and not self.study.failed_trials:
             return "Every point of the grid has been tried."
         return ""
 
     @property
     def total_trials(self) -> int | None:
-        """How many trials there will be, if that is known."""
+        """The number of trials planned on all machines, or None if it is unlimited."""
         limits = [
             limit for limit in (self.max_trials, self.study.num_grid_points) if limit is not None
         ]
         return min(limits, default=None)
 
     def run(self) -> None:
-        """Run trials until there is nothing more to begin; signals come while this waits."""
+        """Run trials until none is left to start; signals are handled only while it waits."""
         while True:
             with self.signal_handler.defer_signals():
                 self._sync_with_other_machines()
@@ -125,7 +128,7 @@ class SweepRunner:
                         self._receive_message(workers_by_connection[connection])
 
     def _assign_trials(self) -> None:
-        """Give each worker a trial, and start another as long as there are more of them."""
+        """Replace dead workers and start trials until every worker is busy or none is left."""
         for worker in list(self.pool.workers):
             if not worker.process.is_alive():
                 self.pool.remove_worker(worker)
@@ -134,14 +137,14 @@ class SweepRunner:
             self._start_trial(self.pool.get_idle_worker(), number)
 
     def _sync_with_other_machines(self) -> None:
-        """See now and then what other machines have done, and take up what they left."""
+        """Read what other machines have done, at most once per interval, and claim stale trials."""
         if self.study.is_shared and time.monotonic() - self.last_sync_time > SYNC_INTERVAL_SECONDS:
             self.resume_queue += self.study.reclaim_stale_trials()
             self._update_best()
             self.last_sync_time = time.monotonic()
 
     def _next_trial_number(self) -> int | None:
-        """Return the number of the next trial, if there is one and a worker may take it."""
+        """Return the number of the next trial, or None if there is none or no worker is free."""
         if len(self.running_trials) == self.pool.size:
             return None
         if self.resume_queue:
@@ -151,7 +154,7 @@ class SweepRunner:
         return self.study.ask(self.max_trials)
 
     def _start_trial(self, worker: Worker, number: int) -> None:
-        """Give a worker a trial."""
+        """Send a trial to a worker."""
         overrides_before, overrides_after = self.fixed_overrides
         point = self.study.get_point(number)
         request = TrialRequest(
@@ -165,7 +168,7 @@ class SweepRunner:
         worker.send(request)
 
     def _receive_message(self, worker: Worker) -> None:
-        """Take what a worker says; one that has died says no more."""
+        """Receive and handle a message from a worker, unless it has died."""
         try:
             message: WorkerMessage = worker.connection.recv()
         except (EOFError, OSError):
@@ -173,13 +176,15 @@ class SweepRunner:
             return
         trial = worker.trial
         assert trial is not None
-        if message.epoch_record is not None:
+        if isinstance(message, EpochMessage):
             self._handle_epoch(worker, trial, message.epoch_record)
             return
         worker.trial = None
         self._handle_trial_end(trial, message)
 
-    def _handle_epoch(self, worker: Worker, trial: RunningTrial, epoch_record: Any) -> None:
+    def _handle_epoch(
+        self, worker: Worker, trial: RunningTrial, epoch_record: Mapping[str, Any]
+    ) -> None:
         metric, early_terminate = self.sweep.metric, self.sweep.early_terminate
         trial.epoch = epoch_record["epoch"]
         value = epoch_record.get(metric.name) if metric else None
@@ -191,16 +196,15 @@ class SweepRunner:
             )
             worker.send(should_prune)
 
-    def _handle_trial_end(self, trial: RunningTrial, message: WorkerMessage) -> None:
-        assert message.status is not None
+    def _handle_trial_end(self, trial: RunningTrial, message: ResultMessage) -> None:
         value = self.study.tell(trial.number, message.status, message.reason, message.is_external)
         self.trial_seconds.append(time.monotonic() - trial.start_time)
         self._update_best()
         self.display.print_trial_result(self, trial, message, value)
         self._check_consecutive_failures(message)
 
-    def _check_consecutive_failures(self, message: WorkerMessage) -> None:
-        """Stop a sweep in which nothing succeeds."""
+    def _check_consecutive_failures(self, message: ResultMessage) -> None:
+        """Raise `SweepError` after consecutive failures, external or right from the start."""
         if message.status != "failed":
             self.num_consecutive_failures = 0
             return
@@ -208,18 +212,23 @@ class SweepRunner:
         self.num_consecutive_failures += message.is_external or all_failed
         if self.num_consecutive_failures == MAX_CONSECUTIVE_FAILURES:
             which = "first" if all_failed else "last"
-            raise SweepError(f"The {which} three trials have all failed: {message.reason}")
+            raise SweepError(
+                f"The {which} {MAX_CONSECUTIVE_FAILURES} trials all failed: {message.reason}"
+            )
 
     def _handle_crash(self, worker: Worker) -> None:
-        """Take note of a worker that has died, and start its trial again, but not for ever."""
+        """Handle the death of a worker: retry its trial or record the trial as failed."""
         trial, exit_code = worker.trial, worker.process.exitcode
         if trial is None:
             self.num_idle_crashes += 1
             if self.num_idle_crashes > 2 * self.pool.size:
-                raise SweepError("The workers die before they run a trial; is there enough memory?")
+                raise SweepError(
+                    "Worker processes die before they run a trial; check that there is enough "
+                    "memory."
+                )
             return
         self.crash_counts[trial.number] += 1
-        reason = f"its process died with status {exit_code}"
+        reason = f"its process died with exit code {exit_code}"
         if self.crash_counts[trial.number] < MAX_CRASHES_PER_TRIAL and self.study.can_retry(
             trial.number
         ):
@@ -227,24 +236,24 @@ class SweepRunner:
             self.study.retry_trial(trial.number)
             self.resume_queue.appendleft(trial.number)
         else:
-            message = WorkerMessage(trial.number, status="failed", reason=reason, is_external=True)
+            message = ResultMessage(trial.number, "failed", reason, is_external=True)
             self._handle_trial_end(trial, message)
 
     def _update_best(self) -> None:
-        """Find the best of all, and whether it is good enough."""
+        """Update the best trial, and whether the metric's target has been reached."""
         metric = self.sweep.metric
         for trial in self.study.trials:
             value = trial.user_attrs.get("objective")
             if metric is None or value is None or trial.number in self.compared_trials:
                 continue
             self.compared_trials.add(trial.number)
-            if self.best is None or metric.is_better(value, self.best[0]):
-                self.best = value, trial.number
+            if self.best is None or metric.is_better(value, self.best.value):
+                self.best = BestTrial(value, trial.number)
             self.is_target_reached = self.is_target_reached or metric.reaches_target(value)
 
 
 class Worker:
-    """A process, and the line to it."""
+    """A worker process and the connection to it."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -258,8 +267,8 @@ class Worker:
         self.trial: RunningTrial | None = None
         self.was_used = False
 
-    def send(self, message: Any) -> None:
-        """Say something; a worker that has died does not hear it."""
+    def send(self, message: TrialRequest | bool) -> None:
+        """Send a trial, or whether to prune the running one; do nothing if the worker has died."""
         try:
             self.connection.send(message)
         except OSError:
@@ -268,44 +277,49 @@ class Worker:
 
 @contextmanager
 def _block_sigint() -> Iterator[None]:
-    """Start a process in which Ctrl-C waits until the process is ready for it.
+    """Block SIGINT, so that a process started here inherits the mask and unblocks it when ready.
 
-    Python would print a traceback for one that comes while it starts.
+    Python prints a traceback for a Ctrl-C that arrives while a process starts.
     """
-    resource_tracker.ensure_running()  # which the first start does otherwise, and unblocks Ctrl-C
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    # otherwise the first start of a process starts the tracker, which unblocks SIGINT
+    resource_tracker.ensure_running()
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
 class WorkerPool:
-    """Workers, which start as they are needed."""
+    """Up to `size` worker processes, started when they are first needed."""
 
     def __init__(self, size: int, signal_handler: BoundedSignalHandler) -> None:
         self.size, self.signal_handler = size, signal_handler
         self.workers: list[Worker] = []
 
     def start_workers(self, num_workers: float) -> None:
-        """Start some workers before they are needed, since that takes them a while."""
+        """Start workers ahead of time, because their imports take a while."""
         while len(self.workers) < num_workers:
             self._start_worker()
 
     def get_idle_worker(self) -> Worker:
-        """Return a worker without a trial, which may have to be started."""
+        """Return a worker without a trial, starting one if all are busy."""
         return (
             next((worker for worker in self.workers if not worker.trial), None)
             or self._start_worker()
         )
 
     def remove_worker(self, worker: Worker) -> None:
-        """Forget a worker that has died."""
+        """Remove a worker that has died."""
         worker.connection.close()
         self.workers.remove(worker)
 
     def shutdown(self) -> None:
-        """Ask workers to save what they run, and to end; one that has run nothing may just die."""
+        """Ask the workers to save their trials and exit, without waiting for them.
+
+        An idle worker exits when its connection is closed; one that has run nothing may still be
+        importing, so it is terminated.
+        """
         for worker in self.workers:
             worker.connection.close()
             if worker.trial or not worker.was_used:
@@ -323,13 +337,16 @@ class WorkerPool:
 
 @contextmanager
 def worker_pool(size: int, signal_handler: BoundedSignalHandler) -> Iterator[WorkerPool]:
-    """End the workers at the end; what they run is saved, to be taken up again."""
+    """Provide a pool and shut it down on exit; running trials are saved and can be resumed."""
     pool = WorkerPool(size, signal_handler)
     try:
         yield pool
     finally:
         pool.shutdown()
-        deadline = min(time.monotonic() + 10, signal_handler.deadline - KILL_MARGIN_SECONDS)
+        deadline = min(
+            time.monotonic() + SHUTDOWN_TIMEOUT_SECONDS,
+            signal_handler.deadline - KILL_MARGIN_SECONDS,
+        )
         for worker in pool.workers:
             worker.process.join(max(0.0, deadline - time.monotonic()))
         for worker in pool.workers:

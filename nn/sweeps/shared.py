@@ -1,4 +1,4 @@
-"""A sweep that several machines run: where, under which name, and what all must agree on."""
+"""A study that several machines share, and the check that all of them run the same sweep."""
 
 from __future__ import annotations
 
@@ -14,49 +14,52 @@ from nn.sweeps import schema
 from nn.sweeps.storage import StudyStorage
 
 OPTION_KEYS = ("seed", "sampler", "overrides")
-"""What a sweep keeps to in addition to its file."""
+"""Settings that must agree in addition to those of the sweep file."""
 
 
 @dataclass(frozen=True)
 class SharedStudy:
-    """What a machine needs to take part."""
+    """Location and configuration of a study that machines share."""
 
     storage: StudyStorage
     redacted_url: str
     study_name: str
     sweep_config: Mapping[str, Any]
+    """The sweep file as JSON, with the settings of `OPTION_KEYS` and without run_cap."""
     grace_seconds: float
 
     def ensure_same_sweep(self, study: Study) -> None:
-        """Write down what the sweep is about, or refuse to take part in another."""
+        """Record the sweep's configuration in a new study, or check it against the recorded one.
+
+        Raises:
+            UserError: The study belongs to another sweep.
+        """
         stored_config = study.user_attrs.get("about")
         if stored_config is None:
             if study.get_trials(deepcopy=False):
                 raise UserError(
-                    f"--storage={self.redacted_url}: {self.study_name} is no sweep of this program."
+                    f"--storage={self.redacted_url}: {self.study_name} is not a sweep of this "
+                    "program; --name=NAME starts a new one."
                 )
             study.set_user_attr("about", dict(self.sweep_config))
             return
         for change in self._describe_changes(stored_config):
             raise UserError(
                 f"--storage={self.redacted_url}: {self.study_name} is another sweep: {change}; "
-                "--name=NAME begins a new one."
+                "--name=NAME starts a new one."
             )
 
     def _describe_changes(self, stored_config: Mapping[str, Any]) -> Iterator[str]:
         """Describe how the sweep in the storage differs from this one."""
-        path = Path(self.study_name)
-        old, new = (
-            {key: facts.get(key) for key in OPTION_KEYS}
-            for facts in (stored_config, self.sweep_config)
-        )
-        old_sweep, new_sweep = (
+        stored_sweep, sweep = (
             schema.parse_sweep_config(
-                {key: facts[key] for key in facts if key not in OPTION_KEYS}, path
+                {key: value for key, value in config.items() if key not in OPTION_KEYS},
+                Path(self.study_name),
             )
-            for facts in (stored_config, self.sweep_config)
+            for config in (stored_config, self.sweep_config)
         )
-        yield from schema.describe_changes(old_sweep, new_sweep)
+        yield from schema.describe_changes(stored_sweep, sweep)
         for key in OPTION_KEYS:
-            if old[key] != new[key]:
-                yield f"{key}: {old[key]} was changed to {new[key]}"
+            stored_value, value = stored_config.get(key), self.sweep_config.get(key)
+            if stored_value != value:
+                yield f"{key}: {stored_value} was changed to {value}"

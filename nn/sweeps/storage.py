@@ -1,4 +1,4 @@
-"""Where a sweep's study is kept: in a file, or in a database that many machines reach."""
+"""Storage of a sweep's study: a journal file, or a PostgreSQL database shared by machines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nn.sweeps.journal import CrashSafeJournalBackend
 
 Result = TypeVar("Result")
 MAX_OUTAGE_SECONDS = 600.0
-"""Seconds for which a storage may be away."""
+"""Seconds for which operations are retried while a storage is unavailable."""
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 CONNECT_ARGS = {
     "application_name": "nn-sweeps",
@@ -33,7 +33,7 @@ CONNECT_ARGS = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
-"""Settings of libpq: a network that swallows everything counts as gone within a minute."""
+"""Parameters of libpq, by which a connection that gets no answers fails within a minute."""
 LOCK_SETTINGS = {
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -41,41 +41,45 @@ LOCK_SETTINGS = {
     "tcp_user_timeout": "30s",
     "idle_in_transaction_session_timeout": "300s",
 }
-"""The server's settings for a turn, which ends when its machine vanishes or is suspended."""
+"""Server settings of the locking transaction: it ends if its machine vanishes or is suspended."""
 LOCK_QUERY = "select pg_advisory_xact_lock(hashtext('nn-sweeps'))"
 STUDY_FILES = ("study.log", ".study.log.lock", ".study.log.turn")
-"""The files by which a sweep's own folder keeps its study."""
+"""Files of a study that is stored in its sweep directory."""
 
 
 class CorruptStudyError(UserError):
-    """A file that does not hold a study."""
+    """A file is not a readable study."""
 
 
 class StudyStorage(ABC):
-    """Optuna's storage, and a turn in it that only one process has at a time."""
+    """An Optuna storage with a lock between processes and retries during outages."""
 
     optuna_storage: BaseStorage
     display_name: str
     signal_handler: BoundedSignalHandler | None = None
-    """What keeps signals coming in while the storage hangs."""
+    """Runs operations in a thread if set, so that signals are handled while the storage hangs."""
 
     def __init__(self) -> None:
         self._max_outage_seconds = MAX_OUTAGE_SECONDS
 
     @abstractmethod
     def lock(self) -> AbstractContextManager[None]:
-        """Wait until no other process has its turn, and have it; a context."""
+        """Return a context manager that holds the lock, waiting until no other process does."""
 
     @abstractmethod
     def is_transient_error(self, error: Exception) -> bool:
-        """Whether an error says that the storage cannot be used for the time being."""
+        """Return whether an error means that the storage is temporarily unavailable."""
 
     def is_stored_at(self, path: Path) -> bool:
-        """Whether this file is where the study is kept."""
+        """Return whether the study is stored in this file."""
         return False
 
     def retry(self, operation: Callable[[], Result]) -> Result:
-        """Do something that has the same effect when it is done again; wait for the storage."""
+        """Run an idempotent operation, repeating it while the storage is unavailable.
+
+        Raises:
+            SaveError: The storage was unavailable for too long, or while the sweep was stopping.
+        """
         start_time, is_reported = time.monotonic(), False
         while True:
             try:
@@ -85,16 +89,14 @@ class StudyStorage(ABC):
                     raise
                 is_stopping = self.signal_handler and self.signal_handler.is_stopping
                 if is_stopping or time.monotonic() - start_time > self._max_outage_seconds:
-                    self._max_outage_seconds = (
-                        0.0  # what is still to be said afterwards has one try
-                    )
+                    self._max_outage_seconds = 0.0  # later operations are tried only once
                     raise SaveError(
-                        f"{self.display_name} is gone: {_format_error(error)}."
+                        f"{self.display_name} is unavailable: {_format_error(error)}."
                     ) from None
                 if not is_reported:
                     is_reported = True
                     print(
-                        f"{self.display_name} is gone; waiting for it: {_format_error(error)}",
+                        f"{self.display_name} is unavailable; retrying: {_format_error(error)}.",
                         file=sys.stderr,
                     )
                 self._call_interruptibly(lambda: time.sleep(0.5))
@@ -104,7 +106,7 @@ class StudyStorage(ABC):
 
 
 class JournalStudyStorage(StudyStorage):
-    """Optuna's journal: a file, of this machine's or on a disk that machines share."""
+    """Optuna's journal in a file, on a local disk or one that machines share."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -114,13 +116,13 @@ class JournalStudyStorage(StudyStorage):
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._lock_fd = os.open(path.with_name(f".{path.name}.turn"), flags, 0o644)
         except OSError as error:
-            raise UserError(f"{path}: no study can be kept there: {error.strerror}.") from None
-        except Exception:  # what a damaged journal does to Optuna cannot be foreseen
-            raise CorruptStudyError(f"{path} is not the file of a study.") from None
+            raise UserError(f"{path}: a study cannot be stored there: {error.strerror}.") from None
+        except Exception:  # Optuna may raise anything when it replays a damaged journal
+            raise CorruptStudyError(f"{path} is not a study file.") from None
 
     @classmethod
     def open_or_recover(cls, sweep_dir: Path, notify: Callable[[str], None]) -> JournalStudyStorage:
-        """Open the study of a sweep's own folder; a damaged one is put aside."""
+        """Open the study of a sweep directory; rename a damaged one and create a new one."""
         path = sweep_dir / "study.log"
         try:
             return cls(path)
@@ -131,17 +133,17 @@ class JournalStudyStorage(StudyStorage):
             return cls(path)
 
     def is_transient_error(self, error: Exception) -> bool:
-        """Whether the disk is full or does not answer; a file that was removed stays away."""
+        """Return whether the disk is full or fails; a file that was removed does not come back."""
         permanent_errors = (TimeoutError, FileNotFoundError, NotADirectoryError)
         return isinstance(error, OSError) and not isinstance(error, permanent_errors)
 
     def is_stored_at(self, path: Path) -> bool:
-        """Whether this is the same file."""
+        """Return whether this is the journal's own file."""
         return path.exists() and path.samefile(self.path)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Have the lock of a file beside it."""
+        """Hold the lock of a file next to the journal."""
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
         try:
             yield
@@ -150,7 +152,7 @@ class JournalStudyStorage(StudyStorage):
 
 
 class PostgresStudyStorage(StudyStorage):
-    """PostgreSQL, which may go away for a while."""
+    """Optuna's tables in a PostgreSQL database, which may be unavailable for a while."""
 
     def __init__(self, url: str) -> None:
         import sqlalchemy
@@ -163,12 +165,12 @@ class PostgresStudyStorage(StudyStorage):
         engine_kwargs = {"pool_pre_ping": True, "connect_args": CONNECT_ARGS}
         try:
             self._engine = sqlalchemy.create_engine(sqlalchemy_url, **engine_kwargs)
-            with self.lock():  # two machines may come first at once, and make the tables
+            with self.lock():  # two machines may create the tables at the same time
                 self.optuna_storage = RDBStorage(sqlalchemy_url, engine_kwargs=engine_kwargs)
         except ImportError:
             raise UserError(
-                f"{self.display_name} needs psycopg, which is not installed: "
-                'pip install -e ".[postgres]" brings it.'
+                f"{self.display_name} needs psycopg, which is not installed; "
+                'run pip install -e ".[postgres]".'
             ) from None
         except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, ValueError) as error:
             raise UserError(
@@ -181,9 +183,9 @@ class PostgresStudyStorage(StudyStorage):
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Have a lock of the database's, which ends with the connection."""
+        """Hold an advisory lock of the database, which is released if the connection is lost."""
         settings_sql = ", ".join(
-            f"set_config('{key}', '{to}', true)" for key, to in LOCK_SETTINGS.items()
+            f"set_config('{key}', '{value}', true)" for key, value in LOCK_SETTINGS.items()
         )
         with self._engine.begin() as connection:
             connection.execute(self._sqlalchemy.text(f"select {settings_sql}"))
@@ -191,25 +193,26 @@ class PostgresStudyStorage(StudyStorage):
             yield
 
     def is_transient_error(self, error: Exception) -> bool:
-        """Whether the server cannot be reached."""
+        """Return whether the error comes from the server or the connection to it."""
         return isinstance(error, (self._sqlalchemy.exc.DBAPIError, StorageInternalError))
 
 
 def open_storage(url: str) -> StudyStorage:
-    """Open the storage that is wanted."""
+    """Open a storage: a PostgreSQL database by its URL, or else a journal file by its path."""
     if "://" not in url:
         return JournalStudyStorage(Path(url))
     scheme = url.partition("://")[0]
     if scheme not in POSTGRES_SCHEMES:
         raise UserError(
-            f"--storage={redact_url(url)}: write postgresql://USER@HOST/DATABASE, or a file on a "
-            "disk that all machines share."
+            f"--storage={redact_url(url)}: the scheme is not supported; write "
+            "postgresql://USER@HOST/DATABASE, or the path of a file on a disk that all machines "
+            "share."
         )
     return PostgresStudyStorage(url)
 
 
 def redact_url(url: str) -> str:
-    """Write an address without its password."""
+    """Return a URL with its password replaced by asterisks."""
     try:
         password = urlsplit(url).password
     except ValueError:
@@ -218,7 +221,7 @@ def redact_url(url: str) -> str:
 
 
 def _format_error(error: Exception) -> str:
-    """The first line of what the system, the database or its driver says."""
+    """Return the first line of the message of the system, the database or its driver."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     cause = getattr(error, "orig", None) or error.__cause__ or error

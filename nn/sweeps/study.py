@@ -1,4 +1,4 @@
-"""The search of a sweep, by this machine beside others: what is tried next, and what came of it."""
+"""A sweep's Optuna study with ask and tell, possibly shared with other machines."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from nn.sweeps.storage import JournalStudyStorage
 from nn.sweeps.trials import STUDY_NAME, SweepTrials, get_machine_id, is_retriable, read_outcome
 
 MAX_EXTERNAL_FAILURES = 3
-"""How often a trial may fail for external reasons before it counts as failed for good."""
+"""Number of external failures after which a trial is not retried any more."""
 
 
 class SweepStudy(SweepTrials):
-    """Trials that go on; each is run by one machine at a time."""
+    """A study that proposes, claims and records trials; one machine at a time runs each trial."""
 
     def __init__(
         self,
@@ -85,32 +85,33 @@ class SweepStudy(SweepTrials):
         return RandomSampler(self.space, seed)
 
     def _restore_lost_trials(self, notify: Callable[[str], None]) -> None:
-        """Add the trials that the study has lost, and whose directories are still there."""
-        lost = restore_trials(self.sweep, self.space, self.sweep_dir / "trials", len(self.trials))
-        for trial in lost:
+        """Add trials that the study lost but whose directories still exist."""
+        trials_dir = self.sweep_dir / "trials"
+        lost_trials = restore_trials(self.sweep, self.space, trials_dir, len(self.trials))
+        for trial in lost_trials:
             self.optuna_study.add_trial(trial)
-        if lost:
-            num_restored = sum(self.space.is_complete(trial.params) for trial in lost)
+        if lost_trials:
+            num_restored = sum(self.space.is_complete(trial.params) for trial in lost_trials)
             notify(
-                f"The study had lost {len(lost)} trials; {num_restored} of them were restored from "
-                f"{self.sweep_dir / 'trials'}."
+                f"The study had lost {len(lost_trials)} trials; {num_restored} of them were "
+                f"restored from {trials_dir}."
             )
 
     def _check_trial_params(self) -> None:
-        """Refuse a study whose trials are not points of this sweep's space."""
+        """Raise `UserError` if a trial is not a point of this sweep's search space."""
         for trial in self.optuna_study.get_trials(deepcopy=False):
             if trial.state == TrialState.RUNNING or not trial.params:
-                continue  # which is completed or marked failed when it is reclaimed
+                continue  # its parameters are completed, or it is failed, when it is reclaimed
             try:
                 self.space.from_optuna(trial.params)
             except (KeyError, ValueError, TypeError):
                 raise UserError(
-                    f"{self.sweep_dir}: trial {trial.number} has other parameters than the sweep "
-                    "file; the study is that of another sweep."
+                    f"{self.sweep_dir}: the parameters of trial {trial.number} differ from those "
+                    "of the sweep file; the study belongs to another sweep."
                 ) from None
 
     def refresh(self) -> None:
-        """Look at what all machines have done."""
+        """Reload the trials, with the changes made by all machines."""
         self.storage.retry(self._reload_trials)
 
     def _reload_trials(self) -> None:
@@ -119,7 +120,7 @@ class SweepStudy(SweepTrials):
 
     @property
     def running_trials(self) -> list[FrozenTrial]:
-        """The trials under way, on whatever machine."""
+        """The trials that any machine runs, or claimed before it died."""
         return [
             trial
             for trial in self.trials
@@ -128,7 +129,7 @@ class SweepStudy(SweepTrials):
 
     @property
     def remote_trials(self) -> list[FrozenTrial]:
-        """The trials that other machines run, or ran until they were gone."""
+        """The running trials of other machines, including machines that have died."""
         return [
             trial
             for trial in self.running_trials
@@ -137,7 +138,7 @@ class SweepStudy(SweepTrials):
 
     @property
     def local_trial_numbers(self) -> set[int]:
-        """The numbers of the trials that this machine runs."""
+        """The numbers of the trials that this machine runs, which only it may report."""
         return {
             trial.number
             for trial in self.running_trials
@@ -146,35 +147,34 @@ class SweepStudy(SweepTrials):
 
     @property
     def num_grid_points(self) -> int | None:
-        """How many trials there can be at all."""
+        """The number of points of a grid search, which limits its trials; else None."""
         return None if self.grid_sampler is None else self.grid_sampler.num_points
 
     @property
     def num_started(self) -> int:
-        """How many trials have begun, without those that never had their parameters."""
+        """The number of trials started, not counting those that failed without parameters."""
         return sum(
             trial.state == TrialState.RUNNING or self.space.is_complete(trial.params)
             for trial in self.trials
         )
 
     def is_exhausted(self, max_trials: int | None) -> bool:
-        """Whether there is nothing more to begin."""
+        """Return whether no further trial may start: the grid or the budget is used up."""
         if self.grid_sampler and not self.grid_sampler.has_unused_points(self.trials):
             return True
         return max_trials is not None and self.num_started >= max_trials
 
     def ask(self, max_trials: int | None) -> int | None:
-        """Propose the next point, if there is one, and give its number."""
+        """Start a trial with the next point and return its number, or None if there is none."""
         known_numbers = self.local_trial_numbers
 
         def propose() -> int | None:
             with self.storage.lock():
                 self._reload_trials()
-                if (
-                    unreported := self.local_trial_numbers - known_numbers
-                ):  # just before the storage went away
+                # an earlier attempt stored this trial just before the storage went away
+                if unreported := self.local_trial_numbers - known_numbers:
                     return unreported.pop()
-                if reclaimed := self._reclaim_stale(1):  # of which nobody has heard
+                if reclaimed := self._reclaim_stale(1):  # before a new trial is started
                     return reclaimed[0]
                 if self.is_exhausted(max_trials):
                     return None
@@ -187,9 +187,10 @@ class SweepStudy(SweepTrials):
         return number
 
     def reclaim_stale_trials(self, retry_failed: bool = False) -> list[int]:
-        """Take over the trials of machines that are gone, and give their numbers.
+        """Claim the trials of stale machines and return their numbers.
 
-        With `retry` also those that have failed for external reasons.
+        Args:
+            retry_failed: Also claim trials that failed for external reasons.
         """
         known_numbers = self.local_trial_numbers
 
@@ -197,9 +198,8 @@ class SweepStudy(SweepTrials):
             with self.storage.lock():
                 self._reload_trials()
                 self.heartbeat.read_heartbeats()
-                numbers = sorted(
-                    self.local_trial_numbers - known_numbers
-                )  # just before the storage went away
+                # an earlier attempt claimed these just before the storage went away
+                numbers = sorted(self.local_trial_numbers - known_numbers)
                 if retry_failed:
                     retriable_trials = [trial for trial in self.trials if is_retriable(trial)]
                     numbers += [trial.number for trial in retriable_trials]
@@ -212,7 +212,7 @@ class SweepStudy(SweepTrials):
         return reclaimed_numbers
 
     def _reclaim_stale(self, limit: int | None = None) -> list[int]:
-        """Claim trials of machines that are gone; this machine has its turn meanwhile."""
+        """Claim trials of stale machines; the caller holds the storage's lock."""
         reclaimed_numbers = []
         for trial in self.remote_trials:
             if not self.heartbeat.is_stale(get_machine_id(trial)):
@@ -226,28 +226,28 @@ class SweepStudy(SweepTrials):
         return reclaimed_numbers
 
     def can_retry(self, number: int) -> bool:
-        """Whether a trial stays open for a retry when it fails for an external reason now."""
+        """Return whether another external failure would leave the trial open for a retry."""
         num_failures: int = self.trials[number].user_attrs.get("failures", 0)
         return num_failures + 1 < MAX_EXTERNAL_FAILURES
 
     def retry_trial(self, number: int) -> None:
-        """Begin a trial again that has failed for an external reason."""
+        """Claim a trial again that this machine just reported as an external failure."""
         self.storage.retry(lambda: self._claim_trial(self.trials[number]))
         self.refresh()
 
     def release_trials(self) -> None:
-        """Leave what this machine runs to whoever takes it up."""
+        """Give up this machine's trials, so that any machine may claim them at once."""
 
         def clear_machine() -> None:
             self._reload_trials()
             for number in self.local_trial_numbers:
                 self._set_user_attrs(self.trials[number]._trial_id, machine=None)
 
-        with suppress(Exception):  # who does not hear of it, waits
+        with suppress(Exception):  # otherwise they are reclaimed after the grace period
             self.storage.retry(clear_machine)
 
     def export_journal(self) -> None:
-        """Keep in the folder what a shared study holds, so that it can be looked at there."""
+        """Write a shared study to study.log in the sweep directory, for reports to read."""
         path = self.sweep_dir / "study.log"
         if self.storage.is_stored_at(path):
             return
@@ -265,14 +265,16 @@ class SweepStudy(SweepTrials):
         atomic_write(path, self.storage.retry(copy_journal))
 
     def should_prune(self, number: int, epoch: int, value: float) -> bool:
-        """Take note of an epoch, and say whether the trial is to end there."""
+        """Report an epoch's value and return whether to prune the trial at this epoch."""
         trial_id, storage = self.trials[number]._trial_id, self.optuna_study._storage
 
         def report_and_check() -> bool:
             storage.set_trial_intermediate_value(trial_id, epoch, value)
-            trial = copy(storage.get_trial(trial_id))  # which some storages keep using
-            trial.intermediate_values = {  # without what an earlier try came to
-                step: each for step, each in trial.intermediate_values.items() if step <= epoch
+            trial = copy(storage.get_trial(trial_id))  # some storages return a cached object
+            trial.intermediate_values = {  # later epochs are those of an earlier attempt
+                reported_epoch: reported_value
+                for reported_epoch, reported_value in trial.intermediate_values.items()
+                if reported_epoch <= epoch
             }
             return self.optuna_study.pruner.prune(self.optuna_study, trial)
 
@@ -281,13 +283,14 @@ class SweepStudy(SweepTrials):
     def tell(
         self, number: int, status: str, reason: str | None = None, is_external: bool = False
     ) -> float | None:
-        """Take note of how a trial has ended, and give its objective.
+        """Record how a trial ended and return its objective.
 
-        One that has failed for an external reason stays open for a retry, but not for ever.
+        A trial that failed for an external reason stays open for a retry until it has done so
+        `MAX_EXTERNAL_FAILURES` times.
         """
         try:
             state, value = read_outcome(status, self.sweep.metric, self.get_trial_dir(number))
-        except UserError as error:  # the disk does not give back what the run has written
+        except UserError as error:  # the files that the run wrote cannot be read back
             status, reason, is_external = "failed", str(error), True
             state, value = TrialState.FAIL, None
         can_retry = is_external and self.can_retry(number)
@@ -312,7 +315,7 @@ class SweepStudy(SweepTrials):
         return value
 
     def _claim_trial(self, trial: FrozenTrial) -> None:
-        """Note that this machine runs a trial."""
+        """Record that this machine runs a trial."""
         user_attrs = {"machine": self.heartbeat.machine_id, "status": "running", "retriable": False}
         self._set_user_attrs(trial._trial_id, **user_attrs)
 
@@ -321,20 +324,22 @@ class SweepStudy(SweepTrials):
             self.optuna_study._storage.set_trial_user_attr(trial_id, name, value)
 
     def _complete_params(self, trial: FrozenTrial) -> bool:
-        """Propose what was still to be proposed when the sweep was killed, if that is possible.
+        """Suggest the parameters that a trial lacks, if its sweep was killed while proposing it.
 
-        If the study has lost the parameters, the trial's directory may hold them. Parameters of
-        another sweep file, or more trials than a grid has points, are not possible: then the trial
-        is marked failed.
+        Parameters that the study lost are taken from the trial's directory if it records them.
+
+        Returns:
+            Whether the trial is complete now. Otherwise it is marked as failed, because its
+            parameters are those of another sweep file, or no point of the grid is left for it.
         """
         matches_space = all(
-            self.space.optuna_distributions.get(n) == d for n, d in trial.distributions.items()
+            self.space.optuna_distributions.get(name) == distribution
+            for name, distribution in trial.distributions.items()
         )
         recorded_params = self._read_recorded_params(trial) if matches_space else None
-        if recorded_params:
-            attribute = "fixed_params"  # as `Study.enqueue_trial` does
+        if recorded_params:  # suggested as those of `Study.enqueue_trial` are
             self.optuna_study._storage.set_trial_system_attr(
-                trial._trial_id, attribute, recorded_params
+                trial._trial_id, "fixed_params", recorded_params
             )
         if matches_space and (
             recorded_params
@@ -352,7 +357,7 @@ class SweepStudy(SweepTrials):
         return False
 
     def _read_recorded_params(self, trial: FrozenTrial) -> dict[str, Any] | None:
-        """Return the parameters in a trial's directory, if the study's are among them."""
+        """Return the parameters in a trial's directory, if they agree with the study's."""
         point = read_recorded_point(self.space, self.get_trial_dir(trial.number), trial.number)
         params = self.space.to_optuna(point) if point else {}
         return params if trial.params.items() <= params.items() else None

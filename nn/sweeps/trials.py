@@ -1,4 +1,4 @@
-"""The trials of a sweep, in Optuna's study: what was tried, and what came of it."""
+"""Read-only view of a sweep's trials, and readers for the results in their run directories."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from nn.sweeps.schema import Metric, SweepConfig
 from nn.sweeps.space import Point, SearchSpace
 
 STUDY_NAME = "sweep"
+"""Name of the study in a sweep's own study.log."""
 MAX_TREES_TIMES_TRIALS = 8_000
-"""Trials in all trees together by which importance is told; more would take long, for little."""
+"""Limit on trees times trials in fANOVA, whose time grows with both for little gain."""
 MIN_TRIALS_PER_PARAMETER = 10
-"""Finished trials per varied parameter below which importance is only a hint.
+"""Finished trials per varied parameter below which an importance is only a hint.
 
 n = 10 d is the usual size of a computer experiment (Loeppky, Sacks and Welch, 2009,
-doi:10.1198/TECH.2009.08040). In simulated sweeps the most important parameter was always found
-from there on, while its share still varied by about 0.1 from one sweep to the next.
+doi:10.1198/TECH.2009.08040). In simulated sweeps this many trials always identified the most
+important parameter, while its share still varied by about 0.1 from one sweep to the next.
 """
 SUMMARY_SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
-"""Scores of a run's summary that trials.csv repeats."""
+"""Scores that trials.csv copies from a run's summary."""
 
 
 class SweepTrials:
-    """A sweep's trials, to be looked at."""
+    """Read-only view of a sweep's trials in its Optuna study."""
 
     def __init__(self, sweep: SweepConfig, sweep_dir: Path, optuna_study: Study) -> None:
         self.sweep, self.sweep_dir, self.optuna_study = sweep, sweep_dir, optuna_study
@@ -49,7 +50,7 @@ class SweepTrials:
 
     @classmethod
     def load(cls, sweep_dir: Path) -> Self:
-        """Look at the trials of a sweep, which may go on meanwhile; nothing is written."""
+        """Load a sweep's trials from its directory, writing nothing; the sweep may be running."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
         try:
@@ -61,31 +62,35 @@ class SweepTrials:
                 if sweep_trials.space.is_complete(trial.params):
                     sweep_trials.space.from_optuna(trial.params)
         except FileNotFoundError:
-            raise UserError(f"{relpath(sweep_dir)}: no trial of this sweep has begun.") from None
+            raise UserError(f"{relpath(sweep_dir)}: no trial of this sweep has started.") from None
         except UserError:
             raise
-        except Exception:  # what a damaged journal does to Optuna is not to be foreseen
+        except Exception:  # Optuna may raise anything when it replays a damaged journal
             raise UserError(f"{relpath(sweep_dir / 'study.log')} is damaged.") from None
         return sweep_trials
 
     def get_point(self, number: int) -> Point:
-        """The parameters of a trial."""
+        """Return the parameter values of a trial, as the sweep file means them."""
         return self.space.from_optuna(self.trials[number].params)
 
     def get_trial_dir(self, number: int) -> Path:
-        """The run folder of a trial, on the machine that runs it."""
+        """Return the run directory of a trial; it exists only on the machine that ran it."""
         return self.sweep_dir / "trials" / f"{number:04}"
 
     def rank_trials(self) -> list[FrozenTrial]:
-        """The trials that have an objective, best first."""
+        """Return the trials that have an objective, best first."""
         metric = self.sweep.metric
-        scored = [trial for trial in self.trials if _get_objective(trial) is not None]
+        trials_with_objective = [
+            trial for trial in self.trials if _get_objective(trial) is not None
+        ]
         sign = metric.minimization_sign if metric else 1
-        return sorted(scored, key=lambda trial: sign * (_get_objective(trial) or 0.0))
+        return sorted(
+            trials_with_objective, key=lambda trial: sign * (_get_objective(trial) or 0.0)
+        )
 
     @property
     def failed_trials(self) -> list[FrozenTrial]:
-        """The trials that have failed, whether or not they can be retried."""
+        """The failed trials, including those that `--resume` would retry."""
         return [
             trial
             for trial in self.trials
@@ -98,7 +103,7 @@ class SweepTrials:
         varied_params = [
             name
             for name in self.space.optuna_distributions
-            if len({str(t.params[name]) for t in completed_trials}) > 1
+            if len({str(trial.params[name]) for trial in completed_trials}) > 1
         ]
         if (
             len(completed_trials) < 4
@@ -114,11 +119,13 @@ class SweepTrials:
             )
         except (ValueError, RuntimeError):
             return ParamImportances({}, len(completed_trials))
-        finite = {name: float(share) for name, share in shares.items() if math.isfinite(share)}
-        return ParamImportances(finite, len(completed_trials))
+        finite_shares = {
+            name: float(share) for name, share in shares.items() if math.isfinite(share)
+        }
+        return ParamImportances(finite_shares, len(completed_trials))
 
     def write_trials_csv(self) -> None:
-        """Write trials.csv: a row per trial, with its run's scores; unknown cells are empty."""
+        """Write trials.csv: one row per trial with its run's scores; unknown cells are empty."""
         param_names = list(self.space.parameters)
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -128,20 +135,20 @@ class SweepTrials:
         )
         for trial in self.trials:
             if not self.space.is_complete(trial.params):
-                continue  # which another machine proposes at this moment, or that was lost
-            point = self.space.from_optuna(trial.params)
-            state = trial.user_attrs.get("status", trial.state.name.lower())
+                continue  # its parameters are lost, or another machine is still proposing them
+            point, trial_dir = self.get_point(trial.number), self.get_trial_dir(trial.number)
+            status = trial.user_attrs.get("status", trial.state.name.lower())
             reason = trial.user_attrs.get("reason")
-            summary = read_summary(trial, self.get_trial_dir(trial.number))
+            summary = read_summary(trial, trial_dir)
             scores = [
                 _finite_number(summary.get(key)) for key in (*SUMMARY_SCORES, "epochs", "seconds")
             ]
             values = [point[name] for name in param_names]
-            location = str(self.get_trial_dir(trial.number).relative_to(self.sweep_dir))
-            if not self.get_trial_dir(trial.number).exists():
+            location = str(trial_dir.relative_to(self.sweep_dir))
+            if not trial_dir.exists():  # the trial ran on another machine: HOST:DIRECTORY
                 location = f"{(get_machine_id(trial) or '').rpartition('-')[0]}:{location}"
             writer.writerow(
-                [trial.number, state, reason, _get_objective(trial), *scores, *values, location]
+                [trial.number, status, reason, _get_objective(trial), *scores, *values, location]
             )
         atomic_write(self.sweep_dir / "trials.csv", buffer.getvalue().encode())
 
@@ -152,24 +159,26 @@ class ParamImportances:
 
     shares: Mapping[str, float]
     num_trials: int
-    """Finished trials that the estimate rests on."""
+    """Number of finished trials behind the estimate."""
 
     @property
     def warning(self) -> str:
-        """A warning where there are too few trials for a reliable estimate, else nothing."""
+        """A warning if there are too few trials for a reliable estimate, else an empty string."""
         min_trials = MIN_TRIALS_PER_PARAMETER * len(self.shares)
         if self.num_trials >= min_trials:
             return ""
         return (
             f"{self.num_trials} finished trials are few for this estimate, so treat it as a hint; "
-            f"at least {min_trials} are advisable, {MIN_TRIALS_PER_PARAMETER} per varied parameter."
+            f"at least {min_trials} are recommended ({MIN_TRIALS_PER_PARAMETER} per varied "
+            "parameter)."
         )
 
 
 def read_summary(trial: FrozenTrial, run_dir: Path) -> dict[str, Any]:
-    """Read the summary of a trial's run; empty if it is missing, damaged or of another attempt.
+    """Read the summary of a trial's run; return an empty one if it is missing or damaged.
 
-    A trial that another machine took over may have left an earlier, interrupted run here.
+    It is empty too if its status is not the trial's: when another machine took the trial over, this
+    directory may hold an earlier, interrupted attempt.
     """
     try:
         summary = read_json(run_dir, "summary.json")
@@ -181,13 +190,13 @@ def read_summary(trial: FrozenTrial, run_dir: Path) -> dict[str, Any]:
 
 
 def get_machine_id(trial: FrozenTrial) -> str | None:
-    """The machine that runs a trial, or ran it at last."""
+    """Return the ID of the machine that runs a trial or ran it last."""
     machine_id: str | None = trial.user_attrs.get("machine")
     return machine_id
 
 
 def is_retriable(trial: FrozenTrial) -> bool:
-    """Whether a trial has failed for an external reason, and may be tried again on resume."""
+    """Return whether a trial failed for an external reason and is left open for a retry."""
     return trial.state == TrialState.RUNNING and bool(trial.user_attrs.get("retriable"))
 
 
@@ -197,7 +206,7 @@ def _get_objective(trial: FrozenTrial) -> float | None:
 
 
 def read_objective(metric: Metric | None, run_dir: Path) -> float | None:
-    """The best value of the metric over a run's epochs; else the one in its summary."""
+    """Return the best value of the metric over a run's epochs, else the value in its summary."""
     if metric is None:
         return None
     values = read_metric_values(metric, run_dir)
@@ -209,9 +218,9 @@ def read_objective(metric: Metric | None, run_dir: Path) -> float | None:
 def read_outcome(
     status: str, metric: Metric | None, run_dir: Path
 ) -> tuple[TrialState, float | None]:
-    """Return Optuna's state for how a run has ended, and its objective.
+    """Return Optuna's state and the objective of a run that ended with a status.
 
-    Whatever has neither finished nor been pruned counts as the worst.
+    A run without an objective has failed, as has one that neither finished nor was pruned.
     """
     value = read_objective(metric, run_dir) if status in ("finished", "pruned") else None
     states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
@@ -219,12 +228,12 @@ def read_outcome(
 
 
 def read_metric_values(metric: Metric, run_dir: Path) -> list[float]:
-    """The metric's values over the epochs that a run has written."""
+    """Return the metric's finite values over a run's recorded epochs."""
     return _finite_metric_values(read_history(run_dir), metric.name)
 
 
 def read_intermediate_values(metric: Metric, run_dir: Path) -> dict[int, float]:
-    """Return the metric by epoch, of the epochs that have it."""
+    """Return the metric's finite values by epoch."""
     metric_records = [
         record for record in read_history(run_dir) if _finite_metric_values([record], metric.name)
     ]
@@ -239,10 +248,10 @@ def _finite_metric_values(
 
 
 def _finite_number(value: object) -> int | float | None:
-    """Take a finite number, and nothing else."""
+    """Return a finite number as it is, and None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return value if math.isfinite(value) else None
-    except OverflowError:  # a whole number beyond every float
+    except OverflowError:  # an integer beyond the range of floats
         return None

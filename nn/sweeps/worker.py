@@ -1,4 +1,4 @@
-"""A worker: a process that imports everything once and runs trial after trial."""
+"""Worker process: imports everything once, then runs one trial after another."""
 
 from __future__ import annotations
 
@@ -25,37 +25,47 @@ from nn.runs.runner import run
 from nn.runs.signals import SignalInterrupt
 
 LOCK_TIMEOUT_SECONDS = 30.0
-"""Seconds to wait for a folder that a process at its end still holds."""
+"""Seconds to wait for a trial's directory while a dying process still holds its lock."""
 TRIAL_FILE = "trial.json"
-"""The file in a trial's directory that says which point it tried."""
+"""File in a trial's directory that records its number and parameters."""
 
 
 @dataclass(frozen=True)
 class TrialRequest:
-    """A trial to be run, or to be taken up again where its folder has a run."""
+    """A trial to run, or to resume if its directory already holds a run."""
 
     number: int
     parameters: Mapping[str, Any]
     overrides: tuple[str, ...]
     trial_dir: Path
     is_prunable: bool = False
-    """Whether each epoch waits for word that it may go on."""
+    """Whether the worker waits after each epoch for the decision to prune."""
 
 
 @dataclass(frozen=True)
-class WorkerMessage:
-    """What a worker tells: an epoch's record, or how a trial has ended."""
+class EpochMessage:
+    """Report of an epoch of a running trial."""
 
     number: int
-    epoch_record: Mapping[str, Any] | None = None
-    status: str | None = None
+    epoch_record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ResultMessage:
+    """Report of how a trial ended."""
+
+    number: int
+    status: str
     reason: str | None = None
     is_external: bool = False
-    """Whether a failure has a reason outside of the trial, so that a retry may succeed."""
+    """Whether a failure has a cause outside the trial, so that a retry may succeed."""
+
+
+WorkerMessage = EpochMessage | ResultMessage
 
 
 def worker_main(connection: Connection) -> None:
-    """Be the process of a worker; Ctrl-C is blocked when this is called."""
+    """Run a worker process; SIGINT must be blocked when this is called."""
     _terminate_with_parent()
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
@@ -63,11 +73,11 @@ def worker_main(connection: Connection) -> None:
 
 
 def serve_requests(connection: Connection) -> None:
-    """Run what is ordered until the line is closed."""
+    """Run the requested trials until the connection is closed."""
     while True:
         try:
             request: TrialRequest = connection.recv()
-        except (EOFError, OSError):  # reset, if the sweep has ended before it heard a report
+        except (EOFError, OSError):  # reset if the sweep ended before it received a message
             return
         try:
             with (
@@ -77,13 +87,13 @@ def serve_requests(connection: Connection) -> None:
             ):
                 message = _run_trial(request, connection)
             connection.send(message)
-        except (KeyboardInterrupt, EOFError, OSError):  # the sweep has ended or is about to
+        except (KeyboardInterrupt, EOFError, OSError):  # the sweep has ended or is ending
             return
 
 
 @contextmanager
 def _open_trial_log(trial_dir: Path) -> Iterator[TextIO]:
-    """Open the log of a trial; what cannot be written to it is lost, which costs no trial."""
+    """Open a trial's output.txt; output that cannot be written is lost, but the trial runs."""
     log = _open_log_file(trial_dir)
     try:
         yield log
@@ -101,21 +111,21 @@ def _open_log_file(trial_dir: Path) -> TextIO:
 
 
 def _write_trial_file(request: TrialRequest) -> None:
-    """Write once which point the directory holds; refuse one that holds another trial."""
+    """Record the trial in its directory; raise `UserError` if that holds another trial."""
     record = to_json({"number": request.number, "parameters": request.parameters})
     saved_record = read_json(request.trial_dir, TRIAL_FILE)
     if not saved_record:
         atomic_write(request.trial_dir / TRIAL_FILE, record.encode())
     elif saved_record != json.loads(record):
-        raise UserError(f"{request.trial_dir} holds a trial of another sweep.")
+        raise UserError(f"{request.trial_dir} contains a trial of another sweep.")
 
 
-def _run_trial(request: TrialRequest, connection: Connection) -> WorkerMessage:
-    """Run a trial, and tell how it has ended."""
+def _run_trial(request: TrialRequest, connection: Connection) -> ResultMessage:
+    """Run a trial and return how it ended."""
 
     def report_epoch(epoch_record: Mapping[str, Any]) -> None:
         try:
-            connection.send(WorkerMessage(request.number, epoch_record=epoch_record))
+            connection.send(EpochMessage(request.number, epoch_record))
             should_prune = request.is_prunable and connection.recv()
         except (EOFError, OSError):
             raise SignalInterrupt(signal.SIGTERM) from None  # the sweep has ended
@@ -128,11 +138,11 @@ def _run_trial(request: TrialRequest, connection: Connection) -> WorkerMessage:
         _wait_until_unlocked(request.trial_dir)
         _write_trial_file(request)
         run(config, request.trial_dir, (request.trial_dir / "config.yaml").exists(), report_epoch)
-        return WorkerMessage(request.number, status="finished")
+        return ResultMessage(request.number, "finished")
     except DivergedError as error:
-        return WorkerMessage(request.number, status="diverged", reason=str(error))
+        return ResultMessage(request.number, "diverged", str(error))
     except TrialPruned:
-        return WorkerMessage(request.number, status="pruned")
+        return ResultMessage(request.number, "pruned")
     except (UserError, SaveError) as error:
         return _create_failure_message(request, str(error), error)
     except Exception as error:
@@ -141,14 +151,12 @@ def _run_trial(request: TrialRequest, connection: Connection) -> WorkerMessage:
         return _create_failure_message(request, f"{type(error).__name__}: {error}", error)
 
 
-def _create_failure_message(request: TrialRequest, reason: str, error: Exception) -> WorkerMessage:
-    return WorkerMessage(
-        request.number, status="failed", reason=reason, is_external=is_retryable(error)
-    )
+def _create_failure_message(request: TrialRequest, reason: str, error: Exception) -> ResultMessage:
+    return ResultMessage(request.number, "failed", reason, is_external=is_retryable(error))
 
 
 def _wait_until_unlocked(trial_dir: Path) -> None:
-    """Give whoever dies in a folder a moment to let go of it."""
+    """Wait for a dying process to release the directory, up to `LOCK_TIMEOUT_SECONDS`."""
     deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         with suppress(UserError):
@@ -158,9 +166,9 @@ def _wait_until_unlocked(trial_dir: Path) -> None:
 
 
 def _terminate_with_parent() -> None:
-    """Ask Linux for a SIGTERM when the sweep's own process dies, however it does."""
+    """Ask Linux to send SIGTERM when the parent process dies, even by SIGKILL."""
     if sys.platform == "linux":
-        parent, pr_set_pdeathsig = os.getppid(), 1
+        parent_pid, pr_set_pdeathsig = os.getppid(), 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-        if os.getppid() != parent:
+        if os.getppid() != parent_pid:  # the parent died before the call
             os._exit(1)

@@ -1,7 +1,7 @@
-"""Where YAML reads something else than the author of a sweep file meant.
+"""Find text in a sweep file that YAML reads differently from what its author probably meant.
 
-Of several equal keys the last is silently kept, and YAML 1.1 takes `off` for false, `010` for 8,
-`1:30` for 90 and `2026-01-31` for a date.
+Of duplicate keys the last silently wins, and YAML 1.1 reads `off` as false, `010` as 8, `1:30` as
+90 and `2026-01-31` as a date.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ TAG_PREFIX = "tag:yaml.org,2002:"
 
 @dataclass(frozen=True)
 class MisreadScalar:
-    """A scalar that is read as something else than it looks like."""
+    """A scalar that YAML reads as a value of another type than it seems to have."""
 
     key_path: tuple[str, ...]
-    """Where it is, from the top."""
+    """The keys that lead to it, outermost first."""
     line: int
     text: str
     interpretation: str
-    """How YAML reads it."""
+    """Description of the value that YAML reads."""
     is_bool: bool
 
     @property
     def message(self) -> str:
-        """What is wrong, and what would be right."""
-        where = ".".join(self.key_path) or "the keys"
+        """Error message: how the scalar is read, and how to write it instead."""
+        location = ".".join(self.key_path) or "the keys"
         return (
-            f"{where}: {self.text} in line {self.line} is read as {self.interpretation}; "
-            f"write '{self.text}' if it is a text{self._integer_hint}."
+            f"{location}: {self.text} in line {self.line} is read as {self.interpretation}; "
+            f"write '{self.text}' if it is a string{self._integer_hint}."
         )
 
     @property
@@ -46,17 +46,17 @@ class MisreadScalar:
 
 
 YamlNodes = list[tuple[tuple[str, ...], yaml.Node | None]]
-"""All nodes of a file, each with the keys that lead to it."""
+"""YAML nodes, each with the keys that lead to it."""
 
 
 def collect_nodes(text: str) -> YamlNodes:
-    """Go through all nodes of a valid file once, in order."""
+    """Return all nodes of a valid file in order, each of them once."""
     collected: YamlNodes = []
     stack: YamlNodes = [((), yaml.compose(text, SweepFileLoader))]
     seen = set()
     while stack:
         key_path, node = stack.pop()
-        if id(node) in seen:  # which an alias refers to
+        if id(node) in seen:  # an alias refers to it
             continue
         seen.add(id(node))
         collected.append((key_path, node))
@@ -68,7 +68,7 @@ def collect_nodes(text: str) -> YamlNodes:
 
 
 def find_duplicate_keys(nodes: YamlNodes) -> Iterator[str]:
-    """Report each key that a mapping has several times, by its lines."""
+    """Yield an error with the line numbers for each duplicate key of a mapping."""
     for key_path, node in nodes:
         if not isinstance(node, MappingNode):
             continue
@@ -79,15 +79,15 @@ def find_duplicate_keys(nodes: YamlNodes) -> Iterator[str]:
         for (_, name), line_numbers in lines.items():
             if len(line_numbers) > 1:
                 *others, last = map(str, line_numbers)
-                times = "twice" if len(line_numbers) == 2 else f"{len(line_numbers)} times"
+                how_often = "twice" if len(line_numbers) == 2 else f"{len(line_numbers)} times"
                 yield (
-                    f"{'.'.join((*key_path, name))}: this key is given {times}, in lines "
+                    f"{'.'.join((*key_path, name))}: this key is given {how_often}, in lines "
                     f"{', '.join(others)} and {last}; keep one."
                 )
 
 
 def find_misread_scalars(nodes: YamlNodes) -> Iterator[MisreadScalar]:
-    """Find the scalars, keys included, that YAML takes for something else."""
+    """Yield the scalars, keys included, that YAML reads as another type than intended."""
     for key_path, node in nodes:
         if isinstance(node, MappingNode):
             for key, _ in node.value:

@@ -121,7 +121,7 @@ def test_a_database_that_goes_away_for_ten_seconds_costs_nothing(
     table = rows(workplace, 1)
     assert [row["state"] for row in table] == ["finished"] * 30
     assert len(finished(workplace, 1)) + len(finished(workplace, 2)) == 30
-    assert f"{postgres.url} is gone; waiting for it" in said(1) + said(2)
+    assert f"{postgres.url} is unavailable; retrying" in said(1) + said(2)
 
 
 def test_machines_share_a_file_on_a_disk_that_they_share(workplace, machine):
@@ -207,14 +207,17 @@ def test_any_sampler_of_a_sweep_is_shared(workplace, machine):
 @pytest.mark.parametrize(
     ("storage", "told"),
     [
-        ("mysql://a:secret@b/c", "--storage=mysql://a:***@b/c: write postgresql://USER@HOST"),
+        (
+            "mysql://a:secret@b/c",
+            "--storage=mysql://a:***@b/c: the scheme is not supported; write ",
+        ),
         (
             "postgresql://a:secret@127.0.0.1:1/c",
             "--storage=postgresql://a:***@127.0.0.1:1/c cannot",
         ),
         ("postgresql://[", "cannot be used"),
-        ("nowhere/study.log", "nowhere/study.log: no study can be kept there: No such file"),
-        ("scripts.txt", "scripts.txt is not the file of a study."),
+        ("nowhere/study.log", "nowhere/study.log: a study cannot be stored there: No such"),
+        ("scripts.txt", "scripts.txt is not a study file."),
     ],
 )
 def test_a_storage_that_cannot_be_used_is_told_in_a_sentence(
@@ -235,8 +238,8 @@ def test_a_driver_that_is_missing_is_named(workplace, machine, said, monkeypatch
     process = machine(1, "--count", "2", storage="postgresql://a@b/c")
     assert process.wait(timeout=60) == 2
     assert said(1) == (
-        "--storage=postgresql://a@b/c needs psycopg, which is not installed: "
-        'pip install -e ".[postgres]" brings it.\n'
+        "--storage=postgresql://a@b/c needs psycopg, which is not installed; "
+        'run pip install -e ".[postgres]".\n'
     )
 
 
@@ -262,7 +265,7 @@ def test_another_sweep_of_the_same_name_is_refused(workplace, machine, said, wor
     second = machine(2, "epochs=2", *words, storage="s.log", sweep="two.yaml")
     assert second.wait(timeout=60) == 2
     assert said(2) == (
-        f"--storage=s.log: shared is another sweep: {told}; --name=NAME begins a new one.\n"
+        f"--storage=s.log: shared is another sweep: {told}; --name=NAME starts a new one.\n"
     )
 
 

@@ -469,17 +469,17 @@ def swept(tmp_path_factory):
 @pytest.mark.parametrize(
     ("change", "words", "sentence"),
     [
-        ({}, "", "exists: --resume continues that sweep"),
-        ({}, "--resume --seed 5", "--seed=5: this sweep began with 0"),
+        ({}, "", "exists; --resume continues that sweep"),
+        ({}, "--resume --seed 5", "--seed=5: this sweep was started with 0"),
         ({}, "--resume --sampler tpe", "--sampler=tpe"),
-        ({}, "--resume epochs=9", "epochs=9: this sweep began with"),
+        ({}, "--resume epochs=9", "epochs=9: this sweep was started with"),
         ({}, "--resume --name other", "there is no sweep to resume"),
         ({"method": "bayes"}, "--resume", "method: random was changed to bayes"),
         ({"metric": {"name": "val/los"}}, "--resume", "metric"),
         ({"parameters": {}}, "--resume", "there must be at least one parameter"),
         ({}, "--resume --storage mysql://a@b/c", "write postgresql://USER@HOST"),
-        ({}, "--resume --storage no/study.log", "no study can be kept there"),
-        ({}, "--name new lr=0.1", "the sweep searches this itself"),
+        ({}, "--resume --storage no/study.log", "a study cannot be stored there"),
+        ({}, "--name new lr=0.1", "this is a parameter of the sweep"),
         ({}, "--name new epochs=0", "epochs must be a whole number"),
     ],
 )
@@ -507,7 +507,7 @@ def settings(**changes):
         (settings(seed=math.inf), "settings.json is damaged"),
         (settings(seed=-1), "settings.json is damaged"),
         (settings(sampler=[]), "settings.json is damaged"),
-        (settings(overrides="epochs=1"), 'it held {"seed": 0, "sampler": null, "overrides": []}'),
+        (settings(overrides="epochs=1"), 'contained {"seed": 0, "sampler": null, "overrides": []}'),
         (lambda sweep: (sweep / "settings.json").write_text("[" * 99_999), "settings.json is dam"),
     ],
 )
@@ -526,14 +526,14 @@ def test_a_file_of_another_kind_is_not_taken_for_a_shared_study(workplace, swept
     else:
         file.write_text(content)
     words = ["--storage", "notes", "--output", "new", "--count", "1", "epochs=1"]
-    refuse(workplace, [SWEEP, "small.yaml", *words], "notes is not the file of a study")
+    refuse(workplace, [SWEEP, "small.yaml", *words], "notes is not a study file")
 
 
 def test_a_sweep_at_work_is_not_taken_over(workplace, swept):
     shutil.copytree(swept, workplace.path, dirs_exist_ok=True)
     with (workplace.path / "runs/sweeps/small/.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        refuse(workplace, [SWEEP, "small.yaml", "--resume"], "another process is at work")
+        refuse(workplace, [SWEEP, "small.yaml", "--resume"], "another process is running")
 
 
 def test_a_finished_run_keeps_its_result_until_a_longer_one_has_begun(work):

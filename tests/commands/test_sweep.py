@@ -144,7 +144,7 @@ def test_another_sampler_is_kept_when_the_sweep_goes_on(workplace, sweep, sample
     settings = json.loads((folder(workplace).path / "settings.json").read_text())
     assert settings["sampler"] == sampler
     done = sweep(bayes, "--resume", "--sampler", "gp", status=2)
-    assert done.stderr == f"--sampler=gp: this sweep began with {sampler}.\n"
+    assert done.stderr == f"--sampler=gp: this sweep was started with {sampler}.\n"
     sweep(bayes, "--resume", "--count", "4", "--workers", "1")
     tried = points(folder(workplace))
     assert len(set(tried)) == len(tried) == 4
@@ -251,20 +251,20 @@ def test_an_existing_sweep_is_refused_without_resume(workplace, sweep):
     sweep(SMALL, "--count", "1", *QUICK)
     done = sweep(SMALL, "--count", "1", *QUICK, status=2)
     assert done.stderr == (
-        "runs/sweeps/small exists: --resume continues that sweep, --name=NAME begins another.\n"
+        "runs/sweeps/small exists; --resume continues that sweep, --name=NAME starts a new one.\n"
     )
     sweep(SMALL, "--count", "3", "--resume")
     assert len(folder(workplace).table) == 3
     for words, sentence in (
-        (["--seed", "5"], "--seed=5: this sweep began with 0."),
-        (["epochs=9"], "epochs=9: this sweep began with epochs=2 tracking=disabled."),
+        (["--seed", "5"], "--seed=5: this sweep was started with 0."),
+        (["epochs=9"], "epochs=9: this sweep was started with epochs=2 tracking=disabled."),
     ):
         done = sweep(SMALL, "--resume", *words, status=2)
         assert done.stderr == f"{sentence}\n"
     done = sweep({**SMALL, "method": "bayes"}, "--resume", status=2)
     assert done.stderr == (
-        "small.yaml: method: random was changed to bayes since the sweep began; --name=NAME begins "
-        "another.\n"
+        "small.yaml: method: random was changed to bayes since the sweep was started; "
+        "--name=NAME starts a new one.\n"
     )
     done = sweep(SMALL, "--resume", "--name", "none", status=2)
     assert done.stderr == "runs/sweeps/none: there is no sweep to resume.\n"
@@ -397,12 +397,12 @@ def test_the_time_between_a_stop_and_a_resume_is_not_running_time(workplace, swe
     [
         (
             {"parameters": {"lr": {"min": 0, "max": 1}}},
-            "parameters.lr: min 0 and max 1 are whole numbers, so only whole numbers would be "
+            "parameters.lr: min 0 and max 1 are integers, so only integers would be "
             "tried; write 0.0 and 1.0.",
         ),
         (
             {"parameters": {"optimizer.momentum": {"min": 0, "max": 1}}},
-            "parameters.optimizer.momentum: min 0 and max 1 are whole numbers",
+            "parameters.optimizer.momentum: min 0 and max 1 are integers",
         ),
         (
             {"parameters": {"learning_rate": {"value": 0.1}}},
@@ -429,7 +429,7 @@ def test_the_time_between_a_stop_and_a_resume_is_not_running_time(workplace, swe
                 "metric": {"name": "test/loss"},
                 "early_terminate": {"type": "hyperband", "min_iter": 2},
             },
-            "metric.name: test/loss comes once, at the end: too late for hyperband.",
+            "metric.name: test/loss is logged once, at the end of a run, too late for hyperband;",
         ),
     ],
 )
@@ -442,7 +442,7 @@ def test_the_lint_finds_what_would_go_wrong(sweep, change, sentence):
 
 def test_a_setting_that_the_sweep_searches_cannot_be_fixed(sweep):
     done = sweep(SMALL, "lr=0.1", status=2)
-    assert done.stderr == "small.yaml: lr=0.1: the sweep searches this itself; leave it out.\n"
+    assert done.stderr == "small.yaml: lr=0.1: this is a parameter of the sweep; leave it out.\n"
 
 
 def test_check_tells_all_that_is_wrong_at_once(sweep):
@@ -486,8 +486,8 @@ def test_a_nested_block_works_here_with_a_warning(workplace, sweep):
     nested = {"optimizer": {"parameters": {"momentum": {"values": [0.5, 0.9]}}}}
     done = sweep({**SMALL, "parameters": nested}, "--check")
     assert done.stderr == (
-        "small.yaml: parameters.optimizer: a nested block does not reach Hydra behind wandb "
-        "agent; write optimizer.momentum.\n"
+        "small.yaml: parameters.optimizer: wandb agent does not pass a nested block on to Hydra; "
+        "write optimizer.momentum.\n"
     )
     sweep({**SMALL, "parameters": nested}, "--count", "2", *QUICK)
     assert {row["optimizer.momentum"] for row in folder(workplace).table} == {"0.5", "0.9"}
@@ -556,7 +556,7 @@ def test_a_terminal_shows_a_live_table(workplace):
 def test_a_word_may_set_what_only_an_option_that_is_searched_has(workplace, sweep):
     content = {**SMALL, "parameters": {"model": {"values": ["mlp", "cnn"]}}}
     done = sweep(content, "--check", "model.activation=tanh")
-    assert done.stdout == "small.yaml is sound.\n"
+    assert done.stdout == "small.yaml: no problems found.\n"
     done = sweep(content, "--check", "model.kernel=5", status=2)
     assert done.stderr.startswith("small.yaml: model.kernel=5: there is no setting model.kernel")
     content = {**SMALL, "parameters": {"model": {"values": ["cnn"]}}}

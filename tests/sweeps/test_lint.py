@@ -64,11 +64,11 @@ def test_a_file_without_fault_is_not_warned_about(warned):
         ),
         (
             {"name": "train/accuracy", "goal": "minimize"},
-            ["metric.goal: train/accuracy is better when higher, and minimize looks for the low"],
+            ["metric.goal: train/accuracy is minimized, but higher is better; write goal: max"],
         ),
         (
             {"name": "val/loss", "goal": "maximize"},
-            ["metric.goal: val/loss is better when lower, and maximize looks for the highest."],
+            ["metric.goal: val/loss is maximized, but lower is better; write goal: minimize."],
         ),
         (
             {"name": "test/top3"},
@@ -106,7 +106,7 @@ def test_exponents_that_look_like_values_are_warned_about(warned, kind, low, hig
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"command": [*COMMAND[:3], f"${{{macro}}}"]}, f"command: ${{{macro}}} does not write lr=")
+        ({"command": [*COMMAND[:3], f"${{{macro}}}"]}, f"command: ${{{macro}}} does not pass param")
         for macro in (
             *("args", "args_no_boolean_flags", "args_no_equals", "args_json", "args_json_file"),
             *("args_dict", "args_append_hydra"),
@@ -114,16 +114,19 @@ def test_exponents_that_look_like_values_are_warned_about(warned, kind, low, hig
     ]
     + [
         ({"command": None}, "command is missing: wandb agent would pass --lr=0.1, which train"),
-        ({"command": COMMAND[:3]}, "command: without a macro for the parameters wandb agent runs"),
+        ({"command": COMMAND[:3]}, "command: without a macro for the parameters, wandb agent runs"),
         ({"command": [*COMMAND, "${argz}"]}, "command: ${argz} is not a macro of wandb agent,"),
-        ({"program": None}, "program is missing: command needs it; write program: scripts/train"),
-        ({"program": "else/train.py"}, "program: else/train.py is not in this folder, where"),
+        ({"program": None}, "program is missing: command uses it; write program: scripts/train"),
+        (
+            {"program": "else/train.py"},
+            "program: else/train.py does not exist in the current direc",
+        ),
         (
             {
                 "command": [*COMMAND[:3], "${args_override_hydra}"],
                 "parameters": {"optimizer": {"value": "sgd"}},
             },
-            "command: ${args_override_hydra} writes ++optimizer=NAME, which Hydra refuses; write",
+            "command: ${args_override_hydra} passes ++optimizer=NAME, which Hydra rejects; write",
         ),
     ],
 )
@@ -136,7 +139,8 @@ def test_what_no_trial_would_survive_behind_an_agent_is_warned_about(warned, cha
 def test_a_sweep_of_another_program_is_refused(file, program):
     path = file(yaml.safe_dump(SOUND | {"program": program}))
     assert lint.find_errors(path, []) == [
-        f"program: {program} is not what is run here; write program: scripts/train.py."
+        f"program: {program} is not this library's training script; write program: "
+        "scripts/train.py."
     ]
 
 
@@ -145,7 +149,7 @@ def test_a_train_py_of_someone_else_is_refused(file, tmp_path, monkeypatch):
     (tmp_path / "train.py").write_text("import torch\n")
     path = file(yaml.safe_dump(SOUND | {"program": "train.py"}))
     (found,) = lint.find_errors(path, [])
-    assert found.startswith("program: train.py is not what is run here")
+    assert found.startswith("program: train.py is not this library's training script")
     (tmp_path / "train.py").write_text((ROOT / "scripts/train.py").read_text())
     assert lint.find_errors(path, []) == []
 
@@ -173,7 +177,7 @@ PARAMETERS = "method: random\nparameters:\n"
             PARAMETERS + "  augmentation: {values: [none, off]}\n",
             [
                 "parameters.augmentation.values: off in line 3 is read as false; write 'off' if "
-                "it is a text."
+                "it is a string."
             ],
         ),
         (
@@ -190,7 +194,7 @@ PARAMETERS = "method: random\nparameters:\n"
             PARAMETERS + "  seed: {values: [1, 007, 010]}\n",
             [
                 "parameters.seed.values: 010 in line 3 is read as 8, an octal number; write '010' "
-                "if it is a text, 10 if it is a number."
+                "if it is a string, 10 if it is a number."
             ],
         ),
         (
@@ -207,7 +211,7 @@ PARAMETERS = "method: random\nparameters:\n"
         (
             PARAMETERS + "  on: {value: 1}\n",
             [
-                "parameters: on in line 3 is read as true; write 'on' if it is a text.",
+                "parameters: on in line 3 is read as true; write 'on' if it is a string.",
                 "parameters.True: True=1: there is no setting True; see --help.",
             ],
         ),
