@@ -72,15 +72,13 @@ def build_comparison_page(comparison: Comparison, output: Path) -> Page:
     titles = {run.title for run in runs}
     title = titles.pop() if len(titles) == 1 else f"{len(runs)} runs"
     return Page(
-        "Comparison",
-        f"{len(runs)} runs",
-        title,
-        summary,
-        list(_sections(comparison, output)),
-        notices,
-        (),
-        None,
-        build_footer(),
+        kind="Comparison",
+        subtitle=f"{len(runs)} runs",
+        title=title,
+        summary=summary,
+        sections=list(_sections(comparison, output)),
+        notices=notices,
+        footer=build_footer(),
     )
 
 

@@ -42,7 +42,7 @@ def draw_image_grid(grid_images: Sequence[GridImage]) -> Figure:
         text = fmt.truncate(image.predicted_class, 11)
         is_wrong = image.true_class not in (None, image.predicted_class)
         if is_wrong:
-            text += f"\ntrue: {fmt.truncate(str(image.true_class), 9)}"
+            text += f"\nis {fmt.truncate(str(image.true_class), 9)}"
         plot.imshow(images.to_thumbnail(image.image), cmap="gray", vmin=0, vmax=255)
         plot.spines[:].set(visible=is_wrong, color=ORANGE, linewidth=1.6)
         plot.set_xlabel(fmt.truncate(image.name, 14), size=5, labelpad=2)

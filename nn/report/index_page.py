@@ -26,7 +26,7 @@ SPARKLINE_POINTS = 60
 """Points per sparkline after downsampling."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IndexEntry:
     """A row of the index: a run, or a sweep with the scores of its best trial."""
 
@@ -103,15 +103,12 @@ def build_index_page(
     ]
     section = Section("runs", "Runs and sweeps", [table], remarks, is_wide=True)
     return Page(
-        "Index",
-        "",
-        folder.absolute().name,
-        summary,
-        [section],
-        problems,
-        (),
-        None,
-        build_footer(folder),
+        kind="Index",
+        title=folder.absolute().name,
+        summary=summary,
+        sections=[section],
+        notices=problems,
+        footer=build_footer(folder),
     )
 
 
@@ -179,17 +176,17 @@ def _run_entry(path: Path) -> IndexEntry:
     optimizer = run.choices.get("optimizer")
     curve = run.curve("val/accuracy")
     return IndexEntry(
-        path,
-        "run",
-        run.title,
-        f"{optimizer}, {settings}" if optimizer else settings,
-        run.status,
-        run.score("test/accuracy"),
-        run.score("val/accuracy"),
-        curve if drop_none(curve) else run.curve("train/accuracy"),
-        len(run.epochs),
-        run.training_seconds,
-        run.start_timestamp or _modified_timestamp(path / "config.yaml"),
+        path=path,
+        kind="run",
+        title=run.title,
+        settings=f"{optimizer}, {settings}" if optimizer else settings,
+        status=run.status,
+        test_accuracy=run.score("test/accuracy"),
+        val_accuracy=run.score("val/accuracy"),
+        curve=curve if drop_none(curve) else run.curve("train/accuracy"),
+        num_epochs=len(run.epochs),
+        seconds=run.training_seconds,
+        start_timestamp=run.start_timestamp or _modified_timestamp(path / "config.yaml"),
     )
 
 
@@ -198,17 +195,19 @@ def _sweep_entry(path: Path) -> IndexEntry:
     best = sweep.best_trial
     trials = fmt.count(len(sweep.trials), "trial")
     return IndexEntry(
-        path,
-        "sweep",
-        f"sweep {sweep.title}",
-        f"{trials} over {fmt.join(sweep.varied_params)}" if sweep.varied_params else trials,
-        "running" if sweep.state_counts.get("running") else "finished",
-        best.test_accuracy if best else None,
-        best.val_accuracy if best else None,
-        sweep.cumulative_best(sweep.scored_trials),
-        sum(len(trial.epochs) for trial in sweep.trials),
-        sweep.running_time.total_seconds,
-        _modified_timestamp(path / "sweep.yaml"),
+        path=path,
+        kind="sweep",
+        title=f"sweep {sweep.title}",
+        settings=f"{trials} over {fmt.join(sweep.varied_params)}"
+        if sweep.varied_params
+        else trials,
+        status="running" if sweep.state_counts.get("running") else "finished",
+        test_accuracy=best.test_accuracy if best else None,
+        val_accuracy=best.val_accuracy if best else None,
+        curve=sweep.cumulative_best(sweep.scored_trials),
+        num_epochs=sum(len(trial.epochs) for trial in sweep.trials),
+        seconds=sweep.running_time.total_seconds,
+        start_timestamp=_modified_timestamp(path / "sweep.yaml"),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 
 from nn.report.markup import Markup, element, join_html
@@ -38,19 +38,19 @@ class Section:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """A page: header with summary, notices and key figures, then sections."""
 
     kind: str
-    subtitle: str
     title: str
+    subtitle: str = ""
     summary: str
     sections: Sequence[Section]
     notices: Sequence[str] = ()
     stats: Sequence[tuple[str, str, object]] = ()  # name, text, exact value
     back_link: Markup | None = None
-    footer: Sequence[object] = field(default_factory=tuple)
+    footer: Sequence[object] = ()
 
     def to_bytes(self) -> bytes:
         """Render the page; Plotly is embedded only if there is a chart."""

@@ -64,7 +64,8 @@ def render_png(draw_figure: Callable[[], Figure]) -> bytes:
 def _rc_context() -> Iterator[None]:
     import matplotlib as mpl
 
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # on missing fonts
+    # Not worth a message: fonts that are not installed, and building the font cache.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     with mpl.rc_context(RC_PARAMS):
         yield
 

@@ -39,15 +39,15 @@ LAYERS_PER_PAGE = 40
 def build_run_page(run: RunData, back_link: Markup | None = None) -> Page:
     """Build the page of a run, with a link back to its sweep's page if given."""
     return Page(
-        "Run",
-        run.display_name,
-        run.title,
-        run.summary_text,
-        list(_sections(run)),
-        run.notices,
-        _stats(run),
-        back_link,
-        build_footer(run.path),
+        kind="Run",
+        subtitle=run.display_name,
+        title=run.title,
+        summary=run.summary_text,
+        sections=list(_sections(run)),
+        notices=run.notices,
+        stats=_stats(run),
+        back_link=back_link,
+        footer=build_footer(run.path),
     )
 
 

@@ -30,7 +30,7 @@ LOG_DISTRIBUTIONS = (LogUniform, LogUniformValues, InvLogUniform, LogNormal)
 """Distributions whose parameters are plotted on a logarithmic axis."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialData:
     """A trial with its parameters, its objective value and the records of its run."""
 
@@ -179,10 +179,10 @@ class SweepData:
         trials += f" over {fmt.join(self.varied_params)}" if self.varied_params else ""
         if self.best_trial is None:
             return f"{trials}; none has reported {self.metric.name} yet."
-        params = f" with {self.format_params(self.best_trial)}" if self.varied_params else ""
+        params = f", with {self.format_params(self.best_trial)}" if self.varied_params else ""
         value = fmt.number(self.best_trial.value)
-        reached = f"trial {self.best_trial.number} reached {self.metric.name} {value}{params}"
-        return f"{trials}. The best, {reached}."
+        number, name = self.best_trial.number, self.metric.name
+        return f"{trials}. Trial {number} reached the best {name}, {value}{params}."
 
     @property
     def notices(self) -> list[str]:
@@ -210,7 +210,7 @@ class SweepData:
         shown = [most_important, *(other for other in others[:2] if other[1] >= 0.01)]
         shares = ", ".join(f"{name} {share:.0%}" for name, share in shown)
         trials = fmt.count(self.importance.num_trials, "finished trial")
-        return f"Parameter importance (fANOVA, {trials}): {shares}."
+        return f"{shares} (fANOVA, {trials})."
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -242,21 +242,21 @@ class SweepData:
         seconds = to_finite_float(summary.get("seconds"))
         is_complete = frozen_trial.params.keys() == self.space.optuna_distributions.keys()
         return TrialData(
-            frozen_trial.number,
-            status if status in TRIAL_STATES else "failed",
-            strip_folder(str(frozen_trial.user_attrs.get("reason") or ""), self.path),
-            self.space.from_optuna(frozen_trial.params) if is_complete else {},
-            value,
-            epoch_numbers(history),
-            curve,
-            seconds
+            number=frozen_trial.number,
+            status=status if status in TRIAL_STATES else "failed",
+            reason=strip_folder(str(frozen_trial.user_attrs.get("reason") or ""), self.path),
+            params=self.space.from_optuna(frozen_trial.params) if is_complete else {},
+            value=value,
+            epochs=epoch_numbers(history),
+            curve=curve,
+            training_seconds=seconds
             if seconds is not None
             else sum(drop_none(extract_column(history, "seconds"))) or None,
-            to_finite_float(summary.get("test/accuracy")),
-            to_finite_float(summary.get("val/accuracy")),
-            frozen_trial.datetime_complete,
-            trial_intervals(
+            test_accuracy=to_finite_float(summary.get("test/accuracy")),
+            val_accuracy=to_finite_float(summary.get("val/accuracy")),
+            datetime_complete=frozen_trial.datetime_complete,
+            running_intervals=trial_intervals(
                 frozen_trial.datetime_start, frozen_trial.datetime_complete, read_sessions(summary)
             ),
-            folder,
+            folder=folder,
         )

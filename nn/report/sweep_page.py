@@ -21,15 +21,14 @@ TRIALS_PER_PAGE = 25
 def build_sweep_page(sweep: SweepData, output: Path, trial_pages: Mapping[int, Path]) -> Page:
     """Build the page of a sweep, with links to the trial pages given by trial number."""
     return Page(
-        "Sweep",
-        sweep.display_name,
-        sweep.title,
-        sweep.summary_text,
-        list(_sections(sweep, output, trial_pages)),
-        sweep.notices,
-        _stats(sweep),
-        None,
-        build_footer(sweep.path),
+        kind="Sweep",
+        subtitle=sweep.display_name,
+        title=sweep.title,
+        summary=sweep.summary_text,
+        sections=list(_sections(sweep, output, trial_pages)),
+        notices=sweep.notices,
+        stats=_stats(sweep),
+        footer=build_footer(sweep.path),
     )
 
 

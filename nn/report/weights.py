@@ -17,10 +17,8 @@ MAX_UNITS = 64
 """Units shown: those with the largest L2 norm of their weights."""
 MIN_SIDE_PIXELS = 4
 """Side below which the inputs of a dense layer do not count as an image."""
-POSITIVE_COLOR, NEGATIVE_COLOR = (
-    (213, 94, 0),
-    (0, 114, 178),
-)  # legible in the light and the dark theme
+POSITIVE_COLOR, NEGATIVE_COLOR = (213, 94, 0), (0, 114, 178)
+"""RGB colors that stand out in the light and in the dark theme."""
 
 
 def first_layer_filters(
