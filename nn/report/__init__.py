@@ -1,1 +1,1 @@
-"""Runs and sweeps as pages, pictures and W&B reports, made from their folders alone."""
+"""Reports of runs and sweeps as HTML pages, PNG figures and W&B reports."""

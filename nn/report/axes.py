@@ -1,4 +1,4 @@
-"""Axes of epochs, of classes, and of figures that differ by orders of magnitude."""
+"""Plotly axes for epochs, classes, categories and logarithmic scales."""
 
 from __future__ import annotations
 
@@ -9,36 +9,41 @@ from typing import Any
 from nn.report.chart import escape_label
 
 MAX_NAMED_CLASSES = 40
-"""Classes up to which each has its name at a chart's edge."""
+"""Number of classes up to which every class is named on an axis."""
 
 
 def class_axis(names: Sequence[str]) -> dict[str, object]:
-    """Write the names of classes at an axis, as many as there is room for."""
-    every = -(-len(names) // MAX_NAMED_CLASSES)
-    places = list(range(0, len(names), every))
+    """Build an axis of class names, thinned out to at most `MAX_NAMED_CLASSES`."""
+    step = -(-len(names) // MAX_NAMED_CLASSES)
+    positions = list(range(0, len(names), step))
     return {
         "tickmode": "array",
-        "tickvals": places,
-        "ticktext": [escape_label(names[place], 14) for place in places],
+        "tickvals": positions,
+        "ticktext": [escape_label(names[position], 14) for position in positions],
         "zeroline": False,
         "showgrid": False,
     }
 
 
 def epoch_axis(num_epochs: int) -> dict[str, object]:
-    """Make the axis of epochs, which are whole numbers."""
+    """Build an epoch axis with integer ticks."""
     ticks = {"dtick": 1} if num_epochs <= 8 else {"nticks": 8}
     return {"title": {"text": "epoch"}, "hoverformat": ",d", "tickformat": ",~f", **ticks}
 
 
 def category_axis(names: Sequence[str]) -> dict[str, Any]:
-    """Make an axis of options, which have names."""
-    return {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": names,
-            "showgrid": False, "zeroline": False}  # fmt: skip
+    """Build an axis of named categories at positions 0, 1, 2, ..."""
+    return {
+        "tickmode": "array",
+        "tickvals": list(range(len(names))),
+        "ticktext": names,
+        "showgrid": False,
+        "zeroline": False,
+    }
 
 
 def log_axis(values: Sequence[float]) -> dict[str, Any]:
-    """Make a logarithmic axis with round numbers at it, not too many."""
+    """Build a logarithmic axis with up to six round ticks."""
     ticks = log_ticks(min(values), max(values))
     return {
         "type": "log",
@@ -49,16 +54,16 @@ def log_axis(values: Sequence[float]) -> dict[str, Any]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Choose round numbers between two, denser where there is less between them."""
+    """Choose two to six round ticks between two positive numbers, denser for narrow ranges."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
-        found = [step * 10.0**power for power in powers for step in steps]
-        found = [each for each in found if low * 0.97 <= each <= high * 1.03]
-        if len(found) >= 3:
-            return found[:: -(-len(found) // 6)]
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        ticks = [tick for tick in ticks if low * 0.97 <= tick <= high * 1.03]
+        if len(ticks) >= 3:
+            return ticks[:: -(-len(ticks) // 6)]
     return [low, high]
 
 
 def needs_log_scale(values: Sequence[float]) -> bool:
-    """Whether values differ by orders of magnitude."""
+    """Whether values are positive and span more than a factor of ten."""
     return min(values) > 0 and max(values) > 10 * min(values)

@@ -1,4 +1,4 @@
-"""From what the command line asks for to the pages that it gets."""
+"""Build the reports that scripts/report.py is asked for, and write them all or none."""
 
 from __future__ import annotations
 
@@ -12,38 +12,37 @@ from nn.errors import UserError
 from nn.io.files import makedirs_with_rollback, staged_files
 from nn.io.paths import relpath
 from nn.report import publish, run_page
-from nn.report.links import is_run_dir, is_sweep_dir, relative_url
 from nn.report.markup import element
 from nn.report.page import GENERATOR, Page
+from nn.report.paths import REPORT_FILE, is_run_dir, is_sweep_dir, relative_url
 from nn.report.run_data import RunData
 
-REPORT_FILE = "report.html"
 COMPARISON_FILE = "comparison.html"
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What the command line asks for."""
+    """Command-line options of scripts/report.py."""
 
     folders: Sequence[Path]
-    output: Path | None
+    output: Path | None  # the page's file; None for the default
     open_browser: bool
-    num_trial_pages: int | None
-    png_dir: Path | None
-    wandb_path: str | None = None
+    num_trial_pages: int | None  # of a sweep's best trials
+    png_dir: Path | None  # figures in place of a page
+    wandb_path: str | None = None  # ENTITY/PROJECT[/SWEEP_ID], a W&B report in place of a page
 
 
 def build_report(options: ReportOptions) -> None:
-    """Make what fits what is in the folders; all of it is made before anything is written."""
+    """Build the report that fits the directories; write only once all of it is built."""
     for folder in options.folders:
         if not folder.is_dir():
-            raise UserError(f"{relpath(folder)}: there is no such folder.")
+            raise UserError(f"{relpath(folder)}: no such directory.")
     folder, several = options.folders[0], len(options.folders) > 1
     sweep = not several and is_sweep_dir(folder)
     if options.wandb_path is not None and several:
-        raise UserError("--wandb makes the report of one run or one sweep.")
+        raise UserError("--wandb: requires a single run or sweep directory.")
     if options.num_trial_pages is not None and not sweep:
-        raise UserError("--pages makes pages of a sweep's best trials; this is no sweep.")
+        raise UserError("--pages: requires a single sweep directory.")
     output = options.output
     if output is None and options.wandb_path is None and options.png_dir is None:
         output = Path(COMPARISON_FILE) if several else folder / REPORT_FILE
@@ -71,13 +70,13 @@ def build_report(options: ReportOptions) -> None:
 
 
 def _render_pngs(folders: Sequence[Path], png_dir: Path) -> Iterator[tuple[Path, bytes]]:
-    """Draw the pictures of a run or a sweep."""
+    """Render the figures of a run or a sweep."""
     from nn.report import pictures, run_pictures, sweep_pictures
     from nn.report.sweep_data import SweepData
 
     folder = folders[0]
     if len(folders) > 1 or not (is_run_dir(folder) or is_sweep_dir(folder)):
-        raise UserError("--png draws the pictures of one run or one sweep.")
+        raise UserError("--png: requires a single run or sweep directory.")
     if is_sweep_dir(folder):
         sweep = SweepData(folder)
         yield from pictures.render_pngs(lambda: sweep_pictures.draw_sweep_figures(sweep), png_dir)
@@ -89,7 +88,7 @@ def _render_pngs(folders: Sequence[Path], png_dir: Path) -> Iterator[tuple[Path,
 def _render_pages(
     folders: Sequence[Path], output: Path, num_trial_pages: int
 ) -> Iterator[tuple[Path, bytes]]:
-    """Make the page of what is in the folders, and the pages that belong to it."""
+    """Render the page of a run, sweep, directory or comparison, and the trial pages."""
     _check_overwritable(output)
     folder = folders[0]
     if len(folders) > 1:
@@ -112,17 +111,17 @@ def _render_pages(
 def _build_index(folder: Path, output: Path) -> Page:
     from nn.report import index_page
 
-    found, problems = index_page.read_entries(folder)
-    if not found:
+    entries, problems = index_page.read_entries(folder)
+    if not entries:
         reason = f": {problems[0]}" if problems else "."
-        raise UserError(f"{relpath(folder)}: there is no run and no sweep in this folder{reason}")
-    return index_page.build_index_page(folder, found, problems, output)
+        raise UserError(f"{relpath(folder)}: no runs or sweeps found{reason}")
+    return index_page.build_index_page(folder, entries, problems, output)
 
 
 def _render_sweep_pages(
     folder: Path, output: Path, num_trial_pages: int
 ) -> Iterator[tuple[Path, bytes]]:
-    """Make the page of a sweep, and those of its best trials."""
+    """Render the pages of a sweep's best trials and of the sweep itself."""
     from nn.report import sweep_page
     from nn.report.sweep_data import SweepData
 
@@ -134,26 +133,26 @@ def _render_sweep_pages(
         back = element(
             "a", f"← {sweep.title}", href=relative_url(output, trial.folder / REPORT_FILE)
         )
-        made = run_page.build_run_page(RunData(trial.folder), element("p", back, class_="back"))
-        yield trial.folder / REPORT_FILE, made.to_bytes()
-    shown = {trial.number for trial in best}
-    known = {trial.number: trial.folder / REPORT_FILE for trial in sweep.trials}
-    linked_pages = {n: page for n, page in known.items() if n in shown or page.exists()}
+        page = run_page.build_run_page(RunData(trial.folder), element("p", back, class_="back"))
+        yield trial.folder / REPORT_FILE, page.to_bytes()
+    rendered = {trial.number for trial in best}
+    pages = {trial.number: trial.folder / REPORT_FILE for trial in sweep.trials}
+    linked_pages = {n: page for n, page in pages.items() if n in rendered or page.exists()}
     yield output, sweep_page.build_sweep_page(sweep, output, linked_pages).to_bytes()
 
 
 def _check_overwritable(output: Path) -> None:
-    """Refuse to write over a file that is no page of this program's."""
+    """Refuse to overwrite a file that was not generated by this program."""
     try:
         with output.open("rb") as file:
-            ours = f'content="{GENERATOR}"'.encode() in file.read(500)
+            is_generated = f'content="{GENERATOR}"'.encode() in file.read(500)
     except FileNotFoundError:
         return
     except OSError as error:
         raise UserError(
             f"{relpath(output)}: nothing can be written there: {error.strerror}."
         ) from None
-    if not ours:
+    if not is_generated:
         raise UserError(
-            f"{relpath(output)} is no page that was made here; --output names another file."
+            f"{relpath(output)}: not a generated report; choose another file with --output."
         )

@@ -1,4 +1,4 @@
-"""How confident predictions are, and how often they are right."""
+"""Reliability diagram: accuracy against confidence (arXiv:1706.04599)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from nn.report.chart import Chart
 from nn.report.palette import theme_color
 
 NUM_BINS = 15
+"""Bins of equal width, as in `metrics.expected_calibration_error`."""
 
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """The samples of one range of confidence."""
+    """Mean confidence and accuracy of the samples in one range of confidence."""
 
     low: float
     high: float
@@ -25,43 +26,48 @@ class CalibrationBin:
 
 
 def bin_by_confidence(predictions: Predictions) -> list[CalibrationBin]:
-    """Sort samples into bins of confidence, as the calibration error does."""
+    """Group samples into bins of equal width by confidence; empty bins are left out."""
     confidence = predictions.probabilities.max(axis=1).astype(np.float64)
-    right = predictions.probabilities.argmax(axis=1) == predictions.labels
-    place = np.clip(np.ceil(confidence * NUM_BINS).astype(np.int64) - 1, 0, NUM_BINS - 1)
+    is_correct = predictions.probabilities.argmax(axis=1) == predictions.labels
+    bin_index = np.clip(np.ceil(confidence * NUM_BINS).astype(np.int64) - 1, 0, NUM_BINS - 1)
     return [
         CalibrationBin(
-            each / NUM_BINS,
-            (each + 1) / NUM_BINS,
+            number / NUM_BINS,
+            (number + 1) / NUM_BINS,
             int(inside.sum()),
             float(confidence[inside].mean()),
-            float(right[inside].mean()),
+            float(is_correct[inside].mean()),
         )
-        for each in range(NUM_BINS)
-        for inside in [place == each]
+        for number in range(NUM_BINS)
+        for inside in [bin_index == number]
         if inside.any()
     ]
 
 
 def plot_reliability_diagram(predictions: Predictions) -> Chart:
-    """Accuracy by confidence, and how many samples there are of each."""
-    found = bin_by_confidence(predictions)
-    centre = [(each.low + each.high) / 2 for each in found]
+    """Plot the accuracy and the number of samples per bin of confidence."""
+    bins = bin_by_confidence(predictions)
     hover = [
-        f"confidence {each.low:.0%} to {each.high:.0%}, {each.confidence:.1%} on average<br>"
-        f"<b>{each.accuracy:.1%}</b> of {each.num_samples:,} are right"
-        for each in found
+        f"confidence {each.low:.0%} to {each.high:.0%}, mean {each.confidence:.1%}<br>"
+        f"accuracy <b>{each.accuracy:.1%}</b>, {each.num_samples:,} samples"
+        for each in bins
     ]
-    bars = {"type": "bar", "x": centre, "width": 1 / 15 - 0.008, "text": hover, "hoverinfo": "text",
-            "textposition": "none"}  # fmt: skip
+    bars = {
+        "type": "bar",
+        "x": [(each.low + each.high) / 2 for each in bins],
+        "width": 1 / NUM_BINS - 0.008,
+        "text": hover,
+        "hoverinfo": "text",
+        "textposition": "none",
+    }
     return Chart(
         "calibration",
         "Accuracy by confidence",
-        "Accuracy against confidence; on the diagonal the two are equal.",
+        "Reliability diagram: accuracy against confidence, which are equal on the diagonal.",
         [
             bars
             | {
-                "y": [each.accuracy for each in found],
+                "y": [each.accuracy for each in bins],
                 "marker": {"color": theme_color("series-1")},
             },
             {
@@ -74,7 +80,7 @@ def plot_reliability_diagram(predictions: Predictions) -> Chart:
             },
             bars
             | {
-                "y": [each.num_samples for each in found],
+                "y": [each.num_samples for each in bins],
                 "yaxis": "y2",
                 "marker": {"color": theme_color("series-3")},
             },
@@ -92,7 +98,7 @@ def plot_reliability_diagram(predictions: Predictions) -> Chart:
         },
         height=380,
         legend=[
-            ("series-1", "share that is right"),
-            ("series-3", "samples, on a logarithmic scale"),
+            ("series-1", "accuracy"),
+            ("series-3", "number of samples (log scale)"),
         ],
     )

@@ -1,4 +1,4 @@
-"""A chart: plotly's own description of it, and what the page says beside it."""
+"""Charts: Plotly traces and layout with title, legend, alternative views and alt text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Trace = dict[str, Any]
 
 @dataclass(frozen=True)
 class View:
-    """Another look at a chart: what changes in each trace, and in the layout."""
+    """An alternative view of a chart: updates to each trace and to the layout."""
 
     name: str
     traces: Sequence[Mapping[str, Any]] = ()
@@ -27,7 +27,7 @@ class View:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart on a page; `says` is for those who cannot see it."""
+    """A chart on a page; `alt_text` is its description for screen readers."""
 
     name: str
     title: str
@@ -35,30 +35,35 @@ class Chart:
     traces: Sequence[Trace]
     layout: Mapping[str, Any] = field(default_factory=dict)
     height: int = 300
-    legend: Sequence[tuple[str, str]] = ()
+    legend: Sequence[tuple[str, str]] = ()  # color role, text
     views: Sequence[View] = ()
     extra_data: Mapping[str, Any] = field(default_factory=dict)
     note: str | None = None
 
     def to_html(self) -> Markup:
-        """Give the figure's HTML, with the chart as data beside it."""
-        described = {
+        """Render a figure element with the chart as embedded JSON, which charts.js draws."""
+        content = {
             "traces": self.traces,
             "layout": self.layout,
             "views": [vars(view) for view in self.views],
             **self.extra_data,
         }
-        tall = f"height:{self.height}px"
         return element(
             "figure",
             element(
                 "figcaption",
                 element("span", self.title, class_="title"),
-                [_legend_entry(*key) for key in self.legend],
+                [_legend_entry(color, text) for color, text in self.legend],
                 _view_buttons(self.views),
             ),
-            element("div", class_="plot", role="img", aria_label=self.alt_text, style=tall),
-            json_script(described, class_="chart-data"),
+            element(
+                "div",
+                class_="plot",
+                role="img",
+                aria_label=self.alt_text,
+                style=f"height:{self.height}px",
+            ),
+            json_script(content, class_="chart-data"),
             self.note and element("p", self.note, class_="note"),
             class_="chart",
             id=f"chart-{self.name}",
@@ -66,14 +71,14 @@ class Chart:
 
 
 def json_script(content: Any, **attributes: Any) -> Markup:
-    """Put data into a page, where no part of it can end the element that it stands in."""
+    """Embed JSON in a script element, escaped so that no string can close the element."""
     text = shorten_paths(json.dumps(content, allow_nan=False, separators=(",", ":")))
     safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return element("script", Markup(safe), type="application/json", **attributes)
 
 
 def escape_label(text: Any, max_length: int = 60) -> str:
-    """Write a text so that plotly shows it as it is; it takes some HTML for its own."""
+    """Escape a text for Plotly, which interprets some HTML tags in labels."""
     return html.escape(truncate(str(text), max_length), quote=False)
 
 
@@ -85,7 +90,7 @@ def line_trace(
     hover_format: str = "%{y:.4f}",
     **options: Any,
 ) -> Trace:
-    """Draw a curve."""
+    """Build a line trace, with a marker in place of the line for a single point."""
     return {
         "type": "scatter",
         "mode": "lines" if len(x) > 1 else "markers",
@@ -100,14 +105,14 @@ def line_trace(
 
 
 def vline_shape(x: float, layer: str) -> dict[str, Any]:
-    """Draw a dotted upright line through a chart, below or above its traces."""
+    """Build a dotted vertical line `below` or `above` the traces."""
     stroke = {"color": theme_color("muted"), "width": 1.5, "dash": "dot"}
     across = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1}
     return {"type": "line", "x0": x, "x1": x, "line": stroke, "layer": layer, **across}
 
 
 def vline_layout(x: float, text: str) -> dict[str, Any]:
-    """Draw a dotted upright line through a chart, with a word at its head."""
+    """Build the layout of a dotted vertical line with a label at its top."""
     return {
         "shapes": [vline_shape(x, "below")],
         "annotations": [
@@ -126,7 +131,7 @@ def _view_buttons(views: Sequence[View]) -> Markup | None:
     if not views:
         return None
     buttons = [
-        element("button", view.name, type="button", aria_pressed="false" if place else "true")
-        for place, view in enumerate(views)
+        element("button", view.name, type="button", aria_pressed="false" if index else "true")
+        for index, view in enumerate(views)
     ]
     return element("span", buttons, class_="switch", role="group", aria_label="Show")

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of each class as a chart."""
+"""Chart of precision, recall and F1 per class."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from nn.report.run_data import RunData
 
 
 def plot_class_scores(run: RunData) -> Chart | None:
-    """Precision, recall and F1 of each class, the worst first."""
+    """Plot the scores of the classes with the lowest F1, lowest first; None if unknown."""
     scores = [run.class_scores(key) for key in ("precision", "recall", "f1")]
     f1 = scores[2]
     if not drop_none(f1):
         return None
-    order = sorted(range(run.num_classes), key=lambda each: (f1[each] is None, f1[each]))[
+    order = sorted(range(run.num_classes), key=lambda index: (f1[index] is None, f1[index]))[
         :MAX_NAMED_CLASSES
     ]
-    names = [run.class_names[each] for each in order]
+    names = [run.class_names[index] for index in order]
     spread: list[Trace] = [
         {
             "type": "scatter",
             "mode": "lines",
-            "x": [each for row in order for each in (*_score_range(scores, row), None)],
-            "y": [place for row in range(len(order)) for place in (row, row, None)],
+            "x": [end for index in order for end in (*_score_range(scores, index), None)],
+            "y": [y for row in range(len(order)) for y in (row, row, None)],
             "line": {"color": theme_color("rule"), "width": 3},
             "hoverinfo": "skip",
         }
@@ -36,14 +36,14 @@ def plot_class_scores(run: RunData) -> Chart | None:
         {
             "type": "scatter",
             "mode": "markers",
-            "name": called,
-            "x": [values[each] for each in order],
+            "name": metric,
+            "x": [values[index] for index in order],
             "y": list(range(len(order))),
             "text": [escape_label(name) for name in names],
-            "marker": {"color": theme_color(ink), "symbol": symbol, "size": 10},
-            "hovertemplate": f"%{{text}}: {called} %{{x:.2%}}<extra></extra>",
+            "marker": {"color": theme_color(color), "symbol": symbol, "size": 10},
+            "hovertemplate": f"%{{text}}: {metric} %{{x:.2%}}<extra></extra>",
         }
-        for called, ink, symbol, values in zip(
+        for metric, color, symbol, values in zip(
             ("precision", "recall", "F1"),
             ("series-1", "series-2", "ink"),
             ("triangle-right", "triangle-left", "line-ns-open"),
@@ -51,11 +51,10 @@ def plot_class_scores(run: RunData) -> Chart | None:
             strict=True,
         )
     ]
-    worst = names[0]
     return Chart(
         "classes",
-        "Classes by F1, the weakest first",
-        f"The weakest class is {worst} with an F1 of {fmt.percent(f1[order[0]])}.",
+        "Classes by F1, lowest first",
+        f"Lowest F1: {fmt.percent(f1[order[0]])}, class {names[0]}.",
         [*spread, *dots],
         {
             "xaxis": {"tickformat": "~%", "nticks": 6},
@@ -64,14 +63,14 @@ def plot_class_scores(run: RunData) -> Chart | None:
         },
         height=90 + 26 * len(order),
         legend=[("series-1", "precision ▸"), ("series-2", "◂ recall"), ("ink", "F1 |")],
-        note=f"The {MAX_NAMED_CLASSES} weakest of {run.num_classes:,} classes."
+        note=f"The {MAX_NAMED_CLASSES} of {run.num_classes:,} classes with the lowest F1."
         if run.num_classes > MAX_NAMED_CLASSES
         else None,
     )
 
 
 def _score_range(
-    scores: Sequence[Sequence[float | None]], row: int
+    scores: Sequence[Sequence[float | None]], class_index: int
 ) -> tuple[float | None, float | None]:
-    values = drop_none([column[row] for column in scores])
+    values = drop_none([column[class_index] for column in scores])
     return (min(values), max(values)) if values else (None, None)

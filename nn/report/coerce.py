@@ -1,4 +1,4 @@
-"""What files of a run say, taken as what it should be or not at all."""
+"""Coercion of untrusted JSON to expected types; None or empty where a value does not fit."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ import numpy as np
 from nn.types import IntArray
 
 MAX_CLASSES = 2000
+"""Classes that an accepted confusion matrix may have."""
 
 
 def to_finite_float(value: Any) -> float | None:
-    """Take a finite number."""
+    """Return a finite int or float as a float, anything else (bool included) as None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        given = float(value)
+        number = float(value)
     except OverflowError:
         return None
-    return given if math.isfinite(given) else None
+    return number if math.isfinite(number) else None
 
 
 def extract_column(records: Sequence[Mapping[str, Any]], key: str) -> list[float | None]:
-    """Take one figure of each record."""
+    """Return one value per record, None where it is missing or not a finite number."""
     return [to_finite_float(record.get(key)) for record in records]
 
 
 def epoch_numbers(history: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Give each epoch's number, or its place where it has none."""
+    """Return each record's epoch, or its 1-based position if it has none."""
     numbers = extract_column(history, "epoch")
-    return [place if each is None else each for place, each in enumerate(numbers, 1)]
+    return [position if number is None else number for position, number in enumerate(numbers, 1)]
 
 
 def drop_none(values: Sequence[float | None]) -> list[float]:
-    """Leave out what is not there."""
+    """Return the values that are not None."""
     return [value for value in values if value is not None]
 
 
 def to_confusion_matrix(value: Any) -> IntArray | None:
-    """Take a confusion matrix: a square of whole numbers that are not negative."""
+    """Return a square matrix of non-negative integers, else None."""
     if not isinstance(value, list) or not 0 < len(value) <= MAX_CLASSES:
         return None
     if any(not isinstance(row, list) or len(row) != len(value) for row in value):
@@ -52,17 +53,17 @@ def to_confusion_matrix(value: Any) -> IntArray | None:
 
 
 def to_mapping(value: Any) -> dict[str, Any]:
-    """Take a mapping, its keys as texts."""
-    return {str(key): each for key, each in value.items()} if isinstance(value, Mapping) else {}
+    """Return a mapping with its keys as strings, anything else as an empty one."""
+    return {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else {}
 
 
 def flatten_settings(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Write nested settings under dotted names."""
-    found: dict[str, Any] = {}
-    for key, each in to_mapping(value).items():
-        found |= (
-            flatten_settings(each, f"{prefix}{key}.")
-            if to_mapping(each)
-            else {f"{prefix}{key}": each}
+    """Flatten nested settings to dotted keys; empty mappings stay as values."""
+    flat: dict[str, Any] = {}
+    for key, setting in to_mapping(value).items():
+        flat |= (
+            flatten_settings(setting, f"{prefix}{key}.")
+            if to_mapping(setting)
+            else {f"{prefix}{key}": setting}
         )
-    return found
+    return flat

@@ -1,4 +1,4 @@
-"""Several runs side by side: what differs in their settings, their curves, what they confuse."""
+"""The HTML report that compares runs: scores, settings, learning curves, confusion matrices."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from nn.report import formatting as fmt
 from nn.report.axes import epoch_axis
 from nn.report.chart import Chart, escape_label, line_trace
 from nn.report.coerce import drop_none, flatten_settings, to_finite_float
-from nn.report.links import relative_url
 from nn.report.markup import element
 from nn.report.page import Page, Section
 from nn.report.palette import theme_color
-from nn.report.paths import shorten_paths
+from nn.report.paths import REPORT_FILE, relative_url, shorten_paths
 from nn.report.run_curves import MAX_POINTS, downsample_curves
 from nn.report.run_data import SPLITS, RunData
 from nn.report.run_page import build_footer
@@ -32,55 +31,54 @@ SCORE_COLUMNS = (
 
 
 class Comparison:
-    """Runs to be compared, each with a name of its own."""
+    """Different runs with distinct names."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         if len(set(map(Path.resolve, paths))) < len(paths):
-            raise UserError("A run is named twice; to compare takes different ones.")
+            raise UserError("The same run is given twice; pass different runs to compare.")
         self.runs = [RunData(path) for path in paths]
         self.run_names = _distinct_names(paths)
 
     @property
     def differing_settings(self) -> list[tuple[str, list[Any]]]:
-        """The settings that are not the same in all runs, and their values."""
+        """Settings that are not equal in all runs, each with its value per run."""
         settings = [
             {**run.choices, **flatten_settings({**run.config, "choices": None})}
             for run in self.runs
         ]
-        keys = dict.fromkeys(key for each in settings for key in each if "_target_" not in key)
-        found = [(key, [each.get(key) for each in settings]) for key in keys]
-        return [(key, values) for key, values in found if len(set(map(repr, values))) > 1]
+        keys = dict.fromkeys(key for flat in settings for key in flat if "_target_" not in key)
+        values_of = [(key, [flat.get(key) for flat in settings]) for key in keys]
+        return [(key, values) for key, values in values_of if len(set(map(repr, values))) > 1]
 
 
 def build_comparison_page(comparison: Comparison, output: Path) -> Page:
-    """Compare runs."""
-    stories = comparison.runs
+    """Build the page that compares runs."""
+    runs = comparison.runs
     best = max(
-        stories,
+        runs,
         key=lambda run: run.score("test/accuracy") or run.score("val/accuracy") or 0.0,
     )
     accuracy = best.score(f"{best.split}/accuracy")
-    lead = f"{fmt.count(len(comparison.differing_settings), 'setting differs', 'settings differ')}."
+    num_differing = len(comparison.differing_settings)
+    summary = f"{fmt.count(num_differing, 'setting differs', 'settings differ')}."
     if accuracy is not None:
-        name = comparison.run_names[stories.index(best)]
-        lead += f" {name} has the highest {SPLITS[best.split]} accuracy, {fmt.percent(accuracy)}."
+        name, split = comparison.run_names[runs.index(best)], SPLITS[best.split]
+        summary += f" {name} has the highest {split} accuracy, {fmt.percent(accuracy)}."
     notices = [
         f"{name}: {notice}"
-        for name, run in zip(comparison.run_names, stories, strict=True)
+        for name, run in zip(comparison.run_names, runs, strict=True)
         for notice in run.notices
     ]
-    titles = {run.title for run in stories}
-    title = titles.pop() if len(titles) == 1 else f"{len(stories)} runs"
+    titles = {run.title for run in runs}
+    title = titles.pop() if len(titles) == 1 else f"{len(runs)} runs"
     return Page(
-        "Comparison",
-        f"{len(stories)} runs",
-        title,
-        lead,
-        list(_sections(comparison, output)),
-        notices,
-        (),
-        None,
-        build_footer(),
+        kind="Comparison",
+        subtitle=f"{len(runs)} runs",
+        title=title,
+        summary=summary,
+        sections=list(_sections(comparison, output)),
+        notices=notices,
+        footer=build_footer(),
     )
 
 
@@ -90,47 +88,52 @@ def _sections(comparison: Comparison, output: Path) -> Iterator[Section]:
     charts = [chart.to_html() for chart in _plot_learning_curves(comparison)]
     if charts:
         body = [element("div", charts, class_="columns")]
-        yield Section("curves", "Curves", body, ["Each run by epoch."])
-    confused = [
+        yield Section("curves", "Learning curves", body)
+    matrices = [
         confusion.plot_confusion_matrix(
-            f"confusion-{place}", name, run.confusion_matrix, run.class_names
+            f"confusion-{index}", name, run.confusion_matrix, run.class_names
         ).to_html()
-        for place, (name, run) in enumerate(zip(comparison.run_names, comparison.runs, strict=True))
+        for index, (name, run) in enumerate(zip(comparison.run_names, comparison.runs, strict=True))
         if run.confusion_matrix is not None
     ]
-    if confused:
-        remark = "Rows are true classes, columns predicted ones; mistakes are orange."
-        body = [element("div", confused, class_="columns")]
-        yield Section("confusion", "Confusion", body, [remark], is_wide=True)
+    if matrices:
+        remark = "Rows are true classes, columns predicted classes; errors are orange."
+        body = [element("div", matrices, class_="columns")]
+        yield Section("confusion", "Confusion matrices", body, [remark], is_wide=True)
 
 
 def _scores_section(comparison: Comparison, output: Path) -> Section:
-    used = [
-        each for each in SCORE_COLUMNS if any(s.score(each[0]) is not None for s in comparison.runs)
+    available = [
+        column
+        for column in SCORE_COLUMNS
+        if any(run.score(column[0]) is not None for run in comparison.runs)
     ]
     columns = [
         Column("Run", is_numeric=False),
-        *(Column(title) for _, title, _ in used),
+        *(Column(title) for _, title, _ in available),
         Column("Parameters"),
         Column("Epochs"),
         Column("Time"),
     ]
     rows = []
-    for place, (name, run) in enumerate(zip(comparison.run_names, comparison.runs, strict=True)):
-        swatch = element("i", class_="swatch", style=f"--swatch:var(--class-{place % 10})")
-        report = run.path / "report.html"
-        called = element("a", name, href=relative_url(report, output)) if report.exists() else name
+    for index, (name, run) in enumerate(zip(comparison.run_names, comparison.runs, strict=True)):
+        swatch = element("i", class_="swatch", style=f"--swatch:var(--class-{index % 10})")
+        report = run.path / REPORT_FILE
+        link = element("a", name, href=relative_url(report, output)) if report.exists() else name
         size = to_finite_float(run.summary.get("parameters"))
         rows.append(
             [
-                Cell([swatch, called], name),
-                *(Cell(write(run.score(key)), run.score(key)) for key, _, write in used),
+                Cell([swatch, link], name),
+                *(
+                    Cell(formatted(run.score(key)), run.score(key))
+                    for key, _, formatted in available
+                ),
                 Cell(fmt.count(size), size),
                 Cell(fmt.count(len(run.epochs)), len(run.epochs)),
                 Cell(fmt.duration(run.training_seconds), run.training_seconds),
             ]
         )
-    body = [build_table("Scores of each run", columns, rows, element_id="scores-table")]
+    body = [build_table("Scores per run", columns, rows, element_id="scores-table")]
     return Section("scores", "Scores", body, is_wide=True)
 
 
@@ -138,7 +141,7 @@ def _settings_section(comparison: Comparison) -> Section:
     differing = comparison.differing_settings
     if not differing:
         return Section(
-            "settings", "Settings", [element("p", "All settings are the same.", class_="sentence")]
+            "settings", "Settings", [element("p", "All settings are equal.", class_="sentence")]
         )
     columns = [
         Column("Setting", is_numeric=False),
@@ -157,38 +160,38 @@ def _settings_section(comparison: Comparison) -> Section:
         ]
         for key, values in differing
     ]
-    listed = build_table("Settings that differ", columns, rows, element_id="settings-table")
-    return Section("settings", "What differs", [listed], ["All other settings are the same."])
+    table = build_table("Differing settings", columns, rows, element_id="settings-table")
+    return Section("settings", "Differing settings", [table], ["All other settings are equal."])
 
 
 def _plot_learning_curves(comparison: Comparison) -> Iterator[Chart]:
     longest = max(len(run.epochs) for run in comparison.runs)
-    for key, title, form in (
+    for key, title, number_format in (
         ("val/accuracy", "Validation accuracy", ".2%"),
         ("val/loss", "Validation loss", ".4f"),
         ("train/accuracy", "Training accuracy", ".2%"),
         ("train/loss", "Training loss", ".4f"),
     ):
-        traces, keys = [], []
-        for place, (name, run) in enumerate(
+        traces, legend = [], []
+        for index, (name, run) in enumerate(
             zip(comparison.run_names, comparison.runs, strict=True)
         ):
             if not drop_none(run.curve(key)):
                 continue
-            most = max(50, MAX_POINTS * 5 // len(comparison.runs))
-            x, (y,) = downsample_curves(run, [key], most)
-            dash = {"dash": LINE_DASHES[place // 10 % len(LINE_DASHES)]}
+            max_points = max(50, MAX_POINTS * 5 // len(comparison.runs))
+            x, (y,) = downsample_curves(run, [key], max_points)
+            dash = {"dash": LINE_DASHES[index // 10 % len(LINE_DASHES)]}
             traces.append(
                 line_trace(
                     escape_label(name, 30),
                     x,
                     y,
-                    theme_color(f"class-{place % 10}"),
-                    f"%{{y:{form}}}",
+                    theme_color(f"class-{index % 10}"),
+                    f"%{{y:{number_format}}}",
                     line=dash,
                 )
             )
-            keys.append((f"class-{place % 10}", fmt.truncate(name, 30)))
+            legend.append((f"class-{index % 10}", fmt.truncate(name, 30)))
         if traces:
             yield Chart(
                 key.replace("/", "-"),
@@ -200,16 +203,16 @@ def _plot_learning_curves(comparison: Comparison) -> Iterator[Chart]:
                     "yaxis": {"tickformat": "~%"} if "accuracy" in key else {},
                     "hovermode": "x unified" if len(traces) <= 12 else "closest",
                 },
-                legend=keys if len(keys) <= 6 else (),
+                legend=legend if len(legend) <= 6 else (),
             )
 
 
 def _distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Name runs by the parts of their paths in which they differ."""
+    """Name runs by their paths without the leading directories that all of them share."""
     parts = [path.absolute().parts for path in paths]
+    shortest = min(map(len, parts))
     shared = 0
-    while (
-        all(len(each) > shared + 1 for each in parts) and len({each[shared] for each in parts}) == 1
-    ):
+    while shared + 1 < shortest and len({path_parts[shared] for path_parts in parts}) == 1:
         shared += 1
-    return [shorten_paths(str(Path(*each[shared if shared > 1 else 0 :]))) for each in parts]
+    start = shared if shared > 1 else 0
+    return [shorten_paths(str(Path(*path_parts[start:]))) for path_parts in parts]

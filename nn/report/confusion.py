@@ -1,4 +1,4 @@
-"""A confusion matrix: the right ones on its diagonal in one colour, mistakes in another."""
+"""Confusion matrix as an interactive heatmap."""
 
 from __future__ import annotations
 
@@ -15,96 +15,100 @@ from nn.report.palette import colorscale, theme_color
 from nn.types import IntArray
 
 MAX_ANNOTATED_CLASSES = 16
-"""Classes up to which a confusion matrix has its numbers written into it."""
+"""Number of classes up to which the cells are annotated with their values."""
 
 
 def plot_confusion_matrix(name: str, title: str, matrix: IntArray, names: Sequence[str]) -> Chart:
-    """Counts and row shares: the right ones on the diagonal in one colour, mistakes in another."""
-    classes = len(names)
+    """Plot counts (true class, predicted class), colored by their share of the row.
+
+    The diagonal and the errors have a color scale each; that of the errors is of the square root,
+    which tells small shares apart.
+    """
+    num_classes = len(names)
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.maximum(totals, 1)
-    diagonal = np.eye(classes, dtype=bool)
+    diagonal = np.eye(num_classes, dtype=bool)
     hover = [
         [
-            f"{escape_label(truth)} taken for {escape_label(predicted)}<br>"
+            f"true: {escape_label(truth)}, predicted: {escape_label(predicted)}<br>"
             f"<b>{count:,}</b> of {total:,}, {fmt.percent(share, 1)}"
-            for predicted, count, share in zip(names, row, portions, strict=True)
+            for predicted, count, share in zip(names, row, row_shares, strict=True)
         ]
-        for truth, row, portions, (total,) in zip(
+        for truth, row, row_shares, (total,) in zip(
             names, matrix.tolist(), shares.tolist(), totals.tolist(), strict=True
         )
     ]
     common = {"type": "heatmap", "xgap": 1, "ygap": 1, "showscale": False, "hoverinfo": "text"}
-    right, wrong = (
-        _mask_cells(shares, diagonal),
-        _mask_cells(np.sqrt(shares), ~diagonal & (matrix > 0)),
-    )
-    empty = _mask_cells(
-        0 * shares, ~diagonal & (matrix == 0)
-    )  # hovered over where there is no colour
-    most = max(drop_none([cell for row in wrong for cell in row]), default=1.0)
+    correct = _mask_cells(shares, diagonal)
+    errors = _mask_cells(np.sqrt(shares), ~diagonal & (matrix > 0))
+    empty = _mask_cells(0 * shares, ~diagonal & (matrix == 0))  # for their hover text
+    max_error = max(drop_none([cell for row in errors for cell in row]), default=1.0)
     traces = [
         {
             **common,
             "z": z,
             "zmin": 0,
-            "zmax": top,
+            "zmax": zmax,
             "text": hover,
-            "colorscale": colorscale("cell", ink),
+            "colorscale": colorscale("cell", color),
         }
-        for z, top, ink in ((right, 1.0, "right"), (wrong, most, "wrong"), (empty, 1.0, "cell"))
+        for z, zmax, color in (
+            (correct, 1.0, "right"),
+            (errors, max_error, "wrong"),
+            (empty, 1.0, "cell"),
+        )
     ]
     views = []
-    if classes <= MAX_ANNOTATED_CLASSES:
-        written = {
-            "Counts": [[f"{each:,}" if each else "" for each in row] for row in matrix.tolist()],
-            "Row shares": [
-                [f"{100 * each:.1f}" if each else "" for each in row] for row in shares.tolist()
+    if num_classes <= MAX_ANNOTATED_CLASSES:
+        annotations = {
+            "Counts": [[f"{count:,}" if count else "" for count in row] for row in matrix.tolist()],
+            "% of row": [
+                [f"{100 * share:.1f}" if share else "" for share in row] for row in shares.tolist()
             ],
         }
         views = [
-            View(called, layout={"annotations": _cell_annotations(texts, shares, most)})
-            for called, texts in written.items()
+            View(name, layout={"annotations": _cell_annotations(texts, shares, max_error)})
+            for name, texts in annotations.items()
         ]
     axis = class_axis(names)
     return Chart(
         name,
         title,
-        f"Confusion matrix of {classes} classes: {int(matrix.trace()):,} of {int(matrix.sum()):,} "
-        "samples are on its diagonal. The table of classes has the same figures.",
+        f"Confusion matrix of {num_classes} classes: {int(matrix.trace()):,} of "
+        f"{int(matrix.sum()):,} samples are on the diagonal.",
         traces,
         {
             "xaxis": {**axis, "title": {"text": "predicted"}, "side": "top"},
             "yaxis": {**axis, "title": {"text": "true"}, "autorange": "reversed"},
             "hovermode": "closest",
         },
-        height=int(np.clip(120 + 36 * classes, 300, 640)),
-        legend=[("right", "right"), ("wrong", "wrong, by share of the row")],
+        height=int(np.clip(120 + 36 * num_classes, 300, 640)),
+        legend=[("right", "correct"), ("wrong", "errors, by share of the row")],
         views=views,
     )
 
 
 def _mask_cells(values: NDArray[np.float64], keep: NDArray[np.bool_]) -> list[list[float | None]]:
-    """Leave all cells empty but some."""
+    """Return the values as rows, with None where `keep` is False."""
     rows = zip(values.round(4).tolist(), keep.tolist(), strict=True)
-    return [[v if show else None for v, show in zip(*row, strict=True)] for row in rows]
+    return [[v if kept else None for v, kept in zip(*row, strict=True)] for row in rows]
 
 
 def _cell_annotations(
     texts: Sequence[Sequence[str]], shares: NDArray[np.float64], max_wrong: float
 ) -> list[dict[str, object]]:
-    """Write into each cell, light where the cell is dark."""
+    """Annotate the cells, with a light text color on dark cells."""
     return [
         {
             "x": predicted,
             "y": truth,
             "text": text,
             "showarrow": False,
-            "font": {"color": theme_color("on-cell" if strong else "ink"), "size": 11},
+            "font": {"color": theme_color("on-cell" if is_dark else "ink"), "size": 11},
         }
         for truth, row in enumerate(texts)
         for predicted, text in enumerate(row)
         for share in [float(shares[truth, predicted])]
-        for strong in [share > 0.7 if truth == predicted else share**0.5 > 0.75 * max_wrong]
+        for is_dark in [share > 0.7 if truth == predicted else share**0.5 > 0.75 * max_wrong]
         if text
     ]

@@ -1,4 +1,4 @@
-"""Figures and names as a reader meets them."""
+"""Formatting of numbers, durations and names for display."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from nn.errors import format_value
 
 MISSING = "—"
 NO_BREAK_SPACE = "\u00a0"
-"""A space at which no line is broken."""
+"""Keeps a number and its percent sign on one line."""
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
-    """Write a share."""
+    """Format a fraction as a percentage: 0.9712 as `97.12 %`."""
     return (
         MISSING if fraction is None else f"{fraction:.{digits}%}".replace("%", NO_BREAK_SPACE + "%")
     )
 
 
 def confidence(probability: float) -> str:
-    """Write how sure a prediction is, which is never quite all."""
+    """Format a probability with one digit, without rounding it up to 100 %."""
     return f">99.9{NO_BREAK_SPACE}%" if 0.9995 <= probability < 1 else percent(probability, 1)
 
 
 def number(value: float | None) -> str:
-    """Write a number with four digits that count."""
+    """Format a number with four significant digits, integers in full."""
     if value is None:
         return MISSING
     if value == int(value) and abs(value) < 1e15:
@@ -36,7 +36,7 @@ def number(value: float | None) -> str:
 
 
 def count(value: float | None, singular: str = "", plural: str | None = None) -> str:
-    """Write how many there are of something."""
+    """Format a count with its noun: `1 epoch`, `12 epochs`."""
     if value is None:
         return MISSING
     noun = singular if value == 1 else (plural or f"{singular}s")
@@ -44,41 +44,41 @@ def count(value: float | None, singular: str = "", plural: str | None = None) ->
 
 
 def duration(seconds: float | None) -> str:
-    """Write a time as it is spoken of."""
+    """Format a duration: `250 ms`, `3.5 s`, `2 min 10 s`, `1 h 5 min`."""
     if seconds is None:
         return MISSING
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {remainder} s"
 
 
 def setting(value: Any) -> str:
-    """Write a value as it stands on a command line."""
+    """Format a setting as in a Hydra override."""
     return format_value(value)
 
 
 def short_setting(value: Any) -> str:
-    """Write a value, a number with four digits."""
+    """Format a setting, floats with four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else format_value(value)
 
 
 def time_unit(seconds: float) -> tuple[str, float]:
-    """Choose a unit for a stretch of time, and how many seconds it has."""
+    """Choose a unit for an axis of this length: its name and its length in seconds."""
     if seconds < 180:
         return "seconds", 1.0
     return ("minutes", 60.0) if seconds < 3 * 3600 else ("hours", 3600.0)
 
 
 def truncate(text: str, max_length: int) -> str:
-    """Cut a text that is too long for its place."""
+    """Shorten a text to `max_length` characters, the last one an ellipsis."""
     return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 def join(names: Sequence[str]) -> str:
-    """Put names into a sentence."""
+    """Join names as `a, b and c`."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,4 +1,4 @@
-"""Images with what is said of them: predictions, and what the first layer looks for."""
+"""Galleries of images: classified samples and first-layer filters."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from nn.report.markup import Markup, element
 def prediction_gallery(
     predictions: Predictions, names: Sequence[str], correct: bool, max_images: int
 ) -> tuple[str, Markup] | None:
-    """Show samples with the class that is predicted, how surely, and what else it might be."""
-    found = predictions.examples(correct, max_images)
-    if not found:
+    """Render correct or misclassified samples with predicted class and confidence.
+
+    Returns:
+        The gallery's title and its HTML; None if there are no such samples with images.
+    """
+    examples = predictions.examples(correct, max_images)
+    if not examples:
         return None
     cards = [
         _prediction_card(predictions, names, images.to_thumbnail(image), sample)
-        for image, sample in found
+        for image, sample in examples
     ]
-    title = "Right" if correct else "Most confidently wrong"
+    title = "Correct" if correct else "Most confident errors"
     return title, element("ul", cards, class_="gallery")
 
 
@@ -31,31 +35,35 @@ def _prediction_card(
     predictions: Predictions, names: Sequence[str], pixels: images.Pixels, sample: int
 ) -> Markup:
     probabilities, truth = predictions.probabilities[sample], int(predictions.labels[sample])
-    guess = int(probabilities.argmax())
-    sure = float(probabilities[guess])
-    likely = np.argsort(-probabilities, kind="stable")[:3].tolist()
-    others = ", ".join(
-        f"{names[each]} {fmt.confidence(float(probabilities[each]))}" for each in likely
+    predicted = int(probabilities.argmax())
+    confidence = float(probabilities[predicted])
+    top3 = np.argsort(-probabilities, kind="stable")[:3].tolist()
+    top3_text = ", ".join(
+        f"{names[index]} {fmt.confidence(float(probabilities[index]))}" for index in top3
     )
-    wrong = guess != truth
-    told = f"{names[truth]}, taken for {names[guess]}" if wrong else f"{names[truth]}"
+    is_wrong = predicted != truth
+    caption = names[truth] + (f", predicted as {names[predicted]}" if is_wrong else "")
+    percentage = fmt.confidence(confidence)
     return element(
         "li",
         element(
-            "img", src=images.to_data_uri(pixels), alt=f"sample {sample}: {told}", loading="eager"
+            "img",
+            src=images.to_data_uri(pixels),
+            alt=f"sample {sample}: {caption}",
+            loading="eager",
         ),
-        element("b", names[guess]),
-        element("span", f"is {names[truth]}" if wrong else None, class_="truth"),
-        element("meter", value=f"{sure:.4f}", aria_label=f"confidence {fmt.confidence(sure)}"),
-        element("small", fmt.confidence(sure)),
-        class_="wrong" if wrong else "right",
-        data_tip=f"Sample {sample:,}: {others}",
+        element("b", names[predicted]),
+        element("span", f"true: {names[truth]}" if is_wrong else None, class_="truth"),
+        element("meter", value=f"{confidence:.4f}", aria_label=f"confidence {percentage}"),
+        element("small", percentage),
+        class_="wrong" if is_wrong else "right",
+        data_tip=f"Sample {sample:,}: {top3_text}",
         tabindex="0",
-    )  # fmt: skip
+    )
 
 
 def filter_gallery(filter_images: Sequence[images.Pixels]) -> Markup:
-    """Show the weights of units as images."""
+    """Render the filters of the first layer as a grid of images."""
     tiles = [
         element("img", src=images.to_data_uri(pixels), alt=f"weights of unit {number}")
         for number, pixels in enumerate(filter_images, 1)

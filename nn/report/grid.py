@@ -1,4 +1,4 @@
-"""A picture of images with what is predicted of each, and how surely; wrong ones are marked."""
+"""Image grid with predicted class and confidence, errors outlined."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUM_COLUMNS = 12
 
 @dataclass(frozen=True)
 class GridImage:
-    """An image (channels, height, width) and what is said of it."""
+    """An image (channels, height, width) with its prediction."""
 
     image: images.Pixels
     predicted_class: str
@@ -30,24 +30,28 @@ class GridImage:
 
 
 def draw_image_grid(grid_images: Sequence[GridImage]) -> Figure:
-    """Draw all of them in rows."""
+    """Draw images in rows of `NUM_COLUMNS`; errors are outlined and show the true class."""
     rows = -(-len(grid_images) // NUM_COLUMNS)
-    named = any(each.name for each in grid_images)
-    figure = new_figure(7.2, (1.06 if named else 0.98) * rows + 0.05)
+    has_names = any(image.name for image in grid_images)
+    figure = new_figure(7.2, (1.06 if has_names else 0.98) * rows + 0.05)
     plots = np.atleast_1d(figure.subplots(rows, NUM_COLUMNS)).ravel()
     for plot in plots:
         plot.set(xticks=[], yticks=[])
         plot.spines[:].set_visible(False)
-    for plot, each in zip(plots, grid_images, strict=False):
-        text, wrong = (
-            fmt.truncate(each.predicted_class, 11),
-            each.true_class not in (None, each.predicted_class),
+    for plot, image in zip(plots, grid_images, strict=False):
+        text = fmt.truncate(image.predicted_class, 11)
+        is_wrong = image.true_class not in (None, image.predicted_class)
+        if is_wrong:
+            text += f"\nis {fmt.truncate(str(image.true_class), 9)}"
+        plot.imshow(images.to_thumbnail(image.image), cmap="gray", vmin=0, vmax=255)
+        plot.spines[:].set(visible=is_wrong, color=ORANGE, linewidth=1.6)
+        plot.set_xlabel(fmt.truncate(image.name, 14), size=5, labelpad=2)
+        plot.set_title(
+            f"{text}\n{fmt.confidence(image.confidence)}",
+            size=6,
+            weight="normal",
+            loc="center",
+            pad=2,
+            color=ORANGE if is_wrong else TEXT_COLOR,
         )
-        if wrong:
-            text += f"\nis {fmt.truncate(str(each.true_class), 9)}"
-        plot.imshow(images.to_thumbnail(each.image), cmap="gray", vmin=0, vmax=255)
-        plot.spines[:].set(visible=wrong, color=ORANGE, linewidth=1.6)
-        plot.set_xlabel(fmt.truncate(each.name, 14), size=5, labelpad=2)
-        plot.set_title(f"{text}\n{fmt.confidence(each.confidence)}", size=6, weight="normal",
-                       loc="center", pad=2, color=ORANGE if wrong else TEXT_COLOR)  # fmt: skip
     return figure

@@ -1,4 +1,4 @@
-"""Small images as parts of a page: PNG in a data: address, one by one or many on a sheet."""
+"""Thumbnails embedded in a page: PNGs as data URIs, one by one or as a sprite sheet."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]  # height x width, with a last axis of 3 or 4 for colours
+Pixels = NDArray[np.uint8]  # (height, width), or (height, width, 3 or 4) in color
 MAX_SIDE_PIXELS = 48
-"""Pixels that a side of a shown image may have."""
+"""Longer side of a thumbnail."""
 
 
 @dataclass(frozen=True)
 class SpriteSheet:
-    """Images of one size, side by side in rows."""
+    """Images of equal size tiled in rows, as charts.js reads it."""
 
-    address: str
+    address: str  # data URI of the whole sheet
     columns: int
     rows: int
-    ratio: float  # width over height
+    ratio: float  # width / height of an image
 
 
 def to_data_uri(pixels: Pixels) -> str:
-    """Write an image as the address of itself."""
+    """Encode an image as a PNG data URI."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -36,25 +36,25 @@ def to_data_uri(pixels: Pixels) -> str:
 
 
 def to_thumbnail(image: Pixels) -> Pixels:
-    """Put the channels of a sample last, and make a large one smaller."""
+    """Convert (channels, height, width) to `Pixels`, shrunk to at most `MAX_SIDE_PIXELS`."""
     from PIL import Image
 
     pixels = image[0] if len(image) == 1 else np.ascontiguousarray(np.moveaxis(image, 0, -1))
     height, width = pixels.shape[:2]
-    shrink = MAX_SIDE_PIXELS / max(height, width)
-    if shrink >= 1:
+    scale = MAX_SIDE_PIXELS / max(height, width)
+    if scale >= 1:
         return pixels
-    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
 def make_sprite_sheet(images: Sequence[Pixels]) -> SpriteSheet:
-    """Put images of one size on a sheet."""
-    height, width, *colours = images[0].shape
+    """Tile images of equal size, 32 per row."""
+    height, width, *color_axis = images[0].shape
     columns = min(len(images), 32)
     rows = -(-len(images) // columns)
-    pixels = np.zeros((rows, height, columns, width, *colours), np.uint8)
-    for place, image in enumerate(images):
-        pixels[place // columns, :, place % columns] = image
-    whole: Any = pixels.reshape(rows * height, columns * width, *colours)
-    return SpriteSheet(to_data_uri(whole), columns, rows, width / height)
+    pixels = np.zeros((rows, height, columns, width, *color_axis), np.uint8)
+    for index, image in enumerate(images):
+        pixels[index // columns, :, index % columns] = image
+    sheet: Any = pixels.reshape(rows * height, columns * width, *color_axis)
+    return SpriteSheet(to_data_uri(sheet), columns, rows, width / height)

@@ -1,4 +1,4 @@
-"""The map of the samples as a chart."""
+"""Scatter plot of the t-SNE map of the samples."""
 
 from __future__ import annotations
 
@@ -20,66 +20,65 @@ def plot_sample_map(
     positions: NDArray[np.float32],
     sprite_sheet: SpriteSheet | None,
 ) -> Chart:
-    """The map of the samples, each class with its colour, its symbol and its name."""
+    """Plot the t-SNE positions (samples, 2) by class, with misclassified samples outlined."""
     labels = predictions.labels[predictions.mapped]
     probabilities = predictions.probabilities[predictions.mapped]
-    guesses = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     traces: list[Trace] = []
-    titles = []
-    for each in np.unique(labels).tolist():
-        own = labels == each
-        for right in (True, False):
-            inside = np.flatnonzero(own & ((guesses == each) == right))
-            x, y = positions[inside].round(2).T.astype(float).tolist()
+    annotations = []
+    for label in np.unique(labels).tolist():
+        in_class = labels == label
+        for is_correct in (True, False):
+            indices = np.flatnonzero(in_class & ((predicted == label) == is_correct))
+            x, y = positions[indices].round(2).T.astype(float).tolist()
             traces.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "name": escape_label(run.class_names[each], 24),
-                    "legendgroup": str(each),
-                    "showlegend": right,
+                    "name": escape_label(run.class_names[label], 24),
+                    "legendgroup": str(label),
+                    "showlegend": is_correct,
                     "x": x,
                     "y": y,
-                    "customdata": inside.tolist(),
+                    "customdata": indices.tolist(),
                     "hoverinfo": "none",
                     "marker": {
-                        "color": class_color(each),
-                        "symbol": class_symbol(each),
-                        "size": 7 if right else 11,
-                        "line": {"width": 0 if right else 2, "color": theme_color("ink")},
+                        "color": class_color(label),
+                        "symbol": class_symbol(label),
+                        "size": 7 if is_correct else 11,
+                        "line": {"width": 0 if is_correct else 2, "color": theme_color("ink")},
                     },
                 }
             )
         if run.num_classes <= MAX_NAMED_CLASSES:
-            x, y = np.median(positions[own], axis=0).astype(float).tolist()
-            titles.append(_class_annotation(x, y, run.class_names[each]))
-    cards = [
-        f"{run.class_names[truth]}, rightly predicted with {fmt.confidence(sure)}"
-        if truth == guess
-        else f"{run.class_names[truth]}, taken for {run.class_names[guess]} "
-        f"with {fmt.confidence(sure)}"
-        for truth, guess, sure in zip(
-            labels.tolist(), guesses.tolist(), probabilities.max(axis=1).tolist(), strict=True
+            x, y = np.median(positions[in_class], axis=0).astype(float).tolist()
+            annotations.append(_class_annotation(x, y, run.class_names[label]))
+    tooltips = [
+        f"{run.class_names[truth]}, "
+        + ("correct" if truth == guess else f"predicted as {run.class_names[guess]}")
+        + f", confidence {fmt.confidence(confidence)}"
+        for truth, guess, confidence in zip(
+            labels.tolist(), predicted.tolist(), probabilities.max(axis=1).tolist(), strict=True
         )
     ]
     hidden = {"visible": False, "showgrid": False}
     return Chart(
         "map",
-        f"{len(labels):,} samples by what the last hidden layer makes of them",
-        "A map of samples by the last hidden layer; samples of a class lie together where the "
-        "network tells them from others.",
+        f"t-SNE of the last hidden layer, {len(labels):,} samples",
+        "t-SNE map of the samples by their activations in the last hidden layer; classes that the "
+        "network separates form clusters.",
         traces,
         {
             "xaxis": hidden,
             "yaxis": {**hidden, "scaleanchor": "x"},
             "hovermode": "closest",
             "showlegend": run.num_classes <= MAX_NAMED_CLASSES,
-            "annotations": titles,
+            "annotations": annotations,
         },
         height=620,
-        legend=[("ink", "ringed: predicted wrongly")],
-        extra_data={"cards": cards, "sheet": vars(sprite_sheet) if sprite_sheet else None},
-    )  # fmt: skip
+        legend=[("ink", "outlined: misclassified")],
+        extra_data={"cards": tooltips, "sheet": vars(sprite_sheet) if sprite_sheet else None},
+    )
 
 
 def _class_annotation(x: float, y: float, name: str) -> dict[str, object]:

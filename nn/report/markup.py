@@ -1,4 +1,4 @@
-"""HTML that is built from elements, so that a text can only ever be a text in it."""
+"""HTML built from elements, in which every plain string is escaped."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ URL_ATTRIBUTES = {"href", "src"}
 
 
 class Markup(str):
-    """HTML; in any other text paths are shortened, and it is escaped, before it joins a page."""
+    """Trusted HTML; any other string is escaped, and paths in it shortened, when it is inserted."""
 
     __slots__ = ()
 
 
 def element(name: str, /, *content: Any, **attributes: Any) -> Markup:
-    """Build an element; None and False leave content or an attribute out, True names it alone."""
+    """Build an element from content and attributes, with `_` for `-` in attribute names.
+
+    None and False omit a piece of content or an attribute; True gives an attribute without value.
+    """
     opening = f"<{name}{''.join(map(_format_attribute, attributes.items()))}>"
     return Markup(opening if name in VOID_ELEMENTS else f"{opening}{join_html(content)}</{name}>")
 
 
 def join_html(content: Iterable[Any]) -> Markup:
-    """Put pieces of a page one after another."""
+    """Concatenate pieces of HTML, nested iterables included."""
     return Markup("".join(map(_to_html, content)))
 
 

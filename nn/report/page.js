@@ -1,22 +1,22 @@
 "use strict";
 
-// The theme: what the system says until the reader says otherwise.
+// The theme follows the system until the reader switches it.
 const isDark = () => {
-  const chosen = document.documentElement.dataset.theme;
-  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const theme = document.documentElement.dataset.theme;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 };
 
 document.querySelector("button.theme").addEventListener("click", () => {
   const theme = isDark() ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
-  try { localStorage.setItem("theme", theme); } catch { /* forgotten with the page */ }
+  try { localStorage.setItem("theme", theme); } catch { /* no storage: the choice lasts as long as the page */ }
   document.dispatchEvent(new Event("theme"));
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   document.dispatchEvent(new Event("theme"));
 });
 
-// A small card beside the pointer or the focus.
+// A tooltip next to the hovered or focused element.
 const card = document.createElement("div");
 card.className = "card";
 card.setAttribute("role", "status");
@@ -36,17 +36,17 @@ function showCard(box, text, picture) {
 }
 
 const hideCard = () => { card.hidden = true; };
-for (const tipped of document.querySelectorAll("[data-tip]")) {
-  const show = () => showCard(tipped.getBoundingClientRect(), tipped.dataset.tip);
-  tipped.addEventListener("pointerenter", show);
-  tipped.addEventListener("focus", show);
-  tipped.addEventListener("pointerleave", hideCard);
-  tipped.addEventListener("blur", hideCard);
+for (const target of document.querySelectorAll("[data-tip]")) {
+  const show = () => showCard(target.getBoundingClientRect(), target.dataset.tip);
+  target.addEventListener("pointerenter", show);
+  target.addEventListener("focus", show);
+  target.addEventListener("pointerleave", hideCard);
+  target.addEventListener("blur", hideCard);
 }
 addEventListener("scroll", hideCard, { passive: true });
 addEventListener("keydown", (event) => { if (event.key === "Escape") hideCard(); });
 
-// Commands can be copied.
+// Copy buttons of commands; where the clipboard is not accessible, the command is selected.
 for (const button of document.querySelectorAll("button.copy")) {
   button.addEventListener("click", async () => {
     const code = button.parentElement.querySelector("code");
@@ -61,23 +61,23 @@ for (const button of document.querySelectorAll("button.copy")) {
   });
 }
 
-// The contents show where the reader is.
+// Highlight the current section in the navigation bar.
 const links = new Map(
   [...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]),
 );
-const watch = new IntersectionObserver((entries) => {
+const observer = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (isIntersecting) {
       for (const [name, link] of links) link.classList.toggle("here", name === target.id);
     }
   }
 }, { rootMargin: "-30% 0px -60% 0px" });
-for (const section of document.querySelectorAll("section[id]")) watch.observe(section);
+for (const section of document.querySelectorAll("section[id]")) observer.observe(section);
 
-// What is folded away is printed as well.
-let opened = [];
+// Expand collapsed details for printing.
+let expanded = [];
 addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("details:not([open])")];
-  for (const details of opened) details.open = true;
+  expanded = [...document.querySelectorAll("details:not([open])")];
+  for (const details of expanded) details.open = true;
 });
-addEventListener("afterprint", () => { for (const details of opened) details.open = false; });
+addEventListener("afterprint", () => { for (const details of expanded) details.open = false; });

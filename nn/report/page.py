@@ -1,21 +1,21 @@
-"""A page: one file that asks for nothing, with its style, its script and its data inside."""
+"""A self-contained HTML page with embedded styles, scripts and data: it makes no requests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 
 from nn.report.markup import Markup, element, join_html
 
 GENERATOR = "nn-sweeps report"
-"""By this a page is known as one that may be overwritten."""
+"""Marks a page as generated, which allows overwriting it."""
 SCRIPTS = ("page.js", "tables.js", "charts.js")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page, with a title and a remark at its side."""
+    """A section of a page with a title and remarks next to its body."""
 
     name: str
     title: str
@@ -24,7 +24,7 @@ class Section:
     is_wide: bool = False
 
     def to_html(self) -> Markup:
-        """Give the section's HTML."""
+        """Render the section."""
         return element(
             "section",
             element(
@@ -38,27 +38,27 @@ class Section:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Page:
-    """A whole page."""
+    """A page: header with summary, notices and key figures, then sections."""
 
     kind: str
-    subtitle: str
     title: str
+    subtitle: str = ""
     summary: str
     sections: Sequence[Section]
     notices: Sequence[str] = ()
-    stats: Sequence[tuple[str, str, object]] = ()
+    stats: Sequence[tuple[str, str, object]] = ()  # name, text, exact value
     back_link: Markup | None = None
-    footer: Sequence[object] = field(default_factory=tuple)
+    footer: Sequence[object] = ()
 
     def to_bytes(self) -> bytes:
-        """Give the page as a file."""
-        drawn = any('class="chart"' in section.to_html() for section in self.sections)
+        """Render the page; Plotly is embedded only if there is a chart."""
+        has_charts = any('class="chart"' in section.to_html() for section in self.sections)
         html = join_html(
             [
                 Markup("<!doctype html>\n"),
-                element("html", self._head(), self._body(drawn), lang="en"),
+                element("html", self._head(), self._body(has_charts), lang="en"),
             ]
         )
         return html.encode("utf-8", "replace")
@@ -106,14 +106,14 @@ class Page:
 
 
 def _render_stats(stats: Sequence[tuple[str, str, object]]) -> Markup | None:
-    """Show figures large, each with its exact value for machines."""
+    """Render the key figures, each with its exact value in a `data` element."""
     if not stats:
         return None
     return element(
         "dl",
         [
-            element("div", element("dt", name), element("dd", element("data", shown, value=exact)))
-            for name, shown, exact in stats
+            element("div", element("dt", name), element("dd", element("data", text, value=exact)))
+            for name, text, exact in stats
         ],
         class_="figures",
     )
@@ -121,9 +121,13 @@ def _render_stats(stats: Sequence[tuple[str, str, object]]) -> Markup | None:
 
 def _theme_button() -> Markup:
     return element(
-        "button", "Light or dark", type="button", class_="theme", title="Light or dark",
-        aria_label="Change between light and dark",
-    )  # fmt: skip
+        "button",
+        "Light or dark theme",
+        type="button",
+        class_="theme",
+        title="Light or dark theme",
+        aria_label="Switch between light and dark theme",
+    )
 
 
 def _read_asset(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The trials of a sweep as lines through their parameters to the metric."""
+"""Parallel coordinate plot of a sweep: each trial is a line from its parameters to the metric."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from nn.report.palette import colorscale, theme_color
 from nn.report.sweep_data import SweepData, TrialData
 
 NUM_BRUSH_STOPS = 81
+"""Invisible ticks on a numeric axis, at which a brushed range can start and end."""
 INVISIBLE_DIGITS = {ord("0"): "\u200b", ord("1"): "\u200c"}
-"""Two spaces of no width."""
+"""Two zero-width characters."""
 
 
 def plot_parallel_coordinate(sweep: SweepData) -> Chart | None:
-    """Lines through all parameters to the metric, each a trial."""
+    """Plot all trials with a value as lines, colored by rank; None for fewer than two."""
     trials = [trial for trial in sweep.scored_trials if trial.params]
     if len(trials) < 2 or not sweep.varied_params:
         return None
@@ -33,14 +34,14 @@ def plot_parallel_coordinate(sweep: SweepData) -> Chart | None:
     ).tolist()
     return Chart(
         "parallel",
-        "Every trial as a line",
+        "Trials as lines",
         f"Parallel coordinates of {len(trials)} trials over {fmt.join(sweep.varied_params)} and "
-        f"{sweep.metric.name}. The table of trials has the same figures.",
+        f"{sweep.metric.name}. The table of trials lists the same values.",
         [
             {
                 "type": "parcoords",
                 "line": {"color": ranks, "colorscale": colorscale("low", "middle", "high")},
-                "dimensions": [_add_brush_stops(each) for each in dimensions],
+                "dimensions": [_add_brush_stops(dimension) for dimension in dimensions],
                 "labelfont": {"color": theme_color("ink"), "size": 13},
                 "tickfont": {"color": theme_color("muted"), "size": 11},
                 "rangefont": {"color": "rgba(0,0,0,0)", "size": 1},
@@ -57,7 +58,7 @@ def plot_parallel_coordinate(sweep: SweepData) -> Chart | None:
         },
         height=420,
         legend=[("high", "best"), ("low", "worst")],
-        note="Drag along an axis to choose a range; a click on it takes all again.",
+        note="Drag along an axis to select a range of values; click the axis to reset it.",
         extra_data={
             "brushes": {"rows": [trial.number for trial in trials], "table": "trials-table"}
         },
@@ -65,23 +66,23 @@ def plot_parallel_coordinate(sweep: SweepData) -> Chart | None:
 
 
 def metric_dimension(sweep: SweepData, trials: Sequence[TrialData]) -> dict[str, Any]:
-    """Make the axis of the metric."""
+    """Build the axis of the metric."""
     values = [trial.value or 0.0 for trial in trials]
     return _numeric_dimension(sweep.metric.name, values, needs_log_scale(values))
 
 
 def parameter_dimension(sweep: SweepData, name: str, trials: Sequence[TrialData]) -> dict[str, Any]:
-    """Make an axis of a parameter, by its magnitude, its value, or its options."""
-    given = [trial.params[name] for trial in trials]
-    numbers = [to_finite_float(value) for value in given]
-    if len(drop_none(numbers)) == len(given) and len(set(drop_none(numbers))) > 6:
+    """Build the axis of a parameter: logarithmic, linear, or categorical up to six values."""
+    values = [trial.params[name] for trial in trials]
+    numbers = [to_finite_float(value) for value in values]
+    if len(drop_none(numbers)) == len(values) and len(set(drop_none(numbers))) > 6:
         return _numeric_dimension(name, drop_none(numbers), sweep.has_log_scale(name))
-    options = sorted(set(map(fmt.short_setting, given)), key=_natural_sort_key)
-    places = {option: place for place, option in enumerate(options)}
+    options = sorted(set(map(fmt.short_setting, values)), key=_natural_sort_key)
+    positions = {option: position for position, option in enumerate(options)}
     return {
         "label": escape_label(name, 24),
-        "values": [places[fmt.short_setting(value)] for value in given],
-        "tickvals": list(places.values()),
+        "values": [positions[fmt.short_setting(value)] for value in values],
+        "tickvals": list(positions.values()),
         "ticktext": [fmt.truncate(option, 20) for option in options],
         "range": [-0.3, len(options) - 0.7],
         "options": True,
@@ -89,40 +90,41 @@ def parameter_dimension(sweep: SweepData, name: str, trials: Sequence[TrialData]
 
 
 def _numeric_dimension(name: str, values: Sequence[float], is_log: bool) -> dict[str, Any]:
-    """Make an axis of numbers, with ticks that are read at a glance."""
+    """Build a numeric axis with at most six labeled ticks, round ones if logarithmic."""
     if is_log and min(values) > 0:
-        ends = math.log10(min(values)), math.log10(max(values))
-        shown = [math.log10(value) for value in values]
+        low, high = math.log10(min(values)), math.log10(max(values))
+        positions = [math.log10(value) for value in values]
         ticks = [math.log10(tick) for tick in log_ticks(min(values), max(values))]
+        tick_values = [10**tick for tick in ticks]
     else:
-        ends, shown = (min(values), max(values)), list(values)
-        ticks = np.linspace(*ends, 5).tolist()
-    span = ends[1] - ends[0] or abs(ends[0]) or 1.0
-    written = [10**tick for tick in ticks] if is_log and min(values) > 0 else ticks
+        low, high, positions = min(values), max(values), list(values)
+        ticks = tick_values = np.linspace(low, high, 5).tolist()
+    span = high - low or abs(low) or 1.0
     return {
         "label": escape_label(name, 24),
-        "values": [float(f"{value:.7g}") for value in shown],
+        "values": [float(f"{position:.7g}") for position in positions],
         "tickvals": ticks,
-        "ticktext": [f"{tick:.3g}" for tick in written],
-        "range": [ends[0] - 0.03 * span, ends[1] + 0.03 * span],
+        "ticktext": [f"{value:.3g}" for value in tick_values],
+        "range": [low - 0.03 * span, high + 0.03 * span],
     }
 
 
 def _add_brush_stops(dimension: dict[str, Any]) -> dict[str, Any]:
-    """Let a brush begin and end anywhere on an axis of numbers.
+    """Add invisible ticks to a numeric axis, so that a brush can start and end anywhere.
 
-    Plotly lets it at ticks alone, whose texts must all differ: most of these are seen by nobody.
+    Plotly snaps a brush to the given ticks, whose texts must all differ: each text is made unique
+    by its index in zero-width characters.
     """
-    made = {key: value for key, value in dimension.items() if key != "options"}
+    parcoords = {key: value for key, value in dimension.items() if key != "options"}
     stops = dict(zip(dimension["tickvals"], dimension["ticktext"], strict=True))
     if "options" not in dimension:
         low, high = dimension["range"]
         stops = dict.fromkeys(np.linspace(low, high, NUM_BRUSH_STOPS).tolist(), "") | stops
     texts = [
-        stops[stop] + format(number, "b").translate(INVISIBLE_DIGITS)
-        for number, stop in enumerate(sorted(stops))
+        stops[stop] + format(index, "b").translate(INVISIBLE_DIGITS)
+        for index, stop in enumerate(sorted(stops))
     ]
-    return made | {"tickvals": sorted(stops), "ticktext": texts}
+    return parcoords | {"tickvals": sorted(stops), "ticktext": texts}
 
 
 def _natural_sort_key(text: str) -> tuple[bool, float, str]:

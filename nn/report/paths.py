@@ -1,68 +1,86 @@
-"""Paths as a page shows them: a page may be shared, and does not name its maker's home folder."""
+"""Paths and links on pages: a page can be shared, so it must not reveal a home directory."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from nn.io.paths import relpath
 
 HOME_PATTERN = r"/(?:home|Users)/[^/\s'\"<>,;:]+"
-"""The home folder of anyone, on Linux and macOS; a run may come from another machine."""
+"""Any home directory on Linux or macOS: a run may come from another machine."""
 SCRIPT_PATTERN = re.compile(r"(?:.*/)?(scripts/\w+\.py)")
+REPORT_FILE = "report.html"
+
+
+def is_sweep_dir(folder: Path) -> bool:
+    """Whether a directory holds a sweep."""
+    return (folder / "sweep.yaml").is_file()
+
+
+def is_run_dir(folder: Path) -> bool:
+    """Whether a directory holds a run."""
+    return (folder / "config.yaml").exists()
+
+
+def relative_url(target: Path, page: Path) -> str:
+    """Return the URL of a file relative to a page, which stays valid when both are moved."""
+    return quote(os.path.relpath(target.absolute(), page.absolute().parent))
 
 
 def shorten_paths(text: str, home: str = "~") -> str:
-    """Write paths in a text from the current folder, or else from the home folder."""
-    written = {"home": home, "below": "", "here": "."}
+    """Make the paths in a text relative to the current directory, or else to the home directory."""
+    replacements = {"home": home, "below": "", "here": "."}
     pattern = _prefix_pattern(str(Path.cwd()), str(Path("~").expanduser()))
-    return pattern.sub(lambda found: written[str(found.lastgroup)], text)
+    return pattern.sub(lambda match: replacements[str(match.lastgroup)], text)
 
 
 def display_path(folder: Path) -> str:
-    """Name a folder from the current folder or the home folder, or else by its last part."""
+    """Return a directory relative to the current or home directory, or else its last part."""
     name = shorten_paths(str(folder.absolute()))
     return folder.absolute().name if name.startswith("/") else name
 
 
 def strip_folder(text: str, folder: Path) -> str:
-    """Write paths in a text from a folder, if they lie below it."""
+    """Make the paths in a text that lie below a directory relative to it."""
     for prefix in (str(folder.absolute()), relpath(folder), str(folder)):
         text = text.replace(f"{prefix}/", "")
     return text
 
 
 def join_command(args: Iterable[str]) -> str:
-    """Join words to a command that a shell understands, with $HOME for the home folder."""
+    """Join arguments to a shell command, with $HOME for the home directory."""
     return " ".join(map(_quote, args))
 
 
 def normalize_command(line: str) -> str:
-    """Write a recorded command as it would be typed in the folder of this project."""
+    """Rewrite a recorded command as it would be typed in the project directory."""
     try:
-        words = shlex.split(line)
-    except ValueError:  # damaged
+        args = shlex.split(line)
+    except ValueError:  # unbalanced quotes in a damaged file
         return line
-    for place, word in enumerate(words[:2]):
-        if script := SCRIPT_PATTERN.fullmatch(word):
-            words[place] = script[1]
-    return join_command(words)
+    for index, arg in enumerate(args[:2]):
+        if script := SCRIPT_PATTERN.fullmatch(arg):
+            args[index] = script[1]
+    return join_command(args)
 
 
 def _quote(arg: str) -> str:
     escaped = re.sub(r'(["$`\\])', r"\\\1", arg)
-    found = shorten_paths(escaped, "$HOME")
-    return (
-        f'"{found}"' if "$HOME" in found and found != escaped else shlex.quote(shorten_paths(arg))
-    )
+    shortened = shorten_paths(escaped, "$HOME")
+    if "$HOME" in shortened and shortened != escaped:
+        return f'"{shortened}"'
+    return shlex.quote(shorten_paths(arg))
 
 
 @lru_cache
 def _prefix_pattern(here: str, home: str) -> re.Pattern[str]:
-    """Find how a path begins that can be written shorter."""
+    """Compile a pattern of the path prefixes that `shorten_paths` replaces, as named groups."""
     known = [re.escape(home)] if home.count("/") and home != "/" else []
     kinds = [rf"(?P<home>{'|'.join([*known, HOME_PATTERN])})(?![\w.-])"]
     if here.count("/") > 1:  # not / or /home

@@ -1,4 +1,4 @@
-"""Pictures for papers and READMEs, drawn with matplotlib on white."""
+"""Matplotlib style and PNG rendering of figures for papers and READMEs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RC_PARAMS: Any = {
     "font.sans-serif": ["Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
     "font.size": 9,
     "text.color": TEXT_COLOR,
-    "text.parse_math": False,  # names are texts, whatever is in them
+    "text.parse_math": False,  # class and parameter names may contain $
     "axes.edgecolor": GRID_COLOR,
     "axes.labelcolor": MUTED_COLOR,
     "axes.titlesize": 9.5,
@@ -42,20 +42,20 @@ RC_PARAMS: Any = {
     "savefig.dpi": 200,
 }
 MAX_PNG_COLORS = 128
-"""Colours of a picture, more than its few inks and their edges need."""
+"""Palette size of a PNG: enough for the few colors of a figure and their antialiasing."""
 
 
 def render_pngs(
     draw_figures: Callable[[], Iterator[tuple[str, Figure]]], folder: Path
 ) -> Iterator[tuple[Path, bytes]]:
-    """Draw pictures, each with its place in a folder."""
+    """Render figures to PNGs, each with its path in a directory."""
     with _rc_context():
         for name, figure in draw_figures():
             yield folder / f"{name}.png", _to_png(figure)
 
 
 def render_png(draw_figure: Callable[[], Figure]) -> bytes:
-    """Draw one picture."""
+    """Render one figure to PNG."""
     with _rc_context():
         return _to_png(draw_figure())
 
@@ -64,26 +64,27 @@ def render_png(draw_figure: Callable[[], Figure]) -> bytes:
 def _rc_context() -> Iterator[None]:
     import matplotlib as mpl
 
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # lacking fonts, caches
+    # Not worth a message: fonts that are not installed, and building the font cache.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     with mpl.rc_context(RC_PARAMS):
         yield
 
 
 def _to_png(figure: Figure) -> bytes:
-    """Write a picture small: of few colours, and well packed."""
+    """Encode a figure as a small PNG: reduced to a palette, then optimized."""
     from PIL import Image
 
-    raw, packed = io.BytesIO(), io.BytesIO()
+    raw, optimized = io.BytesIO(), io.BytesIO()
     figure.savefig(raw, format="png", facecolor="white", bbox_inches="tight", pad_inches=0.12)
     image = (
         Image.open(raw).convert("RGB").quantize(MAX_PNG_COLORS, kmeans=2, dither=Image.Dither.NONE)
     )
-    image.save(packed, "PNG", optimize=True)
-    return packed.getvalue()
+    image.save(optimized, "PNG", optimize=True)
+    return optimized.getvalue()
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Begin a picture of so many inches."""
+    """Create a figure of the given size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

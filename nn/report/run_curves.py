@@ -1,4 +1,4 @@
-"""The curves of a run by epoch."""
+"""Per-epoch charts of a run: loss, accuracy, learning rate, norms and time."""
 
 from __future__ import annotations
 
@@ -13,48 +13,50 @@ from nn.report.run_data import SPLITS, RunData
 from nn.report.thinning import minmax_downsample
 
 MAX_POINTS = 2000
-"""Points that a curve of a run keeps."""
+"""Points per curve after downsampling."""
 
 
 def plot_learning_curves(run: RunData) -> list[Chart]:
-    """Loss and accuracy by epoch, the kept epoch marked."""
+    """Plot training and validation loss and accuracy, with the selected epoch marked."""
     charts = []
-    for what, form, axis in (("loss", ".4f", {}), ("accuracy", ".2%", {"tickformat": "~%"})):
-        keys = [(f"{part}/{what}", part) for part in ("train", "val")]
-        drawn = [(key, part) for key, part in keys if drop_none(run.curve(key))]
-        if not drawn:
+    for metric, number_format, axis in (
+        ("loss", ".4f", {}),
+        ("accuracy", ".2%", {"tickformat": "~%"}),
+    ):
+        keys = [(f"{split}/{metric}", split) for split in ("train", "val")]
+        available = [(key, split) for key, split in keys if drop_none(run.curve(key))]
+        if not available:
             continue
-        traces, title = _line_traces(run, drawn, form), what.capitalize()
-        positive = all(value > 0 for key, _ in drawn for value in drop_none(run.curve(key)))
+        traces, title = _line_traces(run, available, number_format), metric.capitalize()
+        positive = all(value > 0 for key, _ in available for value in drop_none(run.curve(key)))
         logarithmic = View("Log", layout={"yaxis": {"type": "log"}})
         linear = View("Linear", layout={"yaxis": {"type": "linear"}})
         charts.append(
             Chart(
-                what,
+                metric,
                 title,
-                f"{title} by epoch. {_describe_curves(run, drawn)}",
+                f"{title} by epoch. {_describe_curves(run, available)}",
                 traces,
                 {"yaxis": axis, **_epoch_layout(run)},
-                legend=[(part, SPLITS[part]) for _, part in drawn],
-                views=[linear, logarithmic] if what == "loss" and positive else [],
+                legend=[(split, SPLITS[split]) for _, split in available],
+                views=[linear, logarithmic] if metric == "loss" and positive else [],
             )
         )
     return charts
 
 
 def plot_lr_and_norms(run: RunData) -> list[Chart]:
-    """Learning rate and norms by epoch."""
+    """Plot the learning rate and the norms of gradient and weights by epoch."""
     charts = []
-    for name, title, keys in (
-        ("lr", "Learning rate", [("lr", "learning rate", "series-1")]),
-        ("gradient", "Norm of the gradient", [("norm/gradient", "gradient", "series-2")]),
-        ("weights", "Norm of the weights", [("norm/weights", "weights", "series-3")]),
+    for name, title, key, color in (
+        ("lr", "Learning rate", "lr", "series-1"),
+        ("gradient", "Gradient norm", "norm/gradient", "series-2"),
+        ("weights", "Weight norm", "norm/weights", "series-3"),
     ):
-        (key, called, ink) = keys[0]
         if not drop_none(run.curve(key)):
             continue
         x, (y,) = downsample_curves(run, [key])
-        trace = line_trace(called, x, y, theme_color(ink), "%{y:.4~g}")
+        trace = line_trace(title.lower(), x, y, theme_color(color), "%{y:.4~g}")
         charts.append(
             Chart(
                 name,
@@ -70,35 +72,35 @@ def plot_lr_and_norms(run: RunData) -> list[Chart]:
 
 
 def plot_epoch_times(run: RunData) -> Chart | None:
-    """The seconds that each epoch took."""
+    """Plot training and validation time per epoch, stacked; None if neither is recorded."""
     keys = [("seconds", "training", "train"), ("seconds/validation", "validation", "val")]
-    drawn = [each for each in keys if drop_none(run.curve(each[0]))]
-    if not drawn:
+    available = [entry for entry in keys if drop_none(run.curve(entry[0]))]
+    if not available:
         return None
-    x, columns = downsample_curves(run, [key for key, _, _ in drawn])
+    x, columns = downsample_curves(run, [key for key, _, _ in available])
     traces = [
-        line_trace(called, x, y, theme_color(ink), "%{y:.3~g} s") | {"stackgroup": "one"}
-        for (_, called, ink), y in zip(drawn, columns, strict=True)
+        line_trace(name, x, y, theme_color(color), "%{y:.3~g} s") | {"stackgroup": "one"}
+        for (_, name, color), y in zip(available, columns, strict=True)
     ]
     return Chart(
         "timing",
-        "Seconds of each epoch",
-        f"Training and validation took {fmt.duration(run.training_seconds)} in all.",
+        "Seconds per epoch",
+        f"Time per epoch; total {fmt.duration(run.training_seconds)}.",
         traces,
         {**_epoch_layout(run, mark_selected=False), "yaxis": {"rangemode": "tozero"}},
         height=200,
-        legend=[(ink, called) for _, called, ink in drawn],
+        legend=[(color, name) for _, name, color in available],
     )
 
 
 def downsample_curves(
     run: RunData, keys: Sequence[str], max_points: int = MAX_POINTS
 ) -> tuple[list[float], list[list[float | None]]]:
-    """Give curves of a run, with fewer points if there are very many."""
+    """Return epochs and history columns, downsampled to about `max_points` points."""
     columns = [run.curve(key) for key in keys]
     kept = minmax_downsample(columns, max_points)
-    return [run.epochs[place] for place in kept], [
-        [values[place] for place in kept] for values in columns
+    return [run.epochs[index] for index in kept], [
+        [values[index] for index in kept] for values in columns
     ]
 
 
@@ -107,8 +109,8 @@ def _line_traces(
 ) -> list[Trace]:
     x, columns = downsample_curves(run, [key for key, _ in available])
     return [
-        line_trace(SPLITS[part], x, y, theme_color(part), f"%{{y:{number_format}}}")
-        for (_, part), y in zip(available, columns, strict=True)
+        line_trace(SPLITS[split], x, y, theme_color(split), f"%{{y:{number_format}}}")
+        for (_, split), y in zip(available, columns, strict=True)
     ]
 
 
@@ -130,12 +132,12 @@ def _epoch_layout(
 
 
 def _selected_epoch_label(run: RunData) -> str:
-    return f"kept: {run.selected_epoch:,.0f}"
+    return f"selected: {run.selected_epoch:,.0f}"
 
 
 def _describe_curves(run: RunData, available: Sequence[tuple[str, str]]) -> str:
     return " ".join(
-        f"The {SPLITS[part]} curve goes from {fmt.number(values[0])} to {fmt.number(values[-1])}."
-        for key, part in available
+        f"The {SPLITS[split]} curve goes from {fmt.number(values[0])} to {fmt.number(values[-1])}."
+        for key, split in available
         for values in [drop_none(run.curve(key))]
     )

@@ -1,4 +1,4 @@
-"""What there is to tell of a run, read from its folder once for all that is made of it."""
+"""Data and text of a run's report, read from its directory once for pages, figures and W&B."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ from nn.types import Array, IntArray
 SPLITS = {"test": "test", "val": "validation", "train": "training"}
 STATUS_NOTICES = {
     "finished": "",
-    "pruned": "The sweep ended this run early, since others were ahead of it.",
-    "interrupted": "This run was interrupted; train.py resume= goes on with it.",
-    "diverged": "Training diverged: the loss became infinite or not a number.",
-    "crashed": "This run crashed; it is drawn as far as it got.",
+    "pruned": "The sweep pruned this run: other trials performed better.",
+    "interrupted": "This run was interrupted; train.py resume= continues it.",
+    "diverged": "Training diverged: the loss became infinite or NaN.",
+    "crashed": "This run crashed; the report covers the epochs that were recorded.",
 }
 
 
 @dataclass(frozen=True)
 class ClassConfusion:
-    """Two classes that are taken for each other."""
+    """How often samples of one class are predicted as another."""
 
     true_class: int
     predicted_class: int
     count: int
-    fraction: float
+    fraction: float  # of the samples of the true class
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """A layer, the shape of its output for one sample, and how many parameters it has."""
+    """A layer with the shape of its output for one sample and its number of parameters."""
 
     name: str
     output_shape: Sequence[int]
@@ -58,7 +58,7 @@ class LayerSummary:
 
 
 class RunData:
-    """A run, told from its folder."""
+    """The records of a run and the sentences that describe it, lazily computed."""
 
     def __init__(self, path: Path) -> None:
         self.saved_run = SavedRun.read(path)
@@ -69,32 +69,32 @@ class RunData:
 
     @property
     def display_name(self) -> str:
-        """The run's folder."""
+        """The run directory, shortened for display."""
         return display_path(self.path)
 
     @property
     def title(self) -> str:
-        """What was trained on what."""
-        chosen = (self.choices.get(group) for group in ("model", "dataset"))
-        return " on ".join(str(option) for option in chosen if option) or self.path.name
+        """`MODEL on DATASET`, or the directory's name where neither option is recorded."""
+        options = (self.choices.get(group) for group in ("model", "dataset"))
+        return " on ".join(str(option) for option in options if option) or self.path.name
 
     @property
     def status(self) -> str:
-        """How the run has ended, if it has."""
+        """How the run ended, or `unfinished`."""
         return str(self.summary.get("status", "unfinished"))
 
     @cached_property
     def epochs(self) -> list[float]:
-        """The number of each epoch."""
+        """Epoch numbers, one per history record."""
         return epoch_numbers(self.history)
 
     def curve(self, key: str) -> list[float | None]:
-        """One figure over the epochs."""
+        """Return a history column, None where an epoch lacks the value."""
         return extract_column(self.history, key)
 
     @property
     def start_timestamp(self) -> float | None:
-        """When the run began, in seconds as the system counts them."""
+        """Start of the run as a POSIX timestamp."""
         try:
             return datetime.fromisoformat(str(self.environment.get("began"))).timestamp()
         except (ValueError, OverflowError):
@@ -102,17 +102,20 @@ class RunData:
 
     @property
     def planned_epochs(self) -> float | None:
-        """How many epochs were asked for."""
+        """The number of epochs in the configuration."""
         return to_finite_float(self.config["epochs"])
 
     @cached_property
     def restores_best(self) -> bool:
-        """Whether the weights of the best epoch are kept, not those of the last."""
+        """Whether the best epoch's weights are restored at the end, as opposed to the last's."""
         return self.config["keep"] == "best" or self.config["patience"] is not None
 
     @cached_property
     def selected_epoch(self) -> float | None:
-        """The epoch whose weights are kept."""
+        """The epoch whose weights are selected: the best or the last.
+
+        The best has the highest validation accuracy, on a tie the lowest validation loss.
+        """
         if not self.epochs:
             return None
         best = to_finite_float(self.summary.get("best/epoch"))
@@ -129,11 +132,11 @@ class RunData:
 
     @property
     def split(self) -> str:
-        """The samples that the run is judged by: test, or val where there is no test set."""
+        """The evaluation split: `test`, or `val` if there is no test score."""
         return "test" if to_finite_float(self.summary.get("test/accuracy")) is not None else "val"
 
     def score(self, key: str) -> float | None:
-        """A figure of the summary, or of the kept epoch where there is none yet."""
+        """Return a score from the summary, or from the selected epoch while there is no summary."""
         value = to_finite_float(self.summary.get(key))
         if value is None and not self.summary and self.selected_epoch is not None:
             value = self.curve(key)[self.epochs.index(self.selected_epoch)]
@@ -141,81 +144,71 @@ class RunData:
 
     @cached_property
     def confusion_matrix(self) -> IntArray | None:
-        """Counts by true and predicted class; of a run under way, those of the last that it has."""
-        judged = to_confusion_matrix(self.summary.get("confusion_matrix"))
-        if judged is None:
-            found = (
+        """Counts (true class, predicted class); of an unfinished run, the latest on record."""
+        matrix = to_confusion_matrix(self.summary.get("confusion_matrix"))
+        if matrix is None:
+            recorded = (
                 to_confusion_matrix(record.get("val/confusion_matrix"))
                 for record in reversed(self.history)
             )
-            judged = next((each for each in found if each is not None), None)
-        return judged if judged is not None and judged.sum() else None
+            matrix = next((latest for latest in recorded if latest is not None), None)
+        return matrix if matrix is not None and matrix.sum() else None
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes; 0 if neither a confusion matrix nor predictions are available."""
         if self.confusion_matrix is not None:
             return len(self.confusion_matrix)
         return 0 if self.predictions is None else self.predictions.probabilities.shape[1]
 
     @cached_property
     def class_names(self) -> list[str]:
-        """A name for each class."""
-        given = self.saved_run.class_names[: self.num_classes]
-        return given + [str(each) for each in range(len(given), self.num_classes)]
+        """Class names; a class without one is named by its index."""
+        names = self.saved_run.class_names[: self.num_classes]
+        return names + [str(index) for index in range(len(names), self.num_classes)]
 
     def class_scores(self, key: str) -> list[float | None]:
-        """Precision, recall or F1 of each class."""
-        given = self.summary.get(key)
-        values = given if isinstance(given, list) else []
-        return [
-            to_finite_float(each)
-            for each in [*values, *[None] * self.num_classes][: self.num_classes]
-        ]
+        """Return `precision`, `recall` or `f1` per class, None where unknown."""
+        recorded = self.summary.get(key)
+        scores = recorded if isinstance(recorded, list) else []
+        padded = [*scores, *[None] * self.num_classes]
+        return [to_finite_float(score) for score in padded[: self.num_classes]]
 
     @cached_property
     def class_confusions(self) -> list[ClassConfusion]:
-        """What is taken for what, most often first."""
+        """Off-diagonal cells of the confusion matrix, largest count first."""
         if self.confusion_matrix is None:
             return []
-        found, totals = [], self.confusion_matrix.sum(axis=1).tolist()
-        wrong = self.confusion_matrix * (1 - np.eye(self.num_classes, dtype=np.int64))
-        for place in np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]:
-            truth, predicted = divmod(int(place), self.num_classes)
-            times = int(wrong[truth, predicted])
-            found.append(ClassConfusion(truth, predicted, times, times / totals[truth]))
-        return found
+        confusions, totals = [], self.confusion_matrix.sum(axis=1).tolist()
+        errors = self.confusion_matrix * (1 - np.eye(self.num_classes, dtype=np.int64))
+        for cell in np.argsort(-errors, axis=None, kind="stable")[: np.count_nonzero(errors)]:
+            truth, predicted = divmod(int(cell), self.num_classes)
+            count = int(errors[truth, predicted])
+            confusions.append(ClassConfusion(truth, predicted, count, count / totals[truth]))
+        return confusions
 
     @cached_property
-    def _predictions_or_reason(self) -> tuple[Predictions | None, str]:
+    def _predictions_or_error(self) -> tuple[Predictions | None, str]:
         try:
-            read = self.saved_run.predictions
-        except UserError as mistake:
-            return None, strip_folder(str(mistake), self.path)
-        if read is None:
-            return (
-                None,
-                f"There is no {PREDICTIONS_FILE} in the folder: it is written when a run ends.",
-            )
-        if self.confusion_matrix is not None and read.probabilities.shape[1] != len(
-            self.confusion_matrix
-        ):
-            return None, f"{PREDICTIONS_FILE} is damaged: it has other classes than the run."
-        return read, ""
+            predictions = self.saved_run.predictions
+        except UserError as error:
+            return None, strip_folder(str(error), self.path)
+        if predictions is None or self.confusion_matrix is None:
+            return predictions, ""
+        num_predicted, num_classes = predictions.probabilities.shape[1], len(self.confusion_matrix)
+        if num_predicted != num_classes:
+            classes = f"{num_predicted} classes, but the run has {num_classes}"
+            return None, f"{PREDICTIONS_FILE} is damaged: it has {classes}."
+        return predictions, ""
 
     @property
     def predictions(self) -> Predictions | None:
-        """What the kept weights say of the samples, if the run came so far."""
-        return self._predictions_or_reason[0]
-
-    @property
-    def missing_predictions_reason(self) -> str:
-        """Why there are no predictions."""
-        return self._predictions_or_reason[1]
+        """Predictions of the selected weights; None before the run ended or if damaged."""
+        return self._predictions_or_error[0]
 
     @cached_property
     def weights(self) -> dict[str, Array]:
-        """The weights that are kept; none where there is no whole checkpoint."""
+        """The selected weights by name; empty without an intact checkpoint."""
         try:
             return checkpoint.extract_weights(checkpoint.load_best_or_last(self.path))
         except UserError:
@@ -223,129 +216,126 @@ class RunData:
 
     @cached_property
     def layers(self) -> list[LayerSummary]:
-        """The input and the layers; none where they were not recorded or the file is damaged."""
+        """The input followed by all layers; empty if model.json is missing or damaged."""
         try:
             model = read_json(self.path, MODEL_FILE)
         except UserError:
             return []
-        given = model.get("layers")
+        recorded = model.get("layers")
         inputs = {"layer": "input", "output": model.get("input"), "parameters": 0}
-        read = [
-            _parse_layer(each) for each in [inputs, *(given if isinstance(given, list) else [])]
-        ]
-        whole = [layer for layer in read if layer is not None]
-        return whole if len(whole) == len(read) > 1 else []
+        records = [inputs, *(recorded if isinstance(recorded, list) else [])]
+        layers = [layer for layer in map(_parse_layer, records) if layer is not None]
+        return layers if len(layers) == len(records) > 1 else []
 
     @property
     def has_hidden_layer(self) -> bool:
-        """Whether there is a hidden layer, as far as can be told."""
+        """Whether the network has a hidden layer; True if the weights are not available."""
         return sum(name.endswith(".weight") for name in self.weights) != 1
 
     @property
     def training_seconds(self) -> float | None:
-        """How long the training took."""
+        """Total training time in seconds, summed over the history if there is no summary."""
         total = to_finite_float(self.summary.get("seconds"))
         return total if total is not None else sum(drop_none(self.curve("seconds"))) or None
 
     @property
     def reproduce_command(self) -> str:
-        """The command that repeats the run."""
+        """The shell command that repeats the run, including the `trust=` that it needs."""
         command = ["python", "scripts/train.py", f"repeat={relpath(self.path)}"]
         foreign = sorted(_target_packages(self.config) - {"nn"})
         return join_command([*command, *([f"trust={','.join(foreign)}"] if foreign else [])])
 
     @property
     def summary_text(self) -> str:
-        """The run in two sentences."""
+        """One or two sentences: size, accuracy, duration and selected epoch."""
         size = to_finite_float(self.summary.get("parameters"))
-        what = f"A network of {size:,.0f} parameters" if size else "A network"
+        network = f"A network with {size:,.0f} parameters" if size else "A network"
         accuracy = self.score(f"{self.split}/accuracy")
-        spent = f"in {fmt.count(len(self.epochs), 'epoch')}"
+        epochs = fmt.count(len(self.epochs), "epoch")
         if self.training_seconds is not None:
-            spent += f" and {fmt.duration(self.training_seconds)}"
+            epochs += f" ({fmt.duration(self.training_seconds)})"
         if accuracy is None:
-            return f"{what} was trained {spent}."
-        reached = f"{what} came to {fmt.percent(accuracy)} {SPLITS[self.split]} accuracy {spent}."
+            return f"{network} was trained for {epochs}."
+        score = f"{fmt.percent(accuracy)} {SPLITS[self.split]} accuracy"
+        result = f"{network} reached {score} in {epochs}."
         if self.selected_epoch is None or not self.restores_best:
-            return reached
-        return f"{reached} The weights of epoch {self.selected_epoch:,.0f} were kept."
+            return result
+        return f"{result} Its weights are those of the best epoch, {self.selected_epoch:,.0f}."
 
     @property
     def notices(self) -> list[str]:
-        """What a reader should know before the figures."""
-        said = [STATUS_NOTICES.get(self.status, "") if self.summary else self._unfinished_notice()]
+        """Warnings shown above the report: an abnormal end, missing or damaged files."""
+        notices = [
+            STATUS_NOTICES.get(self.status, "") if self.summary else self._unfinished_notice()
+        ]
         if not self.history and _is_nonempty(self.path / "history.jsonl"):
-            said.append("history.jsonl is damaged: there are no curves.")
+            notices.append("history.jsonl is damaged; learning curves are not available.")
         if not self.summary and _is_nonempty(self.path / "summary.json"):
-            said.append("summary.json is damaged: scores are those of the history.")
-        if "is damaged" in self.missing_predictions_reason:
-            said.append(self.missing_predictions_reason)
-        return [sentence for sentence in said if sentence]
+            notices.append("summary.json is damaged; scores are taken from the history.")
+        notices.append(self._predictions_or_error[1])
+        return [notice for notice in notices if notice]
 
     def _unfinished_notice(self) -> str:
-        done = f"{len(self.epochs):,} of {fmt.number(self.planned_epochs)} epochs"
-        sentence = f"This run has no result yet; it is drawn as far as it got, {done}."
+        progress = f"{len(self.epochs):,} of {fmt.number(self.planned_epochs)} epochs"
+        notice = f"This run is unfinished; the report covers {progress}."
         try:
-            when = datetime.fromtimestamp((self.path / "history.jsonl").stat().st_mtime)
+            modified = datetime.fromtimestamp((self.path / "history.jsonl").stat().st_mtime)
         except OSError:
-            return sentence
-        return f"{sentence} Its history was last written at {when:%Y-%m-%d %H:%M:%S}."
+            return notice
+        return f"{notice} history.jsonl was last updated at {modified:%Y-%m-%d %H:%M:%S}."
 
     @property
     def confusion_text(self) -> str:
-        """What is confused most, in a sentence or two."""
+        """The number of errors and the most frequent one; empty without a confusion matrix."""
         if self.confusion_matrix is None:
             return ""
-        total, wrong = (
-            int(self.confusion_matrix.sum()),
-            sum(each.count for each in self.class_confusions),
-        )
-        if not wrong:
-            return f"All {total:,} samples are right."
-        first = self.class_confusions[0]
+        num_samples = int(self.confusion_matrix.sum())
+        num_errors = sum(confusion.count for confusion in self.class_confusions)
+        if not num_errors:
+            return f"All {num_samples:,} samples are classified correctly."
+        most = self.class_confusions[0]
+        truth, predicted = self.class_names[most.true_class], self.class_names[most.predicted_class]
         return (
-            f"{wrong:,} of {total:,} samples are wrong. "
-            f"Most often {self.class_names[first.true_class]} is "
-            f"taken for {self.class_names[first.predicted_class]}: "
-            f"{fmt.count(first.count, 'time')}, "
-            f"{fmt.percent(first.fraction, 1)} of its samples."
+            f"{num_errors:,} of {num_samples:,} samples are misclassified. "
+            f"Most frequent error: {truth} predicted as {predicted} "
+            f"({fmt.count(most.count, 'time')}, {fmt.percent(most.fraction, 1)} of class {truth})."
         )
 
     @property
     def learning_text(self) -> str:
-        """How the training went, in a sentence or two."""
+        """How the validation loss developed; empty if it has fewer than two values."""
         losses = self.curve("val/loss")
         if len(drop_none(losses)) < 2:
             return ""
-        low = min(drop_none(losses))
-        when, last = self.epochs[losses.index(low)], drop_none(losses)[-1]
-        if last <= low * 1.02:
-            return "Validation loss was still at its lowest when training ended."
+        lowest = min(drop_none(losses))
+        epoch, last = self.epochs[losses.index(lowest)], drop_none(losses)[-1]
+        if last <= lowest * 1.02:
+            return "The validation loss ended at or near its minimum."
         return (
-            f"Validation loss was lowest in epoch {when:,.0f}, at {fmt.number(low)}, "
-            f"and ended at {fmt.number(last)}."
+            f"The validation loss reached its minimum of {fmt.number(lowest)} in epoch "
+            f"{epoch:,.0f} and ended at {fmt.number(last)}."
         )
 
 
 def _parse_layer(value: Any) -> LayerSummary | None:
-    """Take a layer as model.json describes it."""
-    about = to_mapping(value)
-    output, parameters = about.get("output"), about.get("parameters")
+    """Parse a layer record of model.json; None if it is malformed."""
+    record = to_mapping(value)
+    output, parameters = record.get("output"), record.get("parameters")
     if not isinstance(output, list) or not isinstance(parameters, int):
         return None
-    if any(type(each) is not int or not 0 <= each < 2**53 for each in (*output, parameters)):
+    if any(type(size) is not int or not 0 <= size < 2**53 for size in (*output, parameters)):
         return None
-    return LayerSummary(str(about.get("layer")), output, parameters)
+    return LayerSummary(str(record.get("layer")), output, parameters)
 
 
 def _target_packages(config: Mapping[str, Any]) -> set[str]:
-    """Name the packages whose classes a configuration asks for."""
-    targets = (to_mapping(each).get("_target_") for each in config.values())
+    """Return the top-level packages of all `_target_`s in a configuration."""
+    targets = (to_mapping(group).get("_target_") for group in config.values())
     return {str(target).partition(".")[0] for target in targets if target is not None}
 
 
 def _is_nonempty(file: Path) -> bool:
-    """Whether there is anything in a file."""
+    """Whether a file exists and holds data."""
     try:
         return file.stat().st_size > 0
     except OSError:

@@ -1,4 +1,4 @@
-"""The page of a run."""
+"""The HTML report of a single run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nn.report import (
     weights,
 )
 from nn.report import formatting as fmt
-from nn.report.coerce import flatten_settings, to_finite_float, to_mapping
+from nn.report.coerce import drop_none, flatten_settings, to_finite_float, to_mapping
 from nn.report.markup import Markup, element
 from nn.report.page import Page, Section
 from nn.report.paths import display_path, normalize_command
@@ -29,36 +29,36 @@ from nn.report.run_data import SPLITS, RunData
 from nn.report.tables import Cell, Column, build_table, definition_list
 
 NUM_CORRECT_SHOWN, NUM_WRONG_SHOWN = 16, 24
-"""Predictions that are shown."""
+"""Correct and misclassified samples shown in the gallery."""
 CLASSES_PER_PAGE = 30
-"""Classes that are listed at a time."""
+"""Rows per page of the table of classes."""
 LAYERS_PER_PAGE = 40
-"""Layers that are listed at a time."""
+"""Rows per page of the table of layers."""
 
 
 def build_run_page(run: RunData, back_link: Markup | None = None) -> Page:
-    """Tell a run."""
+    """Build the page of a run, with a link back to its sweep's page if given."""
     return Page(
-        "Run",
-        run.display_name,
-        run.title,
-        run.summary_text,
-        list(_sections(run)),
-        run.notices,
-        _stats(run),
-        back_link,
-        build_footer(run.path),
+        kind="Run",
+        subtitle=run.display_name,
+        title=run.title,
+        summary=run.summary_text,
+        sections=list(_sections(run)),
+        notices=run.notices,
+        stats=_stats(run),
+        back_link=back_link,
+        footer=build_footer(run.path),
     )
 
 
 def build_footer(path: Path | None = None) -> list[object]:
-    """Say when the page was made, and of which folder."""
+    """Return the page's footer: when it was generated, and from which directory."""
     source = f" from {display_path(path)}" if path else ""
-    return [f"Made on {datetime.now():%Y-%m-%d %H:%M}{source}."]
+    return [f"Generated on {datetime.now():%Y-%m-%d %H:%M}{source}."]
 
 
 def command_block(line: str) -> Markup:
-    """Show a command to be copied."""
+    """Render a shell command with a copy button."""
     copy = element("button", "Copy", type="button", class_="copy")
     return element("div", element("code", line), copy, class_="command")
 
@@ -67,7 +67,7 @@ def _sections(run: RunData) -> Iterator[Section]:
     yield _learning_section(run)
     if run.confusion_matrix is not None:
         yield _confusion_section(run)
-    if any(run.class_scores("f1")):
+    if drop_none(run.class_scores("f1")):
         yield _classes_section(run)
     if run.predictions is not None:
         yield from _prediction_sections(run)
@@ -75,35 +75,35 @@ def _sections(run: RunData) -> Iterator[Section]:
         yield _architecture_section(run)
     units = weights.first_layer_filters(run.weights, _sample_shape(run))
     if units is not None:
-        shown = weights.render_filters(units)
+        filters = weights.render_filters(units)
         remark = (
-            f"{len(shown)} of {fmt.count(len(units), 'unit')}: what each looks for in orange, "
-            "what speaks against it in blue."
+            f"Weights of {len(filters)} of {fmt.count(len(units), 'unit')}: positive in orange, "
+            "negative in blue."
         )
-        yield Section("weights", "First layer", [gallery.filter_gallery(shown)], [remark])
+        yield Section("weights", "First-layer filters", [gallery.filter_gallery(filters)], [remark])
     yield _settings_section(run)
 
 
 def _stats(run: RunData) -> list[tuple[str, str, object]]:
-    part, named = run.split, SPLITS[run.split].capitalize()
-    rows: list[tuple[str, str, str, Any]] = [
-        (f"{named} accuracy", f"{part}/accuracy", "percent", fmt.percent),
-        (f"{named} loss", f"{part}/loss", "figure", fmt.number),
-        ("True class in top 3", f"{part}/top3", "percent", fmt.percent),
-        ("Calibration error", f"{part}/calibration_error", "percent", fmt.percent),
+    split, split_name = run.split, SPLITS[run.split].capitalize()
+    scores: list[tuple[str, str, Any]] = [
+        (f"{split_name} accuracy", f"{split}/accuracy", fmt.percent),
+        (f"{split_name} loss", f"{split}/loss", fmt.number),
+        ("Top-3 accuracy", f"{split}/top3", fmt.percent),
+        ("Calibration error", f"{split}/calibration_error", fmt.percent),
     ]
-    if part == "test":
-        rows.insert(2, ("Validation accuracy", "val/accuracy", "percent", fmt.percent))
-    shown = [(name, write(run.score(key)), run.score(key)) for name, key, _, write in rows]
-    shown.append(
+    if split == "test":
+        scores.insert(2, ("Validation accuracy", "val/accuracy", fmt.percent))
+    stats = [(name, formatted(run.score(key)), run.score(key)) for name, key, formatted in scores]
+    stats.append(
         (
             "Parameters",
             fmt.count(to_finite_float(run.summary.get("parameters"))),
             run.summary.get("parameters"),
         )
     )
-    shown.append(("Training time", fmt.duration(run.training_seconds), run.training_seconds))
-    return [(name, text, exact) for name, text, exact in shown if text != fmt.MISSING]
+    stats.append(("Training time", fmt.duration(run.training_seconds), run.training_seconds))
+    return [(name, text, exact) for name, text, exact in stats if text != fmt.MISSING]
 
 
 def _learning_section(run: RunData) -> Section:
@@ -114,44 +114,41 @@ def _learning_section(run: RunData) -> Section:
         if charts
     ]
     if not body:
-        body = [element("p", "There is no epoch to draw.", class_="sentence")]
-    return Section("learning", "Learning", body, [run.learning_text])
+        body = [element("p", "No epochs have been recorded.", class_="sentence")]
+    return Section("learning", "Learning curves", body, [run.learning_text])
 
 
 def _confusion_section(run: RunData) -> Section:
     assert run.confusion_matrix is not None
+    title = f"{SPLITS[run.split].capitalize()} samples by true and predicted class"
     chart = confusion.plot_confusion_matrix(
-        "confusion", _confusion_title(run), run.confusion_matrix, run.class_names
+        "confusion", title, run.confusion_matrix, run.class_names
     )
-    return Section("confusion", "Confusion", [chart.to_html()], [run.confusion_text])
-
-
-def _confusion_title(run: RunData) -> str:
-    return f"{SPLITS[run.split].capitalize()} samples by true and predicted class"
+    return Section("confusion", "Confusion matrix", [chart.to_html()], [run.confusion_text])
 
 
 def _classes_section(run: RunData) -> Section:
     chart = classes.plot_class_scores(run)
     scores = [run.class_scores(key) for key in ("precision", "recall", "f1")]
-    samples = (
+    supports = (
         [None] * run.num_classes
         if run.confusion_matrix is None
         else run.confusion_matrix.sum(axis=1).tolist()
     )
     rows = [
         [
-            Cell(name, place),
-            *(Cell(fmt.percent(column[place]), column[place]) for column in scores),
-            Cell(fmt.count(samples[place]), samples[place]),
+            Cell(name, index),
+            *(Cell(fmt.percent(column[index]), column[index]) for column in scores),
+            Cell(fmt.count(supports[index]), supports[index]),
         ]
-        for place, name in enumerate(run.class_names)
+        for index, name in enumerate(run.class_names)
     ]
     columns = [
         Column("Class", is_numeric=False),
-        *numeric_columns("Precision", "Recall", "F1", "Samples"),
+        *map(Column, ("Precision", "Recall", "F1", "Samples")),
     ]
-    listed = build_table(
-        "Scores of each class",
+    table = build_table(
+        "Scores per class",
         columns,
         rows,
         CLASSES_PER_PAGE,
@@ -159,63 +156,70 @@ def _classes_section(run: RunData) -> Section:
         element_id="classes-table",
     )
     remark = (
-        "Precision: of what was taken for a class, the share that is of it. Recall: of a class, "
-        "the share that was recognized. F1 is the harmonic mean of both."
+        "Precision: fraction of the samples predicted as a class that belong to it. Recall: "
+        "fraction of a class's samples that are predicted as it. F1: harmonic mean of the two."
     )
-    return Section("classes", "Classes", [chart and chart.to_html(), listed], [remark])
-
-
-def numeric_columns(*titles: str) -> list[Column]:
-    """Name columns of numbers."""
-    return [Column(title) for title in titles]
+    return Section("classes", "Scores per class", [chart and chart.to_html(), table], [remark])
 
 
 def _prediction_sections(run: RunData) -> Iterator[Section]:
-    read = run.predictions
-    assert read is not None
-    if read.has_images:
-        groups = [
-            gallery.prediction_gallery(read, run.class_names, right, most)
-            for right, most in ((False, NUM_WRONG_SHOWN), (True, NUM_CORRECT_SHOWN))
+    predictions = run.predictions
+    assert predictions is not None
+    if predictions.has_images:
+        galleries = [
+            gallery.prediction_gallery(predictions, run.class_names, is_correct, max_images)
+            for is_correct, max_images in ((False, NUM_WRONG_SHOWN), (True, NUM_CORRECT_SHOWN))
         ]
-        body = [(element("h3", title), shown) for title, shown in filter(None, groups)]
-        remark = f"Samples of the {SPLITS[run.split]} set, the class that is predicted, how surely."
+        body = [(element("h3", title), images) for title, images in filter(None, galleries)]
+        remark = f"{SPLITS[run.split].capitalize()} samples with predicted class and confidence."
         yield Section("predictions", "Predictions", body, [remark])
     yield _map_section(run)
     error = run.score(f"{run.split}/calibration_error")
     remark = (
-        "A prediction made with 80 % confidence should be right 8 times of 10: bars on the dotted "
-        "line. Below it the network is too sure of itself."
+        "Predictions made with 80 % confidence should be correct 80 % of the time, so that the "
+        "bars end at the dotted line. Lower bars mean overconfidence."
     )
-    found = error is not None and f"On average the two are {fmt.percent(error, 1)} apart."
+    mean_gap = error is not None and f"Expected calibration error: {fmt.percent(error, 1)}."
     yield Section(
         "calibration",
         "Calibration",
-        [calibration.plot_reliability_diagram(read).to_html()],
-        [remark, found],
+        [calibration.plot_reliability_diagram(predictions).to_html()],
+        [remark, mean_gap],
     )
 
 
 def _map_section(run: RunData) -> Section:
-    read = run.predictions
-    assert read is not None
-    places = sample_map.load_or_compute_map(run.path, read) if run.has_hidden_layer else None
-    if places is None:
-        few = "There are too few samples, or none that differ, for a map of them."
-        none = "There is no hidden layer whose map could be drawn."
-        return Section(
-            "map", "Map", [element("p", few if run.has_hidden_layer else none, class_="sentence")]
+    predictions = run.predictions
+    assert predictions is not None
+    positions = (
+        sample_map.load_or_compute_map(run.path, predictions) if run.has_hidden_layer else None
+    )
+    if positions is None:
+        reason = (
+            "Not available: too few samples, or all have the same activations."
+            if run.has_hidden_layer
+            else "Not available: the network has no hidden layer."
         )
-    known = dict(zip(read.shown.tolist(), read.images, strict=True)) if read.has_images else {}
-    shown = [images.to_thumbnail(known[each]) for each in read.mapped.tolist() if each in known]
-    sheet = images.make_sprite_sheet(shown) if len(shown) == len(read.mapped) else None
+        return Section("map", "t-SNE", [element("p", reason, class_="sentence")])
+    image_of = (
+        dict(zip(predictions.shown.tolist(), predictions.images, strict=True))
+        if predictions.has_images
+        else {}
+    )
+    thumbnails = [
+        images.to_thumbnail(image_of[sample])
+        for sample in predictions.mapped.tolist()
+        if sample in image_of
+    ]
+    complete = len(thumbnails) == len(predictions.mapped)
+    chart = map_chart.plot_sample_map(
+        run, predictions, positions, images.make_sprite_sheet(thumbnails) if complete else None
+    )
     remark = (
-        "Each point is a sample. t-SNE puts those near each other that the last hidden layer finds "
-        "alike; distances between groups mean little."
+        "t-SNE embedding of the last hidden layer: each point is a sample, and samples with "
+        "similar activations are close together. Distances between clusters carry little meaning."
     )
-    return Section(
-        "map", "Map", [map_chart.plot_sample_map(run, read, places, sheet).to_html()], [remark]
-    )
+    return Section("map", "t-SNE", [chart.to_html()], [remark])
 
 
 def _architecture_section(run: RunData) -> Section:
@@ -235,13 +239,13 @@ def _architecture_section(run: RunData) -> Section:
         ]
         for layer in run.layers
     ]
-    listed = build_table("Layers", columns, rows, LAYERS_PER_PAGE, element_id="layers-table")
+    table = build_table("Layers", columns, rows, LAYERS_PER_PAGE, element_id="layers-table")
     total = sum(layer.num_parameters for layer in run.layers)
     remark = (
         f"{fmt.count(len(run.layers) - 1, 'layer')} with {fmt.count(total, 'parameter')}, "
-        "from the input at the top to a value for each class; shapes are those of one sample."
+        "from the input to one output per class. Shapes are for a single sample."
     )
-    return Section("architecture", "Architecture", [listed], [remark])
+    return Section("architecture", "Architecture", [table], [remark])
 
 
 def _format_shape(shape: Sequence[int]) -> str:
@@ -250,55 +254,54 @@ def _format_shape(shape: Sequence[int]) -> str:
 
 def _settings_section(run: RunData) -> Section:
     config = run.config
-    chosen = [
+    options = [
         (group, fmt.setting(option)) for group, option in run.choices.items() if option is not None
     ]
-    knobs = [
-        (knob, fmt.setting(config[knob])) for knob in HYPERPARAMETERS if config[knob] is not None
+    hyperparameters = [
+        (key, fmt.setting(config[key])) for key in HYPERPARAMETERS if config[key] is not None
     ]
-    groups = {
+    nested = {
         key: value for key, value in config.items() if key not in (*HYPERPARAMETERS, "choices")
     }
-    everything = [(key, fmt.setting(value)) for key, value in flatten_settings(groups).items()]
-    timing = run_curves.plot_epoch_times(run)
-    asked = str(run.environment.get("command") or "")
+    settings = [(key, fmt.setting(value)) for key, value in flatten_settings(nested).items()]
+    epoch_times = run_curves.plot_epoch_times(run)
+    command = str(run.environment.get("command") or "")
     return Section(
         "settings",
         "Settings",
         [
-            element("h3", "To repeat this run to the same bits"),
+            element("h3", "Reproduce this run bit for bit"),
             command_block(run.reproduce_command),
-            asked and [element("h3", "It was begun with"), command_block(normalize_command(asked))],
-            element("h3", "Chosen"),
-            definition_list(chosen, "Chosen options"),
-            element("h3", "Knobs"),
-            definition_list(knobs, "Knobs"),
-            _collapsible(
-                "Everything in the configuration", definition_list(everything, "Configuration")
-            ),
-            element("h3", "Where the time went"),
-            timing and timing.to_html(),
-            element("h3", "What it ran on"),
+            command
+            and [element("h3", "Original command"), command_block(normalize_command(command))],
+            element("h3", "Config groups"),
+            definition_list(options, "Config groups"),
+            element("h3", "Hyperparameters"),
+            definition_list(hyperparameters, "Hyperparameters"),
+            _collapsible("All other settings", definition_list(settings, "All other settings")),
+            element("h3", "Time per epoch"),
+            epoch_times and epoch_times.to_html(),
+            element("h3", "Environment"),
             definition_list(_environment_rows(run), "Environment"),
         ],
-        ["A setting that had no effect is not listed."],
-    )  # fmt: skip
+        ["Settings that had no effect are omitted."],
+    )
 
 
 def _environment_rows(run: RunData) -> list[tuple[str, object]]:
-    given = run.environment
-    packages, git = to_mapping(given.get("packages")), to_mapping(given.get("git"))
+    environment = run.environment
+    packages, git = to_mapping(environment.get("packages")), to_mapping(environment.get("git"))
     commit = str(git.get("commit") or "")[:12]
-    changed = "" if git.get("clean") is not False else ", with changes"
+    is_dirty = git.get("clean") is False
     rows: list[tuple[str, object]] = [
-        ("begun", given.get("began")),
-        ("commit", f"{commit}{changed}" if commit else None),
-        ("Python", given.get("python")),
+        ("started", environment.get("began")),
+        ("commit", commit + (" (uncommitted changes)" if is_dirty else "") if commit else None),
+        ("Python", environment.get("python")),
         *packages.items(),
-        ("platform", given.get("platform")),
-        ("processor", given.get("processor")),
-        ("cores", given.get("cores")),
-        ("host", given.get("host")),
+        ("platform", environment.get("platform")),
+        ("processor", environment.get("processor")),
+        ("cores", environment.get("cores")),
+        ("host", environment.get("host")),
         ("weights, SHA-256", str(run.summary.get("weights/sha256") or "")[:16] or None),
         ("dataset, SHA-256", str(run.summary.get("dataset/sha256") or "")[:16] or None),
     ]
@@ -310,5 +313,5 @@ def _collapsible(title: str, content: Markup) -> Markup:
 
 
 def _sample_shape(run: RunData) -> tuple[int, ...] | None:
-    """The shape of a sample, if samples are known."""
+    """Return the shape of a sample; None without predictions."""
     return None if run.predictions is None else run.predictions.images.shape[1:]

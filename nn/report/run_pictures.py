@@ -1,4 +1,4 @@
-"""The pictures of a run."""
+"""Matplotlib figures of a run, for papers and READMEs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from nn.report.coerce import drop_none
 from nn.report.confusion import MAX_ANNOTATED_CLASSES
 from nn.report.grid import GridImage, draw_image_grid
 from nn.report.pictures import BLUE, GRAY, MUTED_COLOR, ORANGE, TEXT_COLOR, new_figure
-from nn.report.run_data import RunData
+from nn.report.run_data import SPLITS, RunData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUM_GRID_IMAGES = 24
-"""Predictions that are shown, half of them wrong if there are so many."""
+"""Predictions in the image grid, up to half of them misclassified."""
 
 
 def draw_run_figures(run: RunData) -> Iterator[tuple[str, Figure]]:
-    """Draw what there is of a run."""
+    """Yield each available figure with its file name: curves, confusion, predictions."""
     if drop_none(run.curve("train/loss")):
         yield "curves", _draw_learning_curves(run)
     if run.confusion_matrix is not None:
@@ -35,32 +35,30 @@ def draw_run_figures(run: RunData) -> Iterator[tuple[str, Figure]]:
 
 
 def _draw_learning_curves(run: RunData) -> Figure:
-    """Loss and accuracy side by side, the kept epoch marked."""
+    """Draw loss and accuracy side by side, with the selected epoch marked."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     figure = new_figure(7.2, 2.6)
-    for place, (plot, what) in enumerate(
-        zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True)
-    ):
-        for part, ink in (("train", GRAY), ("val", BLUE)):
-            values = run.curve(f"{part}/{what}")
+    for plot, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for split, color in (("train", GRAY), ("val", BLUE)):
+            values = run.curve(f"{split}/{metric}")
             if drop_none(values):
-                drawn = [np.nan if value is None else value for value in values]
-                called = {"train": "training", "val": "validation"}[part]
-                mark = "o" if len(drawn) == 1 else None
-                plot.plot(run.epochs, drawn, color=ink, linewidth=1.6, label=called, marker=mark)
+                y = [np.nan if value is None else value for value in values]
+                marker = "o" if len(y) == 1 else None
+                label = SPLITS[split]
+                plot.plot(run.epochs, y, color=color, linewidth=1.6, label=label, marker=marker)
         if run.selected_epoch is not None and len(run.epochs) > 1:
             plot.axvline(run.selected_epoch, color=MUTED_COLOR, linestyle=":", linewidth=1)
-        plot.set(title=what.capitalize(), xlabel="epoch")
+        plot.set(title=metric.capitalize(), xlabel="epoch")
         plot.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        if place:
+        if metric == "accuracy":
             plot.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
             plot.legend(loc="lower right")
     return figure
 
 
 def _draw_confusion_matrix(run: RunData) -> Figure:
-    """Right ones on the diagonal in blue, mistakes in orange, both by share of the row."""
+    """Draw counts, colored by their fraction of the row: blue on the diagonal, orange off it."""
     from matplotlib.colors import LinearSegmentedColormap
 
     assert run.confusion_matrix is not None
@@ -70,33 +68,32 @@ def _draw_confusion_matrix(run: RunData) -> Figure:
     side = float(np.clip(0.42 * len(matrix) + 1.2, 3.2, 8.0))
     figure = new_figure(side, side)
     plot = figure.subplots()
-    wrong = np.sqrt(shares)
-    most = wrong[~diagonal].max(initial=0.0) or 1.0
-    for hidden, values, top, ink in (
+    errors = np.sqrt(shares)  # the square root tells small fractions apart
+    max_error = errors[~diagonal].max(initial=0.0) or 1.0
+    for hidden, values, vmax, color in (
         (~diagonal, shares, 1.0, BLUE),
-        (diagonal, wrong, most, ORANGE),
+        (diagonal, errors, max_error, ORANGE),
     ):
-        colours = LinearSegmentedColormap.from_list("", ["#f4f0e8", ink])
-        plot.imshow(np.ma.masked_where(hidden, values), cmap=colours, vmin=0, vmax=top)
+        cmap = LinearSegmentedColormap.from_list("", ["#f4f0e8", color])
+        plot.imshow(np.ma.masked_where(hidden, values), cmap=cmap, vmin=0, vmax=vmax)
     if len(matrix) <= MAX_ANNOTATED_CLASSES:
         for (truth, predicted), count in np.ndenumerate(matrix):
             if count:
-                right = truth == predicted
-                dark = (
+                is_dark = (
                     shares[truth, predicted] > 0.55
-                    if right
-                    else wrong[truth, predicted] > 0.6 * most
+                    if truth == predicted
+                    else errors[truth, predicted] > 0.6 * max_error
                 )
-                ink = "white" if dark else TEXT_COLOR
+                color = "white" if is_dark else TEXT_COLOR
                 plot.text(
-                    predicted, truth, f"{count:,}", ha="center", va="center", color=ink, size=7
+                    predicted, truth, f"{count:,}", ha="center", va="center", color=color, size=7
                 )
-    every = -(-len(names) // MAX_NAMED_CLASSES)
-    places, long = range(0, len(names), every), max(map(len, names)) > 3
+    step = -(-len(names) // MAX_NAMED_CLASSES)
+    ticks, is_long = range(0, len(names), step), max(map(len, names)) > 3
     plot.set_xticks(
-        places, names[::every], rotation=45 if long else 0, ha="right" if long else "center"
+        ticks, names[::step], rotation=45 if is_long else 0, ha="right" if is_long else "center"
     )
-    plot.set_yticks(places, names[::every])
+    plot.set_yticks(ticks, names[::step])
     plot.set(xlabel="predicted", ylabel="true")
     plot.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
     plot.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
@@ -109,13 +106,16 @@ def _draw_confusion_matrix(run: RunData) -> Figure:
 
 
 def _draw_predictions(run: RunData) -> Figure:
-    """The most confidently wrong samples, and right ones."""
-    read = run.predictions
-    assert read is not None
-    wrong = read.examples(correct=False, max_examples=NUM_GRID_IMAGES // 2)
-    examples = [*wrong, *read.examples(correct=True, max_examples=NUM_GRID_IMAGES - len(wrong))]
+    """Draw the most confident errors followed by correctly classified samples."""
+    predictions = run.predictions
+    assert predictions is not None
+    wrong = predictions.examples(correct=False, max_examples=NUM_GRID_IMAGES // 2)
+    correct = predictions.examples(correct=True, max_examples=NUM_GRID_IMAGES - len(wrong))
     return draw_image_grid(
-        [_to_grid_image(read, run.class_names, image, sample) for image, sample in examples]
+        [
+            _to_grid_image(predictions, run.class_names, image, sample)
+            for image, sample in [*wrong, *correct]
+        ]
     )
 
 
@@ -123,7 +123,7 @@ def _to_grid_image(
     predictions: Predictions, names: Sequence[str], image: images.Pixels, sample: int
 ) -> GridImage:
     probabilities = predictions.probabilities[sample]
-    guess = int(probabilities.argmax())
+    predicted = int(probabilities.argmax())
     return GridImage(
-        image, names[guess], float(probabilities[guess]), names[predictions.labels[sample]]
+        image, names[predicted], float(probabilities[predicted]), names[predictions.labels[sample]]
     )

@@ -1,4 +1,4 @@
-"""The time in which trials of a sweep ran, without the pauses between a stop and a resume."""
+"""The running time of a sweep, which excludes pauses between a stop and a resume."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 Interval = tuple[datetime, datetime]
 
 MIN_PAUSE_SECONDS = 5.0
-"""Seconds; shorter gaps are part of the work: proposing a point, starting a process."""
+"""Shorter gaps count as running time: proposing a point, starting a process."""
 
 
 class RunningTime:
-    """The union of the intervals in which trials ran, as one clock that stands still in pauses."""
+    """A clock over the union of all trials' intervals, stopped while no trial runs."""
 
     def __init__(self, intervals: Iterable[Interval]) -> None:
         self._intervals: list[Interval] = []
@@ -24,8 +24,8 @@ class RunningTime:
                 self._intervals
                 and _seconds_between(self._intervals[-1][1], start) < MIN_PAUSE_SECONDS
             ):
-                begun, until = self._intervals[-1]
-                self._intervals[-1] = begun, max(until, end)
+                previous_start, previous_end = self._intervals[-1]
+                self._intervals[-1] = previous_start, max(previous_end, end)
             else:
                 self._intervals.append((start, end))
         self._starts = [start for start, _ in self._intervals]
@@ -35,27 +35,27 @@ class RunningTime:
 
     @property
     def total_seconds(self) -> float | None:
-        """Seconds in which at least one trial ran."""
+        """Seconds during which at least one trial ran; None without trials."""
         return self._seconds_before[-1] if self._intervals else None
 
     @property
     def pauses(self) -> list[tuple[float, float]]:
-        """Where each pause lies on this clock, and how many seconds it lasted."""
+        """Each pause as (seconds on this clock, length in seconds)."""
         ends = [end for _, end in self._intervals]
         gaps = zip(self._seconds_before[1:], ends, self._starts[1:], strict=False)
         return [(at, _seconds_between(end, start)) for at, end, start in gaps]
 
     def seconds_at(self, time: datetime) -> float:
-        """Seconds of running time until a moment."""
-        place = bisect_right(self._starts, time) - 1
-        if place < 0:
+        """Return the running time up to a point in time, in seconds."""
+        index = bisect_right(self._starts, time) - 1
+        if index < 0:
             return 0.0
-        start, end = self._intervals[place]
-        return self._seconds_before[place] + _seconds_between(start, min(time, end))
+        start, end = self._intervals[index]
+        return self._seconds_before[index] + _seconds_between(start, min(time, end))
 
 
 def read_sessions(summary: Mapping[str, Any]) -> list[Interval]:
-    """Read when each session of a run began and ended, in local time like Optuna's."""
+    """Return (start, end) of each session of a run, in naive local time as Optuna stores it."""
     try:
         return [
             (_parse_local_time(start), _parse_local_time(end))
@@ -68,7 +68,7 @@ def read_sessions(summary: Mapping[str, Any]) -> list[Interval]:
 def trial_intervals(
     started_at: datetime | None, ended_at: datetime | None, sessions: Sequence[Interval]
 ) -> list[Interval]:
-    """Give the intervals in which a trial ran: from its start to its end, without its pauses."""
+    """Return the intervals in which a trial ran, from its start to its end without pauses."""
     if started_at is None:
         return []
     starts = [start for start, _ in sessions] or [started_at]
@@ -76,7 +76,7 @@ def trial_intervals(
     if ended_at is not None:
         ends[-1:] = [ended_at]
     moments = [started_at, *(moment for pair in zip(starts, ends, strict=False) for moment in pair)]
-    if moments != sorted(moments):  # of another clock
+    if moments != sorted(moments):  # recorded by machines whose clocks differ
         starts, ends = [started_at], [ended_at] if ended_at is not None else []
     if _seconds_between(started_at, starts[0]) < MIN_PAUSE_SECONDS:
         starts[0] = started_at

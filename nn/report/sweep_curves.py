@@ -1,4 +1,4 @@
-"""The learning curves of a sweep."""
+"""Learning curves of a sweep's trials."""
 
 from __future__ import annotations
 
@@ -10,51 +10,52 @@ from nn.report.sweep_data import TRIAL_STATES, SweepData
 from nn.report.thinning import minmax_downsample
 
 MAX_TOTAL_POINTS = 40_000
-"""Points of all learning curves together."""
+"""Points of all learning curves together, after downsampling."""
 NUM_HIGHLIGHTED = 5
-"""Trials whose curves are drawn in front."""
+"""Best trials whose curves are drawn in color, in front of the others."""
 
 
 def plot_intermediate_values(sweep: SweepData) -> Chart | None:
-    """The metric of all trials by epoch, the best in front."""
-    drawn = [trial for trial in sweep.trials if len(drop_none(trial.curve)) > 0]
-    if not drawn:
+    """Plot the metric of all trials by epoch; None if no trial has recorded any."""
+    trials = [trial for trial in sweep.trials if len(drop_none(trial.curve)) > 0]
+    if not trials:
         return None
-    most = max(12, MAX_TOTAL_POINTS // len(drawn))
-    front = [trial for trial in sweep.ranked_trials if trial in drawn][:NUM_HIGHLIGHTED]
-    behind = [trial for trial in drawn if trial not in front]
+    max_points = max(12, MAX_TOTAL_POINTS // len(trials))
+    best = [trial for trial in sweep.ranked_trials if trial in trials][:NUM_HIGHLIGHTED]
+    others = [trial for trial in trials if trial not in best]
     traces: list[Trace] = []
-    for status in [state for state in TRIAL_STATES if any(t.status == state for t in behind)]:
+    # One trace per state, with None between trials, in place of one per trial: faster to draw.
+    for status in [state for state in TRIAL_STATES if any(t.status == state for t in others)]:
         x: list[float | None] = []
         y: list[float | None] = []
-        who: list[int | None] = []
-        for trial in [each for each in behind if each.status == status]:
-            kept = minmax_downsample([trial.curve], most)
-            x += [*(trial.epochs[place] for place in kept), None]
-            y += [*(_round_value(trial.curve[place]) for place in kept), None]
-            who += [*[trial.number] * len(kept), None]
-        ink = "curve-pruned" if status == "pruned" else "curve"
+        numbers: list[int | None] = []
+        for trial in [other for other in others if other.status == status]:
+            kept = minmax_downsample([trial.curve], max_points)
+            x += [*(trial.epochs[index] for index in kept), None]
+            y += [*(_round_value(trial.curve[index]) for index in kept), None]
+            numbers += [*[trial.number] * len(kept), None]
+        color = "curve-pruned" if status == "pruned" else "curve"
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers"
-                if max(map(len, (t.curve for t in behind))) == 1
+                if max(map(len, (t.curve for t in others))) == 1
                 else "lines",
                 "x": x,
                 "y": y,
-                "customdata": who,
-                "line": {"color": theme_color(ink), "width": 1},
+                "customdata": numbers,
+                "line": {"color": theme_color(color), "width": 1},
                 "hovertemplate": f"trial %{{customdata}}, {status}<br>epoch %{{x}}: %{{y:.4~g}}"
                 "<extra></extra>",
             }
         )
-    for place, trial in reversed(list(enumerate(front))):
-        kept = minmax_downsample([trial.curve], most)
+    for rank, trial in reversed(list(enumerate(best))):
+        kept = minmax_downsample([trial.curve], max_points)
         trace = line_trace(
             f"trial {trial.number}",
-            [trial.epochs[each] for each in kept],
-            [trial.curve[each] for each in kept],
-            theme_color(f"class-{place}"),
+            [trial.epochs[index] for index in kept],
+            [trial.curve[index] for index in kept],
+            theme_color(f"class-{rank}"),
             f"trial {trial.number}, {escape_label(sweep.format_params(trial), 90)}"
             "<br>epoch %{x}: %{y:.4~g}",
         )
@@ -62,24 +63,24 @@ def plot_intermediate_values(sweep: SweepData) -> Chart | None:
             trace
             | {"hovertemplate": trace["hovertemplate"].split("<extra>")[0] + "<extra></extra>"}
         )
-    values = drop_none([value for trial in drawn for value in trial.curve])
+    values = drop_none([value for trial in trials for value in trial.curve])
     return Chart(
         "curves",
         f"{sweep.metric.name} by epoch",
-        f"Learning curves of {len(drawn)} trials; the best end lowest or highest.",
+        f"Learning curves of {len(trials)} trials, the best {len(best)} highlighted.",
         traces,
         {
-            "xaxis": epoch_axis(max(len(trial.epochs) for trial in drawn)),
+            "xaxis": epoch_axis(max(len(trial.epochs) for trial in trials)),
             "yaxis": log_axis(values) if needs_log_scale(values) else {},
             "hovermode": "closest",
         },
         height=420,
         legend=[
-            *((f"class-{place}", f"trial {trial.number}") for place, trial in enumerate(front)),
-            ("curve", "others"),
+            *((f"class-{rank}", f"trial {trial.number}") for rank, trial in enumerate(best)),
+            ("curve", "other trials"),
             *([("curve-pruned", "pruned")] if "pruned" in sweep.state_counts else []),
         ],
-    )  # fmt: skip
+    )
 
 
 def _round_value(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What there is to tell of a sweep, read from its folder once for all that is made of it."""
+"""Data and text of a sweep's report, read from its directory once for all output formats."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from nn.sweeps.trials import ParamImportances, SweepTrials, read_objective, read
 
 TRIAL_STATES = ("finished", "pruned", "diverged", "failed", "running")
 DEFAULT_METRIC = Metric(name="val/accuracy", goal="maximize")
-"""What trials are shown by where the sweep names no metric."""
+"""Ranks the trials of a sweep that defines no metric."""
 LOG_DISTRIBUTIONS = (LogUniform, LogUniformValues, InvLogUniform, LogNormal)
+"""Distributions whose parameters are plotted on a logarithmic axis."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialData:
-    """A trial, its run and what came of it."""
+    """A trial with its parameters, its objective value and the records of its run."""
 
     number: int
     status: str
-    reason: str
-    params: Mapping[str, Any]
-    value: float | None
+    reason: str  # of a failure
+    params: Mapping[str, Any]  # empty while the point is incomplete
+    value: float | None  # of the objective
     epochs: list[float]
-    curve: list[float | None]
+    curve: list[float | None]  # the metric by epoch
     training_seconds: float | None
     test_accuracy: float | None
     val_accuracy: float | None
@@ -49,97 +50,96 @@ class TrialData:
 
 
 class SweepData:
-    """A sweep, told from its folder."""
+    """The trials of a sweep and the sentences that describe them, lazily computed."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.study = path, SweepTrials.load(path)
         self.config, self.space = self.study.sweep, self.study.space
         self.metric = self.config.metric or DEFAULT_METRIC
-        self.trials = [self._read_trial(each) for each in self.study.trials]
+        self.trials = [self._read_trial(trial) for trial in self.study.trials]
 
     @property
     def display_name(self) -> str:
-        """The sweep's folder."""
+        """The sweep directory, shortened for display."""
         return display_path(self.path)
 
     @property
     def title(self) -> str:
-        """The sweep's name."""
+        """The name in the sweep file, or else the directory's."""
         return self.config.name or self.path.absolute().name
 
     @cached_property
     def varied_params(self) -> list[str]:
-        """The parameters that differ between trials, the most important first."""
-        tried = (trial.params for trial in self.trials)
-        found: dict[str, set[str]] = {name: set() for name in self.space.parameters}
-        for point in tried:
-            for name, value in point.items():
-                found[name].add(repr(value))
-        names = [name for name, values in found.items() if len(values) > 1]
+        """Parameters that differ between trials, most important first."""
+        distinct: dict[str, set[str]] = {name: set() for name in self.space.parameters}
+        for trial in self.trials:
+            for name, value in trial.params.items():
+                distinct[name].add(repr(value))
+        names = [name for name, values in distinct.items() if len(values) > 1]
         return sorted(names, key=lambda name: -self.importance.shares.get(name, 0.0))
 
     @cached_property
     def fixed_params(self) -> dict[str, Any]:
-        """The parameters that are the same in all trials."""
+        """Parameters that have the same value in all trials."""
         first = self.trials[0].params if self.trials else {}
         return {name: value for name, value in first.items() if name not in self.varied_params}
 
     def has_log_scale(self, name: str) -> bool:
-        """Whether a parameter is drawn by its order of magnitude."""
+        """Whether a parameter is sampled on a logarithmic scale."""
         return isinstance(self.space.parameters[name], LOG_DISTRIBUTIONS)
 
     @cached_property
     def importance(self) -> ParamImportances:
-        """How much of the metric's variance each parameter explains, as far as can be estimated."""
+        """Parameter importances by fANOVA; empty if there are too few trials."""
         return self.study.get_param_importances()
 
     @cached_property
     def scored_trials(self) -> list[TrialData]:
-        """The trials that have a value, in their order."""
+        """Trials with an objective value, by number."""
         return [trial for trial in self.trials if trial.value is not None]
 
     @cached_property
     def ranked_trials(self) -> list[TrialData]:
-        """The trials that have a value, best first."""
+        """Trials with an objective value, best first."""
         return sorted(
             self.scored_trials,
             key=lambda trial: self.metric.minimization_sign * (trial.value or 0.0),
         )
 
     def cumulative_best(self, trials: Sequence[TrialData]) -> list[float]:
-        """The best value until each of some trials that have one."""
-        found: list[float] = []
+        """Return the best value so far after each of these trials."""
+        best: list[float] = []
         for trial in trials:
             value = trial.value or 0.0
-            better = not found or self.metric.is_better(value, found[-1])
-            found.append(value if better else found[-1])
-        return found
+            is_better = not best or self.metric.is_better(value, best[-1])
+            best.append(value if is_better else best[-1])
+        return best
 
     @property
     def best_trial(self) -> TrialData | None:
-        """The best trial."""
+        """The trial with the best objective value, None if no trial has one."""
         return self.ranked_trials[0] if self.ranked_trials else None
 
     @cached_property
     def state_counts(self) -> dict[str, int]:
-        """How many trials have ended in which way."""
+        """The number of trials in each state that occurs."""
         counted = Counter(trial.status for trial in self.trials)
         return {state: counted[state] for state in TRIAL_STATES if counted[state]}
 
     @cached_property
     def training_seconds(self) -> float | None:
-        """The seconds of training of all trials together."""
+        """Training time in seconds, summed over all trials."""
         return sum(drop_none([trial.training_seconds for trial in self.trials])) or None
 
     @cached_property
     def running_time(self) -> RunningTime:
-        """The time in which trials ran."""
+        """The sweep's running time, during which at least one trial ran."""
         return RunningTime(
             interval for trial in self.trials for interval in trial.running_intervals
         )
 
     def seconds_until_end(self, trial: TrialData) -> float | None:
-        """Seconds of the sweep's running time until a trial ended."""
+        """Return the running time of the sweep at which a trial ended, in seconds."""
         return (
             None
             if trial.datetime_complete is None or not trial.running_intervals
@@ -148,24 +148,24 @@ class SweepData:
 
     @property
     def pause_text(self) -> str:
-        """How long no trial ran between the first start and the last end, in a sentence."""
+        """The number and total length of the pauses; empty if there was none."""
         lengths = [seconds for _, seconds in self.running_time.pauses]
         if not lengths:
             return ""
-        often = "once" if len(lengths) == 1 else f"{len(lengths):,} times"
+        times = "once" if len(lengths) == 1 else f"{len(lengths):,} times"
         return (
-            f"The sweep was paused {often}, for {fmt.duration(sum(lengths))} in all: no trial "
-            "ran, as between a stop and a resume. Pauses do not count as running time."
+            f"The sweep was paused {times}, for {fmt.duration(sum(lengths))} in total. Pauses, "
+            "such as between a stop and a resume, do not count as running time."
         )
 
     @property
     def metric_text(self) -> str:
-        """The metric, and which way is better."""
-        way = "lower" if self.metric.minimization_sign > 0 else "higher"
-        return f"{self.metric.name}, {way} is better"
+        """The metric and its direction."""
+        better = "lower" if self.metric.minimization_sign > 0 else "higher"
+        return f"{self.metric.name} ({better} is better)"
 
     def format_params(self, trial: TrialData) -> str:
-        """The parameters of a trial, those that differ between trials."""
+        """Return `name=value, ...` for the parameters that differ between trials."""
         return ", ".join(
             f"{name}={fmt.short_setting(trial.params[name])}"
             for name in self.varied_params
@@ -174,60 +174,60 @@ class SweepData:
 
     @property
     def summary_text(self) -> str:
-        """The sweep in two sentences."""
-        tried = fmt.count(len(self.trials), "trial")
-        tried += f" of {fmt.join(self.varied_params)}" if self.varied_params else ""
+        """One or two sentences: the search space and the best trial."""
+        trials = fmt.count(len(self.trials), "trial")
+        trials += f" over {fmt.join(self.varied_params)}" if self.varied_params else ""
         if self.best_trial is None:
-            return f"{tried}; none has a value of {self.metric.name} yet."
-        with_ = f" with {self.format_params(self.best_trial)}" if self.varied_params else ""
+            return f"{trials}; none has reported {self.metric.name} yet."
+        params = f", with {self.format_params(self.best_trial)}" if self.varied_params else ""
         value = fmt.number(self.best_trial.value)
-        best = (
-            f"The best, number {self.best_trial.number}, reached {self.metric.name} {value}{with_}."
-        )
-        return f"{tried}. {best}"
+        number, name = self.best_trial.number, self.metric.name
+        return f"{trials}. Trial {number} reached the best {name}, {value}{params}."
 
     @property
     def notices(self) -> list[str]:
-        """What a reader should know before the figures."""
-        said = []
+        """Warnings shown above the report: unfinished and failed trials, a missing metric."""
+        notices = []
         running = self.state_counts.get("running", 0)
         if running:
-            left = fmt.count(running, "trial has", "trials have")
-            said.append(f"{left} not ended: the sweep is going on, or was stopped.")
+            unfinished = fmt.count(running, "trial is", "trials are")
+            notices.append(f"{unfinished} unfinished: the sweep is still running or was stopped.")
         if self.config.metric is None:
-            said.append("This sweep names no metric; its trials are shown by val/accuracy.")
+            notices.append(
+                f"This sweep defines no metric; trials are ranked by {DEFAULT_METRIC.name}."
+            )
         reasons = Counter(trial.reason for trial in self.trials if trial.status == "failed")
         for reason, times in reasons.most_common(3):
-            said.append(f"{fmt.count(times, 'trial')} failed: {reason or 'no reason is known.'}")
-        return said
+            notices.append(f"{fmt.count(times, 'trial')} failed: {reason or 'unknown reason.'}")
+        return notices
 
     @property
     def importance_text(self) -> str:
-        """The most important parameters, in a sentence."""
+        """The three most important parameters with their shares; empty without an estimate."""
         if not self.importance.shares:
             return ""
-        first, *others = list(self.importance.shares.items())
+        most_important, *others = self.importance.shares.items()
+        shown = [most_important, *(other for other in others[:2] if other[1] >= 0.01)]
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in shown)
         trials = fmt.count(self.importance.num_trials, "finished trial")
-        told = f"{first[0]} explains {first[1]:.0%} of the differences between {trials}"
-        rest = [f"{name} {share:.0%}" for name, share in others[:2] if share >= 0.01]
-        return f"{told}, {fmt.join(rest)}." if rest else f"{told}."
+        return f"{shares} (fANOVA, {trials})."
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The seed of the search, and the words that are set for all trials."""
+        """The seed of the sampler and the overrides that apply to all trials."""
         return read_json(self.path, "settings.json")
 
     @property
     def sweep_yaml(self) -> str:
-        """The sweep file as it was."""
+        """The text of the sweep file."""
         return read_regular_file(self.path, "sweep.yaml", 2**20).decode("utf-8", "replace")
 
     def reproduce_command(self, trial: TrialData) -> str:
-        """The command that runs a trial again."""
+        """Return the shell command that repeats a trial's run."""
         return join_command(["python", "scripts/train.py", f"repeat={relpath(trial.folder)}"])
 
     def _read_trial(self, frozen_trial: Any) -> TrialData:
-        """Read a trial; its run may not have begun, or may be damaged."""
+        """Read a trial and its run, which may be missing or damaged."""
         folder = self.study.get_trial_dir(frozen_trial.number)
         status = str(frozen_trial.user_attrs.get("status", "running"))
         summary = read_summary(frozen_trial, folder)
@@ -239,24 +239,24 @@ class SweepData:
         value = to_finite_float(frozen_trial.user_attrs.get("objective"))
         if self.config.metric is None and status in ("finished", "pruned"):
             value = read_objective(self.metric, folder)
-        spent = to_finite_float(summary.get("seconds"))
-        whole = frozen_trial.params.keys() == self.space.optuna_distributions.keys()
+        seconds = to_finite_float(summary.get("seconds"))
+        is_complete = frozen_trial.params.keys() == self.space.optuna_distributions.keys()
         return TrialData(
-            frozen_trial.number,
-            status if status in TRIAL_STATES else "failed",
-            strip_folder(str(frozen_trial.user_attrs.get("reason") or ""), self.path),
-            self.space.from_optuna(frozen_trial.params) if whole else {},
-            value,
-            epoch_numbers(history),
-            curve,
-            spent
-            if spent is not None
+            number=frozen_trial.number,
+            status=status if status in TRIAL_STATES else "failed",
+            reason=strip_folder(str(frozen_trial.user_attrs.get("reason") or ""), self.path),
+            params=self.space.from_optuna(frozen_trial.params) if is_complete else {},
+            value=value,
+            epochs=epoch_numbers(history),
+            curve=curve,
+            training_seconds=seconds
+            if seconds is not None
             else sum(drop_none(extract_column(history, "seconds"))) or None,
-            to_finite_float(summary.get("test/accuracy")),
-            to_finite_float(summary.get("val/accuracy")),
-            frozen_trial.datetime_complete,
-            trial_intervals(
+            test_accuracy=to_finite_float(summary.get("test/accuracy")),
+            val_accuracy=to_finite_float(summary.get("val/accuracy")),
+            datetime_complete=frozen_trial.datetime_complete,
+            running_intervals=trial_intervals(
                 frozen_trial.datetime_start, frozen_trial.datetime_complete, read_sessions(summary)
             ),
-            folder,
+            folder=folder,
         )

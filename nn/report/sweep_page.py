@@ -1,4 +1,4 @@
-"""The page of a sweep."""
+"""The HTML report of a sweep."""
 
 from __future__ import annotations
 
@@ -7,102 +7,97 @@ from pathlib import Path
 
 from nn.report import formatting as fmt
 from nn.report import parallel, sweep_curves, sweep_points, timeline
-from nn.report.links import relative_url
 from nn.report.markup import element
 from nn.report.page import Page, Section
+from nn.report.paths import relative_url
 from nn.report.run_page import build_footer, command_block
 from nn.report.sweep_data import TRIAL_STATES, SweepData, TrialData
 from nn.report.tables import Cell, Column, build_table, definition_list
 
 TRIALS_PER_PAGE = 25
-"""Trials that are listed at a time."""
+"""Rows per page of the table of trials."""
 
 
 def build_sweep_page(sweep: SweepData, output: Path, trial_pages: Mapping[int, Path]) -> Page:
-    """Tell a sweep; some of its trials have pages."""
+    """Build the page of a sweep, with links to the trial pages given by trial number."""
     return Page(
-        "Sweep",
-        sweep.display_name,
-        sweep.title,
-        sweep.summary_text,
-        list(_sections(sweep, output, trial_pages)),
-        sweep.notices,
-        _stats(sweep),
-        None,
-        build_footer(sweep.path),
+        kind="Sweep",
+        subtitle=sweep.display_name,
+        title=sweep.title,
+        summary=sweep.summary_text,
+        sections=list(_sections(sweep, output, trial_pages)),
+        notices=sweep.notices,
+        stats=_stats(sweep),
+        footer=build_footer(sweep.path),
     )
 
 
 def _stats(sweep: SweepData) -> list[tuple[str, str, object]]:
-    figures: list[tuple[str, str, object]] = []
+    stats: list[tuple[str, str, object]] = []
     if sweep.best_trial:
-        figures.append(
+        stats.append(
             (
                 f"Best {sweep.metric.name}",
                 fmt.number(sweep.best_trial.value),
                 sweep.best_trial.value,
             )
         )
-        for part, accuracy in (
-            ("validation", sweep.best_trial.val_accuracy),
-            ("test", sweep.best_trial.test_accuracy),
+        for split, accuracy in (
+            ("Validation", sweep.best_trial.val_accuracy),
+            ("Test", sweep.best_trial.test_accuracy),
         ):
-            figures.append((f"Its {part} accuracy", fmt.percent(accuracy), accuracy))
-    figures += [
-        (f"Trials {state}", fmt.count(times), times) for state, times in sweep.state_counts.items()
+            stats.append((f"{split} accuracy of best trial", fmt.percent(accuracy), accuracy))
+    stats += [
+        (f"{state.capitalize()} trials", fmt.count(count), count)
+        for state, count in sweep.state_counts.items()
     ]
-    figures.append(
+    stats.append(
         (
             "Running time",
             fmt.duration(sweep.running_time.total_seconds),
             sweep.running_time.total_seconds,
         )
     )
-    figures.append(
-        ("Training in all", fmt.duration(sweep.training_seconds), sweep.training_seconds)
+    stats.append(
+        ("Total training time", fmt.duration(sweep.training_seconds), sweep.training_seconds)
     )
-    return [each for each in figures if each[1] != fmt.MISSING]
+    return [stat for stat in stats if stat[1] != fmt.MISSING]
 
 
 def _sections(sweep: SweepData, output: Path, trial_pages: Mapping[int, Path]) -> Iterator[Section]:
-    lines = parallel.plot_parallel_coordinate(sweep)
-    if lines:
+    metric = f"Metric: {sweep.metric_text}."
+    parallel_coordinate = parallel.plot_parallel_coordinate(sweep)
+    if parallel_coordinate:
         yield Section(
             "parallel",
-            "Parameters and metric",
-            [lines.to_html()],
-            [f"By {sweep.metric_text}."],
+            "Parallel coordinates",
+            [parallel_coordinate.to_html()],
+            [metric],
             is_wide=True,
         )
     importance = sweep_points.plot_param_importances(sweep)
     if importance:
-        basis = "Estimated by functional ANOVA of a random forest that is fitted to these trials."
-        remarks = [sweep.importance_text, sweep.importance.warning, basis]
+        method = "Estimated by functional ANOVA on a random forest fitted to the finished trials."
+        remarks = [sweep.importance_text, sweep.importance.warning, method]
         yield Section("importance", "Parameter importance", [importance.to_html()], remarks)
     elif sweep.trials:
-        few = "It is estimated from four finished trials on whose values differ."
-        shown = element("p", few, class_="sentence")
-        yield Section("importance", "Parameter importance", [shown])
-    best = sweep_points.plot_optimization_history(sweep)
-    if best:
-        shown = element("div", [chart.to_html() for chart in best], class_="columns")
-        yield Section(
-            "best",
-            "Best so far",
-            [shown],
-            [f"Points are trials; the line is the best until then. {sweep.metric_text}."],
-        )
-    single = sweep_points.plot_slices(sweep)
-    if single:
-        shown = element("div", [chart.to_html() for chart in single], class_="columns three")
-        remark = f"The {sweep.metric.name} of each trial by one parameter at a time."
-        pruned = "pruned" in sweep.state_counts and "Open circles were pruned: ended early."
-        yield Section(
-            "parameters", "One by one", [shown], [remark, pruned, "A ring marks the best."]
-        )
+        reason = "Not available: requires at least four finished trials with different values."
+        sentence = element("p", reason, class_="sentence")
+        yield Section("importance", "Parameter importance", [sentence])
+    histories = sweep_points.plot_optimization_history(sweep)
+    if histories:
+        charts = element("div", [chart.to_html() for chart in histories], class_="columns")
+        remark = "Each point is a trial; the line is the best value so far."
+        yield Section("best", "Optimization history", [charts], [remark, metric])
+    slices = sweep_points.plot_slices(sweep)
+    if slices:
+        charts = element("div", [chart.to_html() for chart in slices], class_="columns three")
+        remark = f"{sweep.metric.name} against each parameter. A ring marks the best trial."
+        pruned = "pruned" in sweep.state_counts and "Open circles are pruned trials."
+        yield Section("parameters", "Slice plots", [charts], [remark, pruned])
     curves = sweep_curves.plot_intermediate_values(sweep)
     if curves:
-        yield Section("curves", "Learning curves", [curves.to_html()], [f"{sweep.metric_text}."])
+        yield Section("curves", "Learning curves", [curves.to_html()], [metric])
     if sweep.trials:
         yield _trials_section(sweep, output, trial_pages)
     yield _time_section(sweep)
@@ -120,13 +115,13 @@ def _trials_section(sweep: SweepData, output: Path, trial_pages: Mapping[int, Pa
         Column("Test accuracy"),
         Column("Epochs"),
         Column("Seconds"),
-        Column("Folder", is_numeric=False),
+        Column("Directory", is_numeric=False),
     ]
     ranks = {trial.number: rank for rank, trial in enumerate(sweep.ranked_trials, 1)}
     unranked = [trial for trial in sweep.trials if trial.number not in ranks]
     ordered = [*sweep.ranked_trials, *unranked]
     rows = [_row(sweep, trial, ranks.get(trial.number), output, trial_pages) for trial in ordered]
-    listed = build_table(
+    table = build_table(
         "All trials",
         columns,
         rows,
@@ -136,8 +131,11 @@ def _trials_section(sweep: SweepData, output: Path, trial_pages: Mapping[int, Pa
         row_ids=[trial.number for trial in ordered],
         element_id="trials-table",
     )
-    remark = "A click on a title sorts. Ranges chosen above, among the lines, choose here as well."
-    return Section("trials", "Trials", [listed], [remark], is_wide=True)
+    remark = (
+        "Click a column header to sort. Ranges selected in the parallel coordinate plot filter "
+        "this table too."
+    )
+    return Section("trials", "Trials", [table], [remark], is_wide=True)
 
 
 def _row(
@@ -147,9 +145,9 @@ def _row(
     output: Path,
     trial_pages: Mapping[int, Path],
 ) -> list[Cell]:
-    place = trial.folder.relative_to(sweep.path)
-    page_of = trial_pages.get(trial.number)
-    folder = element("a", place, href=relative_url(page_of, output)) if page_of else place
+    directory = trial.folder.relative_to(sweep.path)
+    page = trial_pages.get(trial.number)
+    link = element("a", directory, href=relative_url(page, output)) if page else directory
     values = [trial.params.get(name) for name in sweep.varied_params]
     return [
         Cell(fmt.MISSING if rank is None else rank, rank),
@@ -167,7 +165,7 @@ def _row(
             fmt.MISSING if trial.training_seconds is None else f"{trial.training_seconds:.2f}",
             trial.training_seconds,
         ),
-        Cell(folder),
+        Cell(link),
     ]
 
 
@@ -177,51 +175,53 @@ def _is_numeric(sweep: SweepData, name: str) -> bool:
 
 
 def _time_section(sweep: SweepData) -> Section:
-    ran = timeline.plot_timeline(sweep)
-    by_state = []
+    chart = timeline.plot_timeline(sweep)
+    rows = []
     for state in sweep.state_counts:
-        spent = [trial.training_seconds or 0.0 for trial in sweep.trials if trial.status == state]
-        share = f" ({sum(spent) / sweep.training_seconds:.0%})" if sweep.training_seconds else ""
-        by_state.append((f"training of {state} trials", f"{fmt.duration(sum(spent))}{share}"))
-    slow = sorted(sweep.trials, key=lambda trial: -(trial.training_seconds or 0.0))[:3]
-    by_state += [
+        seconds = sum(t.training_seconds or 0.0 for t in sweep.trials if t.status == state)
+        share = f" ({seconds / sweep.training_seconds:.0%})" if sweep.training_seconds else ""
+        rows.append((f"{state} trials", f"{fmt.duration(seconds)}{share}"))
+    slowest = sorted(sweep.trials, key=lambda trial: -(trial.training_seconds or 0.0))[:3]
+    rows += [
         (f"longest: trial {trial.number}", fmt.duration(trial.training_seconds))
-        for trial in slow
+        for trial in slowest
         if trial.training_seconds
     ]
+    remarks = ["Each bar is a trial; trials in different rows ran in parallel.", sweep.pause_text]
     return Section(
         "time",
-        "Where time went",
-        [ran and ran.to_html(), definition_list(by_state, "Seconds by state")],
-        ["Each bar is a trial; those one above the other ran side by side.", sweep.pause_text]
-        if ran
-        else [],
+        "Timeline",
+        [
+            chart and chart.to_html(),
+            rows and [element("h3", "Training time"), definition_list(rows, "Training time")],
+        ],
+        remarks if chart else [],
     )
 
 
 def _settings_section(sweep: SweepData) -> Section:
-    seed, fixed = sweep.settings.get("seed"), sweep.settings.get("overrides")
+    seed, overrides = sweep.settings.get("seed"), sweep.settings.get("overrides")
     rows: list[tuple[str, object]] = [
         ("method", sweep.config.method),
         ("metric", sweep.metric_text),
         ("seed", None if seed is None else fmt.setting(seed)),
         (
-            "for all trials",
-            " ".join(map(str, fixed)) if isinstance(fixed, list) and fixed else None,
+            "overrides",
+            " ".join(map(str, overrides)) if isinstance(overrides, list) and overrides else None,
         ),
         *((name, fmt.setting(value)) for name, value in sweep.fixed_params.items()),
     ]
-    again = sweep.best_trial and [
-        element("h3", "To run the best again, to the same bits"),
+    reproduce = sweep.best_trial and [
+        element("h3", "Reproduce the best trial bit for bit"),
         command_block(sweep.reproduce_command(sweep.best_trial)),
     ]
     return Section(
         "settings",
         "Settings",
         [
-            again,
-            element("h3", "The search"),
-            definition_list([row for row in rows if row[1] is not None], "The search"),
+            reproduce,
+            element("h3", "Sweep settings"),
+            definition_list([row for row in rows if row[1] is not None], "Sweep settings"),
             element("h3", "sweep.yaml"),
             element("pre", sweep.sweep_yaml),
         ],

@@ -1,4 +1,4 @@
-"""The pictures of a sweep."""
+"""Matplotlib figures of a sweep, for papers and READMEs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nn.report import formatting as fmt
-from nn.report.axes import log_ticks
+from nn.report.axes import log_ticks, needs_log_scale
 from nn.report.coerce import drop_none
 from nn.report.parallel import metric_dimension, parameter_dimension
 from nn.report.pictures import BLUE, MUTED_COLOR, TEXT_COLOR, new_figure
+from nn.report.sweep_curves import NUM_HIGHLIGHTED
 from nn.report.sweep_data import SweepData
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+HIGHLIGHT_COLORS = ("#0b6aa8", "#d98b00", "#0a8a63", "#c0609a", "#6b4fb3")
+"""Colors of the best trials, best first."""
 TICK_TEXT_STYLE: Any = {"ha": "right", "va": "center", "size": 7, "color": MUTED_COLOR}
 TICK_BOX_STYLE = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
-"""What keeps a label apart from the lines that pass it."""
+"""Background that keeps a tick label legible where lines cross it."""
 
 
 def draw_sweep_figures(sweep: SweepData) -> Iterator[tuple[str, Figure]]:
-    """Draw what there is of a sweep."""
+    """Yield each available figure with its file name: parallel, curves."""
     if len(sweep.scored_trials) > 1 and sweep.varied_params:
         yield "parallel", _draw_parallel_coordinate(sweep)
     if any(drop_none(trial.curve) for trial in sweep.trials):
@@ -31,42 +34,38 @@ def draw_sweep_figures(sweep: SweepData) -> Iterator[tuple[str, Figure]]:
 
 
 def _draw_parallel_coordinate(sweep: SweepData) -> Figure:
-    """Each trial as a line through its parameters to the metric, the best in blue."""
+    """Draw each trial as a line through its parameters to the metric, the best in blue."""
     from matplotlib.colors import LinearSegmentedColormap
 
     trials = [trial for trial in sweep.scored_trials if trial.params]
-    axes = [parameter_dimension(sweep, name, trials) for name in sweep.varied_params]
-    axes.append(metric_dimension(sweep, trials))
-    figure = new_figure(max(4.0, 1.25 * len(axes)), 3.2)
+    dimensions = [parameter_dimension(sweep, name, trials) for name in sweep.varied_params]
+    dimensions.append(metric_dimension(sweep, trials))
+    figure = new_figure(max(4.0, 1.25 * len(dimensions)), 3.2)
     plot = figure.subplots()
-    heights = np.array([_scale_to_unit(made["values"], made["range"]) for made in axes]).T
-    colours = LinearSegmentedColormap.from_list("", ["#d9d0bf", "#9db6c2", BLUE])
-    order = sorted(
+    heights = np.array([_scale_to_unit(axis["values"], axis["range"]) for axis in dimensions]).T
+    cmap = LinearSegmentedColormap.from_list("", ["#d9d0bf", "#9db6c2", BLUE])
+    worst_first = sorted(
         range(len(trials)),
-        key=lambda place: -sweep.metric.minimization_sign * (trials[place].value or 0.0),
+        key=lambda index: -sweep.metric.minimization_sign * (trials[index].value or 0.0),
     )
-    for rank, place in enumerate(order):
-        goodness = rank / max(1, len(order) - 1)
-        plot.plot(
-            heights[place], color=colours(goodness), linewidth=0.7 + 0.6 * goodness, zorder=rank
-        )
-    front = len(order) + 1
-    for place, made in enumerate(axes):
-        plot.axvline(place, color=MUTED_COLOR, linewidth=0.8, zorder=front)
+    for rank, index in enumerate(worst_first):
+        quality = rank / max(1, len(trials) - 1)
+        plot.plot(heights[index], color=cmap(quality), linewidth=0.7 + 0.6 * quality, zorder=rank)
+    front = len(trials) + 1
+    for x, axis in enumerate(dimensions):
+        plot.axvline(x, color=MUTED_COLOR, linewidth=0.8, zorder=front)
         for height, text in zip(
-            _scale_to_unit(made["tickvals"], made["range"]), made["ticktext"], strict=True
+            _scale_to_unit(axis["tickvals"], axis["range"]), axis["ticktext"], strict=True
         ):
-            shown = fmt.truncate(text, 12)
-            plot.text(
-                place - 0.04, height, shown, bbox=TICK_BOX_STYLE, zorder=front, **TICK_TEXT_STYLE
-            )
+            label = fmt.truncate(text, 12)
+            plot.text(x - 0.04, height, label, bbox=TICK_BOX_STYLE, zorder=front, **TICK_TEXT_STYLE)
     plot.set_xticks(
-        range(len(axes)),
+        range(len(dimensions)),
         [*map(_truncate_name, sweep.varied_params), _truncate_name(sweep.metric.name)],
     )
     plot.xaxis.tick_top()
     plot.tick_params(axis="x", labelcolor=TEXT_COLOR, pad=6)
-    plot.set(ylim=(-0.02, 1.02), xlim=(-0.45, len(axes) - 0.9))
+    plot.set(ylim=(-0.02, 1.02), xlim=(-0.45, len(dimensions) - 0.9))
     plot.yaxis.set_visible(False)
     plot.grid(visible=False)
     for spine in plot.spines.values():
@@ -75,22 +74,21 @@ def _draw_parallel_coordinate(sweep: SweepData) -> Figure:
 
 
 def _draw_intermediate_values(sweep: SweepData) -> Figure:
-    """The metric of all trials by epoch, the best five in front."""
+    """Draw the metric of all trials by epoch, with the best trials in front."""
     from matplotlib.ticker import MaxNLocator
 
     figure = new_figure(7.2, 3.0)
     plot = figure.subplots()
-    front = [trial for trial in sweep.ranked_trials if drop_none(trial.curve)][:5]
-    inks = ("#0b6aa8", "#d98b00", "#0a8a63", "#c0609a", "#6b4fb3")
+    best = [trial for trial in sweep.ranked_trials if drop_none(trial.curve)][:NUM_HIGHLIGHTED]
     for trial in sweep.trials:
-        if trial not in front and drop_none(trial.curve):
-            ink = "#e3b48f" if trial.status == "pruned" else "#cfc7b8"
-            plot.plot(trial.epochs, _none_to_nan(trial.curve), color=ink, linewidth=0.7)
-    for trial, ink in reversed(list(zip(front, inks, strict=False))):
-        called = f"trial {trial.number}"
-        plot.plot(trial.epochs, _none_to_nan(trial.curve), color=ink, linewidth=1.6, label=called)
+        if trial not in best and drop_none(trial.curve):
+            color = "#e3b48f" if trial.status == "pruned" else "#cfc7b8"
+            plot.plot(trial.epochs, _none_to_nan(trial.curve), color=color, linewidth=0.7)
+    for trial, color in reversed(list(zip(best, HIGHLIGHT_COLORS, strict=False))):
+        label = f"trial {trial.number}"
+        plot.plot(trial.epochs, _none_to_nan(trial.curve), color=color, linewidth=1.6, label=label)
     values = drop_none([value for trial in sweep.trials for value in trial.curve])
-    if min(values) > 0 and max(values) > 10 * min(values):
+    if needs_log_scale(values):
         ticks = log_ticks(min(values), max(values))
         plot.set_yscale("log")
         plot.set_yticks(ticks, [f"{tick:.3g}" for tick in ticks])

@@ -1,4 +1,4 @@
-"""The trials of a sweep as points: by number, by time, and by each parameter; and what mattered."""
+"""Parameter importances, optimization history and slice plots of a sweep."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ STATE_MARKERS = {
     "failed": ("x", "wrong"),
     "running": ("diamond-open", "muted"),
 }
+"""Plotly marker symbol and theme color of each trial state."""
 MAX_LARGE_MARKERS = 250
-"""Trials beyond which their dots are small and see-through."""
+"""Number of trials above which markers are small and translucent."""
 
 
 def plot_param_importances(sweep: SweepData) -> Chart | None:
-    """How much each parameter explains."""
-    shares_of, trials = sweep.importance.shares, sweep.importance.num_trials
-    if not shares_of:
+    """Plot the fraction of the objective's variance that each parameter explains, as bars."""
+    importances, trials = sweep.importance.shares, sweep.importance.num_trials
+    if not importances:
         return None
-    names = list(shares_of)[::-1]
-    shares = [shares_of[name] for name in names]
+    names = list(importances)[::-1]
+    shares = [importances[name] for name in names]
     return Chart(
         "importance",
-        f"Share of the differences that each parameter explains, over {trials} finished trials",
+        f"Share of the variance explained by each parameter, over {trials} finished trials",
         sweep.importance_text,
         [
             {
@@ -62,31 +63,31 @@ def plot_param_importances(sweep: SweepData) -> Chart | None:
 
 
 def plot_optimization_history(sweep: SweepData) -> list[Chart]:
-    """The best value over trials, and over time."""
+    """Plot all values and the best so far, by trial number and by running time."""
     charts = []
     timed = [trial for trial in sweep.scored_trials if sweep.seconds_until_end(trial) is not None]
     timed.sort(key=lambda trial: sweep.seconds_until_end(trial) or 0.0)
-    scale_of_time, second = fmt.time_unit(sweep.running_time.total_seconds or 0.0)
+    unit, unit_seconds = fmt.time_unit(sweep.running_time.total_seconds or 0.0)
     numbers: list[float] = [trial.number for trial in sweep.scored_trials]
-    moments = [round((sweep.seconds_until_end(trial) or 0.0) / second, 4) for trial in timed]
-    for name, title, unit, ordered, x in (
-        ("trials", "Best so far, by trial", "trial", sweep.scored_trials, numbers),
-        ("time", "Best so far, by running time", scale_of_time, timed, moments),
+    times = [round((sweep.seconds_until_end(trial) or 0.0) / unit_seconds, 4) for trial in timed]
+    for name, title, axis_title, trials, x in (
+        ("trials", "Best value by trial", "trial", sweep.scored_trials, numbers),
+        ("time", "Best value by running time", unit, timed, times),
     ):
-        if not ordered:
+        if not trials:
             continue
-        best = sweep.cumulative_best(ordered)
-        steps = line_trace("best so far", x, best, theme_color("series-1"), line={"shape": "hv"})
+        best = sweep.cumulative_best(trials)
+        steps = line_trace("best value", x, best, theme_color("series-1"), line={"shape": "hv"})
         steps |= {"mode": "lines", "hoverinfo": "skip"}
         del steps["hovertemplate"]
         charts.append(
             Chart(
                 f"best-{name}",
                 title,
-                f"The best {sweep.metric.name} goes from {fmt.number(best[0])} to "
+                f"The best {sweep.metric.name} improves from {fmt.number(best[0])} to "
                 f"{fmt.number(best[-1])}.",
-                [*_trial_markers(sweep, ordered, x), steps],
-                {"xaxis": {"title": {"text": unit}}, **_value_axis(sweep, ordered)},
+                [*_trial_markers(sweep, trials, x), steps],
+                {"xaxis": {"title": {"text": axis_title}}, **_value_axis(trials)},
                 height=260,
             )
         )
@@ -94,11 +95,11 @@ def plot_optimization_history(sweep: SweepData) -> list[Chart]:
 
 
 def plot_slices(sweep: SweepData) -> list[Chart]:
-    """Each parameter against the metric."""
+    """Plot the metric against each parameter that differs between trials."""
     charts = []
     trials = [trial for trial in sweep.scored_trials if trial.params]
-    for place, name in enumerate(sweep.varied_params if len(trials) > 1 else []):
-        x, across = _parameter_positions(sweep, name, trials)
+    for index, name in enumerate(sweep.varied_params if len(trials) > 1 else []):
+        x, x_axis = _parameter_positions(sweep, name, trials)
         best = sweep.best_trial
         assert best is not None
         ring = {
@@ -116,12 +117,12 @@ def plot_slices(sweep: SweepData) -> list[Chart]:
         }
         charts.append(
             Chart(
-                f"by-{place}",
+                f"by-{index}",
                 name,
-                f"{name} against {sweep.metric.name}; the best trial has "
+                f"{sweep.metric.name} against {name}; the best trial has {name}="
                 f"{fmt.short_setting(best.params[name])}.",
                 [*_trial_markers(sweep, trials, x), ring],
-                {"xaxis": across, **_value_axis(sweep, trials)},
+                {"xaxis": x_axis, **_value_axis(trials)},
                 height=250,
             )
         )
@@ -131,44 +132,44 @@ def plot_slices(sweep: SweepData) -> list[Chart]:
 def _parameter_positions(
     sweep: SweepData, name: str, trials: Sequence[TrialData]
 ) -> tuple[list[float], dict[str, Any]]:
-    """Give each trial its place along a parameter; options are spread a little."""
-    made = parameter_dimension(sweep, name, trials)
-    if "options" in made:
-        spread = np.random.default_rng(0).uniform(-0.12, 0.12, len(trials))
-        x = [round(value + aside, 3) for value, aside in zip(made["values"], spread, strict=True)]
+    """Return each trial's x position and the axis; categories are jittered to avoid overlap."""
+    dimension = parameter_dimension(sweep, name, trials)
+    if "options" in dimension:
+        jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(trials))
+        x = [round(v + offset, 3) for v, offset in zip(dimension["values"], jitter, strict=True)]
         return x, {
-            **category_axis([escape_label(text, 16) for text in made["ticktext"]]),
-            "range": [-0.5, len(made["ticktext"]) - 0.5],
+            **category_axis([escape_label(text, 16) for text in dimension["ticktext"]]),
+            "range": [-0.5, len(dimension["ticktext"]) - 0.5],
         }
     values = [float(trial.params[name]) for trial in trials]
     if sweep.has_log_scale(name) and min(values) > 0:
         return values, log_axis(values)
-    return values, {"nticks": 6}  # fmt: skip
+    return values, {"nticks": 6}
 
 
 def _trial_markers(
     sweep: SweepData, trials: Sequence[TrialData], x: Sequence[float]
 ) -> list[Trace]:
-    """Draw trials by how they have ended."""
+    """Draw the trials as markers, one trace per state."""
     crowded = len(trials) > MAX_LARGE_MARKERS
     size: dict[str, Any] = {"size": 4, "opacity": 0.45} if crowded else {"size": 7, "opacity": 0.75}
     traces = []
-    for status, (symbol, ink) in STATE_MARKERS.items():
-        own = [place for place, trial in enumerate(trials) if trial.status == status]
-        if not own:
+    for status, (symbol, color) in STATE_MARKERS.items():
+        indices = [index for index, trial in enumerate(trials) if trial.status == status]
+        if not indices:
             continue
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": [x[place] for place in own],
-                "y": [trials[place].value for place in own],
-                "marker": {"symbol": symbol, "color": theme_color(ink)} | size,
+                "x": [x[index] for index in indices],
+                "y": [trials[index].value for index in indices],
+                "marker": {"symbol": symbol, "color": theme_color(color)} | size,
                 "hovertext": [
-                    f"trial {trials[place].number}, {status}: "
-                    f"<b>{fmt.number(trials[place].value)}</b><br>"
-                    f"{escape_label(sweep.format_params(trials[place]), 90)}"
-                    for place in own
+                    f"trial {trials[index].number}, {status}: "
+                    f"<b>{fmt.number(trials[index].value)}</b><br>"
+                    f"{escape_label(sweep.format_params(trials[index]), 90)}"
+                    for index in indices
                 ],
                 "hoverinfo": "text",
             }
@@ -176,7 +177,7 @@ def _trial_markers(
     return traces
 
 
-def _value_axis(sweep: SweepData, trials: Sequence[TrialData]) -> dict[str, Any]:
+def _value_axis(trials: Sequence[TrialData]) -> dict[str, Any]:
     values = drop_none([trial.value for trial in trials])
     return {
         "yaxis": log_axis(values) if needs_log_scale(values) else {"nticks": 6},

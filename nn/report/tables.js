@@ -1,17 +1,17 @@
 "use strict";
 
-// Tables that are sorted by their heads, filtered by a field, and turned page by page.
-for (const place of document.querySelectorAll(".table")) {
-  const body = place.querySelector("tbody");
+// Tables: sorting by column, search, filter by state, and pagination.
+for (const container of document.querySelectorAll(".table")) {
+  const body = container.querySelector("tbody");
   const rows = [...body.rows];
-  const heads = [...place.querySelectorAll("thead th")];
-  const field = place.querySelector("input[type=search]");
-  const chooser = place.querySelector("select");
-  const output = place.querySelector("output");
-  const pager = place.querySelector(".pager");
-  const size = Number(place.dataset.paged) || Infinity;
+  const headers = [...container.querySelectorAll("thead th")];
+  const searchField = container.querySelector("input[type=search]");
+  const filter = container.querySelector("select");
+  const output = container.querySelector("output");
+  const pager = container.querySelector(".pager");
+  const pageSize = Number(container.dataset.paged) || Infinity;
   const text = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
-  let brushed = null;
+  let brushed = null;  // ids of the rows selected in a chart; null for all
   let page = 0;
   let order = rows;
 
@@ -30,54 +30,54 @@ for (const place of document.querySelectorAll(".table")) {
 
   const matches = (row) => {
     if (brushed && !brushed.has(row.dataset.row)) return false;
-    if (chooser?.value && ![...row.cells].some((cell) => cell.textContent === chooser.value)) {
+    if (filter?.value && ![...row.cells].some((cell) => cell.textContent === filter.value)) {
       return false;
     }
-    const sought = (field?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
-    return sought.every((word) => text.get(row).includes(word));
+    const words = (searchField?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+    return words.every((word) => text.get(row).includes(word));
   };
 
   const show = () => {
-    const found = order.filter(matches);
-    const pages = Math.max(1, Math.ceil(found.length / size));
+    const matching = order.filter(matches);
+    const pages = Math.max(1, Math.ceil(matching.length / pageSize));
     page = Math.min(page, pages - 1);
-    const first = size === Infinity ? 0 : page * size;
-    body.replaceChildren(...found.slice(first, first + size));
-    if (output) output.textContent = `${found.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")}`;
+    const first = pageSize === Infinity ? 0 : page * pageSize;
+    body.replaceChildren(...matching.slice(first, first + pageSize));
+    if (output) output.textContent = `${matching.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")}`;
     pager.hidden = pages === 1;
     pager.replaceChildren(
-      turn("Previous", -1, page === 0),
+      pageButton("Previous", -1, page === 0),
       Object.assign(document.createElement("span"), { textContent: `Page ${page + 1} of ${pages}` }),
-      turn("Next", 1, page === pages - 1),
+      pageButton("Next", 1, page === pages - 1),
     );
   };
 
-  const turn = (name, by, disabled) => {
+  const pageButton = (name, step, disabled) => {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: name, disabled });
-    button.addEventListener("click", () => { page += by; show(); pager.querySelectorAll("button")[by > 0 ? 1 : 0].focus(); });
+    button.addEventListener("click", () => { page += step; show(); pager.querySelectorAll("button")[step > 0 ? 1 : 0].focus(); });
     return button;
   };
 
-  heads.forEach((head, column) => {
-    head.querySelector("button").addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
-      for (const other of heads) other.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const sign = down ? -1 : 1;
+  headers.forEach((header, column) => {
+    header.querySelector("button").addEventListener("click", () => {
+      const descending = header.getAttribute("aria-sort") === "ascending";
+      for (const other of headers) other.removeAttribute("aria-sort");
+      header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      const sign = descending ? -1 : 1;
       const values = new Map(rows.map((row) => [row, valueOf(row, column)]));
       order = [...rows].sort((a, b) => {
         const [x, y] = [values.get(a), values.get(b)];
-        if (x === null || y === null) return (x === null) - (y === null);
+        if (x === null || y === null) return (x === null) - (y === null);  // unknown values last
         return sign * compare(x, y);
       });
       page = 0;
       show();
     });
   });
-  field?.addEventListener("input", () => { page = 0; show(); });
-  chooser?.addEventListener("change", () => { page = 0; show(); });
+  searchField?.addEventListener("input", () => { page = 0; show(); });
+  filter?.addEventListener("change", () => { page = 0; show(); });
   document.addEventListener("brushed", (event) => {
-    if (place.id !== event.detail.table) return;
+    if (container.id !== event.detail.table) return;
     brushed = event.detail.rows;
     page = 0;
     show();

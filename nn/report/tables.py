@@ -1,4 +1,4 @@
-"""Tables that can be sorted, searched and turned page by page."""
+"""HTML tables that tables.js makes sortable, searchable and paginated."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from nn.report.markup import Markup, element
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, and what it is sorted by."""
+    """The content of a cell and the value that it is sorted by."""
 
     content: object
-    sort_value: object = None
+    sort_value: object = None  # None sorts by the content
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's title, and whether it holds numbers."""
+    """A column header; numeric columns are right-aligned."""
 
     title: str
     is_numeric: bool = True
@@ -35,7 +35,18 @@ def build_table(
     row_ids: Sequence[object] | None = None,
     element_id: str | None = None,
 ) -> Markup:
-    """Build a table; `paged` rows are shown at a time, `choices` are values to choose rows by."""
+    """Render a table.
+
+    Args:
+        caption: Name of the table for screen readers.
+        columns: Column headers.
+        rows: Cells by row; the first cell of a row is its header.
+        rows_per_page: Page size; None shows all rows at once.
+        has_search: Whether to add a search field, and a filter if there are `filter_options`.
+        filter_options: Cell texts by which rows can be filtered.
+        row_ids: An id per row, by which a chart can select rows.
+        element_id: HTML id of the table.
+    """
     head = [
         element(
             "th",
@@ -46,8 +57,8 @@ def build_table(
         for column in columns
     ]
     body = [
-        element("tr", _build_cells(row, columns), data_row=row_ids[number] if row_ids else None)
-        for number, row in enumerate(rows)
+        element("tr", _build_cells(row, columns), data_row=row_ids[index] if row_ids else None)
+        for index, row in enumerate(rows)
     ]
     return element(
         "div",
@@ -73,7 +84,7 @@ def build_table(
 
 
 def definition_list(items: Sequence[tuple[str, object]], caption: str) -> Markup:
-    """List names with their values."""
+    """Render names with their values."""
     return element(
         "dl",
         [
@@ -86,24 +97,22 @@ def definition_list(items: Sequence[tuple[str, object]], caption: str) -> Markup
 
 
 def _build_cells(row: Sequence[Cell], columns: Sequence[Column]) -> Iterator[Markup]:
-    """Build the cells of a row, the first as what the row is about."""
-    for place, (cell, column) in enumerate(zip(row, columns, strict=True)):
-        numeric = "number" if column.is_numeric else None
-        if place == 0:
+    """Render the cells of a row, the first as the row's header."""
+    for index, (cell, column) in enumerate(zip(row, columns, strict=True)):
+        css_class = "number" if column.is_numeric else None
+        if index == 0:
             yield element(
-                "th", cell.content, scope="row", class_=numeric, data_value=cell.sort_value
+                "th", cell.content, scope="row", class_=css_class, data_value=cell.sort_value
             )
         else:
-            yield element("td", cell.content, class_=numeric, data_value=cell.sort_value)
+            yield element("td", cell.content, class_=css_class, data_value=cell.sort_value)
 
 
 def _filter_controls(caption: str, filter_options: Sequence[str]) -> Markup:
-    field = element(
-        "input", type="search", placeholder="Filter rows", aria_label=f"Filter {caption}"
-    )
+    field = element("input", type="search", placeholder="Search", aria_label=f"Search {caption}")
     options = [element("option", "all states", value="")] + [
-        element("option", choice, value=choice) for choice in filter_options
+        element("option", option, value=option) for option in filter_options
     ]
-    chooser = filter_options and element("select", options, aria_label="Show rows that are")
+    select = filter_options and element("select", options, aria_label="Filter by state")
     count = element("output", aria_live="polite")
-    return element("div", field, chooser, count, class_="controls")
+    return element("div", field, select, count, class_="controls")

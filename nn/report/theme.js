@@ -1,5 +1,5 @@
-// The theme that was chosen here before, set before anything is drawn.
+// Apply the stored theme before the page is rendered, to avoid a flash of the other one.
 try {
-  const chosen = localStorage.getItem("theme");
-  if (chosen) document.documentElement.dataset.theme = chosen;
-} catch { /* a page from disk may have no storage */ }
+  const theme = localStorage.getItem("theme");
+  if (theme) document.documentElement.dataset.theme = theme;
+} catch { /* a page opened from disk may have no storage */ }

@@ -1,4 +1,4 @@
-"""Curves of fewer points that look the same."""
+"""Downsampling of curves that preserves their shape."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 
 def minmax_downsample(curves: Sequence[Sequence[float | None]], max_points: int) -> list[int]:
-    """Choose the points that curves over the same axis keep.
+    """Return the indices of the points to keep, by min-max downsampling.
 
-    Of each bucket of neighbours every curve keeps its lowest and its highest, so that a peak of a
-    single epoch is seen; the two ends stay where they are.
+    The curves share an x axis. From each bucket of neighboring points every curve keeps its
+    minimum and its maximum, so that a peak in a single epoch stays visible; both ends are kept.
     """
     length = max(map(len, curves), default=0)
     if length <= max_points:
@@ -23,7 +23,7 @@ def minmax_downsample(curves: Sequence[Sequence[float | None]], max_points: int)
     for curve in curves:
         values = np.array([np.nan if value is None else value for value in curve])
         for start, end in pairwise(edges):
-            part = values[start:end]
-            if np.isfinite(part).any():
-                kept |= {int(start + np.nanargmin(part)), int(start + np.nanargmax(part))}
+            bucket = values[start:end]
+            if np.isfinite(bucket).any():
+                kept |= {int(start + np.nanargmin(bucket)), int(start + np.nanargmax(bucket))}
     return sorted(kept)

@@ -1,4 +1,4 @@
-"""The same stories as reports in W&B. No other file imports wandb_workspaces."""
+"""W&B reports of runs and sweeps. No other module imports wandb_workspaces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nn.errors import UserError
 from nn.report import formatting as fmt
 from nn.report.coerce import to_mapping
-from nn.report.run_data import RunData
+from nn.report.run_data import SPLITS, RunData
 from nn.report.sweep_data import SweepData
 from nn.runs.reader import read_config
 from nn.tracking.agent import get_run_id
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import Report
 
 MAX_TITLE_LENGTH = 128
+"""W&B's limit for the title of a report."""
 FULL_WIDTH, HALF_WIDTH, THIRD_WIDTH = 24, 12, 8
-"""Widths of panels in W&B's grid of 24 columns."""
+"""Panel widths in columns of W&B's grid, which has 24."""
 
 
 @dataclass(frozen=True)
 class ReportTarget:
-    """The project that a report is about, and the sweep in it."""
+    """The W&B project that holds the runs of a report, and their sweep if any."""
 
     entity: str
     project: str
@@ -33,7 +34,7 @@ class ReportTarget:
 
     @classmethod
     def parse(cls, text: str) -> ReportTarget:
-        """Read ENTITY/PROJECT or ENTITY/PROJECT/SWEEP_ID."""
+        """Parse `ENTITY/PROJECT` or `ENTITY/PROJECT/SWEEP_ID`."""
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(re.fullmatch(r"[\w .-]+", part) for part in parts):
             raise UserError(f"--wandb {text}: write ENTITY/PROJECT or ENTITY/PROJECT/SWEEP_ID.")
@@ -41,14 +42,14 @@ class ReportTarget:
 
 
 def build_run_report(run: RunData, target: ReportTarget) -> Report:
-    """Tell a run, which has been sent to W&B before."""
+    """Build the report of a run that is already in W&B."""
     from wandb_workspaces import expr
     from wandb_workspaces.reports.v2 import interface as wr
 
-    chosen = [expr.Metric("ID") == get_run_id(run.environment)]
-    runs = wr.Runset(entity=target.entity, project=target.project, name=run.title, filters=chosen)
+    filters = [expr.Metric("ID") == get_run_id(run.environment)]
+    runs = wr.Runset(entity=target.entity, project=target.project, name=run.title, filters=filters)
     confusion = [
-        wr.H2(text="Confusion"),
+        wr.H2(text="Confusion matrix"),
         *_paragraphs(run.confusion_text),
         wr.PanelGrid(runsets=[runs], panels=[_confusion_panel(run.split)]),
     ]
@@ -57,31 +58,33 @@ def build_run_report(run: RunData, target: ReportTarget) -> Report:
         f"Run: {run.title}",
         [
             *_summary_blocks(run.summary_text, run.notices, _score_items(run)),
-            wr.H2(text="Learning"),
+            wr.H2(text="Learning curves"),
             *_paragraphs(run.learning_text),
             wr.PanelGrid(runsets=[runs], panels=_learning_panels()),
             *(confusion if run.confusion_matrix is not None else []),
             wr.H2(text="Predictions"),
             wr.PanelGrid(runsets=[runs], panels=list(_example_panels())),
-            wr.H2(text="To run it again"),
+            wr.H2(text="Reproduce this run"),
             wr.CodeBlock(code=run.reproduce_command),
         ],
     )
 
 
 def build_sweep_report(sweep: SweepData, target: ReportTarget) -> Report:
-    """Tell a sweep, whose runs have been sent to W&B before."""
+    """Build the report of a sweep whose runs are already in W&B."""
     from wandb_workspaces import expr
     from wandb_workspaces.reports.v2 import interface as wr
 
-    metric, first = sweep.metric.name, sweep.metric.minimization_sign > 0
-    belonging = ("Sweep", target.sweep_id) if target.sweep_id else ("Group", _wandb_group(sweep))
+    metric, is_minimized = sweep.metric.name, sweep.metric.minimization_sign > 0
+    column, value = (
+        ("Sweep", target.sweep_id) if target.sweep_id else ("Group", _wandb_group(sweep))
+    )
     runs = wr.Runset(
         entity=target.entity,
         project=target.project,
         name=sweep.title,
-        filters=[expr.Metric(belonging[0]) == belonging[1]],
-        order=[wr.OrderBy(name=wr.SummaryMetric(name=metric), ascending=first)],
+        filters=[expr.Metric(column) == value],
+        order=[wr.OrderBy(name=wr.SummaryMetric(name=metric), ascending=is_minimized)],
     )
     columns = [
         wr.ParallelCoordinatesPlotColumn(
@@ -92,7 +95,9 @@ def build_sweep_report(sweep: SweepData, target: ReportTarget) -> Report:
         for name in sweep.varied_params
     ]
     columns.append(
-        wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(name=metric), inverted=first)
+        wr.ParallelCoordinatesPlotColumn(
+            metric=wr.SummaryMetric(name=metric), inverted=is_minimized
+        )
     )
     panels: list[Any] = [
         wr.ParallelCoordinatesPlot(columns=columns, layout=_panel_layout(0, 0, FULL_WIDTH, 10)),
@@ -104,7 +109,7 @@ def build_sweep_report(sweep: SweepData, target: ReportTarget) -> Report:
         ),
     ]
     best = sweep.best_trial and [
-        wr.H2(text="The best again"),
+        wr.H2(text="Reproduce the best trial"),
         wr.P(text=f"Trial {sweep.best_trial.number}: {sweep.format_params(sweep.best_trial)}."),
         wr.CodeBlock(code=sweep.reproduce_command(sweep.best_trial)),
     ]
@@ -116,16 +121,16 @@ def build_sweep_report(sweep: SweepData, target: ReportTarget) -> Report:
             wr.H2(text="Parameter importance"),
             *_paragraphs(sweep.importance_text, sweep.importance.warning),
             wr.PanelGrid(runsets=[runs], panels=panels),
-            wr.H2(text="Side by side"),
+            wr.H2(text="Run comparer"),
             wr.PanelGrid(
                 runsets=[runs],
                 panels=[
                     wr.RunComparer(diff_only="split", layout=_panel_layout(0, 0, FULL_WIDTH, 12))
                 ],
             ),
-            wr.H2(text="Learning"),
+            wr.H2(text="Learning curves"),
             wr.PanelGrid(runsets=[runs], panels=_learning_panels()),
-            wr.H2(text="Confusion"),
+            wr.H2(text="Confusion matrix and examples"),
             wr.PanelGrid(
                 runsets=[runs], panels=[_confusion_panel("test"), *_example_panels(top=10)]
             ),
@@ -141,7 +146,7 @@ def _make_report(target: ReportTarget, title: str, blocks: list[Any]) -> Report:
         project=target.project,
         entity=target.entity,
         title=fmt.truncate(title, MAX_TITLE_LENGTH),
-        description="Made from run folders by scripts/report.py.",
+        description="Generated from run directories by scripts/report.py.",
         blocks=blocks,
         width="fluid",
     )
@@ -150,7 +155,7 @@ def _make_report(target: ReportTarget, title: str, blocks: list[Any]) -> Report:
 def _summary_blocks(
     summary: str, notices: list[str], items: list[tuple[str, str]]
 ) -> Iterator[Any]:
-    """Say the findings first."""
+    """Yield the summary, the notices as callouts and the key figures as a list."""
     from wandb_workspaces.reports.v2 import interface as wr
 
     yield wr.P(text=summary)
@@ -166,35 +171,35 @@ def _paragraphs(*texts: str) -> Iterator[Any]:
 
 
 def _score_items(run: RunData) -> list[tuple[str, str]]:
-    part = run.split
-    found = [
-        (f"{part} accuracy", fmt.percent(run.score(f"{part}/accuracy"))),
-        (f"{part} loss", fmt.number(run.score(f"{part}/loss"))),
+    split, split_name = run.split, SPLITS[run.split]
+    items = [
+        (f"{split_name} accuracy", fmt.percent(run.score(f"{split}/accuracy"))),
+        (f"{split_name} loss", fmt.number(run.score(f"{split}/loss"))),
         ("training time", fmt.duration(run.training_seconds)),
     ]
-    return [(name, value) for name, value in found if value != fmt.MISSING]
+    return [(name, value) for name, value in items if value != fmt.MISSING]
 
 
 def _learning_panels() -> list[Any]:
     from wandb_workspaces.reports.v2 import interface as wr
 
-    wide = [(HALF_WIDTH * place, 0, HALF_WIDTH, 8) for place in range(2)]
-    narrow = [(THIRD_WIDTH * place, 8, THIRD_WIDTH, 6) for place in range(3)]
-    wanted = [
+    wide = [(HALF_WIDTH * column, 0, HALF_WIDTH, 8) for column in range(2)]
+    narrow = [(THIRD_WIDTH * column, 8, THIRD_WIDTH, 6) for column in range(3)]
+    plots = [
         ("Loss", ["train/loss", "val/loss"]),
         ("Accuracy", ["train/accuracy", "val/accuracy"]),
         ("Learning rate", ["lr"]),
-        ("Norm of the gradient", ["norm/gradient"]),
-        ("Norm of the weights", ["norm/weights"]),
+        ("Gradient norm", ["norm/gradient"]),
+        ("Weight norm", ["norm/weights"]),
     ]
     return [
-        wr.LinePlot(title=title, x="epoch", y=list(keys), layout=_panel_layout(*place))
-        for (title, keys), place in zip(wanted, (*wide, *narrow), strict=True)
+        wr.LinePlot(title=title, x="epoch", y=list(keys), layout=_panel_layout(*layout))
+        for (title, keys), layout in zip(plots, (*wide, *narrow), strict=True)
     ]
 
 
 def _confusion_panel(split: str) -> Any:
-    """W&B's own chart of the confusion matrix, over the table that the mirror has sent."""
+    """Build W&B's confusion matrix chart over the table that the W&B logger has uploaded."""
     from wandb_workspaces.reports.v2 import interface as wr
 
     return wr.CustomChart(
@@ -209,12 +214,14 @@ def _confusion_panel(split: str) -> Any:
 def _example_panels(top: int = 0) -> Iterator[Any]:
     from wandb_workspaces.reports.v2 import interface as wr
 
-    for place, (key, title) in enumerate((("wrong", "Most confidently wrong"), ("right", "Right"))):
+    for column, (key, title) in enumerate(
+        (("wrong", "Most confident errors"), ("right", "Correct"))
+    ):
         yield wr.MediaBrowser(
             title=title,
             num_columns=8,
             media_keys=[f"examples/{key}"],
-            layout=_panel_layout(HALF_WIDTH * place, top, HALF_WIDTH, 10),
+            layout=_panel_layout(HALF_WIDTH * column, top, HALF_WIDTH, 10),
         )
 
 
@@ -225,14 +232,14 @@ def _panel_layout(x: int, y: int, width: int, height: int) -> Any:
 
 
 def _wandb_config_key(parameter: str) -> str:
-    """Name a parameter as it stands in W&B's config: settings of an option are nested."""
+    """Return a parameter's key in W&B's config, where settings of options are nested."""
     return f"settings.{parameter}" if "." in parameter else parameter
 
 
 def _wandb_group(sweep: SweepData) -> str:
-    """The group that the runs of an offline sweep are in."""
+    """Return the W&B group of the runs of an offline sweep."""
     folder = next((trial.folder for trial in sweep.ranked_trials or sweep.trials), None)
     if folder is None:
-        raise UserError(f"{sweep.display_name}: there is no trial to tell of.")
+        raise UserError(f"{sweep.display_name}: the sweep has no trials to report.")
     group = to_mapping(read_config(folder).get("tracking")).get("group")
     return str(group or sweep.title)

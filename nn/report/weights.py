@@ -1,4 +1,4 @@
-"""The first layer's weights as images: what each unit looks for."""
+"""First-layer filters as images: the input pattern that each unit responds to."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from nn.report.images import Pixels
 from nn.types import Array
 
 MAX_UNITS = 64
-"""Units that are shown, those of the greatest weights."""
+"""Units shown: those with the largest L2 norm of their weights."""
 MIN_SIDE_PIXELS = 4
-"""Inputs of fewer pixels a side are no image."""
-POSITIVE_COLOR, NEGATIVE_COLOR = (213, 94, 0), (0, 114, 178)  # the same by day and by night
+"""Side below which the inputs of a dense layer do not count as an image."""
+POSITIVE_COLOR, NEGATIVE_COLOR = (213, 94, 0), (0, 114, 178)
+"""RGB colors that stand out in the light and in the dark theme."""
 
 
 def first_layer_filters(
     weights: Mapping[str, Array], shape: Sequence[int] | None
 ) -> NDArray[Any] | None:
-    """Give the first layer's weights, units x channels x height x width, if they are images."""
-    firsts = (key for key in weights if re.search(r"(conv2d|dense)1\.weight$", key))
-    name = min(firsts, default=None)  # a convolution comes before what is dense
+    """Return the first layer's weights (units, channels, height, width); None if not images."""
+    candidates = (key for key in weights if re.search(r"(conv2d|dense)1\.weight$", key))
+    name = min(candidates, default=None)  # a convolution precedes dense layers, as in the alphabet
     if name is None:
         return None
     array = weights[name]
@@ -38,25 +39,25 @@ def first_layer_filters(
         units = array.T.reshape(-1, *shape)
     else:
         return None
-    large = min(units.shape[2:]) >= (2 if array.ndim == 4 else MIN_SIDE_PIXELS)
-    whole = units.size and units.shape[1] > 0 and np.isfinite(units).all()
-    return units if large and whole else None
+    is_large = min(units.shape[2:]) >= (2 if array.ndim == 4 else MIN_SIDE_PIXELS)
+    is_valid = units.size and units.shape[1] > 0 and np.isfinite(units).all()
+    return units if is_large and is_valid else None
 
 
 def render_filters(units: NDArray[Any]) -> list[Pixels]:
-    """Colour each unit's weights by sign, the more opaque the greater, summed over channels."""
-    plain = units.astype(np.float64).sum(axis=1)
-    order = np.argsort(-np.square(plain).sum(axis=(1, 2)), kind="stable")[:MAX_UNITS]
-    return [_color_by_sign(plain[unit]) for unit in sorted(order.tolist())]
+    """Render each unit's weights, summed over channels: color by sign, opacity by magnitude."""
+    summed = units.astype(np.float64).sum(axis=1)
+    largest = np.argsort(-np.square(summed).sum(axis=(1, 2)), kind="stable")[:MAX_UNITS]
+    return [_color_by_sign(summed[unit]) for unit in sorted(largest.tolist())]
 
 
 def _color_by_sign(unit: NDArray[np.float64]) -> Pixels:
-    strength = np.abs(unit) / (np.abs(unit).max() or 1.0)
+    magnitude = np.abs(unit) / (np.abs(unit).max() or 1.0)
     image = np.where((unit > 0)[..., None], POSITIVE_COLOR, NEGATIVE_COLOR)
-    return np.dstack([image, 255 * strength**0.8]).astype(np.uint8)
+    return np.dstack([image, 255 * magnitude**0.8]).astype(np.uint8)
 
 
 def _square_shape(num_inputs: int) -> tuple[int, int, int] | None:
-    """Take inputs for a square image of one channel."""
+    """Return the shape of a square one-channel image with this many pixels, if there is one."""
     side = math.isqrt(num_inputs)
     return (1, side, side) if side * side == num_inputs else None

@@ -352,18 +352,18 @@ def test_of_runs_of_which_one_is_refused_none_is_uploaded(work, damage, sentence
 @pytest.mark.parametrize(
     ("damage", "words", "sentence"),
     [
-        (lambda _: None, "run --png pictures --pages 2", "--pages makes pages of a sweep's"),
-        (lambda _: None, "run --png pictures --output mine.html", "mine.html is no page"),
+        (lambda _: None, "run --png pictures --pages 2", "--pages: requires a single sweep"),
+        (lambda _: None, "run --png pictures --output mine.html", "mine.html: not a generated"),
         (lambda _: None, "run --png pictures --output no/page.html", "no/page.html: nothing can"),
         (lambda _: None, "run --png mine.html/pictures", "nothing can be written there"),
         (into_folder("curves.png"), "run --png .", "curves.png: nothing can be written there"),
         (into_folder("confusion.png"), "run --png .", "confusion.png: nothing can be written"),
         (into_folder("run/report.html"), "run", "report.html: nothing can be written there"),
-        (lambda _: None, "run second --png pictures", "--png draws the pictures of one run"),
+        (lambda _: None, "run second --png pictures", "--png: requires a single run"),
         (link("second/history.jsonl"), "run second", "is a symbolic link"),
         (edit("second/config.yaml", "lr: ", "lr: ["), "second --png new/pictures", "is damaged"),
-        (lambda _: None, "run --wandb a/b --output mine.html", "mine.html is no page"),
-        (lambda _: None, "run --wandb a/b --pages 2", "--pages makes pages of a sweep's"),
+        (lambda _: None, "run --wandb a/b --output mine.html", "mine.html: not a generated"),
+        (lambda _: None, "run --wandb a/b --pages 2", "--pages: requires a single sweep"),
         (lambda _: None, "run --wandb a", "--wandb a: write ENTITY/PROJECT"),
         (
             lambda folder: (folder / "run/wandb-report.json").symlink_to(folder / "mine.html"),
@@ -385,7 +385,10 @@ def test_a_report_that_is_refused_writes_no_part_of_it(work, damage, words, sent
     ("damage", "sentence"),
     [
         (link("s/trials/0001/summary.json"), "is a symbolic link"),
-        (lambda folder: (folder / "s/trials/0001/report.html").write_text("mine"), "is no page"),
+        (
+            lambda folder: (folder / "s/trials/0001/report.html").write_text("mine"),
+            "not a generated report",
+        ),
         (into_folder("s/trials/0001/report.html"), "nothing can be written there"),
     ],
 )

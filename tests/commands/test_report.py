@@ -94,18 +94,18 @@ def test_pictures_are_written_instead_of_a_page(runs):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["nowhere"], "nowhere: there is no such folder."),
-        (["empty"], "empty: there is no run and no sweep in this folder."),
-        (["runs/one/config.yaml"], "runs/one/config.yaml: there is no such folder."),
-        (["runs/one", "--pages", "2"], "--pages makes pages of a sweep's best trials"),
-        (["runs", "--pages", "2"], "--pages makes pages of a sweep's best trials"),
-        (["runs/one", "runs/one"], "A run is named twice"),
+        (["nowhere"], "nowhere: no such directory."),
+        (["empty"], "empty: no runs or sweeps found."),
+        (["runs/one/config.yaml"], "runs/one/config.yaml: no such directory."),
+        (["runs/one", "--pages", "2"], "--pages: requires a single sweep directory."),
+        (["runs", "--pages", "2"], "--pages: requires a single sweep directory."),
+        (["runs/one", "runs/one"], "The same run is given twice"),
         (["runs/one", "runs/s"], "runs/s is no folder of a run"),
         (["runs/one", "--output", "empty"], "empty: nothing can be written there"),
         (["runs/one", "--output", "no/page.html"], "no/page.html: nothing can be written there"),
-        (["runs/one", "--output", "mine.html"], "mine.html is no page that was made here"),
+        (["runs/one", "--output", "mine.html"], "mine.html: not a generated report"),
         (["runs/one", "--png", "mine.html"], "nothing can be written there"),
-        (["runs", "--png", "pictures"], "--png draws the pictures of one run or one sweep."),
+        (["runs", "--png", "pictures"], "--png: requires a single run or sweep directory."),
     ],
 )
 def test_what_cannot_be_done_costs_one_sentence(runs, words, sentence):
@@ -148,7 +148,7 @@ def test_a_report_in_w_and_b_is_made_once_and_then_updated(workplace):
     [
         (["run", "--wandb", "digits"], 2, "--wandb digits: write ENTITY/PROJECT"),
         (["run", "--wandb", "a/b"], 2, "--wandb=a/b: there are no W&B credentials here"),
-        (["run", "run", "--wandb", "a/b"], 2, "--wandb makes the report of one run or one sweep."),
+        (["run", "run", "--wandb", "a/b"], 2, "--wandb: requires a single run or sweep directory."),
     ],
 )
 def test_a_report_that_cannot_be_made_in_w_and_b_is_told_in_a_sentence(
@@ -168,5 +168,5 @@ def test_a_report_that_w_and_b_refuses_is_told_in_a_sentence(workplace):
         words = [REPORT, "run", "--wandb", "somebody/digits"]
         done = workplace.run(*words, **server.environment)
     assert done.returncode == 1
-    assert done.stderr.startswith("--wandb=somebody/digits: W&B did not take the report: ")
+    assert done.stderr.startswith("--wandb=somebody/digits: W&B rejected the report: ")
     assert done.stderr.count("\n") == 1

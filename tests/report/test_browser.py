@@ -100,7 +100,7 @@ def test_the_theme_changes_charts_too(browser, pages):
     ink = "document.querySelector('#chart-loss .plot').data[1].line.color"
     with opened(browser, pages / "run.html", color_scheme="light") as page:
         light = page.evaluate(ink)
-        page.get_by_role("button", name="Change between light and dark").click()
+        page.get_by_role("button", name="Switch between light and dark theme").click()
         page.wait_for_function(f"{ink} !== '{light}'")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 21, 19)"
 
@@ -141,7 +141,7 @@ def test_hovering_over_the_confusion_matrix_tells_counts_and_shares(browser, pag
 def test_views_of_a_chart_can_be_chosen(browser, pages):
     with opened(browser, pages / "run.html") as page:
         figure = page.locator("#chart-confusion")
-        figure.get_by_role("button", name="Row shares").click()
+        figure.get_by_role("button", name="% of row").click()
         page.wait_for_function(
             "document.querySelector('#chart-confusion .annotation-text').textContent.includes('.')"
         )
@@ -207,7 +207,7 @@ def test_a_range_that_is_brushed_chooses_lines_and_rows(browser, pages):
         page.mouse.down()
         page.mouse.move(x, axis["y"] + axis["height"] * 0.5, steps=8)
         page.mouse.up()
-        page.wait_for_selector("#chart-parallel .note[data-left*=chosen]")
+        page.wait_for_selector("#chart-parallel .note[data-left*=selected]")
         (low, high), values = page.evaluate(
             "(() => { const axis = document.querySelector('#chart-parallel .plot').data[0]"
             ".dimensions.at(-1); return [axis.constraintrange, axis.values]; })()"
@@ -222,7 +222,7 @@ def test_the_index_is_filtered_and_sorted(browser, pages):
     with opened(browser, pages / "index.html") as page:
         assert page.locator("#index tbody tr").count() == 3
         assert page.locator("#index svg.spark").count() == 3
-        page.locator("#index").get_by_role("button", name="Test", exact=True).click()
+        page.locator("#index").get_by_role("button", name="Test accuracy", exact=True).click()
         shown = [float(each) for each in first_column(page, "index", 4)]
         assert shown == sorted(shown)
         page.locator("#index").get_by_role("searchbox").fill("sweep")

@@ -26,7 +26,7 @@ TOLD = {
     "Test accuracy": "test/accuracy",
     "Test loss": "test/loss",
     "Validation accuracy": "val/accuracy",
-    "True class in top 3": "test/top3",
+    "Top-3 accuracy": "test/top3",
     "Calibration error": "test/calibration_error",
     "Parameters": "parameters",
     "Training time": "seconds",
@@ -208,7 +208,7 @@ def test_there_is_no_map_without_a_hidden_layer(tmp_path):
     run(compose_config(["tracking=disabled", "epochs=1", "model=linear"]), tmp_path / "run")
     page = report(tmp_path / "run")
     assert "map" not in page.charts
-    assert "There is no hidden layer" in page.text
+    assert "the network has no hidden layer" in page.text
     assert "weights" in page.sections
 
 
@@ -249,10 +249,14 @@ def ended(status):
 @pytest.mark.parametrize(
     ("change", "sentence", "missing"),
     {
-        "still going": (without("summary.json"), "drawn as far as it got, 12 of 12 epochs", []),
+        "still going": (without("summary.json"), "covers 12 of 12 epochs", []),
         "torn": (torn, "mlp on digits", []),
-        "no history": (without("history.jsonl"), "There is no epoch to draw.", ["loss"]),
-        "damaged history": (written("history.jsonl", b"{}\n[\n"), "there are no curves", ["loss"]),
+        "no history": (without("history.jsonl"), "No epochs have been recorded.", ["loss"]),
+        "damaged history": (
+            written("history.jsonl", b"{}\n[\n"),
+            "learning curves are not available",
+            ["loss"],
+        ),
         "damaged summary": (written("summary.json", b"{"), "summary.json is damaged", []),
         "damaged predictions": (
             written("predictions.safetensors", b"none"),

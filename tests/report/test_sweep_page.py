@@ -59,7 +59,7 @@ def test_the_numbers_of_the_table_are_those_of_the_trials(swept, tmp_path):
         assert set(map(str, study.get_point(number).values())) <= set(row)
     assert len(rows) == len(study.trials)
     assert page.figures["Best val/loss"] == study.rank_trials()[0].user_attrs["objective"]
-    assert page.figures["Trials pruned"] == 4
+    assert page.figures["Pruned trials"] == 4
 
 
 def test_every_chart_has_its_trials(swept, tmp_path):
@@ -101,10 +101,10 @@ def test_a_sweep_is_read_where_nothing_can_be_written_and_while_it_is_torn(swept
     ("trials", "states", "sentence"),
     [
         (1, ("finished",), "1 trial."),
-        (1, ("running",), "none has a value of val/loss yet"),
+        (1, ("running",), "none has reported val/loss yet"),
         (3, ("failed",), "3 trials failed: out of <b>memory</b>"),
         (2, ("finished",), "four finished trials"),
-        (9, ("pruned",), "9 trials of"),
+        (9, ("pruned",), "9 trials over"),
     ],
 )
 def test_a_sweep_of_few_trials_or_of_none_that_finished(tmp_path, trials, states, sentence):
@@ -120,7 +120,7 @@ def test_a_sweep_that_has_just_begun(tmp_path):
 def test_a_sweep_without_a_metric_is_shown_by_validation_accuracy(tmp_path):
     content = {key: value for key, value in SWEEP.items() if key != "metric"}
     page = report(made_sweep(tmp_path / "s", 8, content=content))
-    assert "This sweep names no metric" in page.text
+    assert "This sweep defines no metric" in page.text
     assert "parallel" in page.charts
     assert "Best val/accuracy" in page.figures
 
@@ -171,8 +171,8 @@ def test_the_best_trials_accuracies_are_shown(tmp_path):
     for trial in SweepData(folder).trials:
         changed(trial.folder, "summary.json", **{"val/accuracy": 0.5 + trial.number / 100})
     page, best = report(folder), SweepData(folder).best_trial
-    assert page.figures["Its validation accuracy"] == 0.5 + best.number / 100
-    assert page.figures["Its test accuracy"] == best.test_accuracy
+    assert page.figures["Validation accuracy of best trial"] == 0.5 + best.number / 100
+    assert page.figures["Test accuracy of best trial"] == best.test_accuracy
     for row in page.rows("trials-table"):
         assert str(0.5 + int(row[1]) / 100) in row
 
@@ -180,7 +180,7 @@ def test_the_best_trials_accuracies_are_shown(tmp_path):
 @pytest.mark.parametrize(("trials", "few"), [(8, True), (36, False)])
 def test_importance_says_on_how_many_trials_it_rests(tmp_path, trials, few):
     page = report(made_sweep(tmp_path / "s", trials))
-    assert f"of the differences between {trials} finished trials" in page.text
+    assert f"(fANOVA, {trials} finished trials)" in page.text
     assert f"over {trials} finished trials" in page.text
     assert ("treat it as a hint" in page.text) == few
 
@@ -206,7 +206,7 @@ def test_pauses_are_left_out_of_the_time_that_a_sweep_ran(tmp_path):
 
     page = report(folder)
     assert page.figures["Running time"] == pytest.approx(before + 1 + 1799 + 3, abs=0.1)
-    assert "The sweep was paused once, for 30 min 0 s in all" in page.text
+    assert "The sweep was paused once, for 30 min 0 s in total" in page.text
     (line,) = page.charts["timeline"]["layout"]["shapes"]
     ends = [trace["base"][-1] + trace["x"][-1] for trace in page.charts["timeline"]["traces"]]
     assert 0 < line["x0"] < max(ends)
