@@ -20,13 +20,13 @@ def main() -> int:
 
     from nn.cli import multirun
     from nn.cli.help import wrap_long_lines
+    from nn.cli.rerun import parse_rerun_request, rerun
     from nn.cli.start_callback import normalize_argv
     from nn.config.messages import explain_error
     from nn.config.resolve import resolve_job_config
     from nn.config.schema import CONFIG_DIR, register_with_hydra
     from nn.errors import DivergedError, SaveError, UserError
     from nn.io.paths import is_resumed_agent_run
-    from nn.runs.resume import parse_rerun_request, rerun
     from nn.runs.signals import SignalInterrupt, exit_immediately, is_child_process
 
     register_with_hydra()

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from nn.errors import UserError
+from nn.io.files import atomic_write, read_regular_file
 from nn.runs.training_state import Snapshot
-from nn.io.files import read_regular_file, atomic_write
 from nn.types import Array
 
 FORMAT_VERSION = 1
@@ -53,7 +53,9 @@ def load(path: Path) -> Snapshot:
     if not is_intact:
         raise CorruptFileError
     if version != FORMAT_VERSION:
-        raise UserError(f"{path} is of format {version}, and this program reads format {FORMAT_VERSION}.")
+        raise UserError(
+            f"{path} is of format {version}, and this program reads format {FORMAT_VERSION}."
+        )
     return Snapshot(arrays, metadata)
 
 
@@ -78,7 +80,9 @@ def load_best_or_last(run_dir: Path) -> Snapshot:
             raise UserError(f"{checkpoints_dir / name}.safetensors is damaged.") from None
         config = snapshot.metadata.get("config")
         if name != "best" and isinstance(config, dict) and config.get("keep") == "best":
-            raise UserError(f"{checkpoints_dir / 'best'}.safetensors, which has the weights, is missing.")
+            raise UserError(
+                f"{checkpoints_dir / 'best'}.safetensors, which has the weights, is missing."
+            )
         return snapshot
     raise UserError(f"{run_dir}: there is no checkpoint of a run in this folder.")
 

@@ -27,7 +27,11 @@ class RunConsole:
     def __init__(self, num_epochs: int, batches: Batches) -> None:
         self.console = _PipeSafeConsole(highlight=False, soft_wrap=True)
         self.num_epochs = num_epochs
-        self.progress_bar = _EpochProgressBar(num_epochs, batches, self.console) if self.console.is_terminal else None
+        self.progress_bar = (
+            _EpochProgressBar(num_epochs, batches, self.console)
+            if self.console.is_terminal
+            else None
+        )
 
     def __enter__(self) -> Self:
         if self.progress_bar:
@@ -110,18 +114,24 @@ class _PipeSafeConsole(Console):
         os.close(nowhere)
 
 
-def format_confusion_matrix(confusion_matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Text:
+def format_confusion_matrix(
+    confusion_matrix: Sequence[Sequence[int]], class_names: Sequence[str]
+) -> Text:
     """Draw a confusion matrix: a row for each true class, a column for each predicted one."""
     numbers = [str(count) for counts in confusion_matrix for count in counts]
     name_width = max(len(name) for name in (*class_names, "true"))
     width = 1 + max(len(word) for word in (*numbers, *(name[:5] for name in class_names)))
     column_header = "".join(f"{name[:5]:>{width}}" for name in class_names)
     text = Text()
-    text.append(f"{'':{name_width}}  predicted\n{'true':{name_width}} {column_header}\n", style="dim")
+    text.append(
+        f"{'':{name_width}}  predicted\n{'true':{name_width}} {column_header}\n", style="dim"
+    )
     for true_class, counts in enumerate(confusion_matrix):
         text.append(f"{class_names[true_class]:>{name_width}} ")
         for predicted_class, count in enumerate(counts):
-            style = "bold green" if true_class == predicted_class else "bold red" if count else "dim"
+            style = (
+                "bold green" if true_class == predicted_class else "bold red" if count else "dim"
+            )
             text.append(f"{count or '.':>{width}}", style=style)
         text.append("\n")
     return text

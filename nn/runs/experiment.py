@@ -9,15 +9,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from nn.batches import Batches
 from nn.config import knobs
 from nn.config.instantiate import instantiate
 from nn.data.augmentation import Augmentation
-from nn.batches import Batches
 from nn.data.dataset import Dataset
 from nn.data.input_spec import InputSpec
 from nn.data.source import DataSource
-from nn.errors import UserError, format_value
 from nn.early_stopping import WeightSelector
+from nn.errors import UserError, format_value
 from nn.layers import BatchNorm, Layer
 from nn.losses import Loss
 from nn.models import Model
@@ -25,9 +25,9 @@ from nn.network import Network
 from nn.optimizers import Optimizer
 from nn.parameters import TooManyParametersError
 from nn.randomness import RandomGenerators
-from nn.schedules import Schedule
-from nn.runs.training_state import copy_arrays
 from nn.runs import checkpoint
+from nn.runs.training_state import copy_arrays
+from nn.schedules import Schedule
 from nn.tracking.settings import Tracking
 
 
@@ -94,7 +94,9 @@ def _load_dataset(settings_json: str, seed: int) -> Dataset:
 def _load_initial_weights(run_dir: Path, network: Network) -> None:
     """Take the weights that another run kept."""
     try:
-        copy_arrays(checkpoint.extract_weights(checkpoint.load_best_or_last(run_dir)), network.named_arrays)
+        copy_arrays(
+            checkpoint.extract_weights(checkpoint.load_best_or_last(run_dir)), network.named_arrays
+        )
     except UserError as error:
         raise UserError(f"init_from={run_dir}: {error}") from None
 

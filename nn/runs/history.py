@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nn.io.files import OPEN_FLAGS, read_regular_file, fsync, write_at
+from nn.io.files import OPEN_FLAGS, fsync, read_regular_file, write_at
 from nn.io.serialization import to_json
 
 MAX_HISTORY_BYTES = 2**30
@@ -64,7 +64,10 @@ def verify_prefix(content: bytes, fingerprint: Mapping[str, Any]) -> bytes | Non
     """Give the lines that a checkpoint knows of, if they are as they were."""
     lines = content.splitlines(keepends=True)[: fingerprint["lines"]]
     prefix = b"".join(lines)
-    is_unchanged = len(lines) == fingerprint["lines"] and hashlib.sha256(prefix).hexdigest() == fingerprint["sha256"]
+    is_unchanged = (
+        len(lines) == fingerprint["lines"]
+        and hashlib.sha256(prefix).hexdigest() == fingerprint["sha256"]
+    )
     return prefix if is_unchanged else None
 
 

@@ -52,7 +52,9 @@ class Profiler:
         )
         return "\n".join(rows)
 
-    def _wrap_method(self, owner: Any, method_name: str, part: str, totals: defaultdict[str, float]) -> None:
+    def _wrap_method(
+        self, owner: Any, method_name: str, part: str, totals: defaultdict[str, float]
+    ) -> None:
         original = getattr(owner, method_name)
 
         def timed(*arguments: Any) -> Any:

@@ -10,13 +10,13 @@ from typing import Any
 
 import yaml
 
-from nn.errors import UserError
 from nn.config.knobs import HYPERPARAMETERS
+from nn.errors import UserError
+from nn.io.files import read_regular_file
+from nn.io.paths import PREDICTIONS_FILE, relpath
 from nn.predictions import Predictions
 from nn.runs import checkpoint
-from nn.io.files import read_regular_file
 from nn.runs.history import read_history
-from nn.io.paths import PREDICTIONS_FILE, relpath
 
 MAX_JSON_BYTES = 2**26
 """Bytes that a summary may have."""
@@ -59,7 +59,11 @@ class SavedRun:
         names = self.summary.get("class_names")
         if isinstance(names, list):
             return [str(name) for name in names]
-        counts = [record["val/confusion_matrix"] for record in self.history if _has_confusion_matrix(record)]
+        counts = [
+            record["val/confusion_matrix"]
+            for record in self.history
+            if _has_confusion_matrix(record)
+        ]
         return [str(number) for number in range(len(counts[0]) if counts else 0)]
 
 
@@ -69,7 +73,9 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     try:
         config = yaml.load(read_regular_file(run_dir, "config.yaml", 2**20), Loader=_NoAliasLoader)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{run_dir} is no folder of a run: there is no config.yaml in it.") from None
+        raise UserError(
+            f"{run_dir} is no folder of a run: there is no config.yaml in it."
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
         raise UserError(f"{path} is damaged: it cannot be read as plain YAML.") from None
     if not isinstance(config, dict):

@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from nn.data.dataset import Dataset
-from nn.errors import UserError, SaveError
-from nn.predictions import Predictions
-from nn.runs.training_state import Snapshot, TrainingState, StateMismatchError
-from nn.runs import checkpoint
-from nn.io.files import file_lock, read_regular_file, atomic_write, staged_file
-from nn.runs.history import MAX_HISTORY_BYTES, HistoryWriter, verify_prefix, parse_history
-from nn.io.paths import RUN_FILES, MODEL_FILE, PREDICTIONS_FILE, relpath
+from nn.errors import SaveError, UserError
+from nn.io.files import atomic_write, file_lock, read_regular_file, staged_file
+from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, RUN_FILES, relpath
 from nn.io.serialization import to_json, to_yaml
+from nn.predictions import Predictions
+from nn.runs import checkpoint
+from nn.runs.history import MAX_HISTORY_BYTES, HistoryWriter, parse_history, verify_prefix
 from nn.runs.reader import read_json
+from nn.runs.training_state import Snapshot, StateMismatchError, TrainingState
 
 RESUME_CHECKPOINTS = ("last", "previous")
 WARNING_INTERVAL_SECONDS = 10
@@ -85,7 +85,9 @@ class RunDirectory:
             with _translate_os_errors(path):
                 stack.enter_context(file_lock(path / ".lock"))
                 environment = read_json(path, "environment.json")
-                restored_history, earlier_sessions = _restore_checkpoint(path, config, state, dataset_sha256)
+                restored_history, earlier_sessions = _restore_checkpoint(
+                    path, config, state, dataset_sha256
+                )
             try:
                 _prepare_resume(path, config)
                 history = stack.enter_context(closing(HistoryWriter(path / "history.jsonl")))
@@ -96,7 +98,11 @@ class RunDirectory:
                     f"python scripts/train.py resume={relpath(path)} resumes the run."
                 ) from None
             last_epoch = state.epoch
-            progress = f"goes on after epoch {last_epoch}" if last_epoch else "starts over: there is no checkpoint"
+            progress = (
+                f"goes on after epoch {last_epoch}"
+                if last_epoch
+                else "starts over: there is no checkpoint"
+            )
             _print(f"The run {progress}.", sys.stdout)
             yield cls(path, config, environment, history, restored_history, earlier_sessions)
 
@@ -116,7 +122,10 @@ class RunDirectory:
     def is_checkpoint_due(self) -> bool:
         """Whether the last checkpoint is old enough for another."""
         interval_seconds = self.config["checkpoint"]
-        return interval_seconds is not None and time.monotonic() - self._last_save_time >= interval_seconds
+        return (
+            interval_seconds is not None
+            and time.monotonic() - self._last_save_time >= interval_seconds
+        )
 
     def save_checkpoint(self, state: TrainingState, dataset: Dataset) -> None:
         """Write a checkpoint, and keep the one before."""
@@ -134,7 +143,9 @@ class RunDirectory:
         try:
             self.history.sync()
             if state.best_snapshot:
-                best_snapshot = Snapshot(state.best_snapshot.arrays, state.best_snapshot.metadata | metadata)
+                best_snapshot = Snapshot(
+                    state.best_snapshot.arrays, state.best_snapshot.metadata | metadata
+                )
                 checkpoint.save(checkpoints_dir / "best.safetensors", best_snapshot)
             snapshot = Snapshot(state.snapshot.arrays, state.snapshot.metadata | metadata)
             checkpoint.save(last, snapshot, previous)
@@ -225,7 +236,9 @@ def _restore_checkpoint(
     return restored_history, sessions if isinstance(sessions, list) else []
 
 
-def _check_compatible(path: Path, config: Mapping[str, Any], name: str, snapshot: Snapshot, dataset_sha256: str) -> None:
+def _check_compatible(
+    path: Path, config: Mapping[str, Any], name: str, snapshot: Snapshot, dataset_sha256: str
+) -> None:
     """Refuse a checkpoint that another configuration or dataset has led to."""
     if snapshot.metadata.get("dataset") != dataset_sha256:
         raise _dataset_mismatch_error(path)

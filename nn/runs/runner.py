@@ -16,15 +16,15 @@ from threadpoolctl import threadpool_limits
 
 from nn import metrics
 from nn.errors import DivergedError, SaveError, TrialPruned
-from nn.runs.experiment import Experiment, prepare
-from nn.runs.signals import SignalHandler, SignalInterrupt, hangs_at_exit, interruptible
 from nn.predictions import Predictions
-from nn.runs.profiler import Profiler
-from nn.runs.training_state import TrainingState
 from nn.runs import environment
 from nn.runs.console import RunConsole
-from nn.tracking.wandb_logger import WandbLogger
+from nn.runs.experiment import Experiment, prepare
+from nn.runs.profiler import Profiler
 from nn.runs.run_directory import RunDirectory
+from nn.runs.signals import SignalHandler, SignalInterrupt, hangs_at_exit, interruptible
+from nn.runs.training_state import TrainingState
+from nn.tracking.wandb_logger import WandbLogger
 from nn.training import EpochResult, EvalResult, fit, predict
 
 
@@ -53,9 +53,13 @@ def run(
         signal_handler.defer_signals(),  # so that a run which has begun says how it ended
         RunDirectory.resume(run_dir, config, state, experiment.dataset.sha256)
         if resume
-        else RunDirectory.create(run_dir, config, environment.collect_environment()) as run_directory,
+        else RunDirectory.create(
+            run_dir, config, environment.collect_environment()
+        ) as run_directory,
     ):
-        return Runner(experiment, config, run_directory, state, signal_handler, on_epoch_end).execute(resume)
+        return Runner(
+            experiment, config, run_directory, state, signal_handler, on_epoch_end
+        ).execute(resume)
 
 
 class Runner:
@@ -70,7 +74,12 @@ class Runner:
         signal_handler: SignalHandler,
         on_epoch_end: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        self.experiment, self.config, self.run_directory, self.state = experiment, config, run_directory, state
+        self.experiment, self.config, self.run_directory, self.state = (
+            experiment,
+            config,
+            run_directory,
+            state,
+        )
         self.signal_handler, self.on_epoch_end = signal_handler, on_epoch_end
         self.wandb_logger = WandbLogger(
             experiment.tracking,
@@ -99,7 +108,9 @@ class Runner:
                 with self.console:
                     self._train()
                 self.experiment.weight_selector.restore_weights()
-                final_metrics, predictions = _evaluate_selected_weights(self.experiment, self.state.epoch, self.config)
+                final_metrics, predictions = _evaluate_selected_weights(
+                    self.experiment, self.state.epoch, self.config
+                )
             status = "finished"
         except SignalInterrupt:
             status = "interrupted"
@@ -135,7 +146,9 @@ class Runner:
                 self.run_directory.append_history(record)
                 if result.is_finite:
                     weight_selector.update(result)
-                    self.state.take_snapshot(result.number, self.elapsed_seconds, self.run_directory.history.fingerprint)
+                    self.state.take_snapshot(
+                        result.number, self.elapsed_seconds, self.run_directory.history.fingerprint
+                    )
                 self.wandb_logger.log(record)
             if self.run_directory.is_checkpoint_due:
                 self.run_directory.save_checkpoint(self.state, experiment.dataset)
@@ -152,7 +165,10 @@ class Runner:
         """Make an epoch's line of history, now and then with a confusion matrix."""
         confusion_every = self.experiment.tracking.every
         if result.val and confusion_every and result.number % confusion_every == 0:
-            return {**result.to_history_record(), "val/confusion_matrix": result.val.confusion.tolist()}
+            return {
+                **result.to_history_record(),
+                "val/confusion_matrix": result.val.confusion.tolist(),
+            }
         return result.to_history_record()
 
     def _finish(
@@ -165,7 +181,10 @@ class Runner:
             self.state.restore()
             experiment.weight_selector.restore_weights()
         num_epochs = self.last_epoch or self.state.epoch
-        summary = {**_build_summary(status, experiment, num_epochs, self.elapsed_seconds), **final_metrics}
+        summary = {
+            **_build_summary(status, experiment, num_epochs, self.elapsed_seconds),
+            **final_metrics,
+        }
         self.run_directory.save_checkpoint(self.state, experiment.dataset)
         if predictions:
             self.run_directory.write_predictions(predictions)
@@ -234,7 +253,9 @@ def _evaluate_selected_weights(
         f"{split}/accuracy": result.accuracy,
         f"{split}/loss": result.loss,
         f"{split}/top3": metrics.top_k_accuracy(3, outputs, samples.labels),
-        f"{split}/calibration_error": metrics.expected_calibration_error(probabilities, samples.labels),
+        f"{split}/calibration_error": metrics.expected_calibration_error(
+            probabilities, samples.labels
+        ),
         "precision": metrics.precision(result.confusion),
         "recall": metrics.recall(result.confusion),
         "f1": metrics.f1(result.confusion),
@@ -243,7 +264,9 @@ def _evaluate_selected_weights(
     return final_metrics, Predictions.from_network(experiment.network, samples, probabilities)
 
 
-def _build_summary(status: str, experiment: Experiment, num_epochs: int, elapsed_seconds: float) -> dict[str, Any]:
+def _build_summary(
+    status: str, experiment: Experiment, num_epochs: int, elapsed_seconds: float
+) -> dict[str, Any]:
     """Sum up a run as far as it got; what the test set says is not known yet."""
     weight_selector = experiment.weight_selector
     val_result = weight_selector.selected_epoch.val if weight_selector.selected_epoch else None
@@ -255,7 +278,9 @@ def _build_summary(status: str, experiment: Experiment, num_epochs: int, elapsed
         "val/loss": val_result.loss if val_result else None,
         "best/epoch": weight_selector.best_epoch.number if weight_selector.best_epoch else None,
         "best/val/loss": weight_selector.lowest_val_loss if weight_selector.best_epoch else None,
-        "best/val/accuracy": weight_selector.highest_val_accuracy if weight_selector.best_epoch else None,
+        "best/val/accuracy": weight_selector.highest_val_accuracy
+        if weight_selector.best_epoch
+        else None,
         "epochs": num_epochs,
         "parameters": len(experiment.network.parameters),
         "weights/sha256": experiment.network.digest(),

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.errors import UserError
 from nn.early_stopping import WeightSelector
+from nn.errors import UserError
 from nn.network import Network
 from nn.optimizers import Optimizer
 from nn.randomness import RandomGenerators
@@ -49,10 +49,14 @@ class TrainingState:
             **{f"optimizer/{name}": array for name, array in optimizer.state.items()},
             **{f"best/{name}": array for name, array in weight_selector.best_arrays.items()},
         }
-        self.snapshot = Snapshot({name: array.copy() for name, array in self.live_arrays.items()}, {})
+        self.snapshot = Snapshot(
+            {name: array.copy() for name, array in self.live_arrays.items()}, {}
+        )
         self.take_snapshot(0, 0.0, {})
 
-    def take_snapshot(self, epoch: int, elapsed_seconds: float, history_fingerprint: Mapping[str, Any]) -> None:
+    def take_snapshot(
+        self, epoch: int, elapsed_seconds: float, history_fingerprint: Mapping[str, Any]
+    ) -> None:
         """Copy everything as it is at the end of this epoch, and note how it came about."""
         for name, array in self.live_arrays.items():
             np.copyto(self.snapshot.arrays[name], array)
@@ -100,7 +104,10 @@ class TrainingState:
             self.schedule.state.update(snapshot.metadata["schedule"])
             self.weight_selector.load_state_dict(snapshot.metadata["kept"])
             self.rngs.load_state_dict(snapshot.metadata["randomness"])
-            epoch, elapsed_seconds = index(snapshot.metadata["epoch"]), float(snapshot.metadata["seconds"])
+            epoch, elapsed_seconds = (
+                index(snapshot.metadata["epoch"]),
+                float(snapshot.metadata["seconds"]),
+            )
             self.take_snapshot(epoch, elapsed_seconds, snapshot.metadata["history"])
         except (KeyError, TypeError, ValueError, OverflowError):
             raise StateMismatchError("its facts are not those of a training.") from None

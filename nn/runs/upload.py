@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nn.errors import UserError, SaveError
+from nn.errors import SaveError, UserError
 from nn.io.files import file_lock
-from nn.tracking.wandb_logger import WandbLogger
 from nn.io.paths import relpath
 from nn.runs.reader import SavedRun, find_runs
 from nn.tracking.settings import Tracking, require_credentials
+from nn.tracking.wandb_logger import WandbLogger
 
 
 def upload_runs(directories: list[Path]) -> int:
@@ -54,9 +54,15 @@ def _upload_run(run_dir: Path) -> str:
         try:
             with _preserve_environment(), TemporaryDirectory() as temp_dir:
                 wandb_logger = WandbLogger(
-                    _read_tracking_settings(saved_run), run_dir, saved_run.config, saved_run.environment, saved_run.class_names
+                    _read_tracking_settings(saved_run),
+                    run_dir,
+                    saved_run.config,
+                    saved_run.environment,
+                    saved_run.class_names,
                 )
-                return wandb_logger.upload(saved_run.history, saved_run.summary, saved_run.predictions, Path(temp_dir))
+                return wandb_logger.upload(
+                    saved_run.history, saved_run.summary, saved_run.predictions, Path(temp_dir)
+                )
         except UserError:
             raise
         except Exception as error:
@@ -73,7 +79,9 @@ def _lock_run(run_dir: Path) -> Iterator[None]:
                 stack.enter_context(file_lock(run_dir / ".lock"))
             except OSError as error:
                 reason = error.strerror
-                raise UserError(f"{relpath(run_dir / '.lock')} cannot be opened: {reason}.") from None
+                raise UserError(
+                    f"{relpath(run_dir / '.lock')} cannot be opened: {reason}."
+                ) from None
         yield
 
 
@@ -82,7 +90,9 @@ def _read_tracking_settings(saved_run: SavedRun) -> Tracking:
     saved_settings = saved_run.config.get("tracking")
     known_names = Tracking.__annotations__
     try:
-        settings = {key: value for key, value in dict(saved_settings or {}).items() if key in known_names}
+        settings = {
+            key: value for key, value in dict(saved_settings or {}).items() if key in known_names
+        }
         return Tracking(**(settings | {"mode": "online"}))
     except (TypeError, ValueError) as error:
         raise UserError(f"{saved_run.path}/config.yaml: tracking is damaged: {error}") from None

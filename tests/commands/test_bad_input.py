@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
+from nn.cli.rerun import parse_rerun_request, rerun
 from nn.config.compose import compose_config
 from nn.errors import UserError
-from nn.runs.resume import parse_rerun_request, rerun
 from nn.runs.runner import run
 from tests.unchanged import unchanged
 

@@ -10,7 +10,7 @@ import pytest
 
 from nn.config.compose import compose_config
 from nn.errors import UserError, SaveError
-from nn.runs.resume import parse_rerun_request, rerun
+from nn.cli.rerun import parse_rerun_request, rerun
 from nn.runs.runner import run
 from tests.conftest import Run
 from tests.faulty_disk import ERRORS, FaultyDisk
