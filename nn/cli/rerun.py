@@ -1,4 +1,4 @@
-"""The `resume=` and `repeat=` forms of the training command."""
+"""Handle `resume=RUN` and `repeat=RUN`, which take their configuration from a run directory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALLOWED_OVERRIDES = {
 
 @dataclass(frozen=True)
 class RerunRequest:
-    """What the command line asks for."""
+    """A parsed `resume=` or `repeat=` command line."""
 
     action: str
     run_dir: Path
@@ -28,10 +28,10 @@ class RerunRequest:
 
 
 def parse_rerun_request(arguments: Iterable[str]) -> RerunRequest | None:
-    """Read resume=FOLDER or repeat=FOLDER, and what may stand beside it."""
+    """Parse `resume=RUN` or `repeat=RUN` and its overrides; return None if there is neither."""
     arguments = list(arguments)
     action = next(
-        (w.split("=")[0] for w in arguments if w.startswith(("resume=", "repeat="))), None
+        (arg.split("=")[0] for arg in arguments if arg.startswith(("resume=", "repeat="))), None
     )
     if action is None:
         return None
@@ -49,7 +49,7 @@ def parse_rerun_request(arguments: Iterable[str]) -> RerunRequest | None:
 
 
 def rerun(request: RerunRequest) -> int:
-    """Do it, and give the exit status."""
+    """Resume or reproduce the run, and return the exit status."""
     config = read_trusted_config(request.run_dir, request.overrides.get("trust", ""))
     tracking = request.overrides.get("tracking")
     if tracking is not None:

@@ -1,4 +1,4 @@
-"""Resume a run in its directory."""
+"""Resume a run: continue training in its directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nn.runs.runner import run
 
 
 def resume_run(run_dir: Path, config: dict[str, Any], epochs_override: str | None = None) -> int:
-    """Go on with a run until its end."""
+    """Continue a run to its end, or to a later one if `epochs_override` is given; return 0."""
     original_epochs = config["epochs"]
     if epochs_override is not None:
         value = (

@@ -1,4 +1,7 @@
-"""The configuration of a saved run, which is data that may come from anyone."""
+"""Read the configuration of a run that may come from anyone, in order to build its components.
+
+It is plain YAML, and names classes of this library and of packages that the user trusts only.
+"""
 
 from __future__ import annotations
 
@@ -29,33 +32,39 @@ COMPONENT_TYPES: dict[str, type[Any]] = {
     "loss": Loss,
     "tracking": Tracking,
 }
+"""The base class that the `_target_` of each group must have."""
 
 
 def read_trusted_config(
     run_dir: Path, trusted_packages: str = "", trust_option: str = "trust="
 ) -> dict[str, Any]:
-    """Read the configuration of a run, and refuse whatever a run would not have written.
+    """Read the configuration of a run, and refuse anything that a run would not have written.
 
-    Packages are trusted by a word on the command line, which begins like this.
+    Args:
+        run_dir: The run directory.
+        trusted_packages: Comma-separated names of packages whose classes may be imported.
+        trust_option: The start of the command-line argument that trusts a package, for messages.
     """
     path, config = run_dir / "config.yaml", read_config(run_dir)
     expected_keys = {*Config.__annotations__, "choices"}
     for key in config:
         if key not in expected_keys:
-            raise UserError(f"{path}: {key} is no setting of a run.")
+            raise UserError(f"{path}: {key} is not a setting of a run.")
     for key in sorted(expected_keys):
         if key not in config:
             raise UserError(f"{path}: {key} is missing.")
     for item in _iter_items(config):
         for text in item:
             if isinstance(text, str) and "${" in text:
-                raise UserError(f"{path}: {text!r} is no plain value.")
+                raise UserError(
+                    f"{path}: {text!r} is an interpolation, but a run records plain values."
+                )
     choices = config["choices"]
     if not isinstance(choices, dict) or choices.keys() != set(CONFIG_GROUPS):
         raise UserError(f"{path}: choices must name an option of {', '.join(CONFIG_GROUPS)}.")
     for group, option in choices.items():
         if option is not None and not re.fullmatch(r"[\w./-]{1,100}", str(option)):
-            raise UserError(f"{path}: {group}={option!r} is no name of an option.")
+            raise UserError(f"{path}: {group}={option!r} is not the name of an option.")
     _require_trusted_targets(
         config, {"nn", *filter(None, trusted_packages.split(","))}, trust_option
     )
@@ -65,11 +74,14 @@ def read_trusted_config(
 def _require_trusted_targets(
     config: Mapping[str, Any], trusted_packages: set[str], trust_option: str
 ) -> None:
-    """Refuse a class of a package that nobody trusts, before and after it is looked up."""
+    """Refuse classes of packages that are not trusted.
+
+    The package is checked before the import, and where the class is defined after it.
+    """
     for group, base_class in COMPONENT_TYPES.items():
         node = config[group]
         if not isinstance(node, Mapping):
-            raise UserError(f"{group}={format_value(node)}: these are no settings.")
+            raise UserError(f"{group}={format_value(node)}: it must be a mapping of settings.")
         target = f"{group}._target_={node.get('_target_')}"
         package = str(node.get("_target_")).partition(".")[0]
         if package in trusted_packages:
@@ -82,10 +94,10 @@ def _require_trusted_targets(
         if package == "nn" and not (
             inspect.isclass(target_class) and issubclass(target_class, base_class)
         ):
-            raise UserError(f"{target}: this is no {group}.")
+            raise UserError(f"{target}: it must be a subclass of {base_class.__name__}.")
         for name, value in node.items():
             if any(key == "_target_" for key, _ in _iter_items(value)):
-                raise UserError(f"{group}.{name}: there can be no _target_ within a setting.")
+                raise UserError(f"{group}.{name}: a setting must not contain a _target_.")
 
 
 def _iter_items(value: Any) -> Iterator[tuple[Any, Any]]:

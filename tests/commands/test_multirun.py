@@ -131,8 +131,8 @@ def test_the_folder_of_a_multirun_cannot_depend_on_the_job(workplace):
     done = workplace.train("--multirun", "lr=0.1,0.01", "hydra.sweep.dir=runs/lr${lr}", "epochs=1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "hydra.sweep.dir=runs/lr0.1: the jobs of a multirun share one folder; hydra.sweep.subdir "
-        "may depend on their settings.\n"
+        "hydra.sweep.dir=runs/lr0.1: the jobs of a multirun share one directory; only "
+        "hydra.sweep.subdir may depend on their settings.\n"
     )
     assert not workplace.runs
 
