@@ -118,10 +118,8 @@ class RunDirectory:
 
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Append a record to the history; if writing fails, warn and retry with the next one."""
-        try:
+        with self._warn_on_os_error("history.jsonl"):
             self.history.append(record)
-        except OSError as error:
-            self._warn_write_failure("history.jsonl", error)
 
     @property
     def is_checkpoint_due(self) -> bool:
@@ -145,7 +143,7 @@ class RunDirectory:
         last, previous = (checkpoints_dir / f"{name}.safetensors" for name in RESUME_CHECKPOINTS)
         if not state.epoch:
             return
-        try:
+        with self._warn_on_os_error("A checkpoint"):
             self.history.sync()
             if state.best_snapshot:
                 best_snapshot = Snapshot(
@@ -154,8 +152,6 @@ class RunDirectory:
                 checkpoint.save(checkpoints_dir / "best.safetensors", best_snapshot)
             snapshot = Snapshot(state.snapshot.arrays, state.snapshot.metadata | metadata)
             checkpoint.save(last, snapshot, previous)
-        except OSError as error:
-            self._warn_write_failure("A checkpoint", error)
 
     @property
     def _sessions(self) -> list[list[str]]:
@@ -167,17 +163,13 @@ class RunDirectory:
 
     def write_model_summary(self, model_summary: Mapping[str, Any]) -> None:
         """Write the description of the layers, which only reports read."""
-        try:
+        with self._warn_on_os_error(MODEL_FILE):
             atomic_write(self.path / MODEL_FILE, _encode_json(model_summary), durable=False)
-        except OSError as error:
-            self._warn_write_failure(MODEL_FILE, error)
 
     def write_predictions(self, predictions: Predictions) -> None:
         """Write the predictions of the selected weights."""
-        try:
+        with self._warn_on_os_error(PREDICTIONS_FILE):
             checkpoint.save(self.path / PREDICTIONS_FILE, Snapshot(dict(predictions.arrays), {}))
-        except OSError as error:
-            self._warn_write_failure(PREDICTIONS_FILE, error)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the result of the run.
@@ -195,8 +187,15 @@ class RunDirectory:
                 f"fixed, python scripts/train.py resume={relpath(self.path)} restores it."
             ) from None
 
+    @contextmanager
+    def _warn_on_os_error(self, subject: str) -> Iterator[None]:
+        """Turn OS errors into a warning, at most once per `WARNING_INTERVAL_SECONDS`."""
+        try:
+            yield
+        except OSError as error:
+            self._warn_write_failure(subject, error)
+
     def _warn_write_failure(self, subject: str, error: OSError) -> None:
-        """Warn that something cannot be written, at most once per `WARNING_INTERVAL_SECONDS`."""
         if time.monotonic() - self._last_warning_time >= WARNING_INTERVAL_SECONDS:
             self._last_warning_time = time.monotonic()
             reason = error.strerror or error

@@ -13,7 +13,7 @@ from nn.io.files import file_lock
 from nn.io.paths import relpath
 from nn.runs.reader import SavedRun, find_runs
 from nn.tracking.settings import Tracking, require_credentials
-from nn.tracking.wandb_logger import WandbLogger
+from nn.tracking.wandb_logger import WandbLogger, format_reason
 
 
 def upload_runs(directories: list[Path]) -> int:
@@ -66,8 +66,9 @@ def _upload_run(run_dir: Path) -> str:
         except UserError:
             raise
         except Exception as error:
-            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-            raise SaveError(f"the upload is incomplete and must be repeated: {reason}") from None
+            raise SaveError(
+                f"the upload is incomplete and must be repeated: {format_reason(error)}"
+            ) from None
 
 
 @contextmanager

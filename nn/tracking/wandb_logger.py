@@ -36,7 +36,7 @@ GRACE_SECONDS = 1.0
 AGENT_GRACE_SECONDS = 5.0
 """The same if W&B or its agent has sent the signal, so that the server can be reached."""
 WAIT_MESSAGE_DELAY_SECONDS = 3.0
-"""Wait for W&B at the end of a run after which a message explains the wait."""
+"""How long to wait silently for W&B at the end of a run, before a message explains the wait."""
 OFFLINE_FALLBACK_SECONDS = 20.0
 """Time to give up on W&B and start an offline run instead."""
 UPLOAD_CONFIRMATION_SECONDS = 20.0
@@ -51,7 +51,7 @@ KILLED_EXIT_CODE = 255
 
 
 class WandbLogger:
-    """Logs one run to W&B, from a thread that training never waits for."""
+    """Logs one run to W&B in a background thread, for which only `finish` waits."""
 
     def __init__(
         self,
@@ -87,9 +87,8 @@ class WandbLogger:
         self._set_wandb_variables(self.run_dir)
         self._init_deadline = time.monotonic() + _init_timeout_seconds()
         self._call_queue.put(lambda run: self._send_missing_records(run, restored_records))
-        if (
-            self.mode == "offline" or not has_credentials()
-        ):  # else wandb asks for them on a terminal
+        # without credentials wandb asks for them on a terminal, so this is done before training
+        if self.mode == "offline" or not has_credentials():
             self._disable_on_error(partial(self._connect, resume))
         if not self._is_disabled:
             send = partial(self._disable_on_error, partial(self._process_calls, resume))
@@ -111,9 +110,7 @@ class WandbLogger:
         self._call_queue.put(None)
         try:
             if summary["status"] == "interrupted":
-                is_stopped_by_wandb = (
-                    self._is_stop_requested or "WANDB_SWEEP_ID" in self._wandb_variables
-                )
+                is_stopped_by_wandb = self._is_stop_requested or self._is_agent_run
                 grace_seconds = AGENT_GRACE_SECONDS if is_stopped_by_wandb else GRACE_SECONDS
                 self._init_done.wait(grace_seconds)
                 self._sender_thread.join(grace_seconds if self._run else 0)
@@ -184,7 +181,7 @@ class WandbLogger:
                 except Exception as error:
                     if self._is_abandoned:
                         raise
-                    self._warn(_format_reason(error), "the run stays offline")
+                    self._warn(format_reason(error), "the run stays offline")
                     _teardown_wandb()
                     self.mode = "offline"
             for stale_dir in self.run_dir.glob("wandb/offline-run-*"):
@@ -305,16 +302,16 @@ class WandbLogger:
         # in a sweep wandb takes the id of a run from this variable only
         return variables | ({"WANDB_RUN_ID": self.run_id} if "WANDB_SWEEP_ID" in variables else {})
 
+    @property
+    def _is_agent_run(self) -> bool:
+        return "WANDB_SWEEP_ID" in self._wandb_variables
+
     def _exit_code(self, status: str) -> int:
         """Return the exit code for W&B; 0 for a diverged trial, so that a sweep learns from it."""
         if status == "interrupted":
             return KILLED_EXIT_CODE
         is_success = status in ("finished", "pruned")
-        return (
-            0
-            if is_success or (status == "diverged" and "WANDB_SWEEP_ID" in self._wandb_variables)
-            else 1
-        )
+        return 0 if is_success or (status == "diverged" and self._is_agent_run) else 1
 
     @property
     def _upload_hint(self) -> str:
@@ -331,7 +328,7 @@ class WandbLogger:
             call()
         except Exception as error:
             self._is_disabled = True
-            self._warn(_format_reason(error), self._upload_hint)
+            self._warn(format_reason(error), self._upload_hint)
 
     def _warn(self, reason: str, hint: str) -> None:
         if not (self._has_warned or self._is_abandoned):
@@ -403,7 +400,8 @@ def _init_timeout_seconds() -> float:
         return 30.0
 
 
-def _format_reason(error: Exception) -> str:
+def format_reason(error: Exception) -> str:
+    """Return the first line of an error's message, or the first of wandb's invalid settings."""
     from pydantic import ValidationError  # slow to import, and needed here only
 
     if isinstance(error, ValidationError):  # of wandb's settings
