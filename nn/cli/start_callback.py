@@ -64,9 +64,8 @@ class ValidateOnStart(Callback):
             for job_number, overrides in enumerate(combinations):
                 job_overrides = [*overrides, *hydra_overrides]
                 job = compose(kwargs["config_name"], job_overrides, return_hydra_config=True)
-                OmegaConf.copy_cache(
-                    config, job
-                )  # as Hydra does, so that ${now:...} has the same value
+                # as Hydra does, so that ${now:...} has the same value
+                OmegaConf.copy_cache(config, job)
                 if job.hydra.sweep.dir != config.hydra.sweep.dir:
                     raise UserError(
                         f"hydra.sweep.dir={job.hydra.sweep.dir}: the jobs of a multirun share one "
@@ -91,7 +90,7 @@ class ValidateOnStart(Callback):
 
 def normalize_argv(argv: list[str]) -> list[str]:
     """Move all overrides next to each other, as Hydra requires, and refuse unknown flags."""
-    parser = get_args_parser()
+    parser = get_args_parser()  # private: Hydra 1.3 has no public access to its parser
     # Hydra creates the parser, so there is no subclass in which to override this
     parser.error = _raise_flag_error  # type: ignore[method-assign]
     parsed_args, unparsed = parser.parse_known_args(argv)

@@ -193,13 +193,10 @@ class RunDirectory:
         try:
             yield
         except OSError as error:
-            self._warn_write_failure(subject, error)
-
-    def _warn_write_failure(self, subject: str, error: OSError) -> None:
-        if time.monotonic() - self._last_warning_time >= WARNING_INTERVAL_SECONDS:
-            self._last_warning_time = time.monotonic()
-            reason = error.strerror or error
-            _print(f"{subject} cannot be written to {self.path}: {reason}; training continues.")
+            if time.monotonic() - self._last_warning_time >= WARNING_INTERVAL_SECONDS:
+                self._last_warning_time = time.monotonic()
+                reason = error.strerror or error
+                _print(f"{subject} cannot be written to {self.path}: {reason}; training continues.")
 
 
 def _restore_checkpoint(

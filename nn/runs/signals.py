@@ -213,8 +213,7 @@ def exit_by_signal(interrupt: KeyboardInterrupt) -> NoReturn:
 def exit_immediately(signum: int) -> NoReturn:
     """End the process like `exit_by_signal`, but from any thread and without cleanup."""
     if signum != signal.SIGINT:
-        ctypes.CDLL(None).signal(
-            signum, int(signal.SIG_DFL)
-        )  # signal.signal() works in the main thread only
+        # Python's signal.signal() works in the main thread only
+        ctypes.CDLL(None).signal(signum, int(signal.SIG_DFL))
         signal.raise_signal(signum)
     os._exit(130)

@@ -213,9 +213,8 @@ class WandbLogger:
                 init_timeout=_init_timeout_seconds(),
                 finish_timeout=tracking.wait,
                 finish_timeout_raises=True,
-                stop_fn=lambda: (
-                    self._stop_training()
-                ),  # a bound method would have wandb deep-copy this logger
+                # no bound method: wandb deep-copies its settings, and with it this logger
+                stop_fn=lambda: self._stop_training(),
             ),
         )
         run.define_metric("epoch")

@@ -568,7 +568,9 @@ def test_a_run_that_comes_back_with_other_settings_is_refused(workplace, server,
     agent = {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r1", "WANDB_MODE": "disabled"}
     online(TRAIN, "epochs=2", **agent)
     done = online(TRAIN, "epochs=3", **agent, expect=2)
-    expected = "runs/s1/r1: the run that comes back here has another epochs than it began with.\n"
+    expected = (
+        "runs/s1/r1: epochs differs from the value with which the run to resume was started.\n"
+    )
     assert done.stderr == expected
     again = online(TRAIN, "epochs=2", **agent)
     assert "The run resumes after epoch 2." in again.stdout
@@ -604,7 +606,7 @@ def test_an_upload_that_does_not_arrive_is_told(workplace, server, online):
     [
         (["nowhere"], "nowhere: there is no such directory."),
         (["empty"], "empty: there is no run in this directory."),
-        (["damaged"], "damaged/config.yaml is damaged: it holds no settings."),
+        (["damaged"], "damaged/config.yaml is damaged: it must be a mapping of settings."),
         (
             ["run"],
             "upload.py: no W&B credentials found; run wandb login, or set WANDB_API_KEY.",
