@@ -43,7 +43,7 @@ class RunConsole:
             self.progress_bar.stop()
 
     def show_dataset_notes(self, notes: Sequence[str]) -> None:
-        """Print the remarks that reading the dataset's files gave rise to."""
+        """Print remarks about the files of the dataset."""
         for note in notes:
             self._print(escape(note))
 

@@ -26,7 +26,7 @@ HARTMANN_CONSTANTS = {
         [2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381],
     ], 3.3223680),
 }  # fmt: skip
-"""By number of dimensions: slopes (A) and centers (P) of the four wells, and the maximum depth."""
+"""By number of dimensions: slopes A, centers P and the maximum depth of the four wells."""
 
 
 def branin(point: dict[str, Any]) -> float:
