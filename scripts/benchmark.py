@@ -1,9 +1,9 @@
-"""Time this library against the bare matrix products and against other libraries.
+"""Benchmark this library against bare matrix products and other libraries.
 
-Every system stands in a process of its own. They take turns, with a pause in between, since idle
-BLAS threads disturb whoever comes next; what is told is the median of the ratios of each round,
-with the lowest and the highest. A ratio is what they take over what we take. A library that is
-not installed is left out.
+Each system runs in its own process on one core. The systems take turns, with a pause between them,
+because idle BLAS threads disturb the next system. Printed are the median, the lowest and the
+highest ratio over all rounds, where a ratio is the time of the other system relative to this
+library's: above 1 means that this library is faster. Libraries that are not installed are skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nn.cli.launch import launch
 
 
 def run_comparisons(quick: bool, rounds: int) -> Iterator[dict[str, Any]]:
-    """Make all comparisons."""
+    """Run all comparisons, or a few of them if `quick`, and yield their ratios."""
     for task in QUICK_TASKS if quick else TASKS:
         yield from compare_epoch_times(task, rounds)
     yield from compare_startup(min(rounds, 3) if quick else rounds)
@@ -36,7 +36,7 @@ def run_comparisons(quick: bool, rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def print_ratios(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Print the ratios as a table, row by row."""
+    """Print the ratios as a table, and yield them."""
     print(f"{'net':7}{'batch':>6} {'optimizer':10}{'against':25}{'ratio':>6}   lowest highest")
     for result in run_comparisons(args.quick, args.rounds):
         print(
@@ -49,19 +49,21 @@ def print_ratios(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def main() -> int:
-    """Run the comparisons and print them as a table."""
+    """Run the benchmarks of the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three tasks, within a minute")
     parser.add_argument(
-        "--rounds", type=int_at_least(1), default=7, help="turns of each system (7)"
+        "--quick", action="store_true", help="run three tasks only, in less than a minute"
+    )
+    parser.add_argument(
+        "--rounds", type=int_at_least(1), default=7, help="measurements of each system (default: 7)"
     )
     parser.add_argument(
         "--surfaces",
         type=int_at_least(1),
         metavar="SEEDS",
-        help="instead, hold the searches of sweeps against each other on surfaces with a formula",
+        help="compare the samplers of sweeps on test functions instead, with SEEDS seeds each",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the ratios there as well")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:

@@ -1,7 +1,7 @@
-"""Run the presets on the genuine data, three seeds each, and write what they reach into the README.
+"""Run the presets on the original data with three seeds each, and write a table to the README.
 
-A finished run with the same configuration is used again, and one that was cut off goes on. Of
-presets that are named the result is shown, and the README stays as it is.
+A finished run with the same configuration is reused, and an unfinished one is resumed. If presets
+are named, their results are printed, and the README is not changed.
 """
 
 from __future__ import annotations
@@ -17,26 +17,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nn.cli.arguments import run_command
 from nn.cli.launch import launch
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = 0, 1, 2
 TABLE_BEGIN, TABLE_END = "<!-- results -->", "<!-- end of results -->"
 DIGEST_IGNORED_KEYS = "tracking", "checkpoint", "choices"
-"""Settings that change nothing about what a training reaches."""
+"""Settings that do not affect the result of training."""
 EMPTY_CELL = "—"
 
 
 @dataclass(frozen=True)
 class PresetRow:
-    """A preset, and what others claim of such a network and reach with it on the genuine data."""
+    """A preset, with the accuracy that others claim for such a network.
+
+    The reference figures are what they reach with it on the original data.
+    """
 
     preset: str
     description: str
     claimed_accuracy: str = ""
     reference_accuracy: str = ""
     reference_seconds: str = ""
-    is_slow: bool = False  # that it takes here
+    is_slow: bool = False  # takes minutes
 
 
 def make_loss_row(
@@ -47,7 +51,7 @@ def make_loss_row(
     claimed_accuracy: str,
     reference_accuracy: str = "",
 ) -> PresetRow:
-    """Make a row of the comparison of two losses."""
+    """Return a row of the comparison of two losses."""
     loss_name = {"mse": "squared error", "entropy": "cross-entropy"}[loss]
     return PresetRow(
         f"{loss}_{batch_size}_{lr.removeprefix('0.')}_{epochs}",
@@ -99,7 +103,7 @@ ROWS = [
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a finished run has reached."""
+    """The result of a finished run."""
 
     test_accuracy: float
     train_accuracy: float
@@ -108,37 +112,46 @@ class RunResult:
 
 
 def main() -> int:
-    """Do what the command line asks for, and give the exit status."""
+    """Run the presets of the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("words", nargs="*", metavar="PRESET|SETTING", help="these presets alone")
-    parser.add_argument("--quick", action="store_true", help="one seed, nothing that takes minutes")
     parser.add_argument(
-        "--root", metavar="FOLDER", help="has mnist/ and fashion_mnist/; else they are downloaded"
+        "arguments",
+        nargs="*",
+        metavar="PRESET|SETTING",
+        help="run and print these presets only; settings apply to all runs",
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("runs/results"), metavar="FOLDER", help="of the runs"
+        "--quick", action="store_true", help="run one seed, and no preset that takes minutes"
     )
     parser.add_argument(
-        "--readme", type=Path, default=ROOT / "README.md", metavar="FILE", help="has the table"
+        "--root", metavar="DIR", help="directory with mnist/ and fashion_mnist/ (default: download)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/results"),
+        metavar="DIR",
+        help="directory of the runs",
+    )
+    parser.add_argument(
+        "--readme",
+        type=Path,
+        default=ROOT / "README.md",
+        metavar="FILE",
+        help="file with the table",
     )
     args = parser.parse_intermixed_args()
 
-    from nn.errors import UserError
-
-    try:
-        return update_results(args)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return run_command(lambda: update_results(args))
 
 
 def update_results(args: argparse.Namespace) -> int:
-    """Run what is missing, and write the table of all that is there, or show a part of it."""
+    """Run what is missing, then write the table, or print the part of it that was asked for."""
     from nn.config.compose import compose_config
     from nn.errors import UserError
     from nn.io.files import atomic_write
 
-    presets, settings = split_arguments(args.words)
+    presets, settings = split_arguments(args.arguments)
     text_before, text_after = split_readme(args.readme)
     digests = {
         (row, seed): config_digest(compose_config(build_overrides(row, seed, args.root, settings)))
@@ -182,19 +195,21 @@ def update_results(args: argparse.Namespace) -> int:
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell the presets on the command line from settings for all of them."""
+    """Separate the names of presets from settings."""
     from nn.errors import UserError
 
-    presets = [word for word in arguments if "=" not in word]
+    presets = [argument for argument in arguments if "=" not in argument]
     preset_names = [row.preset for row in ROWS]
     for preset in presets:
         if preset not in preset_names:
-            raise UserError(f"{preset}: there is no such row; there is {', '.join(preset_names)}.")
-    return presets, [word for word in arguments if "=" in word]
+            raise UserError(
+                f"{preset}: there is no such preset; there is {', '.join(preset_names)}."
+            )
+    return presets, [argument for argument in arguments if "=" in argument]
 
 
 def split_readme(readme: Path) -> tuple[str, str]:
-    """Read what stands before and after the table."""
+    """Return the text before and after the table."""
     from nn.errors import UserError
 
     try:
@@ -205,7 +220,7 @@ def split_readme(readme: Path) -> tuple[str, str]:
     _, end, text_after = rest.partition(TABLE_END)
     if not begin or not end:
         raise UserError(
-            f"{readme}: the table stands between {TABLE_BEGIN} and {TABLE_END}, which are missing."
+            f"{readme}: {TABLE_BEGIN} and {TABLE_END}, which enclose the table, are missing."
         )
     return text_before, text_after
 
@@ -213,14 +228,14 @@ def split_readme(readme: Path) -> tuple[str, str]:
 def build_overrides(
     row: PresetRow, seed: int, data_root: str | None, settings: Sequence[str]
 ) -> list[str]:
-    """Say what train.py is asked for."""
+    """Return the overrides for train.py."""
     dataset = "fashion_mnist" if row.preset.startswith("fashion") else "mnist"
     root_override = [f"dataset.root={data_root}/{dataset}"] if data_root else []
     return [f"experiment={row.preset}", f"seed={seed}", *root_override, *settings]
 
 
 def config_digest(config: Mapping[str, Any]) -> str:
-    """The SHA-256 of all settings that a result depends on, wherever the files are."""
+    """Return a SHA-256 of the settings on which a result depends, without the data's location."""
     settings = {key: value for key, value in config.items() if key not in DIGEST_IGNORED_KEYS}
     dataset = {k: v for k, v in config["dataset"].items() if k not in ("root", "homes")}
     text = json.dumps({**settings, "dataset": dataset}, sort_keys=True)
@@ -228,7 +243,7 @@ def config_digest(config: Mapping[str, Any]) -> str:
 
 
 def find_finished_runs(directory: Path) -> Iterator[tuple[str, RunResult]]:
-    """Read the finished runs in a folder, by the digests of their configurations."""
+    """Yield the finished runs below a directory, with the digests of their configurations."""
     from nn.errors import UserError
     from nn.runs.reader import SavedRun, find_runs
 
@@ -251,7 +266,7 @@ def find_finished_runs(directory: Path) -> Iterator[tuple[str, RunResult]]:
 
 
 def run_training(overrides: Sequence[str], run_dir: Path) -> int:
-    """Run the command that a person would, or go on with a run that was cut off."""
+    """Start or resume a run with train.py, and return its exit status."""
     is_resumed = (run_dir / "config.yaml").exists()
     arguments = [f"resume={run_dir}"] if is_resumed else [*overrides, f"hydra.run.dir={run_dir}"]
     print(f"$ python scripts/train.py {' '.join(arguments)}", flush=True)
@@ -260,24 +275,24 @@ def run_training(overrides: Sequence[str], run_dir: Path) -> int:
         return process.wait()
     except KeyboardInterrupt:
         process.terminate()
-        process.wait()  # until its state is saved
+        process.wait()  # it saves its state
         raise
 
 
 def format_table(results_by_row: Mapping[PresetRow, Sequence[RunResult]]) -> Iterator[str]:
-    """Write a line for each preset, and under them where and when this was."""
+    """Yield the lines of the table, and a caption that names processor and NumPy version."""
     yield ""
     yield (
         "| `experiment=` | network | claimed | there, % | here, % | seconds there | seconds here |"
     )
     yield "|---|---|---|---|---|---|---|"
     for row, results in results_by_row.items():
-        accuracy = format_mean_std([each.test_accuracy for each in results])
+        accuracy = format_mean_std([result.test_accuracy for result in results])
         if row.claimed_accuracy == TRAIN_ACCURACY_CLAIM:
             accuracy += (
-                f"; of training {format_mean_std([each.train_accuracy for each in results])}"
+                f"; of training {format_mean_std([result.train_accuracy for result in results])}"
             )
-        times = [each.seconds for each in results]
+        times = [result.seconds for result in results]
         seconds = f"{statistics.median(times):.3g}" if times else EMPTY_CELL
         cells = (
             f"`{row.preset}`",
@@ -290,7 +305,7 @@ def format_table(results_by_row: Mapping[PresetRow, Sequence[RunResult]]) -> Ite
         )
         yield f"| {' | '.join(cells)} |"
     yield ""
-    environments = [each.environment for results in results_by_row.values() for each in results]
+    environments = [result.environment for results in results_by_row.values() for result in results]
     if environments:
         processor, numpy = (
             format_recorded_values(environments, "processor"),
@@ -304,7 +319,7 @@ def format_table(results_by_row: Mapping[PresetRow, Sequence[RunResult]]) -> Ite
 
 
 def format_caption(seed_counts: set[int]) -> str:
-    """Say what the figures are, by the numbers of seeds that the rows rest on."""
+    """Describe the figures, by the numbers of seeds in the rows."""
     if seed_counts == {1}:
         return "Test accuracy of one seed, and the seconds of its training"
     numbers = " to ".join(map(str, sorted({min(seed_counts), max(seed_counts)})))
@@ -315,7 +330,7 @@ def format_caption(seed_counts: set[int]) -> str:
 
 
 def format_mean_std(accuracies: Sequence[float]) -> str:
-    """Write a mean with its standard deviation, in percent."""
+    """Format mean and standard deviation in percent."""
     if not accuracies:
         return EMPTY_CELL
     mean = f"{100 * statistics.mean(accuracies):.2f}"
@@ -325,7 +340,7 @@ def format_mean_std(accuracies: Sequence[float]) -> str:
 
 
 def format_recorded_values(environments: Sequence[Mapping[str, Any]], *keys: str) -> str:
-    """Name all that some runs have recorded under a key."""
+    """List the distinct values that runs have recorded under nested keys."""
     values = set()
     for environment in environments:
         value: Any = environment

@@ -1,4 +1,4 @@
-"""Run a W&B sweep file on every core, without a server."""
+"""Run a W&B sweep file on all cores, without a server."""
 
 from nn.cli.launch import sweep
 

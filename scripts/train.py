@@ -1,4 +1,4 @@
-"""Train a network, or with --multirun several."""
+"""Train a network, or several with --multirun."""
 
 from nn.cli.launch import train
 

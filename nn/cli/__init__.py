@@ -1,1 +1,1 @@
-"""The command line: how a command begins and ends."""
+"""The commands: one module each, plus their launcher and Hydra's start callback."""

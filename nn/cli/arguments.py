@@ -1,13 +1,14 @@
-"""What the words of a command line may be."""
+"""Shared parts of the commands: argument types, and the exit status after an error."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 
 
 def int_at_least(minimum: int) -> Callable[[str], int]:
-    """Take whole numbers from here on."""
+    """Return an argument type for integers not below `minimum`."""
 
     def parse_int(text: str) -> int:
         if not text.isdecimal() or int(text) < minimum:
@@ -15,3 +16,35 @@ def int_at_least(minimum: int) -> Callable[[str], int]:
         return int(text)
 
     return parse_int
+
+
+def parse_seconds(text: str) -> float:
+    """Parse a duration of 1 to 1,000,000 seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= 10**6:
+        raise argparse.ArgumentTypeError(f"{text} must be a number of seconds, at least 1")
+    return value
+
+
+def parse_name(text: str) -> str:
+    """Parse a name that can be that of a directory, and that does not start with a dot."""
+    if not text or text.startswith(".") or not all(c.isalnum() or c in "_-." for c in text):
+        raise argparse.ArgumentTypeError(f"{text!r} must consist of letters, digits, - and _")
+    return text
+
+
+def run_command(command: Callable[[], int | None]) -> int:
+    """Call a command and return its exit status, 0 for None.
+
+    Errors that are not bugs are printed; they give status 2 if the user made a mistake, else 1.
+    """
+    from nn.errors import SaveError, SweepError, UserError
+
+    try:
+        return command() or 0
+    except (UserError, SaveError, SweepError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1

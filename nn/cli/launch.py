@@ -1,6 +1,6 @@
-"""Run a command as a process: its standard streams, Ctrl-C, and its exit status.
+"""Run a command as a process: standard streams, Ctrl-C and exit status.
 
-Until `launch` takes Ctrl-C, Python would answer it with a traceback, so little is imported here.
+Until `launch` handles Ctrl-C, Python responds to it with a traceback, so little is imported here.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TextIO
 
 MAX_EXIT_SECONDS = 5.0
-"""How long libraries may take at exit after Ctrl-C; W&B sends on in a process of its own."""
+"""Time for the exit hooks of libraries after Ctrl-C; W&B uploads from a separate process."""
 
 
 def train() -> None:
-    """Run the command that trains."""
+    """Run `nn.cli.train` as the process's command."""
     launch(_lazy_main("train"), prints_result=False, exits_at_once=True)
 
 
 def sweep() -> None:
-    """Run the command that sweeps."""
+    """Run `nn.cli.sweep` as the process's command."""
     launch(_lazy_main("sweep"), prints_result=False, exits_at_once=True)
 
 
 def report() -> None:
-    """Run the command that writes reports."""
+    """Run `nn.cli.report` as the process's command."""
     launch(_lazy_main("report"), prints_result=True, exits_at_once=False)
 
 
 def predict() -> None:
-    """Run the command that predicts."""
+    """Run `nn.cli.predict` as the process's command."""
     launch(_lazy_main("predict"), prints_result=True, exits_at_once=False)
 
 
 def upload() -> None:
-    """Run the command that uploads."""
+    """Run `nn.cli.upload` as the process's command."""
     launch(_lazy_main("upload"), prints_result=True, exits_at_once=False)
 
 
 def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool) -> None:
-    """Run a command and end the process with its status.
+    """Run a command and exit with its status.
 
-    In an interactive session, such as IPython's %run, the process belongs to someone else: it is
-    not ended, and its streams, signal handlers and environment variables stay as they are.
+    In an interactive session, such as IPython's %run, the process does not exit, and its streams,
+    signal handlers and environment variables stay as they are.
 
     Args:
         main: The command, which returns its exit status.
-        prints_result: Whether the command has failed if its output cannot be written.
+        prints_result: Whether an output that cannot be written makes the command fail.
         exits_at_once: Whether Ctrl-C ends the process without cleaning up, until the command
             installs a handler of its own.
     """
@@ -92,7 +92,7 @@ def launch(main: Callable[[], int], *, prints_result: bool, exits_at_once: bool)
 
 
 def _lazy_main(command: str) -> Callable[[], int]:
-    """Return the main function of a command, which is imported once it is called."""
+    """Return the main function of a command, whose module is imported when it is called."""
 
     def main() -> int:
         from importlib import import_module
@@ -112,25 +112,26 @@ def _run_in_interactive_session(main: Callable[[], int]) -> None:
     try:
         main()
     except (SystemExit, KeyboardInterrupt):
-        pass  # the command has said why
+        pass  # the command has reported it
     finally:
         for signum, handler in handlers.items():
             if signal.getsignal(signum) != handler:
                 signal.signal(signum, handler)
-        for name in os.environ.keys() - environment.keys() - {"WANDB_SERVICE"}:  # for its children
+        # wandb's child processes use WANDB_SERVICE
+        for name in os.environ.keys() - environment.keys() - {"WANDB_SERVICE"}:
             del os.environ[name]
         os.environ.update(environment)
 
 
 def _unset_empty_wandb_variables() -> None:
-    """Unset W&B's variables that are empty, as CI leaves them: wandb refuses most of these."""
+    """Unset empty W&B variables, which CI systems may define: wandb rejects most of them."""
     for name in [name for name, value in os.environ.items() if not value]:
         if name.startswith("WANDB_"):
             del os.environ[name]
 
 
 class _TolerantFileIO(io.FileIO):
-    """A standard stream; what cannot be written to it is dropped, and the error noted."""
+    """A standard stream that drops data which cannot be written, and keeps the first error."""
 
     first_error: OSError | None = None
 
@@ -146,10 +147,10 @@ class _TolerantFileIO(io.FileIO):
 
 
 def _make_text_stream(raw: _TolerantFileIO, original: TextIO | None) -> TextIO:
-    """Make a text stream like the one of before, which is None where it was closed.
+    """Return a text stream with the settings of `original`, which is None if it was closed.
 
-    With PYTHONUNBUFFERED nothing is buffered, as Python itself does it: a `BufferedWriter` below
-    would hold back what the text stream writes through.
+    With PYTHONUNBUFFERED there is no `BufferedWriter`, as in Python's own streams: it would hold
+    back the data that the text stream writes through.
     """
     is_unbuffered = getattr(original, "write_through", False)
     return io.TextIOWrapper(
@@ -162,7 +163,7 @@ def _make_text_stream(raw: _TolerantFileIO, original: TextIO | None) -> TextIO:
 
 
 def _open_missing_descriptors() -> None:
-    """Open /dev/null in place of closed standard streams, which the next files would take."""
+    """Open /dev/null for closed standard streams, whose descriptors other files would get."""
     for fd in range(3):
         try:
             os.fstat(fd)
@@ -171,7 +172,7 @@ def _open_missing_descriptors() -> None:
 
 
 def _limit_exit_time(status: int) -> None:
-    """Let libraries end in their ways, but not for long, or not at all where one would hang."""
+    """Limit the time of libraries' exit hooks; skip them if one of them would hang."""
     import threading
 
     from nn.runs.signals import hangs_at_exit

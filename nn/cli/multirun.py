@@ -1,7 +1,7 @@
-"""The jobs of a `--multirun`: how each ended, and a table of all at the end.
+"""The jobs of a `--multirun`: a record of how each ended, and a summary of all of them.
 
-Jobs may run in other processes and on other machines, so each leaves a record in the folder of the
-multirun; its scores are read from its run folder.
+Jobs may run in other processes and on other machines, so each writes a record to the directory of
+the multirun. Scores are read from the run directories.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from nn.runs.signals import HANDLED_SIGNALS, ParentSignalHandler
 
 RECORDS_DIR = ".jobs"
 MAX_TABLE_ROWS = 20
-"""Jobs in the table, the best ones, and as many of those that have failed."""
+"""Maximum number of finished jobs in the table, and of failed ones."""
 NON_TERMINAL_WIDTH = 1000
-"""Columns of an output that is not a terminal."""
+"""Width of output that is not a terminal, so that no row of the table is wrapped."""
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """A job that has ended."""
+    """How a job ended; `overrides` are those in which the jobs differ."""
 
     number: int
     overrides: dict[str, str]
@@ -48,7 +48,7 @@ class JobResult:
 
     @property
     def sort_key(self) -> tuple[bool, float, float]:
-        """Finished jobs first, the best by validation before the others."""
+        """Finished jobs first, ordered by validation accuracy, then by validation loss."""
         accuracy, loss = self.summary.get("val/accuracy"), self.summary.get("val/loss")
         return (
             self.status != "finished",
@@ -59,31 +59,33 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Multirun:
-    """A multirun: its folder, and the overrides of each of its jobs."""
+    """The directory of a multirun and the overrides of each job."""
 
     sweep_dir: Path
     job_overrides: Sequence[Sequence[str]]
 
     def read_results(self) -> list[JobResult]:
-        """Read how the jobs have ended, in the order of their numbers."""
+        """Read how the jobs ended, in the order of their numbers."""
         parsed_overrides = [
-            [word.partition("=")[::2] for word in each] for each in self.job_overrides
+            [override.partition("=")[::2] for override in overrides]
+            for overrides in self.job_overrides
         ]
         is_varied = [len(set(column)) > 1 for column in zip(*parsed_overrides, strict=True)]
         return [
             self._read_result(
-                number, dict(word for word, varies in zip(each, is_varied, strict=True) if varies)
+                number,
+                dict(pair for pair, varies in zip(pairs, is_varied, strict=True) if varies),
             )
-            for number, each in enumerate(parsed_overrides)
+            for number, pairs in enumerate(parsed_overrides)
         ]
 
     def _read_result(self, number: int, overrides: dict[str, str]) -> JobResult:
         record = read_json(self.sweep_dir / RECORDS_DIR, f"{number}.json")
         if record.keys() != {"folder", "status", "reason"}:
-            reason = "it did not start, or its process ended before it was done"
+            reason = "it did not start, or its process ended before it finished"
             return JobResult(number, overrides, None, "failed", reason, {})
         run_dir, summary = Path(record["folder"]), {}
-        with suppress(UserError):  # a summary that is damaged
+        with suppress(UserError):  # the summary is unreadable
             summary = read_json(run_dir, "summary.json")
         return JobResult(number, overrides, run_dir, record["status"], record["reason"], summary)
 
@@ -92,13 +94,13 @@ _current_multirun: Multirun | None = None
 
 
 def reset() -> None:
-    """Forget a multirun that this process has started before, as in a notebook."""
+    """Forget an earlier multirun of this process, as in a notebook."""
     global _current_multirun
     _current_multirun = None
 
 
 def register_jobs(sweep_dir: Path, job_overrides: Sequence[Sequence[str]]) -> None:
-    """Remember the jobs that Hydra is about to start, and end their processes with this one."""
+    """Remember the jobs that Hydra is about to start, and stop their processes with this one."""
     global _current_multirun
     _current_multirun = Multirun(sweep_dir.absolute(), job_overrides)
     shutil.rmtree(sweep_dir / RECORDS_DIR, ignore_errors=True)
@@ -115,13 +117,13 @@ def is_started() -> bool:
 
 
 def record_job(hydra_config: HydraConf, error: Exception | None) -> None:
-    """Write down how a job has ended, for the process that waits for all of them."""
+    """Write the record of a job, for the process that waits for all jobs."""
     if hydra_config.mode != RunMode.MULTIRUN:
         return
     status = "diverged" if isinstance(error, DivergedError) else "failed" if error else "finished"
     reason = " ".join(f"{error}".split()) or type(error).__name__ if error else ""
     job_record = {"folder": hydra_config.runtime.output_dir, "status": status, "reason": reason}
-    # a job may have changed into its own folder
+    # relative to the original working directory: a job may have changed into its own
     records_dir = Path(hydra_config.runtime.cwd) / hydra_config.sweep.dir / RECORDS_DIR
     with suppress(OSError):  # without a record a job counts as failed
         records_dir.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,7 @@ def record_job(hydra_config: HydraConf, error: Exception | None) -> None:
 
 
 def print_summary() -> int:
-    """Print the jobs, the best first, and give the exit status of the multirun."""
+    """Print the jobs, the best first, and return the exit status of the multirun."""
     assert _current_multirun is not None
     results = sorted(_current_multirun.read_results(), key=lambda job: job.sort_key)
     console = Console(highlight=False, soft_wrap=True)
@@ -142,13 +144,13 @@ def print_summary() -> int:
         "status",
         "val accuracy",
         "test accuracy",
-        "folder",
+        "directory",
     ):
-        table.add_column(column, justify="left" if column in ("status", "folder") else "right")
+        table.add_column(column, justify="left" if column in ("status", "directory") else "right")
     failed = [job for job in results if job.status != "finished"]
     finished = [job for job in results if job.status == "finished"]
     for job in (*finished[:MAX_TABLE_ROWS], *failed[:MAX_TABLE_ROWS]):
-        scores = (_format_score(job.summary.get(f"{part}/accuracy")) for part in ("val", "test"))
+        scores = (_format_score(job.summary.get(f"{split}/accuracy")) for split in ("val", "test"))
         run_dir = relpath(job.run_dir) if job.run_dir else ""
         cells = (str(job.number), *job.overrides.values(), job.status, *scores, run_dir)
         table.add_row(*map(Text, cells))

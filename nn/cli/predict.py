@@ -1,66 +1,63 @@
-"""Let a trained network say what it sees in a file of samples, or in images."""
+"""Predict the classes of images or of a file of samples with the network of a run."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from nn.cli.arguments import int_at_least
+from nn.cli.arguments import int_at_least, run_command
 
 
 def main() -> int:
-    """Do what the command line asks for, and give the exit status."""
+    """Print or write predictions, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
     parser.add_argument(
         "inputs",
         nargs="+",
         type=Path,
         metavar="INPUT",
         help="a CSV, IDX, .npy or .npz file of samples; or images (PNG, JPEG, GIF, TIFF, WebP or "
-        "BMP), or a folder of them",
+        "BMP), or a directory of images",
     )
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="the labels, as Kaggle's Digit Recognizer takes them; of images, by file name",
+        help="write the labels as Kaggle's Digit Recognizer takes them, or by image file name",
     )
     parser.add_argument(
-        "--probabilities", action="store_true", help="in that file, a column for each class"
+        "--probabilities", action="store_true", help="write a column per class to that file"
     )
     parser.add_argument(
-        "--images", type=Path, metavar="FILE", help="a picture of images with their predictions"
+        "--images", type=Path, metavar="FILE", help="write a PNG of images with their predictions"
     )
     parser.add_argument(
         "--start",
         type=int_at_least(1),
         default=1,
         metavar="N",
-        help="the picture's first image (1)",
+        help="number of the first image in that PNG (default: 1)",
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="the true classes: CSV, IDX, .npy or .npz"
+        "--labels", type=Path, metavar="FILE", help="true classes: a CSV, IDX, .npy or .npz file"
     )
     parser.add_argument(
         "--invert",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="dark for light in images (auto: where the training images have the other background)",
+        help="invert the brightness of images (default auto: if the training images have the "
+        "opposite background)",
     )
-    parser.add_argument("--force", action="store_true", help="write over files that exist")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument(
-        "--trust", default="", metavar="PACKAGE", help="run the model of a package of your own"
+        "--trust",
+        default="",
+        metavar="PACKAGE",
+        help="allow the run to use classes of this package",
     )
     args = parser.parse_intermixed_args()
 
-    from nn.errors import UserError
     from nn.predict.run import PredictOptions, run_prediction
 
-    try:
-        run_prediction(PredictOptions(**vars(args)))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run_command(lambda: run_prediction(PredictOptions(**vars(args))))

@@ -1,4 +1,4 @@
-"""Everything is checked before Hydra makes a folder, for one run and for many."""
+"""Hydra callback that checks every configuration before Hydra creates a directory."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from nn.tracking.wandb_logger import report_rejected_trial
 
 
 class ValidateOnStart(Callback):
-    """Hydra calls this once, before it starts any job.
+    """Validates the configurations of all jobs before the first one starts.
 
-    Hydra turns errors of a callback into warnings, all but an exit.
+    Hydra turns the exceptions of a callback into warnings, except SystemExit.
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Check the one configuration."""
+        """Check the configuration of a single run."""
         try:
             _refuse_wrong_dir_setting("hydra.sweep.dir", "hydra.run.dir", config)
             run_dir = Path(config.hydra.run.dir)
@@ -54,7 +54,7 @@ class ValidateOnStart(Callback):
             _exit_with_error(error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check each combination of the values that were given."""
+        """Check the configuration of each job of a multirun."""
         try:
             _refuse_wrong_dir_setting("hydra.run.dir", "hydra.sweep.dir", config)
             check_output_dir(config.hydra.sweep.dir, "hydra.sweep.dir")
@@ -64,21 +64,22 @@ class ValidateOnStart(Callback):
             for job_number, overrides in enumerate(combinations):
                 job_overrides = [*overrides, *hydra_overrides]
                 job = compose(kwargs["config_name"], job_overrides, return_hydra_config=True)
-                OmegaConf.copy_cache(config, job)  # as Hydra does, so that ${now:...} is the same
+                # as Hydra does, so that ${now:...} has the same value
+                OmegaConf.copy_cache(config, job)
                 if job.hydra.sweep.dir != config.hydra.sweep.dir:
                     raise UserError(
                         f"hydra.sweep.dir={job.hydra.sweep.dir}: the jobs of a multirun share one "
-                        "folder; hydra.sweep.subdir may depend on their settings."
+                        "directory; only hydra.sweep.subdir may depend on their settings."
                     )
                 run_dir = Path(
                     normpath(Path(config.hydra.sweep.dir) / _get_job_subdir(job, job_number))
                 )
                 if (run_dir / "config.yaml").exists():
-                    raise UserError(f"{run_dir} already holds a run; name another hydra.sweep.dir.")
-                if run_dir in run_dirs:
                     raise UserError(
-                        f"{run_dir}: hydra.sweep.subdir names this folder for two jobs."
+                        f"{run_dir} already contains a run; choose another hydra.sweep.dir."
                     )
+                if run_dir in run_dirs:
+                    raise UserError(f"{run_dir}: hydra.sweep.subdir gives two jobs this directory.")
                 run_dirs.add(run_dir)
                 with interruptible():
                     prepare(resolve_job_config(job, job.hydra))
@@ -88,19 +89,20 @@ class ValidateOnStart(Callback):
 
 
 def normalize_argv(argv: list[str]) -> list[str]:
-    """Bring settings that stand apart together, as Hydra wants them, and refuse unknown flags."""
-    parser = get_args_parser()
-    # Hydra makes the parser, so that there is no class of ours to say it in
+    """Move all overrides next to each other, as Hydra requires, and refuse unknown flags."""
+    parser = get_args_parser()  # private: Hydra 1.3 has no public access to its parser
+    # Hydra creates the parser, so there is no subclass in which to override this
     parser.error = _raise_flag_error  # type: ignore[method-assign]
     parsed_args, unparsed = parser.parse_known_args(argv)
     for flag in unparsed:
         name, _, value = flag.lstrip("-").partition("=")
-        if flag.startswith("-") and canonical_name(name) in (*HYPERPARAMETERS, *CONFIG_GROUPS):
+        setting = canonical_name(name)
+        if flag.startswith("-") and setting in (*HYPERPARAMETERS, *CONFIG_GROUPS):
             raise UserError(
-                f"{flag}: settings have no dashes: {canonical_name(name)}={value or 'VALUE'}."
+                f"{flag}: settings are written without dashes: {setting}={value or 'VALUE'}."
             )
         if flag.startswith("-"):
-            raise UserError(f"{flag}: there is no such flag; --help shows what there is.")
+            raise UserError(f"{flag}: there is no such flag; --help lists the flags.")
     if unparsed:
         end = argv.index(parsed_args.overrides[0]) + len(parsed_args.overrides)
         argv = [
@@ -112,33 +114,33 @@ def normalize_argv(argv: list[str]) -> list[str]:
 
 
 def _raise_flag_error(message: str) -> NoReturn:
-    raise UserError(f"{message}; --help shows what there is.")
+    raise UserError(f"{message}; --help lists the flags.")
 
 
 def _refuse_wrong_dir_setting(wrong_setting: str, right_setting: str, config: DictConfig) -> None:
-    """Refuse the folder of a single run in a multirun, and the other way round."""
+    """Refuse the directory of a single run in a multirun, and vice versa."""
     for override in _to_unresolved_list(config.hydra.overrides.hydra):
         if override.startswith(f"{wrong_setting}="):
             raise UserError(f"{override} has no effect here; set {right_setting}.")
 
 
 def _to_unresolved_list(overrides: ListConfig) -> list[str]:
-    """List overrides with the interpolations in them left as they are."""
+    """Return overrides as strings, without resolving interpolations."""
     return [str(override) for override in OmegaConf.to_container(overrides, resolve=False) or ()]
 
 
 def _refuse_changed_config(config: Mapping[str, Any], run_dir: Path) -> None:
-    """Refuse to go on with a run whose settings were others."""
+    """Refuse to resume a run with settings other than those it was started with."""
     saved_config = read_config(run_dir)
     for key, value in config.items():
         if key not in ("tracking", "choices") and saved_config.get(key) != value:
             raise UserError(
-                f"{run_dir}: the run that comes back here has another {key} than it began with."
+                f"{run_dir}: {key} differs from the value with which the run to resume was started."
             )
 
 
 def _exit_with_error(error: Exception) -> None:
-    """End with the user's sentence; a bug keeps its traceback."""
+    """Exit with the message of a user error, or with the traceback of a bug."""
     message = explain_error(error)
     if message is None:
         sys.excepthook(type(error), error, error.__traceback__)
@@ -147,7 +149,7 @@ def _exit_with_error(error: Exception) -> None:
 
 
 def report_user_error(message: str) -> int:
-    """Tell a mistake, to a sweep agent's server too, and give the exit status."""
+    """Report a user error, under a sweep agent also to W&B, and return the exit status."""
     if agent_run_dir():
         report_rejected_trial(message)
     else:
@@ -156,7 +158,7 @@ def report_user_error(message: str) -> int:
 
 
 def _get_job_subdir(job: DictConfig, job_number: int) -> str:
-    """Name the folder of a job below that of its multirun, as Hydra will."""
+    """Return the directory of a job relative to that of its multirun, as Hydra resolves it."""
     hydra_config = HydraConfig.instance()
     previous_config = hydra_config.cfg
     with open_dict(job):
@@ -169,6 +171,7 @@ def _get_job_subdir(job: DictConfig, job_number: int) -> str:
 
 
 def _expand_combinations(overrides: list[str]) -> list[list[str]]:
+    """Return the overrides of each job, like Hydra's private `BasicSweeper.split_arguments`."""
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     alternatives = []
     for override in parser.parse_overrides(overrides):
@@ -180,6 +183,6 @@ def _expand_combinations(overrides: list[str]) -> list[list[str]]:
         except HydraException as error:
             raise UserError(f"{override.input_line}: {error}.") from None
         if not values:
-            raise UserError(f"{override.input_line}: there is no value in it.")
+            raise UserError(f"{override.input_line}: it has no value.")
         alternatives.append([f"{override.get_key_element()}={value}" for value in values])
     return [list(combination) for combination in product(*alternatives)]

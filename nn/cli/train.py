@@ -1,16 +1,21 @@
-"""Train one network, or with --multirun several; --help tells the rest."""
+"""Train one network, or several with --multirun."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+
+MAX_HELP_WIDTH = 100
 
 
 def main() -> int:
-    """Do what the command line asks for, and give the exit status."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through, to be told in our own words
+    """Train, resume or reproduce, and return the exit status."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raises errors, so that they are reported here
     import traceback
-    from contextlib import nullcontext
     from pathlib import Path
 
     import hydra
@@ -19,14 +24,13 @@ def main() -> int:
     from omegaconf import DictConfig
 
     from nn.cli import multirun
-    from nn.cli.help import wrap_long_lines
+    from nn.cli.rerun import parse_rerun_request, rerun
     from nn.cli.start_callback import normalize_argv
     from nn.config.messages import explain_error
     from nn.config.resolve import resolve_job_config
     from nn.config.schema import CONFIG_DIR, register_with_hydra
     from nn.errors import DivergedError, SaveError, UserError
     from nn.io.paths import is_resumed_agent_run
-    from nn.runs.resume import parse_rerun_request, rerun
     from nn.runs.signals import SignalInterrupt, exit_immediately, is_child_process
 
     register_with_hydra()
@@ -47,17 +51,17 @@ def main() -> int:
                 run_dir,
                 resume=is_resumed_agent_run(Path(hydra_config.run.dir)),
             )
-        except (DivergedError, UserError, SaveError) as error:  # to which Hydra would add a line
-            status = report_error(error)
+        except (DivergedError, UserError, SaveError) as error:
+            status = report_error(error)  # Hydra would add a line of its own
             failure = error
-        except SignalInterrupt as stop:
-            if is_child_process():  # else the worker would begin the next job
-                exit_immediately(stop.signum)
+        except SignalInterrupt as interrupt:
+            if is_child_process():  # else the worker would start the next job
+                exit_immediately(interrupt.signum)
             raise
         except Exception as error:
             if hydra_config.mode != RunMode.MULTIRUN:
                 raise
-            traceback.print_exc()  # and the other jobs run
+            traceback.print_exc()  # the other jobs run nonetheless
             failure = error
         multirun.record_job(hydra_config, failure)
 
@@ -74,7 +78,7 @@ def main() -> int:
         return report_error(error)
     except Exception as error:
         message = explain_error(error)
-        if message is None and multirun.is_started():  # such as a worker that was killed
+        if message is None and multirun.is_started():  # for example, a worker was killed
             traceback.print_exc()
             return multirun.print_summary()
         if message is None:
@@ -84,7 +88,7 @@ def main() -> int:
 
 
 def report_error(error: Exception) -> int:
-    """Tell what has happened, and give the exit status."""
+    """Report an error that is not a bug, and return the exit status."""
     from nn.cli.start_callback import report_user_error
     from nn.errors import DivergedError, SaveError
 
@@ -93,4 +97,18 @@ def report_error(error: Exception) -> int:
     print(error, file=sys.stderr)
     if isinstance(error, SaveError):
         return 1
-    return 0 if "WANDB_SWEEP_ID" in os.environ else 3  # which an agent would take for a crash
+    return 0 if "WANDB_SWEEP_ID" in os.environ else 3  # an agent would take 3 for a crash
+
+
+@contextmanager
+def wrap_long_lines() -> Iterator[None]:
+    """Wrap the lines of what is printed, as Hydra lists all options of a group in one line."""
+    buffer = io.StringIO()
+    try:
+        with redirect_stdout(buffer):
+            yield
+    finally:
+        for line in buffer.getvalue().splitlines():
+            if len(line) > MAX_HELP_WIDTH:
+                line = textwrap.fill(line, MAX_HELP_WIDTH, subsequent_indent="  ")
+            print(line)

@@ -23,8 +23,8 @@ from nn.randomness import RandomGenerators
 from nn.runs import checkpoint
 from nn.runs.experiment import build_network
 from nn.runs.reader import read_json
-from nn.runs.resume import read_trusted_config
 from nn.runs.training_state import Snapshot, copy_arrays
+from nn.runs.trusted_config import read_trusted_config
 from nn.training import predict
 from nn.types import Array
 

@@ -1,7 +1,7 @@
-"""Checkpoints: the state of a training as a file, which is data and never code.
+"""Checkpoints: snapshots as safetensors files, which hold data and never code.
 
-A file of safetensors, with all that is no array as one JSON text in its header. What is read back
-is what was written: a SHA-256 covers every byte of it.
+The metadata is one JSON text in the file's header. A SHA-256 covers every array and the metadata,
+so that a damaged file is recognized.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from nn.types import Array
 
 FORMAT_VERSION = 1
 MAX_CHECKPOINT_BYTES = 2**33
-"""Bytes that a checkpoint may have."""
+"""Larger files are not read."""
 
 
 class CorruptFileError(Exception):
-    """A checkpoint that is not as it was written."""
+    """The content of a checkpoint does not match its SHA-256, or cannot be parsed."""
 
 
 def save(path: Path, snapshot: Snapshot, previous_path: Path | None = None) -> None:
-    """Write a checkpoint, whole or not at all; the one before can be kept."""
+    """Write a checkpoint atomically, moving an existing one to `previous_path` if that is given."""
     from safetensors.numpy import save as to_bytes
 
     metadata_json = json.dumps({"format": FORMAT_VERSION, **snapshot.metadata})
@@ -37,7 +37,13 @@ def save(path: Path, snapshot: Snapshot, previous_path: Path | None = None) -> N
 
 
 def load(path: Path) -> Snapshot:
-    """Read a checkpoint, and refuse one that is damaged or of another format."""
+    """Read a checkpoint.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CorruptFileError: The file is damaged.
+        UserError: The file has another format version, or cannot be read.
+    """
     from safetensors.numpy import load as from_bytes
 
     content = read_regular_file(path.parent, path.name, MAX_CHECKPOINT_BYTES)
@@ -48,13 +54,13 @@ def load(path: Path) -> Snapshot:
         is_intact = header["sha256"] == _compute_sha256(header["facts"], arrays)
         metadata = json.loads(header["facts"])
         version = metadata.pop("format")
-    except Exception:  # what a damaged header does to a parser is not to be foreseen
+    except Exception:  # a damaged header can make the parsers raise anything
         is_intact = False
     if not is_intact:
         raise CorruptFileError
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{path} is of format {version}, and this program reads format {FORMAT_VERSION}."
+            f"{path} has format version {version}, but this program reads version {FORMAT_VERSION}."
         )
     return Snapshot(arrays, metadata)
 
@@ -69,7 +75,7 @@ def _compute_sha256(metadata_json: str, arrays: Mapping[str, Array]) -> str:
 
 
 def load_best_or_last(run_dir: Path) -> Snapshot:
-    """Read what a run kept: the best epoch if that was kept, else the last."""
+    """Read the checkpoint that holds the selected weights: best if there is one, else the last."""
     checkpoints_dir = run_dir / "checkpoints"
     for name in ("best", "last", "previous"):
         try:
@@ -81,14 +87,14 @@ def load_best_or_last(run_dir: Path) -> Snapshot:
         config = snapshot.metadata.get("config")
         if name != "best" and isinstance(config, dict) and config.get("keep") == "best":
             raise UserError(
-                f"{checkpoints_dir / 'best'}.safetensors, which has the weights, is missing."
+                f"{checkpoints_dir / 'best'}.safetensors, which holds the best weights, is missing."
             )
         return snapshot
-    raise UserError(f"{run_dir}: there is no checkpoint of a run in this folder.")
+    raise UserError(f"{run_dir}: there is no checkpoint in this directory.")
 
 
 def extract_weights(snapshot: Snapshot) -> dict[str, Array]:
-    """Give the weights of a network by the names that it has for them."""
+    """Return the weights by the names of `Network.named_arrays`."""
     prefix = "weights/"
     return {
         key.removeprefix(prefix): array

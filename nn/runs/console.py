@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar on a terminal, plain lines elsewhere, and the result."""
+"""Console output of a run: a progress bar on a terminal, plain lines elsewhere, and the result."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from nn.io.paths import relpath
 from nn.training import EpochResult
 
 MAX_CONFUSION_CLASSES = 40
-"""Beyond so many a confusion matrix says nothing to the eye."""
+"""A larger confusion matrix is unreadable as text and is not printed."""
 
 
 class RunConsole:
-    """Shows a training as it goes."""
+    """Prints the progress of a run and its result."""
 
     def __init__(self, num_epochs: int, batches: Batches, verbose: bool) -> None:
         self.console = _PipeSafeConsole(highlight=False, soft_wrap=True, quiet=not verbose)
@@ -43,16 +43,16 @@ class RunConsole:
             self.progress_bar.stop()
 
     def show_dataset_notes(self, notes: Sequence[str]) -> None:
-        """Show what was noticed in the files of the dataset."""
+        """Print remarks about the files of the dataset."""
         for note in notes:
             self._print(escape(note))
 
     def show_header(self, header: str) -> None:
-        """Show what is about to be trained."""
+        """Print the description of the run."""
         self._print(header)
 
     def show_epoch(self, result: EpochResult) -> None:
-        """Show what an epoch gave."""
+        """Update the progress bar, or print a line of losses and accuracies."""
         metrics_text = f"train {result.train.loss:.4f} {result.train.accuracy:7.2%}"
         if result.val:
             metrics_text += f"  val {result.val.loss:.4f} {result.val.accuracy:7.2%}"
@@ -68,10 +68,10 @@ class RunConsole:
         class_names: Sequence[str],
         run_dir: Path,
     ) -> None:
-        """Show what came of the run."""
+        """Print scores, confusion matrix, duration and location of the run."""
         lines: list[str | Text] = [""]
         if summary["status"] != "finished":
-            lines = [f"\nThe run is {summary['status']}."]
+            lines = [f"\nRun {summary['status']}."]
         for name, split in (("Test", "test"), ("Validation", "val")):
             if summary[f"{split}/accuracy"] is not None:
                 accuracy, loss = summary[f"{split}/accuracy"], summary[f"{split}/loss"]
@@ -88,16 +88,16 @@ class RunConsole:
             self._print(line)
 
     def show_wandb_location(self, location: str | None) -> None:
-        """Show where the run is in W&B, if it is there."""
+        """Print where to find the run in W&B."""
         if location:
             self._print(escape(location))
 
     def show_profile(self, table: str) -> None:
-        """Show where the time went."""
-        self._print(f"\nWhere the time of the epochs went:\n{table}")
+        """Print the profiler's table."""
+        self._print(f"\nEpoch time by component:\n{table}")
 
     def _print(self, text: str | Text) -> None:
-        """Print; a screen that cannot be written to costs what would be shown, not the run."""
+        """Print, or stop printing if that fails: a broken output must not end the run."""
         try:
             self.console.print(text)
         except OSError:
@@ -105,22 +105,22 @@ class RunConsole:
 
 
 class _PipeSafeConsole(Console):
-    """A console that takes it calmly when nobody reads it any more."""
+    """A console that falls silent on a broken pipe, where rich's exits."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
 
 
 def format_confusion_matrix(
     confusion_matrix: Sequence[Sequence[int]], class_names: Sequence[str]
 ) -> Text:
-    """Draw a confusion matrix: a row for each true class, a column for each predicted one."""
+    """Format a confusion matrix with a row per true class and a column per predicted class."""
     numbers = [str(count) for counts in confusion_matrix for count in counts]
     name_width = max(len(name) for name in (*class_names, "true"))
-    width = 1 + max(len(word) for word in (*numbers, *(name[:5] for name in class_names)))
+    width = 1 + max(len(cell) for cell in (*numbers, *(name[:5] for name in class_names)))
     column_header = "".join(f"{name[:5]:>{width}}" for name in class_names)
     text = Text()
     text.append(
@@ -138,7 +138,7 @@ def format_confusion_matrix(
 
 
 class _EpochProgressBar(Progress):
-    """A progress bar that asks the batches, at its own pace, how far the epoch is."""
+    """A progress bar that polls the batches for the progress within an epoch when it refreshes."""
 
     def __init__(self, num_epochs: int, batches: Batches, console: Console) -> None:
         self.batches, self.num_finished_epochs = batches, 0
@@ -159,7 +159,7 @@ class _EpochProgressBar(Progress):
         return super().get_renderables()
 
     def advance_to(self, epoch: int, metrics_text: str) -> None:
-        """Take note of an epoch that has ended."""
+        """Record that an epoch has ended."""
         self.num_finished_epochs = epoch
         self.update(
             self.task_id,

@@ -1,4 +1,4 @@
-"""The machine, the versions and the code of a run: what bits depend on beside the configuration."""
+"""The environment of a run: machine, package versions and git commit, on which its bits depend."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECORDED_PACKAGES = ("numpy", "wandb", "hydra-core", "omegaconf", "scikit-learn"
 
 
 def collect_environment() -> dict[str, Any]:
-    """Record what this process runs on."""
+    """Return the content of environment.json for a run that starts now."""
     return {
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "run_id": os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
@@ -61,16 +61,18 @@ def preserve_environment() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _read_git_state() -> dict[str, Any]:
-    """Name the commit of this code, and say whether it was changed since."""
+    """Return the commit of this code, and whether the working tree is clean; None if unknown."""
     root = Path(__file__).resolve().parents[2]
 
     def run_git(*arguments: str) -> str | None:
         command = ["git", "-C", str(root), *arguments]
         try:
-            answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
+            completed = subprocess.run(
+                command, capture_output=True, text=True, check=True, timeout=5
+            )
         except (OSError, subprocess.SubprocessError):
             return None
-        return answer.stdout.strip()
+        return completed.stdout.strip()
 
     status = run_git("status", "--porcelain")
     return {"commit": run_git("rev-parse", "HEAD"), "clean": None if status is None else not status}

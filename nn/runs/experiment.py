@@ -1,4 +1,4 @@
-"""An experiment: all that a training needs, made from one configuration."""
+"""Build everything that training needs from one configuration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from nn.tracking.settings import Tracking
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained, on what, and how."""
+    """The objects that take part in training."""
 
     dataset: Dataset
     batches: Batches
@@ -47,7 +47,11 @@ class Experiment:
 
 
 def prepare(config: Mapping[str, Any]) -> Experiment:
-    """Make everything and write nothing: whatever is wrong with a configuration shows here."""
+    """Build an experiment without writing anything.
+
+    Raises:
+        UserError: The configuration is invalid; every check is made here.
+    """
     knobs.validate_hyperparameters(config)
     model = instantiate("model", config, Model)
     loss = instantiate("loss", config, Loss)
@@ -80,19 +84,27 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
     )
     weight_selector = WeightSelector(network, config["keep"] == "best", config["patience"])
     return Experiment(
-        dataset, batches, network, loss, optimizer, schedule, weight_selector, rngs, tracking
+        dataset=dataset,
+        batches=batches,
+        network=network,
+        loss=loss,
+        optimizer=optimizer,
+        schedule=schedule,
+        weight_selector=weight_selector,
+        rngs=rngs,
+        tracking=tracking,
     )
 
 
 @lru_cache(maxsize=1)
 def _load_dataset(settings_json: str, seed: int) -> Dataset:
-    """Load a dataset once for all the runs of a process that share it."""
+    """Load a dataset, once for consecutive runs of this process that share it."""
     source = instantiate("dataset", {"dataset": json.loads(settings_json)}, DataSource)
     return source.load(RandomGenerators.from_seed(seed).split)
 
 
 def _load_initial_weights(run_dir: Path, network: Network) -> None:
-    """Take the weights that another run kept."""
+    """Copy the selected weights of another run into the network."""
     try:
         copy_arrays(
             checkpoint.extract_weights(checkpoint.load_best_or_last(run_dir)), network.named_arrays
@@ -102,7 +114,7 @@ def _load_initial_weights(run_dir: Path, network: Network) -> None:
 
 
 def _require_validation_set(config: Mapping[str, Any], schedule: Schedule) -> None:
-    """Refuse what needs a validation set where there is none."""
+    """Refuse settings that need a validation set if there is none."""
     if config["dataset"].get("validation") != 0:
         return
     for setting, needs_validation_set in (
@@ -112,29 +124,37 @@ def _require_validation_set(config: Mapping[str, Any], schedule: Schedule) -> No
     ):
         if needs_validation_set:
             raise UserError(
-                f"{setting} needs a validation set, and dataset.validation=0 leaves none."
+                f"{setting} needs a validation set, but dataset.validation=0 leaves none."
             )
 
 
 def build_network(
     model: Model, input_spec: InputSpec, rngs: RandomGenerators, config: Mapping[str, Any]
 ) -> Network:
-    """Build the network, and refuse one that cannot be trained on such inputs."""
+    """Build the network for given inputs.
+
+    Raises:
+        UserError: The model does not fit the inputs, the classes, the batch size or the memory.
+    """
     num_classes = len(input_spec.class_names)
     layers = model.build_layers(num_classes, rngs)
     if not isinstance(layers, list) or not all(isinstance(layer, Layer) for layer in layers):
-        raise UserError(f"model: its layers must be a list of layers, not {format_value(layers)}.")
+        raise UserError(
+            f"model: build_layers must return a list of layers, not {format_value(layers)}."
+        )
     try:
         network = Network(layers, input_spec.shape, rngs.init)
     except (TooManyParametersError, MemoryError) as error:
         sizes = [f"{key}={config[key]}" for key in ("width", "depth") if config[key] is not None]
         setting = " ".join(sizes) or "model"
-        raise UserError(f"{setting}: {str(error) or 'more than this machine can hold'}") from None
+        raise UserError(
+            f"{setting}: {str(error) or 'the network does not fit into memory'}"
+        ) from None
     if network.output_shape != (num_classes,):
         raise UserError(
-            f"model: its last layer, {network.sequential.layer_names[-1]}, gives outputs of shape "
-            f"{network.output_shape}, and {num_classes} classes need {(num_classes,)}."
+            f"model: its last layer, {network.sequential.layer_names[-1]}, has outputs of shape "
+            f"{network.output_shape}, but {num_classes} classes need {(num_classes,)}."
         )
     if config["batch_size"] == 1 and any(isinstance(layer, BatchNorm) for layer in layers):
-        raise UserError("batch_size=1: batch normalization needs several samples at once.")
+        raise UserError("batch_size=1: batch normalization needs more than one sample per batch.")
     return network

@@ -1,4 +1,4 @@
-"""The history of a run: a line of JSON for each epoch."""
+"""The history of a run: history.jsonl, one JSON object per epoch."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MAX_HISTORY_BYTES = 2**30
 
 
 class HistoryWriter:
-    """Open for writing; a line that does not fit on the disk is kept until it does."""
+    """Appends to a history file; lines that cannot be written yet are buffered and retried."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, OPEN_FLAGS, 0o644)
         self._reset(b"")
 
     def truncate_to(self, prefix: bytes) -> None:
-        """Go on after what the file begins with."""
+        """Discard everything after `prefix`, with which the file must start."""
         os.ftruncate(self._descriptor, len(prefix))
         self._reset(prefix)
 
@@ -34,7 +34,11 @@ class HistoryWriter:
         self._bytes_written, self._pending = len(prefix), b""
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a line, at once if it can be written."""
+        """Append a line and try to write everything that is pending.
+
+        Raises:
+            OSError: Writing failed; the line stays pending.
+        """
         line = (to_json(record) + "\n").encode()
         self.num_lines += 1
         self._hasher.update(line)
@@ -42,17 +46,17 @@ class HistoryWriter:
         self._flush()
 
     def sync(self) -> None:
-        """Bring all lines to the disk."""
+        """Write pending lines and flush the file to the disk (fsync)."""
         self._flush()
         fsync(self._descriptor)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """How many lines there are, and what they hash to."""
+        """The number of lines and the SHA-256 of the file's content, pending lines included."""
         return {"lines": self.num_lines, "sha256": self._hasher.hexdigest()}
 
     def close(self) -> None:
-        """End the writing."""
+        """Close the file; pending lines are lost."""
         os.close(self._descriptor)
 
     def _flush(self) -> None:
@@ -61,7 +65,7 @@ class HistoryWriter:
 
 
 def verify_prefix(content: bytes, fingerprint: Mapping[str, Any]) -> bytes | None:
-    """Give the lines that a checkpoint knows of, if they are as they were."""
+    """Return the lines that a fingerprint covers, or None if they have changed since."""
     lines = content.splitlines(keepends=True)[: fingerprint["lines"]]
     prefix = b"".join(lines)
     is_unchanged = (
@@ -72,7 +76,7 @@ def verify_prefix(content: bytes, fingerprint: Mapping[str, Any]) -> bytes | Non
 
 
 def read_history(run_dir: Path) -> list[dict[str, Any]]:
-    """Read a run's history; one that is missing or damaged says nothing."""
+    """Read a run's history; one that is missing or damaged counts as empty."""
     try:
         return parse_history(read_regular_file(run_dir, "history.jsonl", MAX_HISTORY_BYTES))
     except FileNotFoundError:
@@ -80,7 +84,7 @@ def read_history(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def parse_history(content: bytes) -> list[dict[str, Any]]:
-    """Read lines of history, or nothing where they are damaged; a torn last line is left out."""
+    """Parse the lines of a history; an incomplete last line is dropped, other damage empties it."""
     *lines, last_line = content.split(b"\n")
     try:
         records = [json.loads(line) for line in lines]

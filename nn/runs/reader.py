@@ -1,9 +1,8 @@
-"""A run read back from its folder: data that may come from anyone, of which nothing is run."""
+"""Read runs back from their directories, as data that may come from anyone: no code is run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,12 @@ from nn.runs import checkpoint
 from nn.runs.history import read_history
 
 MAX_JSON_BYTES = 2**26
-"""Bytes that a summary may have."""
+"""Larger files are not read."""
 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """What a run has left; a summary or predictions may not be there yet."""
+    """A run on disk; before it ends, the summary is empty and there are no predictions."""
 
     path: Path
     config: dict[str, Any]
@@ -34,7 +33,7 @@ class SavedRun:
 
     @classmethod
     def read(cls, path: Path) -> SavedRun:
-        """Read all but the predictions."""
+        """Read the files of a run, except the predictions, which are read when asked for."""
         return cls(
             path,
             read_config(path),
@@ -45,7 +44,7 @@ class SavedRun:
 
     @property
     def predictions(self) -> Predictions | None:
-        """What the kept weights say of the test set, if that was written."""
+        """The predictions of the selected weights, or None if they have not been written."""
         try:
             return Predictions.from_arrays(checkpoint.load(self.path / PREDICTIONS_FILE).arrays)
         except FileNotFoundError:
@@ -55,31 +54,32 @@ class SavedRun:
 
     @property
     def class_names(self) -> list[str]:
-        """The names of the classes, or their numbers as far as these can be told."""
+        """The names of the classes, or their indices if only the confusion matrices are known."""
         names = self.summary.get("class_names")
         if isinstance(names, list):
             return [str(name) for name in names]
-        counts = [
-            record["val/confusion_matrix"]
-            for record in self.history
-            if _has_confusion_matrix(record)
-        ]
-        return [str(number) for number in range(len(counts[0]) if counts else 0)]
+        for record in self.history:
+            confusion_matrix = record.get("val/confusion_matrix")
+            if isinstance(confusion_matrix, list):
+                return [str(index) for index in range(len(confusion_matrix))]
+        return []
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
-    """Read the configuration of a run as plain values."""
+    """Read the configuration of a run as plain values.
+
+    Raises:
+        UserError: The file is missing or damaged, or lacks a hyperparameter.
+    """
     path = run_dir / "config.yaml"
     try:
         config = yaml.load(read_regular_file(run_dir, "config.yaml", 2**20), Loader=_NoAliasLoader)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{run_dir} is no folder of a run: there is no config.yaml in it."
-        ) from None
+        raise UserError(f"{run_dir} is not a run directory: it has no config.yaml.") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
         raise UserError(f"{path} is damaged: it cannot be read as plain YAML.") from None
     if not isinstance(config, dict):
-        raise UserError(f"{path} is damaged: it holds no settings.")
+        raise UserError(f"{path} is damaged: it must be a mapping of settings.")
     for key in (*HYPERPARAMETERS, "choices"):
         if key not in config:
             raise UserError(f"{path}: {key} is missing.")
@@ -87,7 +87,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
 
 
 def read_json(directory: Path, file_name: str) -> dict[str, Any]:
-    """Read a file of a run; one that is missing or damaged says nothing."""
+    """Read a JSON object; a file that is missing or damaged counts as empty."""
     try:
         content = json.loads(read_regular_file(directory, file_name, MAX_JSON_BYTES))
     except (FileNotFoundError, ValueError, RecursionError):
@@ -96,21 +96,21 @@ def read_json(directory: Path, file_name: str) -> dict[str, Any]:
 
 
 def find_runs(directory: Path) -> list[Path]:
-    """List the runs in a folder: itself, or those of a sweep or of any folder above."""
+    """List the run directories at or below a directory, such as that of a sweep."""
     if (directory / "config.yaml").exists():
         return [directory]
-    found = (file.parent for file in sorted(directory.rglob("config.yaml")))
-    return [run for run in found if "wandb" not in run.relative_to(directory).parts]
-
-
-def _has_confusion_matrix(record: Mapping[str, Any]) -> bool:
-    return isinstance(record.get("val/confusion_matrix"), list)
+    run_dirs = (file.parent for file in sorted(directory.rglob("config.yaml")))
+    # wandb's own directories, which lie in those of the runs, have a config.yaml as well
+    return [path for path in run_dirs if "wandb" not in path.relative_to(directory).parts]
 
 
 class _NoAliasLoader(yaml.SafeLoader):
-    """Takes no reference from one place to another, with which a small file becomes a huge one."""
+    """Refuses YAML aliases, with which a small file can expand to a huge one.
+
+    PyYAML has no public hook for aliases, so this overrides `Composer.compose_node`.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("a reference")
+            raise yaml.YAMLError("an alias")
         return super().compose_node(parent, index)

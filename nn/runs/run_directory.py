@@ -1,12 +1,12 @@
-"""The folder of a run: what was asked for, what happened, and what came of it.
+"""The directory of a run, which is the source of truth about it.
 
-config.yaml        the resolved configuration, written first
-environment.json   the machine, the versions and the code
-history.jsonl      a line for each epoch, written as it happens
-checkpoints/       the state at the end of an epoch: last, the one before, and the best
-model.json         the layers, with their output shapes and numbers of parameters
-predictions.safetensors  what the kept weights say of the test set, with some of its images
-summary.json       the result, written last
+config.yaml              the resolved configuration, written first
+environment.json         machine, package versions and git commit
+history.jsonl            one line per epoch, written when it ends
+checkpoints/             training states at epoch boundaries: last, previous and best
+model.json               the layers, with output shapes and numbers of parameters
+predictions.safetensors  the selected weights' predictions on the test set, with some images
+summary.json             the result, written last
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from nn.runs.training_state import Snapshot, StateMismatchError, TrainingState
 
 RESUME_CHECKPOINTS = ("last", "previous")
 WARNING_INTERVAL_SECONDS = 10
-"""Seconds from one warning of a disk that fails to the next."""
+"""Minimum time between two warnings about a failing disk."""
 
 
 class RunDirectory:
-    """A run's folder, in which this process alone is writing."""
+    """A run directory, locked so that only this process writes to it."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class RunDirectory:
     def create(
         cls, path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]
     ) -> Iterator[Self]:
-        """Begin a run; where it cannot begin, nothing of it is left."""
+        """Start a new run; if that fails, no file of it is left behind."""
         with _translate_os_errors(path), _remove_files_on_error(path), ExitStack() as stack:
             path.mkdir(parents=True, exist_ok=True)
             if (path / "config.yaml").exists():
@@ -80,7 +80,12 @@ class RunDirectory:
     def resume(
         cls, path: Path, config: Mapping[str, Any], state: TrainingState, dataset_sha256: str
     ) -> Iterator[Self]:
-        """Resume a run: restore the training state, then write; a refusal comes before that."""
+        """Resume a run: restore the training state, then open the directory for writing.
+
+        Raises:
+            UserError: The run cannot be resumed; nothing has been written.
+            SaveError: The directory cannot be written.
+        """
         with ExitStack() as stack:
             with _translate_os_errors(path):
                 stack.enter_context(file_lock(path / ".lock"))
@@ -94,12 +99,12 @@ class RunDirectory:
                 history.truncate_to(restored_history)
             except OSError as error:
                 raise SaveError(
-                    f"{path} cannot be written: {error.strerror}; when that is mended, "
+                    f"{path} cannot be written: {error.strerror}; once that is fixed, "
                     f"python scripts/train.py resume={relpath(path)} resumes the run."
                 ) from None
             last_epoch = state.epoch
             progress = (
-                f"goes on after epoch {last_epoch}"
+                f"resumes after epoch {last_epoch}"
                 if last_epoch
                 else "starts over: there is no checkpoint"
             )
@@ -108,19 +113,17 @@ class RunDirectory:
 
     @property
     def restored_records(self) -> list[dict[str, Any]]:
-        """The epochs that were there when this process began."""
+        """The epochs of earlier sessions."""
         return parse_history(self._restored_history)
 
     def append_history(self, record: Mapping[str, Any]) -> None:
-        """Add a line to the history; one that cannot be written now is written later."""
-        try:
+        """Append a record to the history; if writing fails, warn and retry with the next one."""
+        with self._warn_on_os_error("history.jsonl"):
             self.history.append(record)
-        except OSError as error:
-            self._warn_write_failure("history.jsonl", error)
 
     @property
     def is_checkpoint_due(self) -> bool:
-        """Whether the last checkpoint is old enough for another."""
+        """Whether the configured number of seconds has passed since the last checkpoint."""
         interval_seconds = self.config["checkpoint"]
         return (
             interval_seconds is not None
@@ -128,7 +131,7 @@ class RunDirectory:
         )
 
     def save_checkpoint(self, state: TrainingState, dataset: Dataset) -> None:
-        """Write a checkpoint, and keep the one before."""
+        """Write the best and the last checkpoint; the one that was last becomes previous."""
         self._last_save_time = time.monotonic()
         checkpoints_dir = self.path / "checkpoints"
         metadata = {
@@ -140,7 +143,7 @@ class RunDirectory:
         last, previous = (checkpoints_dir / f"{name}.safetensors" for name in RESUME_CHECKPOINTS)
         if not state.epoch:
             return
-        try:
+        with self._warn_on_os_error("A checkpoint"):
             self.history.sync()
             if state.best_snapshot:
                 best_snapshot = Snapshot(
@@ -149,46 +152,51 @@ class RunDirectory:
                 checkpoint.save(checkpoints_dir / "best.safetensors", best_snapshot)
             snapshot = Snapshot(state.snapshot.arrays, state.snapshot.metadata | metadata)
             checkpoint.save(last, snapshot, previous)
-        except OSError as error:
-            self._warn_write_failure("A checkpoint", error)
 
     @property
     def _sessions(self) -> list[list[str]]:
-        """When each session of the run began and ended; one that was killed, at its checkpoint."""
+        """Start and end of each session of the run, as ISO 8601 times.
+
+        A session that was killed ends with its last checkpoint.
+        """
         return [*self._earlier_sessions, [self._session_start, _timestamp()]]
 
     def write_model_summary(self, model_summary: Mapping[str, Any]) -> None:
-        """Write the layers of the network, which only reports read."""
-        try:
+        """Write the description of the layers, which only reports read."""
+        with self._warn_on_os_error(MODEL_FILE):
             atomic_write(self.path / MODEL_FILE, _encode_json(model_summary), durable=False)
-        except OSError as error:
-            self._warn_write_failure(MODEL_FILE, error)
 
     def write_predictions(self, predictions: Predictions) -> None:
-        """Write what the kept weights predict."""
-        try:
+        """Write the predictions of the selected weights."""
+        with self._warn_on_os_error(PREDICTIONS_FILE):
             checkpoint.save(self.path / PREDICTIONS_FILE, Snapshot(dict(predictions.arrays), {}))
-        except OSError as error:
-            self._warn_write_failure(PREDICTIONS_FILE, error)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write what came of the run."""
+        """Write the result of the run.
+
+        Raises:
+            SaveError: The summary cannot be written.
+        """
         try:
             self.history.sync()
             summary_with_sessions = {**summary, "seconds/sessions": self._sessions}
             atomic_write(self.path / "summary.json", _encode_json(summary_with_sessions))
         except OSError as error:
             raise SaveError(
-                f"The result could not be written to {self.path}: {error.strerror}; when that is "
-                f"mended, python scripts/train.py resume={relpath(self.path)} brings it back."
+                f"The result could not be written to {self.path}: {error.strerror}; once that is "
+                f"fixed, python scripts/train.py resume={relpath(self.path)} restores it."
             ) from None
 
-    def _warn_write_failure(self, subject: str, error: OSError) -> None:
-        """Say what cannot be written, again and again until it is mended."""
-        if time.monotonic() - self._last_warning_time >= WARNING_INTERVAL_SECONDS:
-            self._last_warning_time = time.monotonic()
-            reason = error.strerror or error
-            _print(f"{subject} cannot be written to {self.path}: {reason}; the training goes on.")
+    @contextmanager
+    def _warn_on_os_error(self, subject: str) -> Iterator[None]:
+        """Turn OS errors into a warning, at most once per `WARNING_INTERVAL_SECONDS`."""
+        try:
+            yield
+        except OSError as error:
+            if time.monotonic() - self._last_warning_time >= WARNING_INTERVAL_SECONDS:
+                self._last_warning_time = time.monotonic()
+                reason = error.strerror or error
+                _print(f"{subject} cannot be written to {self.path}: {reason}; training continues.")
 
 
 def _restore_checkpoint(
@@ -196,16 +204,18 @@ def _restore_checkpoint(
 ) -> tuple[bytes, list[list[str]]]:
     """Restore the newest intact checkpoint.
 
-    Return the lines of history that it covers, and when the sessions before it began and ended.
+    Returns:
+        The lines of history that the checkpoint covers, and the [start, end] times of the
+        sessions before it.
     """
     history_bytes, messages = b"", []
     with suppress(FileNotFoundError):
         history_bytes = read_regular_file(path, "history.jsonl", MAX_HISTORY_BYTES)
     for name in ("summary.json", PREDICTIONS_FILE):
         if (path / name).is_dir():
-            raise UserError(f"{path / name} is a folder, where a file of the run should be.")
+            raise UserError(f"{path / name} is a directory, but must be a file.")
     if history_bytes and not history_bytes.endswith(b"\n"):
-        messages.append("The last line of history.jsonl was torn, and is dropped.")
+        messages.append("The last line of history.jsonl is incomplete and was dropped.")
     restored_history, sessions = b"", None
     for name in RESUME_CHECKPOINTS:
         try:
@@ -214,11 +224,11 @@ def _restore_checkpoint(
         except FileNotFoundError:
             continue
         except (checkpoint.CorruptFileError, KeyError, TypeError):
-            messages.append(f"The {name} checkpoint is damaged, and is left out.")
+            messages.append(f"The {name} checkpoint is damaged and was skipped.")
             continue
         if lines is None:
             messages.append(
-                f"history.jsonl is not what it was at the {name} checkpoint, which is left out."
+                f"history.jsonl does not match the {name} checkpoint, which was skipped."
             )
             continue
         _check_compatible(path, config, name, snapshot, dataset_sha256)
@@ -228,18 +238,18 @@ def _restore_checkpoint(
             raise UserError(f"{path}: the {name} checkpoint: {error}") from None
         restored_history, sessions = lines, snapshot.metadata.get("sessions")
         break
-    else:  # the run starts over, and its result is lost
+    else:  # the run starts over and its result is discarded
         if read_json(path, "summary.json").get("dataset/sha256") not in (None, dataset_sha256):
             raise _dataset_mismatch_error(path)
-    for note in messages:
-        _print(note)
+    for message in messages:
+        _print(message)
     return restored_history, sessions if isinstance(sessions, list) else []
 
 
 def _check_compatible(
     path: Path, config: Mapping[str, Any], name: str, snapshot: Snapshot, dataset_sha256: str
 ) -> None:
-    """Refuse a checkpoint that another configuration or dataset has led to."""
+    """Refuse a checkpoint of another configuration or dataset."""
     if snapshot.metadata.get("dataset") != dataset_sha256:
         raise _dataset_mismatch_error(path)
     saved_config = snapshot.metadata.get("config")
@@ -248,18 +258,18 @@ def _check_compatible(
             continue
         if not isinstance(saved_config, dict) or saved_config.get(key) != value:
             raise UserError(
-                f"{path}: {key} in config.yaml is not what it is in the {name} checkpoint."
+                f"{path}: {key} in config.yaml differs from that of the {name} checkpoint."
             )
 
 
 def _dataset_mismatch_error(path: Path) -> UserError:
-    return UserError(f"{path}: the dataset is not the one that this run began with.")
+    return UserError(f"{path}: the dataset is not the one that this run started with.")
 
 
 def _prepare_resume(path: Path, config: Mapping[str, Any]) -> None:
-    """Write the configuration, and remove the result of a run that had ended.
+    """Write the configuration and remove the result of the earlier session.
 
-    A disk without room for the configuration is noticed while nothing has changed yet.
+    The configuration is staged first, so that a full disk is noticed before anything changes.
     """
     with ExitStack() as stack:
         with _translate_os_errors(path):
@@ -278,18 +288,18 @@ def _print(message: str, stream: TextIO | None = None) -> None:
 
 @contextmanager
 def _translate_os_errors(path: Path) -> Iterator[None]:
-    """Tell an error of the system as the mistake that it is before a run has begun."""
+    """Raise OS errors as `UserError`, which they are as long as the run has not started."""
     try:
         yield
     except FileExistsError:
-        raise UserError(f"{path} already holds a run; name another folder.") from None
+        raise UserError(f"{path} already contains a run; choose another directory.") from None
     except OSError as error:
         raise UserError(f"{path}: nothing can be written there: {error.strerror}.") from None
 
 
 @contextmanager
 def _remove_files_on_error(path: Path) -> Iterator[None]:
-    """Remove what was begun in a folder where a run cannot begin; other files stay."""
+    """Remove the files of a run that could not start; files of others stay."""
     try:
         yield
     except FileExistsError:
@@ -310,6 +320,6 @@ def _timestamp() -> str:
 
 
 def _encode_json(content: Mapping[str, Any]) -> bytes:
-    """Write JSON with a line for each key."""
+    """Encode an object as JSON with one line per top-level key."""
     lines = (f"  {to_json(key)}: {to_json(value)}" for key, value in content.items())
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

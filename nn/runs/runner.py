@@ -1,6 +1,6 @@
-"""One configuration in, one trained network and all its numbers out.
+"""Execute one run: train a network from one configuration and record every number.
 
-The command line, a sweep agent, an offline sweep worker and a resumed run all call `run`.
+The command line, `wandb agent`, an offline sweep worker and a resumed run all call `run`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,7 @@ from nn.runs.console import RunConsole
 from nn.runs.experiment import Experiment, prepare
 from nn.runs.profiler import Profiler
 from nn.runs.run_directory import RunDirectory
-from nn.runs.signals import (
-    HANDLED_SIGNALS,
-    SignalHandler,
-    SignalInterrupt,
-    hangs_at_exit,
-    interruptible,
-)
+from nn.runs.signals import HANDLED_SIGNALS, SignalHandler, SignalInterrupt, hangs_at_exit, interruptible
 from nn.runs.training_state import TrainingState
 from nn.tracking.wandb_logger import WandbLogger
 from nn.training import EpochResult, EvalResult, fit, predict
@@ -42,9 +36,15 @@ def run(
     verbose: bool = True,
     signals: Sequence[int] = HANDLED_SIGNALS,
 ) -> dict[str, Any]:
-    """Train, keep every number in a folder of the run's own, and give the summary.
+    """Train in a run directory and return the summary.
 
-    Whoever watches is told of each epoch, and ends the training by raising `TrialPruned`.
+    Args:
+        config: A resolved configuration.
+        run_dir: A new directory, or with `resume` that of a run with this configuration.
+        resume: Whether to continue from the last checkpoint.
+        on_epoch_end: Called with each epoch's history record; may raise `TrialPruned`.
+        verbose: Whether to print the progress and the result.
+        signals: The signals that interrupt the run.
     """
     experiment = prepare(config)
     state = TrainingState(
@@ -58,7 +58,7 @@ def run(
         interruptible(signals) as signal_handler,
         threadpool_limits(config["threads"], "blas"),
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
-        signal_handler.defer_signals(),  # so that a run which has begun says how it ended
+        signal_handler.defer_signals(),  # so that a run that has started also records its end
         RunDirectory.resume(run_dir, config, state, experiment.dataset.sha256)
         if resume
         else RunDirectory.create(
@@ -71,7 +71,7 @@ def run(
 
 
 class Runner:
-    """A run under way."""
+    """One session of a run, with everything that watches and records it."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Runner:
         self.start_time = time.perf_counter() - state.elapsed_seconds
 
     def execute(self, resume: bool) -> dict[str, Any]:
-        """Train to the end, or to whatever ends it, and write what came of it."""
+        """Train, then write the result, also when training is interrupted or fails."""
         status = "crashed"
         final_metrics: dict[str, Any] = {}
         predictions = None
@@ -135,7 +135,7 @@ class Runner:
         return summary
 
     def _train(self) -> None:
-        """Go through the epochs until all are done, or patience is at its end."""
+        """Run the epochs until the last one, early stopping or an exception."""
         experiment, weight_selector = self.experiment, self.experiment.weight_selector
         if weight_selector.should_stop(self.state.epoch):
             return
@@ -171,7 +171,7 @@ class Runner:
                 return
 
     def _build_history_record(self, result: EpochResult) -> dict[str, Any]:
-        """Make an epoch's line of history, now and then with a confusion matrix."""
+        """Return an epoch's record, every nth time with the validation confusion matrix."""
         confusion_every = self.experiment.tracking.every
         if result.val and confusion_every and result.number % confusion_every == 0:
             return {
@@ -183,7 +183,7 @@ class Runner:
     def _finish(
         self, status: str, final_metrics: Mapping[str, Any], predictions: Predictions | None
     ) -> dict[str, Any]:
-        """Write state and result; a run that did not finish is as its last epoch left it."""
+        """Write the state and the result; an unfinished run returns to its last epoch boundary."""
         experiment, save_error = self.experiment, None
         class_names = experiment.dataset.class_names
         if status != "finished":
@@ -216,11 +216,11 @@ class Runner:
 
     @property
     def elapsed_seconds(self) -> float:
-        """The seconds of training, those before a resumption too."""
+        """The training time so far, earlier sessions included."""
         return time.perf_counter() - self.start_time
 
     def _create_profiler(self) -> Profiler:
-        """Put stopwatches around everything that happens in an epoch and after it."""
+        """Wrap every part of an epoch, and the tracking after it, with timers."""
         profiler, experiment = Profiler(), self.experiment
         profiler.time_method(experiment.batches, "gather", "batches")
         profiler.time_layers(experiment.network)
@@ -239,15 +239,18 @@ class Runner:
 
 def _diverged_error(epoch: int, config: Mapping[str, Any]) -> DivergedError:
     return DivergedError(
-        f"Training diverged in epoch {epoch}: the loss is no finite number any more. "
-        f"A learning rate below lr={config['lr']:g} may help."
+        f"Training diverged in epoch {epoch}: the loss is not finite. "
+        f"Try a learning rate below lr={config['lr']:g}."
     )
 
 
 def _evaluate_selected_weights(
     experiment: Experiment, epoch: int, config: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Predictions | None]:
-    """Score the kept weights on the test set, which is read here and nowhere else."""
+    """Evaluate the selected weights on the test set, or on the validation set if there is none.
+
+    The test set is read here and nowhere else.
+    """
     dataset, loss = experiment.dataset, experiment.loss
     samples = dataset.test or dataset.val
     if samples is None:
@@ -276,7 +279,7 @@ def _evaluate_selected_weights(
 def _build_summary(
     status: str, experiment: Experiment, num_epochs: int, elapsed_seconds: float
 ) -> dict[str, Any]:
-    """Sum up a run as far as it got; what the test set says is not known yet."""
+    """Summarize a run as far as it got; the test scores are added when it finishes."""
     weight_selector = experiment.weight_selector
     val_result = weight_selector.selected_epoch.val if weight_selector.selected_epoch else None
     return {
@@ -301,12 +304,12 @@ def _build_summary(
 
 
 def _format_header(experiment: Experiment, config: Mapping[str, Any]) -> str:
-    """Say what is trained on what."""
+    """Format the dataset, the sizes of its splits, the model and the optimizer."""
     dataset, choices = experiment.dataset, config["choices"]
-    sets = [("to train on", dataset.train), ("to validate", dataset.val), ("to test", dataset.test)]
-    counts = ", ".join(f"{len(samples):,} {use}" for use, samples in sets if samples)
+    splits = [("training", dataset.train), ("validation", dataset.val), ("test", dataset.test)]
+    counts = ", ".join(f"{len(samples):,} {split}" for split, samples in splits if samples)
     return (
-        f"{choices['dataset']}: samples {counts}\n"
+        f"{choices['dataset']}: {counts} samples\n"
         f"{choices['model']}, {choices['optimizer']} with lr={config['lr']:g}:\n"
         f"{experiment.network.layer_table()}"
     )

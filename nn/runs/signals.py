@@ -1,4 +1,4 @@
-"""When a signal may strike: Ctrl-C, the end of a job, a terminal that goes away."""
+"""Signal handling: SIGINT (Ctrl-C), SIGTERM (a job ends) and SIGHUP (a terminal closes)."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ HANDLED_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 STOP_TIMEOUT_SECONDS = 8.0
-"""Seconds from the signal to the end of a process whose stop is bounded."""
+"""Seconds from the first signal after which a process with `BoundedSignalHandler` is ended."""
 PENDING_CALLS_TIMEOUT_SECONDS = 3.0
-"""Seconds from the signal within which calls that may hang are still waited for."""
+"""Seconds from the first signal during which calls that may hang are still waited for."""
 hangs_at_exit = threading.Event()
-"""Set when a library would wait at the process's exit for something that does not answer."""
+"""Set when a library's exit hooks would wait for something that does not respond."""
 
 Result = TypeVar("Result")
 Handler = TypeVar("Handler", bound="SignalHandler")
 
 
 class SignalInterrupt(KeyboardInterrupt):
-    """A signal has asked for the end."""
+    """Raised when a signal asks the process to stop."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -41,20 +41,20 @@ class SignalInterrupt(KeyboardInterrupt):
 
 
 class SignalHandler:
-    """Raises `SignalInterrupt` when a signal comes, but not while it is held off."""
+    """Raises `SignalInterrupt` on a signal, at once or when signals are no longer deferred."""
 
     def __init__(self) -> None:
         self._defer_depth, self._pending_signal = 0, 0
 
     def handle_signal(self, signum: int, _frame: FrameType | None) -> None:
-        """Take a signal."""
+        """Raise `SignalInterrupt`, or remember the signal while signals are deferred."""
         self._pending_signal = signum
         if not self._defer_depth:
             self._raise_interrupt()
 
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
-        """Let what must not be torn end first."""
+        """Defer signals until the block exits."""
         self._defer_depth += 1
         try:
             yield
@@ -65,7 +65,7 @@ class SignalHandler:
 
     @contextmanager
     def allow_signals(self) -> Iterator[None]:
-        """Be open to signals for a while within what holds them off."""
+        """Let signals interrupt this block, although it runs within `defer_signals`."""
         saved_depth, self._defer_depth = self._defer_depth, 0
         try:
             if self._pending_signal:
@@ -80,10 +80,10 @@ class SignalHandler:
 
 
 class BoundedSignalHandler(SignalHandler):
-    """Interrupts of a process that ends `STOP_SECONDS` after the first signal at the latest.
+    """The handler of a process that ends within `STOP_TIMEOUT_SECONDS` of the first signal.
 
-    Calls that may hang run in a thread of their own, so that the main thread is always free to
-    take a signal. A second thread ends the process if the orderly way out takes too long.
+    Calls that may hang run in a separate thread, so that the main thread can always handle
+    signals. Another thread ends the process if an orderly exit takes too long.
     """
 
     def __init__(self) -> None:
@@ -97,11 +97,11 @@ class BoundedSignalHandler(SignalHandler):
 
     @property
     def is_stopping(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has been received."""
         return self.deadline < math.inf
 
     def handle_signal(self, signum: int, frame: FrameType | None) -> None:
-        """Take the first signal, and end at once by a Ctrl-C after it."""
+        """Handle the first signal; exit immediately on a later Ctrl-C."""
         if not self.is_stopping:
             self.deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
             self._signal_queue.put(signum)
@@ -110,10 +110,13 @@ class BoundedSignalHandler(SignalHandler):
             exit_immediately(signum)
 
     def run_in_thread(self, function: Callable[[], Result]) -> Result:
-        """Run a function that may hang; signals come in meanwhile, and leave it to itself.
+        """Run a function that may hang; a signal interrupts the wait for it, not the function.
 
-        Calls run one after the other. Once a signal has come, they are waited for only as long as
-        `LAST_CALLS_SECONDS` allows; `TimeoutError` says that this was not enough.
+        Calls run one after another. After a signal they are waited for until
+        `PENDING_CALLS_TIMEOUT_SECONDS` have passed.
+
+        Raises:
+            TimeoutError: The function did not return in time, or raised this itself.
         """
         if threading.current_thread() is self._call_thread:
             return function()
@@ -132,7 +135,7 @@ class BoundedSignalHandler(SignalHandler):
                 future.set_result(function())
             except BaseException as error:
                 future.set_exception(error)
-            del future, function  # neither keeps what it refers to alive until the next call
+            del future, function  # else their objects stay alive until the next call
 
     def _exit_at_deadline(self) -> None:
         signum = self._signal_queue.get()
@@ -141,10 +144,10 @@ class BoundedSignalHandler(SignalHandler):
 
 
 class ParentSignalHandler(SignalHandler):
-    """Interrupts of a process whose child processes must not outlive it.
+    """The handler of a process whose child processes must not outlive it.
 
-    At the first signal they end in their own way, within `STOP_SECONDS` or else by force; at a
-    second one by force.
+    The first signal terminates the children and kills those that are still running after
+    `STOP_TIMEOUT_SECONDS`; a second signal kills them at once.
     """
 
     def __init__(self) -> None:
@@ -152,7 +155,7 @@ class ParentSignalHandler(SignalHandler):
         self._stopping_children: list[BaseProcess] = []
 
     def handle_signal(self, signum: int, frame: FrameType | None) -> None:
-        """Take a signal."""
+        """Stop the child processes, then raise `SignalInterrupt`."""
         if self._stopping_children:
             self._kill_children()
             return
@@ -172,14 +175,14 @@ class ParentSignalHandler(SignalHandler):
 
 
 def is_child_process() -> bool:
-    """Whether another process has started this one to work for it."""
+    """Whether this process was started by `multiprocessing`."""
     return multiprocessing.parent_process() is not None
 
 
 def interruptible(
     signals: Sequence[int] = HANDLED_SIGNALS,
 ) -> AbstractContextManager[SignalHandler]:
-    """Turn signals into `SignalInterrupt`, all but those that the process was started to ignore."""
+    """Raise `SignalInterrupt` on signals, except those that the process was started to ignore."""
     return install_signal_handler(SignalHandler(), signals)
 
 
@@ -187,7 +190,7 @@ def interruptible(
 def install_signal_handler(
     handler: Handler, signals: Sequence[int] = HANDLED_SIGNALS
 ) -> Iterator[Handler]:
-    """Have signals taken, all but those that the process was started to ignore."""
+    """Install a handler for signals, except those that the process was started to ignore."""
     previous_handlers = {}
     if threading.current_thread() is threading.main_thread():
         for signum in signals:
@@ -201,10 +204,10 @@ def install_signal_handler(
 
 
 def exit_by_signal(interrupt: KeyboardInterrupt) -> NoReturn:
-    """End the process as the signal has asked: by that signal, or with 130 after Ctrl-C."""
+    """End the process: by the signal that interrupted it, or with status 130 after Ctrl-C."""
     signum = getattr(interrupt, "signum", signal.SIGINT)
     if signum != signal.SIGINT:
-        with suppress(OSError):  # the terminal may be what has gone away
+        with suppress(OSError):  # the terminal may have closed
             sys.stdout.flush()
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
@@ -212,8 +215,9 @@ def exit_by_signal(interrupt: KeyboardInterrupt) -> NoReturn:
 
 
 def exit_immediately(signum: int) -> NoReturn:
-    """End the process as the signal has asked, from any thread and whatever the others wait for."""
+    """End the process like `exit_by_signal`, but from any thread and without cleanup."""
     if signum != signal.SIGINT:
-        ctypes.CDLL(None).signal(signum, int(signal.SIG_DFL))  # Python's needs the main thread
+        # Python's signal.signal() works in the main thread only
+        ctypes.CDLL(None).signal(signum, int(signal.SIG_DFL))
         signal.raise_signal(signum)
     os._exit(130)

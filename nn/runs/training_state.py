@@ -1,4 +1,4 @@
-"""All that a training is at the end of an epoch: what it takes to go on as if nothing had been."""
+"""The training state at an epoch boundary, complete enough for a bit-exact resume."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from nn.types import Array
 
 
 class StateMismatchError(UserError):
-    """A state of another model, or of none."""
+    """A snapshot that does not belong to this model."""
 
 
 @dataclass
 class Snapshot:
-    """A state that stays as it was: arrays by name, and plain facts."""
+    """A frozen state: named arrays, and metadata of JSON types."""
 
     arrays: dict[str, NDArray[Any]]
     metadata: dict[str, Any]
 
 
 class TrainingState:
-    """Copies the state of a training at the end of each epoch, and puts it back."""
+    """The live training state, copied at the end of each epoch and restored from such a copy."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class TrainingState:
     def take_snapshot(
         self, epoch: int, elapsed_seconds: float, history_fingerprint: Mapping[str, Any]
     ) -> None:
-        """Copy everything as it is at the end of this epoch, and note how it came about."""
+        """Copy the live state at the end of an epoch into `snapshot`, in place."""
         for name, array in self.live_arrays.items():
             np.copyto(self.snapshot.arrays[name], array)
         self.snapshot.metadata = {
@@ -72,19 +72,19 @@ class TrainingState:
 
     @property
     def epoch(self) -> int:
-        """The epoch at whose end this was."""
+        """The number of the epoch that ended with the snapshot; 0 before the first."""
         epoch: int = self.snapshot.metadata["epoch"]
         return epoch
 
     @property
     def elapsed_seconds(self) -> float:
-        """The seconds of training until then."""
+        """The training time up to the snapshot, over all sessions."""
         seconds: float = self.snapshot.metadata["seconds"]
         return seconds
 
     @property
     def best_snapshot(self) -> Snapshot | None:
-        """The weights of the best epoch, where these are kept."""
+        """The weights of the best epoch, or None unless the run restores them at its end."""
         best_epoch = self.snapshot.metadata["kept"]["best"]
         if not best_epoch or not self.weight_selector.restore_best:
             return None
@@ -96,7 +96,7 @@ class TrainingState:
         return Snapshot(arrays, {"epoch": best_epoch["number"]})
 
     def restore(self, snapshot: Snapshot | None = None) -> None:
-        """Become what was kept last, or what was read from elsewhere."""
+        """Restore the live state from a snapshot, by default the latest one."""
         snapshot = snapshot or self.snapshot
         copy_arrays(snapshot.arrays, self.live_arrays)
         try:
@@ -110,19 +110,23 @@ class TrainingState:
             )
             self.take_snapshot(epoch, elapsed_seconds, snapshot.metadata["history"])
         except (KeyError, TypeError, ValueError, OverflowError):
-            raise StateMismatchError("its facts are not those of a training.") from None
+            raise StateMismatchError("its metadata is not that of a training state.") from None
 
 
 def copy_arrays(source: Mapping[str, Array], target: Mapping[str, Array]) -> None:
-    """Copy arrays into others of the same names, shapes and types, or refuse them all."""
+    """Copy arrays into others of the same names, shapes and dtypes.
+
+    Raises:
+        StateMismatchError: Some array does not match; nothing has been copied then.
+    """
     for name in sorted(source.keys() ^ target.keys()):
-        location = "in that model, not in this" if name in source else "in this model, not in that"
-        raise StateMismatchError(f"{name} is {location}.")
+        place = ("that model", "this one") if name in source else ("this model", "that one")
+        raise StateMismatchError(f"{name} is in {place[0]} but not in {place[1]}.")
     for name, array in target.items():
         saved = source[name]
         if (saved.shape, saved.dtype) != (array.shape, array.dtype):
             raise StateMismatchError(
-                f"its {name} is {saved.dtype} of shape {saved.shape}, and this model's "
+                f"its {name} is {saved.dtype} of shape {saved.shape}, but this model's is "
                 f"{array.dtype} of shape {array.shape}."
             )
     for name, array in target.items():

@@ -1,4 +1,4 @@
-"""Run folders become runs in Weights & Biases, whatever was or was not sent when they ran."""
+"""Upload run directories to Weights & Biases, no matter how they were tracked while running."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from nn.io.paths import relpath
 from nn.runs.environment import preserve_environment
 from nn.runs.reader import SavedRun, find_runs
 from nn.tracking.settings import Tracking, require_credentials
-from nn.tracking.wandb_logger import WandbLogger
+from nn.tracking.wandb_logger import WandbLogger, format_reason
 
 
 def upload_runs(directories: list[Path]) -> int:
-    """Upload all runs in some folders, and say where each is; give the exit status."""
+    """Upload the runs in some directories, print the URL of each, and return the exit status."""
     run_dirs = []
     for directory in directories:
         if not directory.is_dir():
-            raise UserError(f"{directory}: there is no such folder.")
+            raise UserError(f"{directory}: there is no such directory.")
         found_runs = find_runs(directory)
         if not found_runs:
-            raise UserError(f"{directory}: there is no run in this folder.")
+            raise UserError(f"{directory}: there is no run in this directory.")
         run_dirs += found_runs
     for run_dir in run_dirs:
         _check_uploadable(run_dir)
@@ -34,14 +34,14 @@ def upload_runs(directories: list[Path]) -> int:
     for run_dir in run_dirs:
         try:
             print(f"{relpath(run_dir)}: {_upload_run(run_dir)}", flush=True)
-        except (UserError, SaveError) as error:  # a mistake only now: the run was changed meanwhile
+        except (UserError, SaveError) as error:  # a UserError: the run has changed since the check
             print(f"{relpath(run_dir)}: {error}", flush=True)
             status = 1
     return status
 
 
 def _check_uploadable(run_dir: Path) -> None:
-    """Refuse a run that cannot be uploaded, before anything of any run is."""
+    """Refuse a run that cannot be uploaded, before the first upload starts."""
     with _lock_run(run_dir):
         saved_run = SavedRun.read(run_dir)
         _read_tracking_settings(saved_run)
@@ -49,7 +49,7 @@ def _check_uploadable(run_dir: Path) -> None:
 
 
 def _upload_run(run_dir: Path) -> str:
-    """Upload one run, in which nobody may be training meanwhile."""
+    """Upload one run under its lock, and return its URL."""
     with _lock_run(run_dir):
         saved_run = SavedRun.read(run_dir)
         try:
@@ -67,13 +67,14 @@ def _upload_run(run_dir: Path) -> str:
         except UserError:
             raise
         except Exception as error:
-            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-            raise SaveError(f"W&B did not take all of it, so upload it again: {reason}") from None
+            raise SaveError(
+                f"the upload is incomplete and must be repeated: {format_reason(error)}"
+            ) from None
 
 
 @contextmanager
 def _lock_run(run_dir: Path) -> Iterator[None]:
-    """Keep others from training in a folder; where there is no lock to take, nobody is."""
+    """Lock a run directory against training; without a writable lock file nobody trains there."""
     with ExitStack() as stack:
         if os.access(run_dir / ".lock", os.W_OK):
             try:
@@ -87,7 +88,7 @@ def _lock_run(run_dir: Path) -> Iterator[None]:
 
 
 def _read_tracking_settings(saved_run: SavedRun) -> Tracking:
-    """Read where a run belongs; it is going there now, wherever it was kept before."""
+    """Read the tracking settings of a run, with mode "online"; unknown settings are ignored."""
     saved_settings = saved_run.config.get("tracking")
     known_names = Tracking.__annotations__
     try:

@@ -1,1 +1,1 @@
-"""What is kept of a run: its folder is the truth, Weights & Biases the mirror."""
+"""Tracking of runs in Weights & Biases, which holds a copy of the run directory's data."""

@@ -1,4 +1,4 @@
-"""What W&B's environment variables say of a run, under a sweep agent above all."""
+"""Read W&B's environment variables, which a sweep agent sets for its runs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 import yaml
 
 WANDB_RUN_VARIABLES = tuple(
-    f"WANDB_{word}"
-    for word in ("SWEEP_ID", "ENTITY", "PROJECT", "RUN_GROUP", "JOB_TYPE", "TAGS", "NAME", "NOTES")
+    f"WANDB_{name}"
+    for name in ("SWEEP_ID", "ENTITY", "PROJECT", "RUN_GROUP", "JOB_TYPE", "TAGS", "NAME", "NOTES")
 )
-"""The variables by which W&B knows where a run belongs."""
+"""The variables that decide where W&B files a run; recorded so that a resumed run keeps them."""
 
 
 def get_run_id(environment: Mapping[str, Any]) -> str:
-    """The name of a run in W&B, which stays the same when it is taken up again."""
+    """Return the recorded W&B id of a run, which a resumed run keeps, or a new one."""
     recorded_id = str(environment.get("run_id"))
     return recorded_id if re.fullmatch(r"[\w-]{1,64}", recorded_id) else secrets.token_hex(4)
 
 
 def read_sweep_parameters() -> dict[str, Any]:
-    """The parameters that a sweep agent has given, as W&B calls them."""
+    """Read the parameters that a sweep agent has chosen, by their names in W&B."""
     try:
         parameters = yaml.safe_load(Path(os.environ["WANDB_SWEEP_PARAM_PATH"]).read_text("utf-8"))
-        return {name: each["value"] for name, each in parameters.items() if isinstance(each, dict)}
+        return {name: node["value"] for name, node in parameters.items() if isinstance(node, dict)}
     except (KeyError, OSError, ValueError, AttributeError, yaml.YAMLError):
         return {}

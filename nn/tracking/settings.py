@@ -1,4 +1,4 @@
-"""Where in Weights & Biases a run belongs, and how much of it is sent there."""
+"""Tracking settings: where in Weights & Biases a run is filed, and what is sent."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from nn.errors import UserError, require
 
 MODES = ("auto", "online", "offline", "disabled")
 WANDB_MODE_VALUES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline"}
-"""The words of WANDB_MODE, beside disabled."""
+"""The values of WANDB_MODE other than disabled, with the mode that each stands for."""
 
 
 @dataclass(frozen=True)
 class Tracking:
-    """What conf/tracking/ sets."""
+    """The settings of conf/tracking/, which describes them."""
 
     mode: str = "auto"
     project: str | None = None
@@ -54,7 +54,7 @@ class Tracking:
 
     @property
     def resolved_mode(self) -> str:
-        """What `auto` means on this machine; `online` is refused without credentials."""
+        """The mode with `auto` resolved from the environment; `online` requires credentials."""
         if self.mode == "auto":
             requested_mode = os.environ.get("WANDB_MODE")
             if not requested_mode:
@@ -70,21 +70,24 @@ class Tracking:
         return self.mode
 
     def check(self) -> None:
-        """Refuse what cannot work, before anything is written."""
+        """Refuse a mode that cannot work, before anything is written."""
         _ = self.resolved_mode
 
 
 def require_credentials(requested_by: str, fallback: str = "") -> None:
-    """Refuse what needs an account where there is none."""
+    """Raise `UserError` unless there are credentials.
+
+    `requested_by` and `fallback` are the start and the end of the message.
+    """
     if not has_credentials():
         raise UserError(
-            f"{requested_by}: there are no W&B credentials here; run wandb login, "
+            f"{requested_by}: no W&B credentials found; run wandb login, "
             f"{'' if fallback else 'or '}set WANDB_API_KEY{',' if fallback else ''}{fallback}."
         )
 
 
 def has_credentials() -> bool:
-    """Find an API key where wandb looks for one, without importing it."""
+    """Whether an API key is where wandb looks for one; wandb itself is not imported."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()

@@ -1,6 +1,6 @@
-"""Weights & Biases: the mirror of the run folder. No other file imports wandb.
+"""Log a run to Weights & Biases. No other file imports wandb.
 
-Whatever W&B does or fails to do costs one warning at most; the run goes on.
+Any failure of W&B costs at most one warning; the run continues.
 """
 
 from __future__ import annotations
@@ -32,23 +32,26 @@ if TYPE_CHECKING:
     from wandb import Run
 
 GRACE_SECONDS = 1.0
-"""Seconds that W&B may take to answer, and then to be told of an end by a signal."""
+"""After a signal, time for W&B to respond, and again for it to receive the end of the run."""
 AGENT_GRACE_SECONDS = 5.0
-"""The same where W&B is surely there, since it or its agent has sent the signal."""
+"""The same if W&B or its agent has sent the signal, so that the server can be reached."""
 WAIT_MESSAGE_DELAY_SECONDS = 3.0
-"""Seconds to wait for W&B at the end before it is said what for."""
+"""How long to wait silently for W&B at the end of a run, before a message explains the wait."""
 OFFLINE_FALLBACK_SECONDS = 20.0
-"""Seconds that it may take to give up on W&B and begin an offline run in its place."""
+"""Time to give up on W&B and start an offline run instead."""
 UPLOAD_CONFIRMATION_SECONDS = 20.0
-"""Seconds that W&B may take to show what has been uploaded."""
+"""Time for W&B to show what has been uploaded."""
 UPLOADED_FILES = {"config.yaml": "settings.yaml", "environment.json": "environment.json"}
-"""Files of a run folder that go along, and their names there; W&B has a config.yaml of its own."""
+"""Files of the run directory that are uploaded, with their names in W&B.
+
+W&B writes a config.yaml of its own.
+"""
 KILLED_EXIT_CODE = 255
-"""The exit code that W&B shows as killed, not as failed."""
+"""The exit code with which W&B shows a run as killed instead of failed."""
 
 
 class WandbLogger:
-    """One run in W&B."""
+    """Logs one run to W&B in a background thread, for which only `finish` waits."""
 
     def __init__(
         self,
@@ -72,10 +75,11 @@ class WandbLogger:
     def init(
         self, restored_records: Iterable[Mapping[str, Any]] = (), resume: bool = False
     ) -> None:
-        """Begin the run in W&B; if it cannot be reached, in a file to be uploaded later.
+        """Start connecting to W&B in the background; if that fails, log to an offline run.
 
-        W&B is connected to while the training runs. What had begun before is sent as far as W&B
-        does not have it.
+        Args:
+            restored_records: The history of earlier sessions; W&B gets what it does not have.
+            resume: Whether to continue a run that W&B may already have.
         """
         self._is_disabled = self.mode == "disabled"
         if self._is_disabled:
@@ -83,7 +87,8 @@ class WandbLogger:
         self._set_wandb_variables(self.run_dir)
         self._init_deadline = time.monotonic() + _init_timeout_seconds()
         self._call_queue.put(lambda run: self._send_missing_records(run, restored_records))
-        if self.mode == "offline" or not has_credentials():  # for which wandb asks on a terminal
+        # without credentials wandb asks for them on a terminal, so this is done before training
+        if self.mode == "offline" or not has_credentials():
             self._disable_on_error(partial(self._connect, resume))
         if not self._is_disabled:
             send = partial(self._disable_on_error, partial(self._process_calls, resume))
@@ -91,24 +96,21 @@ class WandbLogger:
             self._sender_thread.start()
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Send an epoch's line of history, as soon as what came before is sent."""
+        """Queue an epoch's history record."""
         if not self._is_disabled:
             self._call_queue.put(lambda run: self._log_record(run, record))
 
     def finish(self, summary: Mapping[str, Any], predictions: Predictions | None) -> str | None:
-        """Send the result, end the run, and tell where it is to be found."""
+        """Send the result, finish the W&B run, and return where it can be found, if it exists."""
         self._is_finishing = True
-        if (
-            self._is_disabled or not self._sender_thread.ident
-        ):  # a signal may come before it is started
+        # the thread has no ident if a signal came before it was started
+        if self._is_disabled or not self._sender_thread.ident:
             return None
         self._call_queue.put(lambda run: self._finish_run(run, summary, predictions))
         self._call_queue.put(None)
         try:
             if summary["status"] == "interrupted":
-                is_stopped_by_wandb = (
-                    self._is_stop_requested or "WANDB_SWEEP_ID" in self._wandb_variables
-                )
+                is_stopped_by_wandb = self._is_stop_requested or self._is_agent_run
                 grace_seconds = AGENT_GRACE_SECONDS if is_stopped_by_wandb else GRACE_SECONDS
                 self._init_done.wait(grace_seconds)
                 self._sender_thread.join(grace_seconds if self._run else 0)
@@ -120,17 +122,17 @@ class WandbLogger:
 
     @property
     def hangs_at_exit(self) -> bool:
-        """Whether wandb would wait for a server that does not answer when the process exits."""
+        """Whether wandb's exit hook would wait for a server that does not respond."""
         return self._is_abandoned and not self._run
 
     def _wait_for_sender(self) -> None:
-        """Wait until W&B has everything, for as long as it may take, and say so if that is long."""
+        """Wait until W&B has everything or the timeouts have passed; explain a long wait."""
         if not self._init_done.wait(WAIT_MESSAGE_DELAY_SECONDS):
             seconds = max(0.0, self._init_deadline - time.monotonic())
             with suppress(OSError):
                 print(
-                    f"Waiting for W&B to answer, for {seconds:.0f} s at the most; "
-                    "then the run stays offline.",
+                    f"Waiting up to {seconds:.0f} s for W&B to respond; "
+                    "after that the run stays offline.",
                     flush=True,
                 )
         self._init_done.wait(
@@ -138,7 +140,7 @@ class WandbLogger:
         )
         self._sender_thread.join(self.tracking.wait + GRACE_SECONDS)
         if self._sender_thread.is_alive():
-            self._warn(f"not done within {self.tracking.wait:g} s", self._upload_hint)
+            self._warn(f"not finished within {self.tracking.wait:g} s", self._upload_hint)
 
     def upload(
         self,
@@ -147,9 +149,9 @@ class WandbLogger:
         predictions: Predictions | None,
         temp_dir: Path,
     ) -> str:
-        """Make a whole run in W&B of one that has ended; whatever goes wrong is an error.
+        """Upload a complete run and return its URL; unlike logging, any failure raises.
 
-        A run of the same id is written anew. What wandb needs meanwhile is put aside.
+        A W&B run with the same id is overwritten. wandb's own files go to `temp_dir`.
         """
         self._set_wandb_variables(temp_dir)
         run = self._init_run(temp_dir)
@@ -170,7 +172,7 @@ class WandbLogger:
             os.environ.setdefault(name, value)
 
     def _connect(self, resume: bool) -> Run:
-        """Begin the run in W&B, or offline if that fails."""
+        """Start the W&B run, or an offline run if that fails."""
         try:
             if self.mode == "online":
                 try:
@@ -179,7 +181,7 @@ class WandbLogger:
                 except Exception as error:
                     if self._is_abandoned:
                         raise
-                    self._warn(_format_reason(error), "the run stays offline")
+                    self._warn(format_reason(error), "the run stays offline")
                     _teardown_wandb()
                     self.mode = "offline"
             for stale_dir in self.run_dir.glob("wandb/offline-run-*"):
@@ -211,7 +213,8 @@ class WandbLogger:
                 init_timeout=_init_timeout_seconds(),
                 finish_timeout=tracking.wait,
                 finish_timeout_raises=True,
-                stop_fn=lambda: self._stop_training(),  # wandb copies deeply what this belongs to
+                # no bound method: wandb deep-copies its settings, and with it this logger
+                stop_fn=lambda: self._stop_training(),
             ),
         )
         run.define_metric("epoch")
@@ -222,19 +225,19 @@ class WandbLogger:
         return run
 
     def _stop_training(self) -> None:
-        """End the training, as someone has asked for in W&B, unless it has ended."""
+        """Stop training on request from W&B, unless it has ended."""
         if not self._is_finishing:
             self._is_stop_requested = True
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _process_calls(self, resume: bool) -> None:
-        """Connect, then do what is asked for in its turn, while the training runs."""
+        """Connect to W&B, then make the queued calls in order, in the sender thread."""
         run = self._run or self._connect(resume)
         while call := self._call_queue.get():
             self._retry(partial(call, run))
 
     def _retry(self, call: Callable[[], None]) -> None:
-        """Do something that a server which is away for a while may refuse at first."""
+        """Make a call, retrying while a server that is unavailable for some time refuses it."""
         deadline = time.monotonic() + self.tracking.wait
         while True:
             try:
@@ -247,7 +250,7 @@ class WandbLogger:
     def _send_missing_records(
         self, run: Run, restored_records: Iterable[Mapping[str, Any]]
     ) -> None:
-        """Send what W&B does not have yet."""
+        """Send the records of earlier sessions that W&B does not have yet."""
         next_step = run.step
         for record in restored_records:
             if record["epoch"] >= next_step:
@@ -259,7 +262,7 @@ class WandbLogger:
     def _finish_run(
         self, run: Run, summary: Mapping[str, Any], predictions: Predictions | None
     ) -> None:
-        """Send what there is at the end, as a part of the last epoch's line."""
+        """Send media (with the last epoch's step), summary and model, and finish the W&B run."""
         media = self._media_builder.build_result_media(summary, predictions, self.tracking.images)
         if media:
             run.log(media, step=summary["epochs"])
@@ -292,22 +295,22 @@ class WandbLogger:
 
     @property
     def _wandb_variables(self) -> dict[str, str]:
-        """What W&B's variables said when the run began, of a sweep agent above all."""
+        """W&B's environment variables as they were when the run started."""
         recorded = self.environment.get("belongs", {})
         variables = {name: str(recorded[name]) for name in WANDB_RUN_VARIABLES if name in recorded}
-        # in a sweep wandb takes the run's id from nowhere else
+        # in a sweep wandb takes the id of a run from this variable only
         return variables | ({"WANDB_RUN_ID": self.run_id} if "WANDB_SWEEP_ID" in variables else {})
 
+    @property
+    def _is_agent_run(self) -> bool:
+        return "WANDB_SWEEP_ID" in self._wandb_variables
+
     def _exit_code(self, status: str) -> int:
-        """Say it as W&B understands it; a sweep is to learn from what diverged, too."""
+        """Return the exit code for W&B; 0 for a diverged trial, so that a sweep learns from it."""
         if status == "interrupted":
             return KILLED_EXIT_CODE
         is_success = status in ("finished", "pruned")
-        return (
-            0
-            if is_success or (status == "diverged" and "WANDB_SWEEP_ID" in self._wandb_variables)
-            else 1
-        )
+        return 0 if is_success or (status == "diverged" and self._is_agent_run) else 1
 
     @property
     def _upload_hint(self) -> str:
@@ -319,33 +322,36 @@ class WandbLogger:
         return f"W&B: offline; to upload the run: wandb sync {relpath(run.settings.sync_dir)}"
 
     def _disable_on_error(self, call: Callable[[], object]) -> None:
-        """Do something with W&B; if that fails, let go of the run there."""
+        """Make a call; if it fails, warn and stop logging to W&B."""
         try:
             call()
         except Exception as error:
             self._is_disabled = True
-            self._warn(_format_reason(error), self._upload_hint)
+            self._warn(format_reason(error), self._upload_hint)
 
     def _warn(self, reason: str, hint: str) -> None:
         if not (self._has_warned or self._is_abandoned):
             self._has_warned = True
-            message = f"W&B failed ({reason}); the run folder has everything, and {hint}."
+            message = f"W&B failed ({reason}); the run directory has everything, and {hint}."
             with suppress(OSError):
                 print(message, file=sys.stderr)
 
 
 def _import_wandb() -> Any:
-    """Import wandb where it is used, without what makes it slow."""
+    """Import wandb on first use, and replace three private parts of it (checked with 0.31).
+
+    wandb.util.pd_available: wandb would import pandas to recognize data frames.
+    wandb.util.working_set: each run of a process would list the installed packages again.
+    The logger's addHandler: a full disk would print a traceback for each line of debug.log.
+    """
     import wandb
 
-    wandb.util.pd_available = False  # else it imports pandas to tell a table from a data frame
+    wandb.util.pd_available = False
     if not hasattr(wandb.util.working_set, "cache_info"):
-        # else each run of a process looks at all installed packages again
-        once = lru_cache(lambda look=wandb.util.working_set: list(look()))
-        wandb.util.working_set = once
+        list_packages = wandb.util.working_set
+        wandb.util.working_set = lru_cache(lambda: list(list_packages()))
     logger = logging.getLogger("wandb")
     if "addHandler" not in vars(logger):
-        # else a full disk costs a traceback for each line of wandb's debug.log
         logger.addHandler = partial(_add_handler_quietly, logger)  # type: ignore[method-assign]
     return wandb
 
@@ -356,7 +362,7 @@ def _add_handler_quietly(logger: logging.Logger, handler: logging.Handler) -> No
 
 
 def _wait_until_uploaded(run_path: str, epoch: int) -> None:
-    """Wait until W&B shows a run's last epoch; what it refuses, its client does not tell."""
+    """Wait until W&B shows the last epoch: the client does not report what the server rejects."""
     deadline = time.monotonic() + UPLOAD_CONFIRMATION_SECONDS
     while _import_wandb().Api().run(run_path).lastHistoryStep < epoch:
         if time.monotonic() > deadline:
@@ -365,14 +371,14 @@ def _wait_until_uploaded(run_path: str, epoch: int) -> None:
 
 
 def report_rejected_trial(reason: str) -> None:
-    """Tell why a sweep agent's trial cannot begin, W&B too, so that it counts as failed there."""
+    """Report why a sweep agent's trial cannot start, also to W&B, where the trial then fails."""
     run = None
     with TemporaryDirectory() as temp_dir:
         os.environ |= {"WANDB_DATA_DIR": temp_dir, "WANDB_SILENT": "true"}
         settings = {"init_timeout": 30.0, "finish_timeout": 30.0}
         with suppress(Exception):
             run = _import_wandb().init(dir=temp_dir, resume="allow", settings=settings)
-        print(reason, file=sys.stderr)  # which W&B takes into its log
+        print(reason, file=sys.stderr)  # which W&B adds to the log of the run
         if run:
             with suppress(Exception):
                 run.summary.update({"status": "refused", "reason": reason})
@@ -380,21 +386,22 @@ def report_rejected_trial(reason: str) -> None:
 
 
 def _teardown_wandb() -> None:
-    """Let go of an attempt that failed, which still holds the run's name."""
+    """Shut wandb down after a failed attempt, which otherwise keeps hold of the run."""
     with suppress(Exception, SystemExit):
         _import_wandb().teardown()
 
 
 def _init_timeout_seconds() -> float:
-    """Seconds that W&B may take to answer at first."""
+    """Return the time that W&B has to respond to the first request."""
     try:
         return float(os.environ["WANDB_INIT_TIMEOUT"])
     except (KeyError, ValueError):
         return 30.0
 
 
-def _format_reason(error: Exception) -> str:
-    from pydantic import ValidationError  # which training does not need
+def format_reason(error: Exception) -> str:
+    """Return the first line of an error's message, or the first of wandb's invalid settings."""
+    from pydantic import ValidationError  # slow to import, and needed here only
 
     if isinstance(error, ValidationError):  # of wandb's settings
         first = error.errors()[0]
@@ -403,14 +410,14 @@ def _format_reason(error: Exception) -> str:
 
 
 def to_wandb_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a configuration the form that a W&B sweep cannot damage.
+    """Convert a configuration to the form that it has in W&B.
 
-    A sweep sets knobs and chosen options: these stand at the top as plain values. The settings
-    of the options are nested under one key of their own.
+    Hyperparameters and chosen options, which a sweep sets, are plain values at the top, where the
+    sweep overwrites exactly them. The settings of the options are nested under `settings`.
     """
     groups = {group for group in config["choices"] if group in config}
     return {
-        **{knob: config[knob] for knob in HYPERPARAMETERS},
+        **{name: config[name] for name in HYPERPARAMETERS},
         **config["choices"],
         "settings": {group: config[group] for group in sorted(groups)},
     }

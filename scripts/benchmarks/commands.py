@@ -1,4 +1,4 @@
-"""Commands as a user types them, timed from their start to their end."""
+"""Benchmarks of whole commands, as a user runs them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ os._exit(0)
 
 
 def compare_startup(rounds: int) -> Iterator[dict[str, Any]]:
-    """Time from the start of a process to its first training step, or to an open W&B run."""
+    """Compare the time to the first training step with that of a script that only opens W&B."""
     seconds: dict[str, list[float]] = {STARTUP_SCRIPT: [], BASELINE_STARTUP_SCRIPT: []}
     with tempfile.TemporaryDirectory() as directory:
         for _ in range(rounds):
@@ -48,9 +48,10 @@ def compare_startup(rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def compare_sweep(rounds: int) -> Iterator[dict[str, Any]]:
-    """Time the trials of a sweep against one process for each, and what a trial costs beside.
+    """Compare the time per trial of a sweep with a process per trial, and with 0.15 s of overhead.
 
-    What it costs beside its training is told without the start of the sweep, which comes once.
+    The overhead of a trial is its time without training. It is the difference between a long and
+    a short sweep, so that the startup of the sweep cancels out.
     """
     overrides, few_trials, many_trials = ["lr=0.05", "batch_size=32", "depth=2"], 10, 70
     seconds_per_trial: list[float] = []
@@ -63,7 +64,7 @@ def compare_sweep(rounds: int) -> Iterator[dict[str, Any]]:
                 command = [SCRIPTS / "sweep.py", SCRIPTS.parent / "sweeps/random.yaml"]
                 sweep_seconds.append(time_command(directory, *command, "--count", str(count)))
                 summaries = Path(directory).glob("runs/sweeps/random/trials/*/summary.json")
-                training_seconds = [json.loads(each.read_text())["seconds"] for each in summaries]
+                training_seconds = [json.loads(path.read_text())["seconds"] for path in summaries]
         seconds_per_trial.append(sweep_seconds[1] / many_trials)
         marginal_seconds = (
             (sweep_seconds[1] - sweep_seconds[0])
@@ -79,7 +80,7 @@ def compare_sweep(rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def time_command(cwd: str, *arguments: str | Path) -> float:
-    """Run a command, and tell the seconds that it took."""
+    """Run a Python command, and return the seconds that it took."""
     start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], cwd=cwd, check=True, capture_output=True)
     return time.perf_counter() - start

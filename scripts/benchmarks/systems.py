@@ -1,4 +1,4 @@
-"""Who trains: this library and others, each ready to train an epoch when asked."""
+"""The systems to compare: each builder returns a function that trains one epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TrainEpoch = Callable[[], None]
 
 
 def this_library(task: Task, evaluate: bool = True) -> TrainEpoch:
-    """This library, through its own training loop."""
+    """Build this library's own training loop."""
     import numpy as np
 
     from nn import losses, models, optimizers, schedules, training
@@ -61,12 +61,12 @@ def this_library(task: Task, evaluate: bool = True) -> TrainEpoch:
 
 
 def this_library_training_only(task: Task) -> TrainEpoch:
-    """This library without the evaluation, to be held against the matrix products."""
+    """Build this library's training loop without evaluation, to compare with matrix products."""
     return this_library(task, evaluate=False)
 
 
 def matrix_products(task: Task) -> TrainEpoch:
-    """The matrix products of the training steps, and nothing else."""
+    """Build the matrix products of the training steps, and nothing else."""
     import numpy as np
 
     sizes = [task.sample_shape[0], *task.hidden_sizes, 10]
@@ -90,7 +90,7 @@ def matrix_products(task: Task) -> TrainEpoch:
 
 
 def torch_eager(task: Task, use_dataloader: bool = False) -> TrainEpoch:
-    """PyTorch as its tutorials write it, the data in one tensor or in a DataLoader."""
+    """Build PyTorch's training loop as in its tutorials, with one tensor or a DataLoader."""
     import torch
     from torch import nn
 
@@ -140,12 +140,12 @@ def torch_eager(task: Task, use_dataloader: bool = False) -> TrainEpoch:
 
 
 def torch_dataloader(task: Task) -> TrainEpoch:
-    """PyTorch with a DataLoader."""
+    """Build PyTorch's training loop with a DataLoader."""
     return torch_eager(task, use_dataloader=True)
 
 
 def sklearn_mlp(task: Task) -> TrainEpoch:
-    """scikit-learn's MLPClassifier, an epoch at a time."""
+    """Build scikit-learn's MLPClassifier, trained one epoch at a time."""
     from sklearn.neural_network import MLPClassifier
 
     x, y, test_x, test_y = make_data(task)
@@ -167,7 +167,7 @@ def sklearn_mlp(task: Task) -> TrainEpoch:
 
 
 def jax_jit(task: Task) -> TrainEpoch:
-    """JAX, with the training step compiled."""
+    """Build a JAX training loop with a compiled training step."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -223,7 +223,7 @@ def compose_run_config(task: Task) -> dict[str, Any]:
 
 
 def full_run(task: Task) -> TrainEpoch:
-    """Twenty epochs as a user runs them: the run folder, an offline W&B run, and the screen."""
+    """Build a complete run of 20 epochs: run directory, offline W&B run and console output."""
     from nn.runs.runner import run
 
     directory = tempfile.TemporaryDirectory()
@@ -237,7 +237,7 @@ def full_run(task: Task) -> TrainEpoch:
 
 
 def run_training_only(task: Task) -> TrainEpoch:
-    """The same training, and nothing but the training."""
+    """Build the training and evaluation of `full_run` without any recording."""
     from nn.runs.experiment import prepare
     from nn.training import evaluate, fit
 
@@ -281,7 +281,7 @@ REQUIRED_PACKAGES = {
 
 
 def list_systems(task: Task) -> list[str]:
-    """List who can do a task and is installed; the first is what the others are held against."""
+    """List the installed systems that support a task; the first is the reference of the ratios."""
     if task == TRACKING_TASK:
         return ["whole run", "no tracking"]
     if task == MEMORY_TASK:

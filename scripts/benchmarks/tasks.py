@@ -1,4 +1,4 @@
-"""What is trained to be timed, and on what."""
+"""The training tasks of the benchmarks, with random data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LEARNING_RATES = {"sgd": 0.05, "momentum": 0.005, "adam": 0.001}
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained: a network, a batch size and an optimizer."""
+    """A kind of network with its data, a batch size and an optimizer."""
 
     net: str
     batch: int
@@ -18,24 +18,24 @@ class Task:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """The shape of a sample."""
+        """The shape of one sample, without the batch dimension."""
         return {"digits": (64,), "run": (64,), "cnn": (1, 28, 28)}.get(self.net, (784,))
 
     @property
     def hidden_sizes(self) -> list[int]:
-        """The hidden layers of an MLP."""
+        """The sizes of the hidden layers, if the network is an MLP."""
         sizes = {"wide": [512, 512, 512], "run": [2048, 1024, 512]}
         return sizes.get(self.net, [128, 64])
 
     @property
     def n_samples(self) -> int:
-        """The samples of an epoch."""
+        """The number of training samples."""
         sizes = {"mlp": 42_000, "memory": 60_000, "cnn": 2_048}
         return sizes.get(self.net, 8_000)
 
     @property
     def n_eval_samples(self) -> int:
-        """The samples on which an epoch is judged."""
+        """The number of samples on which an epoch is evaluated."""
         return self.n_samples // 5
 
 
@@ -53,7 +53,7 @@ MEMORY_TASK = Task("memory", 128, "sgd")
 
 
 def make_data(task: Task) -> tuple[Any, Any, Any, Any]:
-    """Draw samples and labels, to learn from and to be judged on."""
+    """Draw random training and evaluation data: x, y, test_x, test_y."""
     import numpy as np
 
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Systems that take turns, each in a process and on a core of its own."""
+"""Time systems in turns, each in its own process on one core."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BENCHMARK_SCRIPT = Path(__file__).parents[1] / "benchmark.py"
 
 
 class Worker:
-    """A system in a process of its own, which trains an epoch when asked."""
+    """A process that trains one epoch of a system per request."""
 
     def __init__(self, system: str, task: Task) -> None:
         self.process = subprocess.Popen(
@@ -41,15 +41,15 @@ class Worker:
         self._read_reply()
 
     def time_epoch(self) -> float:
-        """Train an epoch, and tell the seconds that it took."""
+        """Train one epoch, and return the seconds that it took."""
         return self._request("epoch")
 
     def peak_memory_mb(self) -> float:
-        """Tell the most memory that the process ever held, in MB."""
+        """Return the peak memory of the process in MiB."""
         return self._request("memory")
 
     def close(self) -> None:
-        """Let the process end."""
+        """Close the process's standard input, at which it exits, and wait for it."""
         self.process.communicate()
 
     def _request(self, command: str) -> float:
@@ -62,16 +62,16 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"A worker of the benchmark has died: {self.process.args}")
+            raise SystemExit(f"A benchmark worker has exited: {self.process.args}")
         return float(line)
 
 
 def run_worker(system: str, task: Task) -> None:
-    """Train an epoch for every line of standard input."""
+    """Serve requests: per line of standard input, print the seconds of an epoch or the memory."""
     from threadpoolctl import threadpool_limits
 
     reply_stream, sys.stdout = sys.stdout, sys.stderr
-    if hasattr(os, "sched_setaffinity"):  # one core each, whatever threads a library starts
+    if hasattr(os, "sched_setaffinity"):  # one core for each, even if a library starts threads
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with threadpool_limits(1):
         train_epoch = SYSTEMS[system](task)
@@ -88,7 +88,7 @@ def run_worker(system: str, task: Task) -> None:
 
 
 def compare_epoch_times(task: Task, rounds: int) -> Iterator[dict[str, Any]]:
-    """Let the systems take turns, and yield their ratios to this library."""
+    """Time the systems in turns, and yield their ratios to this library."""
     workers = {system: Worker(system, task) for system in list_systems(task)}
     seconds: dict[str, list[float]] = {system: [] for system in workers}
     for round_index in range(rounds):
@@ -106,7 +106,7 @@ def compare_epoch_times(task: Task, rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def compare_peak_memory() -> Iterator[dict[str, Any]]:
-    """Hold the peak memory of whole processes against each other."""
+    """Compare the peak memory of whole processes."""
     peaks = {}
     for system in list_systems(MEMORY_TASK):
         worker = Worker(system, MEMORY_TASK)
@@ -121,7 +121,7 @@ def compare_peak_memory() -> Iterator[dict[str, Any]]:
 def summarize_ratios(
     task: Task, against: str, other_values: list[float], own_values: list[float]
 ) -> dict[str, Any]:
-    """Sum up the ratios of all rounds."""
+    """Return median, minimum and maximum of the ratios of all rounds, with the task."""
     ratios = [other / own for other, own in zip(other_values, own_values, strict=True)]
     return {
         **asdict(task),

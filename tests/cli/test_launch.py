@@ -83,12 +83,12 @@ def test_a_mistake_ends_no_session(workplace):
         script("sweep", "nowhere.yaml"),
         script("train", "tracking=disabled", "lr=5000"),
     )
-    assert "The run is diverged." in shown
+    assert "Run diverged." in shown
     for sentence in (
         "lr=-1: lr must be a number above 0.\n",
-        "nowhere is no folder of a run",
+        "nowhere is not a run directory",
         "the following arguments are required: RUN, INPUT",
-        "nowhere: there is no such folder.\n",
+        "nowhere: there is no such directory.\n",
         "nowhere.yaml: there is no such file.\n",
         "Training diverged in epoch 1",
     ):
@@ -112,7 +112,7 @@ def test_ctrl_c_ends_a_training_and_not_the_session(workplace):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     shown, errors = ended(process)
-    assert "The run is interrupted." in shown
+    assert "Run interrupted." in shown
     assert errors == ""
     assert Run(workplace.path / "run").summary["status"] == "interrupted"
 

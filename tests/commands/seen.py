@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from nn.runs.reader import SavedRun
-from nn.tracking import exhibits
+from nn.tracking import media
 from nn.tracking.wandb_logger import to_wandb_config
 
 PASSING = ("second", "_timestamp", "_runtime", "_wandb", "_step")
@@ -64,7 +64,7 @@ def by_its_folder(path, state="finished", swept=None):
     confusion = summary["confusion_matrix"]
     last = saved.history[-1]["epoch"]
     tables = {
-        f"val/confusion_matrix_table {record['epoch']}": exhibits.long_confusion_table(
+        f"val/confusion_matrix_table {record['epoch']}": media.long_confusion_table(
             record["val/confusion_matrix"], names
         ).rows
         for record in saved.history
@@ -72,17 +72,17 @@ def by_its_folder(path, state="finished", swept=None):
     }
     images = {}
     if "precision" in summary:
-        tables[f"{part}/confusion_matrix_table {last}"] = exhibits.long_confusion_table(
+        tables[f"{part}/confusion_matrix_table {last}"] = media.long_confusion_table(
             confusion, names
         ).rows
-        tables[f"{part}/confusion_counts {last}"] = exhibits.wide_confusion_table(
+        tables[f"{part}/confusion_counts {last}"] = media.wide_confusion_table(
             confusion, names
         ).rows
-        tables[f"{part}/classes {last}"] = exhibits.classification_report(summary, names).rows
+        tables[f"{part}/classes {last}"] = media.classification_report(summary, names).rows
         images = {
             f"examples/{which}": [
                 (each.pixels.tolist(), each.caption)
-                for each in exhibits.select_example_images(
+                for each in media.select_example_images(
                     saved.predictions, names, which == "right", 16
                 )
             ]

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
+from nn.cli.rerun import parse_rerun_request, rerun
 from nn.config.compose import compose_config
 from nn.errors import UserError
-from nn.runs.resume import parse_rerun_request, rerun
 from nn.runs.runner import run
 from tests.unchanged import unchanged
 
@@ -94,12 +94,12 @@ SENTENCES = {
     "loss._target_=nn.schedules.Constant": "there is no setting loss.label_smoothing",
     "loss=mse loss._target_=.foo.bar": "loss._target_=.foo.bar: there is no such class.",
     "tracking=sometimes": "available: auto, disabled, offline, online.",
-    "tracking=online": "tracking=online: there are no W&B credentials here; run wandb login",
+    "tracking=online": "tracking=online: no W&B credentials found; run wandb login",
     "hydra.run.dir=": "hydra.run.dir='': the path is empty; name a directory.",
     "-m seed=1,2 hydra.run.dir=x": "hydra.run.dir=x has no effect here; set hydra.sweep.dir.",
     "hydra.sweep.dir=x": "hydra.sweep.dir=x has no effect here; set hydra.run.dir.",
     "hydra.run.dir=" + 300 * "x": "nothing can be written there: File name too long.",
-    "-m lr=range(3,1)": "lr=range(3,1): there is no value in it.",
+    "-m lr=range(3,1)": "lr=range(3,1): it has no value.",
     "-m lr=interval(0.1,0.2)": "lr=interval(0.1,0.2): ",
     "lr=${nope}": "lr=${nope}: ",
     "--run --multirun": "Only one of --run, --multirun",
@@ -109,8 +109,8 @@ SENTENCES = {
     "lr=0.1,0.2": "lr=0.1,0.2: several values need --multirun;",
     "lr": "lr: a setting is written KEY=VALUE",
     "lr=[1": "lr=[1: this cannot be parsed",
-    "--lr=0.1": "--lr=0.1: settings have no dashes: lr=0.1.",
-    "--learning-rate 0.1": "--learning-rate: settings have no dashes: lr=VALUE.",
+    "--lr=0.1": "--lr=0.1: settings are written without dashes: lr=0.1.",
+    "--learning-rate 0.1": "--learning-rate: settings are written without dashes: lr=VALUE.",
     "--imaginary": "--imaginary: there is no such flag",
     "--multirun lr=0.1,-1": "lr=-1: lr must be a number above 0.",
     "--multirun lr=0.1,abc": "lr=abc: lr must be a number above 0.",

@@ -104,7 +104,7 @@ def test_debug_profile_tells_the_time_of_every_layer(workplace):
     workplace.train("epochs=3", "hydra.run.dir=plain")
     done = workplace.train("epochs=3", "debug=profile", "hydra.run.dir=profiled")
     assert done.returncode == 0, done.stderr
-    table = done.stdout.partition("Where the time of the epochs went:\n")[2].splitlines()
+    table = done.stdout.partition("Epoch time by component:\n")[2].splitlines()
     parts = {line[:22].strip() for line in table}
     layers = ("flatten1", "dense1", "relu1", "dense2", "relu2", "dense3")
     assert {f"{layer} forward" for layer in layers} <= parts

@@ -68,7 +68,7 @@ def test_a_training_starts_at_once_and_is_stopped_at_once_while_w_and_b_does_not
         out, told = process.communicate(timeout=60)
         assert time.monotonic() - stopped < 15
     assert (process.returncode, told) == (status, "")
-    assert "The run is interrupted." in out
+    assert "Run interrupted." in out
     run = Run(workplace.path / "run")
     assert run.summary["status"] == "interrupted"
     assert run.summary["epochs"] == len(run.history)
@@ -81,10 +81,10 @@ def test_a_short_training_says_what_it_waits_for_and_stays_offline(workplace, ki
         done = workplace.run(TRAIN, *SHORT, **account, WANDB_INIT_TIMEOUT="12")
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("W&B failed (")
-    assert done.stderr.endswith("the run folder has everything, and the run stays offline.\n")
+    assert done.stderr.endswith("the run directory has everything, and the run stays offline.\n")
     assert done.stderr.count("\n") == 1
-    (waits,) = [line for line in done.stdout.splitlines() if line.startswith("Waiting for W&B")]
-    assert "s at the most" in waits
+    (waits,) = [line for line in done.stdout.splitlines() if line.startswith("Waiting up to ")]
+    assert "s for W&B to respond" in waits
     assert done.stdout.index("Test accuracy") < done.stdout.index(waits)
     assert "W&B: offline; to upload the run: wandb sync run/wandb/offline-run-" in done.stdout
     (folder,) = (workplace.path / "run/wandb").glob("offline-run-*")
@@ -100,7 +100,7 @@ def test_the_waiting_for_w_and_b_is_announced_in_a_log_too(workplace):
     with unanswering("hangs") as account, log.open("w") as out:
         line, settings = workplace.command(TRAIN, *SHORT, **account, WANDB_INIT_TIMEOUT="300")
         process = subprocess.Popen(line, stdout=out, **settings)
-        until(lambda: "Waiting for W&B" in log.read_text(), seconds=30)
+        until(lambda: "Waiting up to " in log.read_text(), seconds=30)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
 

@@ -97,9 +97,9 @@ def test_a_file_that_is_not_here_is_found_there_and_one_that_is_here_comes_first
     assert done.stderr == f"test.csv: there is no such file, nor is there {data}/test.csv.\n"
     done = workplace.train(*CSV_WORDS)
     assert done.returncode == 0, done.stderr
-    assert "samples 54 to train on" in done.stdout
+    assert ": 54 training" in done.stdout
     write(workplace.path / "train.csv", rows(90), ["label", *NAMES])
-    assert "samples 81 to train on" in workplace.train(*CSV_WORDS).stdout
+    assert ": 81 training" in workplace.train(*CSV_WORDS).stdout
 
 
 def test_idx_files_are_found_there_too(workplace, data):

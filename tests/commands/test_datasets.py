@@ -36,7 +36,7 @@ def test_idx_files_are_learned_from(workplace, files):
     assert summary["test/accuracy"] > 0.9
     assert len(summary["confusion_matrix"]) == 3
     assert len(summary["dataset/sha256"]) == 64
-    assert "samples 270 to train on, 30 to validate, 60 to test" in done.stdout
+    assert "270 training, 30 validation, 60 test samples" in done.stdout
 
 
 def test_csv_files_are_learned_from_and_may_lack_test_labels(workplace):
@@ -81,7 +81,7 @@ def test_every_normalization_trains(workplace, normalize):
 
 def test_a_limit_gives_a_quick_look(workplace):
     done = workplace.train("dataset.limit=200", "epochs=1")
-    assert "samples 180 to train on, 20 to validate, 200 to test" in done.stdout
+    assert "180 training, 20 validation, 200 test samples" in done.stdout
 
 
 BAD = {

@@ -58,7 +58,7 @@ def test_the_jobs_are_ranked_by_validation_with_what_differs_between_them(
     workplace, multirun, launcher
 ):
     _, (title, *rows, empty, total) = multirun(*launcher, "lr=0.01,0.1", "depth=1,2", status=0)
-    assert " ".join(title) == "job lr depth status val accuracy test accuracy folder"
+    assert " ".join(title) == "job lr depth status val accuracy test accuracy directory"
     runs = {run.path.name: run.summary for run in workplace.runs}
     assert {row[0] for row in rows} == set(runs) == {"0", "1", "2", "3"}
     for number, _, _, status, val, test, folder in rows:
@@ -104,7 +104,7 @@ def test_jobs_that_diverge_give_status_3_unless_one_failed(workplace, multirun, 
 def test_a_job_whose_process_is_killed_counts_as_failed(multirun, launcher):
     done, lines = multirun(*launcher, "model=own", "model.layer=killing", "seed=0,1", status=1)
     assert [line[2] for line in lines[1:3]] == ["failed", "failed"]
-    assert "Job 0 failed: it did not start, or its process ended before it was done" in done.stdout
+    assert "Job 0 failed: it did not start, or its process ended before it finished" in done.stdout
 
 
 def test_a_result_that_cannot_be_saved_fails_its_job(multirun, workplace):
@@ -131,8 +131,8 @@ def test_the_folder_of_a_multirun_cannot_depend_on_the_job(workplace):
     done = workplace.train("--multirun", "lr=0.1,0.01", "hydra.sweep.dir=runs/lr${lr}", "epochs=1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "hydra.sweep.dir=runs/lr0.1: the jobs of a multirun share one folder; hydra.sweep.subdir "
-        "may depend on their settings.\n"
+        "hydra.sweep.dir=runs/lr0.1: the jobs of a multirun share one directory; only "
+        "hydra.sweep.subdir may depend on their settings.\n"
     )
     assert not workplace.runs
 

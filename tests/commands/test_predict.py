@@ -449,13 +449,13 @@ def test_a_model_that_takes_no_images_says_so(workplace, predict):
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (shutil.rmtree, "is no folder of a run: there is no config.yaml in it."),
-        (lambda run: shutil.rmtree(run / "checkpoints"), "there is no checkpoint of a run"),
+        (shutil.rmtree, "is not a run directory: it has no config.yaml."),
+        (lambda run: shutil.rmtree(run / "checkpoints"), "there is no checkpoint in"),
         (lambda run: spoiled(run), "last.safetensors is damaged."),
         (lambda run: replaced(run, "width: 128", "width: 64"), "config.yaml and checkpoint differ"),
         (lambda run: replaced(run, "threads: 1", "threads: many"), "threads must be a whole"),
         (lambda run: replaced(run, "nn.models.MLP", "os.system"), "os is not trusted to run"),
-        (lambda run: replaced(run, "nn.models.MLP", "nn.runs.runner.run"), "this is no model."),
+        (lambda run: replaced(run, "nn.models.MLP", "nn.runs.runner.run"), "a subclass of Model."),
     ],
 )
 def test_a_run_that_cannot_be_used_is_refused(workplace, predict, trained, damage, told):

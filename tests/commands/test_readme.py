@@ -144,7 +144,7 @@ def test_a_model_with_the_wrong_number_of_outputs_is_refused(workplace):
     (workplace.path / "model/five.yaml").write_text("_target_: own.Five\n")
     done = workplace.train("--config-dir", ".", "model=five", PYTHONPATH=".")
     assert done.returncode == 2
-    expected = "dense1, gives outputs of shape (5,), and 10 classes need (10,)."
+    expected = "dense1, has outputs of shape (5,), but 10 classes need (10,)."
     assert expected in done.stderr
     assert not workplace.runs
 

@@ -100,7 +100,7 @@ def test_pictures_are_written_instead_of_a_page(runs):
         (["runs/one", "--pages", "2"], "--pages: requires a single sweep directory."),
         (["runs", "--pages", "2"], "--pages: requires a single sweep directory."),
         (["runs/one", "runs/one"], "The same run is given twice"),
-        (["runs/one", "runs/s"], "runs/s is no folder of a run"),
+        (["runs/one", "runs/s"], "runs/s is not a run directory"),
         (["runs/one", "--output", "empty"], "empty: nothing can be written there"),
         (["runs/one", "--output", "no/page.html"], "no/page.html: nothing can be written there"),
         (["runs/one", "--output", "mine.html"], "mine.html: not a generated report"),
@@ -147,7 +147,7 @@ def test_a_report_in_w_and_b_is_made_once_and_then_updated(workplace):
     ("words", "status", "told"),
     [
         (["run", "--wandb", "digits"], 2, "--wandb digits: write ENTITY/PROJECT"),
-        (["run", "--wandb", "a/b"], 2, "--wandb=a/b: there are no W&B credentials here"),
+        (["run", "--wandb", "a/b"], 2, "--wandb=a/b: no W&B credentials found"),
         (["run", "run", "--wandb", "a/b"], 2, "--wandb: requires a single run or sweep directory."),
     ],
 )

@@ -124,9 +124,9 @@ def test_every_preset_has_its_row_in_the_readme():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["imaginary"], "imaginary: there is no such row; there is mnist_drawn_055,"),
+        (["imaginary"], "imaginary: there is no such preset; there is mnist_drawn_055,"),
         (["--readme", "absent.md"], "absent.md cannot be read: No such file or directory."),
-        (["--readme", "bare.md"], "bare.md: the table stands between"),
+        (["--readme", "bare.md"], "bare.md: <!-- results --> and"),
         (["lr=much"], "lr=much: lr must be a number above 0."),
     ],
 )

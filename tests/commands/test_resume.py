@@ -114,7 +114,7 @@ def test_a_signal_saves_the_state_within_two_seconds_and_the_run_goes_on(
 
     done = workplace.run(TRAIN, "resume=stopped", "tracking=disabled")
     assert done.returncode == 0, done.stderr
-    assert "The run goes on after epoch " in done.stdout
+    assert "The run resumes after epoch " in done.stdout
     assert run.bits == expected.bits
     moments = [moment for session in run.summary["seconds/sessions"] for moment in session]
     assert len(moments) == 4
@@ -194,7 +194,7 @@ def test_repeat_says_whether_the_bits_are_the_same(workplace):
     workplace.train("epochs=3", "dropout=0.2", "optimizer=adam", "hydra.run.dir=first")
     done = workplace.run(TRAIN, "repeat=first")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("The same bits")
+    assert done.stdout.splitlines()[-1].startswith("Reproduced: ")
     assert len(workplace.runs) == 2
 
     environment = Run(workplace.path / "first").environment
@@ -204,7 +204,7 @@ def test_repeat_says_whether_the_bits_are_the_same(workplace):
     (workplace.path / "first/summary.json").write_text(json.dumps({**summary, "test/loss": 1.5}))
     done = workplace.run(TRAIN, "repeat=first")
     assert done.returncode == 1
-    assert "Not the same bits: test/loss." in done.stderr
+    assert "Not reproduced: test/loss differ." in done.stderr
     assert '"numpy": "1.0"' in done.stderr
 
 
@@ -218,19 +218,19 @@ def test_a_run_can_begin_with_the_weights_of_another(workplace):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("resume=nowhere", "nowhere is no folder of a run: there is no config.yaml in it."),
-        ("resume=", ". is no folder of a run: there is no config.yaml in it."),
-        ("resume=run lr=0.1", "lr=0.1: beside resume= there may be epochs, tracking, trust"),
+        ("resume=nowhere", "nowhere is not a run directory: it has no config.yaml."),
+        ("resume=", ". is not a run directory: it has no config.yaml."),
+        ("resume=run lr=0.1", "lr=0.1: with resume= only epochs, tracking, trust"),
         ("resume=run epochs=1", "epochs=1: the run has 2; it can only be made longer."),
         ("resume=run epochs=2.5", "epochs=2.5: epochs must be a whole number, at least 1."),
         ("resume=run epochs=", "epochs=: epochs must be a whole number, at least 1."),
         ("resume=run tracking=no", "tracking=no: there is no such tracking; there is auto"),
-        ("resume=run repeat=run", "repeat=run: beside resume= there may be"),
-        ("resume=run --multirun", "--multirun: beside resume= there may be"),
-        ("repeat=run epochs=9", "epochs=9: beside repeat= there may be tracking, trust"),
-        ("init_from=nowhere", "init_from=nowhere: nowhere: there is no checkpoint of a run"),
+        ("resume=run repeat=run", "repeat=run: with resume= only"),
+        ("resume=run --multirun", "--multirun: with resume= only"),
+        ("repeat=run epochs=9", "epochs=9: with repeat= only tracking, trust"),
+        ("init_from=nowhere", "init_from=nowhere: nowhere: there is no checkpoint in this"),
         ("init_from=run width=64", "init_from=run: its dense1.weight is float32 of shape"),
-        ("init_from=run model=linear", "init_from=run: dense2.bias is in that model, not in this."),
+        ("init_from=run model=linear", "init_from=run: dense2.bias is in that model but not in"),
         ("checkpoint=-1", "checkpoint=-1: checkpoint must be a number, at least 0, or null."),
     ],
 )

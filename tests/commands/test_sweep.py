@@ -514,7 +514,7 @@ def test_the_files_of_this_project_are_sound_and_run(workplace, file):
         (["none.yaml"], "none.yaml: there is no such file."),
         (["small.yaml", "--count", "0"], "0 must be a whole number, at least 1"),
         (["small.yaml", "--workers", "x"], "x must be a whole number, at least 1"),
-        (["small.yaml", "--name", "../up"], "'../up' must be of letters, digits, - and _"),
+        (["small.yaml", "--name", "../up"], "'../up' must consist of letters, digits, - and _"),
         (["small.yaml", "epochs"], "epochs: a setting is written KEY=VALUE"),
         (["small.yaml", "epochs=0"], "epochs=0: epochs must be a whole number, at least 1."),
         (["small.yaml", "--output", "/proc/none"], "nothing can be written there"),

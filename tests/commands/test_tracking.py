@@ -137,6 +137,6 @@ def test_a_server_that_cannot_be_reached_costs_one_warning(workplace):
     assert done.returncode == 0, done.stderr
     assert workplace.only_run.summary["status"] == "finished"
     assert done.stderr.count("\n") == 1
-    assert done.stderr.endswith("the run folder has everything, and the run stays offline.\n")
+    assert done.stderr.endswith("the run directory has everything, and the run stays offline.\n")
     assert "W&B: offline; to upload the run: wandb sync" in done.stdout
     assert list(workplace.only_run.path.glob("wandb/offline-run-*/*.wandb"))

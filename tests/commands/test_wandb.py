@@ -568,10 +568,12 @@ def test_a_run_that_comes_back_with_other_settings_is_refused(workplace, server,
     agent = {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r1", "WANDB_MODE": "disabled"}
     online(TRAIN, "epochs=2", **agent)
     done = online(TRAIN, "epochs=3", **agent, expect=2)
-    expected = "runs/s1/r1: the run that comes back here has another epochs than it began with.\n"
+    expected = (
+        "runs/s1/r1: epochs differs from the value with which the run to resume was started.\n"
+    )
     assert done.stderr == expected
     again = online(TRAIN, "epochs=2", **agent)
-    assert "The run goes on after epoch 2." in again.stdout
+    assert "The run resumes after epoch 2." in again.stdout
 
 
 @pytest.mark.parametrize(
@@ -581,12 +583,12 @@ def test_a_project_that_is_refused_costs_a_warning(workplace, server, online, st
     with server.failing(status, match="UpsertBucket", message=message):
         done = online(TRAIN, "epochs=2", "tracking=online", "hydra.run.dir=run")
     assert done.stderr == (
-        f"W&B failed ({message}); the run folder has everything, and the run stays offline.\n"
+        f"W&B failed ({message}); the run directory has everything, and the run stays offline.\n"
     )
     assert "wandb sync run/wandb/offline-run-" in done.stdout
     with server.failing(status, match="UpsertBucket", message=message):
         done = online(UPLOAD, "run", expect=1)
-    assert done.stdout == f"run: W&B did not take all of it, so upload it again: {message}\n"
+    assert done.stdout == f"run: the upload is incomplete and must be repeated: {message}\n"
     restored_project = online(UPLOAD, "run")
     assert restored_project.stdout.startswith("run: http://127.0.0.1")
 
@@ -596,18 +598,18 @@ def test_an_upload_that_does_not_arrive_is_told(workplace, server, online):
     online(TRAIN, "epochs=2", "tracking=disabled", "hydra.run.dir=run")
     with server.failing(403, match="file_stream"):
         done = online(UPLOAD, "run", expect=1)
-    assert "run: W&B did not take all of it" in done.stdout
+    assert "run: the upload is incomplete" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["nowhere"], "nowhere: there is no such folder."),
-        (["empty"], "empty: there is no run in this folder."),
-        (["damaged"], "damaged/config.yaml is damaged: it holds no settings."),
+        (["nowhere"], "nowhere: there is no such directory."),
+        (["empty"], "empty: there is no run in this directory."),
+        (["damaged"], "damaged/config.yaml is damaged: it must be a mapping of settings."),
         (
             ["run"],
-            "upload.py: there are no W&B credentials here; run wandb login, or set WANDB_API_KEY.",
+            "upload.py: no W&B credentials found; run wandb login, or set WANDB_API_KEY.",
         ),
     ],
 )

@@ -82,7 +82,7 @@ def test_weights_that_are_not_those_of_the_best_epoch_are_not_taken_for_them(run
     path, _ = run
     assert checkpoint.load_best_or_last(path).metadata["epoch"] < 6
     (path / "checkpoints/best.safetensors").unlink()
-    with pytest.raises(UserError, match=r"best.safetensors, which has the weights, is missing."):
+    with pytest.raises(UserError, match=r"best.safetensors, which holds the best weights, is missing."):
         checkpoint.load_best_or_last(path)
 
 
@@ -122,7 +122,7 @@ def test_every_length_of_a_cut_off_checkpoint_is_told_from_a_whole_one(run, caps
             checkpoint.load(last)
     last.write_bytes(whole[: len(whole) // 2])
     assert check(path, moments, history) == 3
-    assert "The last checkpoint is damaged, and is left out." in capsys.readouterr().err
+    assert "The last checkpoint is damaged and was skipped." in capsys.readouterr().err
 
 
 def test_every_length_of_a_cut_off_history_gives_the_newest_state_that_it_bears_out(run, capsys):
@@ -134,7 +134,7 @@ def test_every_length_of_a_cut_off_history_gives_the_newest_state_that_it_bears_
         expected = 5 if length >= fifth else 3 if length >= third else 0
         assert check(path, moments, history) == expected
         said = capsys.readouterr().err
-        assert ("was torn" in said) == (not history[:length].endswith(b"\n") and length > 0)
+        assert ("is incomplete" in said) == (not history[:length].endswith(b"\n") and length > 0)
 
 
 @draws(40, 1000)
@@ -169,7 +169,7 @@ def test_a_header_that_claims_terabytes_is_refused(run):
 def test_another_format_is_refused_by_its_number(run, monkeypatch):
     path, _ = run
     monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
-    with pytest.raises(UserError, match="is of format 1, and this program reads format 2"):
+    with pytest.raises(UserError, match="has format version 1, but this program reads version 2"):
         restored(path)
 
 
@@ -192,7 +192,7 @@ def test_another_dataset_and_another_configuration_are_refused(run):
     ):
         pass
     with (
-        pytest.raises(UserError, match=r"lr in config\.yaml is not what it is in the last check"),
+        pytest.raises(UserError, match=r"lr in config\.yaml differs from that of the last check"),
         RunDirectory.resume(path, {**CONFIG, "lr": 0.2}, state, "digest"),
     ):
         pass
@@ -204,7 +204,7 @@ def test_facts_that_are_whole_but_nonsense_are_refused(run):
     moment = checkpoint.load(last)
     for name, value in (("kept", 1), ("randomness", {}), ("schedule", "no"), ("epoch", None)):
         checkpoint.save(last, Snapshot(moment.arrays, {**moment.metadata, name: value}))
-        with pytest.raises(UserError, match="its facts are not those of a training"):
+        with pytest.raises(UserError, match="its metadata is not that of a training"):
             restored(path)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from nn.config.compose import compose_config
 from nn.errors import SaveError, UserError
-from nn.runs.resume import parse_rerun_request, rerun
+from nn.cli.rerun import parse_rerun_request, rerun
 from nn.runs.runner import run
 from tests.conftest import Run
 from tests.faulty_disk import ERRORS, FaultyDisk
@@ -110,4 +110,4 @@ def test_the_warning_comes_again_until_the_disk_is_mended(config, tmp_path, monk
         FaultyDisk(patch, tmp_path / "run", OPERATIONS, 30, errno.ENOSPC, lasting=True)
         with pytest.raises(SaveError, match="resume="):
             run({**config, "epochs": 20}, tmp_path / "run")
-    assert capsys.readouterr().err.count("No space left on device; the training goes on.") > 10
+    assert capsys.readouterr().err.count("No space left on device; training continues.") > 10
