@@ -22,7 +22,13 @@ from nn.runs.console import RunConsole
 from nn.runs.experiment import Experiment, prepare
 from nn.runs.profiler import Profiler
 from nn.runs.run_directory import RunDirectory
-from nn.runs.signals import HANDLED_SIGNALS, SignalHandler, SignalInterrupt, hangs_at_exit, interruptible
+from nn.runs.signals import (
+    HANDLED_SIGNALS,
+    SignalHandler,
+    SignalInterrupt,
+    hangs_at_exit,
+    interruptible,
+)
 from nn.runs.training_state import TrainingState
 from nn.tracking.wandb_logger import WandbLogger
 from nn.training import EpochResult, EvalResult, fit, predict

@@ -67,7 +67,7 @@ SENTENCES = {
     "keep=best dataset.validation=0": "keep=best needs a validation set",
     "schedule=plateau dataset.validation=0": "schedule=plateau needs a validation set",
     "patience=3 keep=last": "keep=last has no effect with patience=3.",
-    "batch_size=1 model.normalization=batch": "batch_size=1: batch normalization needs several",
+    "batch_size=1 model.normalization=batch": "batch_size=1: batch normalization needs more",
     "model=cnn model.kernel=-3": "model.kernel=-3: model.kernel must be odd and at least 1.",
     "model.hidden=[100000000000]": "model: a network of",
     "schedule._target_=nn.schedules.Schedule": "this class is abstract; choose a subclass.",

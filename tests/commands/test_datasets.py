@@ -98,7 +98,7 @@ BAD = {
     "dataset.normalize=twice": "dataset.normalize must be one of none, unit, standard.",
     "dataset.limit=0": "dataset.limit=0: dataset.limit must be at least 1.",
     "dataset.limit=5": "dataset.limit=5: some class would have no samples.",
-    "augmentation=imaginary": "there is affine, flip, none.",
+    "augmentation=imaginary": "available: affine, flip, none.",
     "augmentation.shift=-1": "augmentation.shift=-1: augmentation.shift must be at least 0",
     "augmentation.flip=2": "augmentation.flip=2: augmentation.flip must be true or false.",
     "--multirun dataset=csv dataset.train=ragged.csv,nowhere.csv": "ragged.csv, row 2",

@@ -149,7 +149,7 @@ def test_the_best_trials_get_pages_with_links_to_and_fro(tmp_path):
         ("study.log", b'{"op_code": 5}\n', "study.log is damaged"),
         ("study.log", b"\xff\n", "study.log is damaged"),
         ("sweep.yaml", b"method: guess\n", "sweep.yaml: "),
-        ("sweep.yaml", BOMB, "too much"),
+        ("sweep.yaml", BOMB, "more than 100,000 values"),
     ],
 )
 def test_a_damaged_sweep_costs_one_sentence(tmp_path, name, content, sentence):

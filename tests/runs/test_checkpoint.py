@@ -82,7 +82,9 @@ def test_weights_that_are_not_those_of_the_best_epoch_are_not_taken_for_them(run
     path, _ = run
     assert checkpoint.load_best_or_last(path).metadata["epoch"] < 6
     (path / "checkpoints/best.safetensors").unlink()
-    with pytest.raises(UserError, match=r"best.safetensors, which holds the best weights, is missing."):
+    with pytest.raises(
+        UserError, match=r"best.safetensors, which holds the best weights, is missing."
+    ):
         checkpoint.load_best_or_last(path)
 
 

@@ -8,9 +8,9 @@ import shutil
 
 import pytest
 
+from nn.cli.rerun import parse_rerun_request, rerun
 from nn.config.compose import compose_config
 from nn.errors import SaveError, UserError
-from nn.cli.rerun import parse_rerun_request, rerun
 from nn.runs.runner import run
 from tests.conftest import Run
 from tests.faulty_disk import ERRORS, FaultyDisk
