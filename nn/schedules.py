@@ -30,20 +30,20 @@ class Progress:
 
 
 class Schedule(ABC):
-    """A factor for each step, with a straight rise over the first `warmup` epochs in front."""
+    """A factor for each step, with a straight rise over the first `warmup_epochs` in front."""
 
     needs_validation = False
     """Whether it goes by the validation loss."""
 
-    def __init__(self, warmup: float = 0.0) -> None:
-        require(warmup >= 0, "warmup", warmup, "at least 0")
-        self.warmup = warmup
+    def __init__(self, warmup_epochs: float = 0.0) -> None:
+        require(warmup_epochs >= 0, "warmup_epochs", warmup_epochs, "at least 0")
+        self.warmup_epochs = warmup_epochs
         self.state: dict[str, Any] = {}
         """What it remembers from epoch to epoch, in plain values."""
 
     def __call__(self, progress: Progress) -> float:
         """The factor at a step, which depends on this and on the state alone."""
-        warmup_steps = self.warmup * progress.steps_per_epoch
+        warmup_steps = self.warmup_epochs * progress.steps_per_epoch
         warmup_factor = min(1.0, (progress.step + 1) / warmup_steps) if warmup_steps else 1.0
         return warmup_factor * self.factor_at(progress)
 
@@ -66,22 +66,22 @@ class Constant(Schedule):
 class Step(Schedule):
     """Times gamma each so many epochs."""
 
-    def __init__(self, every: int = 5, gamma: float = 0.5, warmup: float = 0.0) -> None:
-        super().__init__(warmup)
-        require(every >= 1, "every", every, "at least 1")
+    def __init__(self, step_size: int = 5, gamma: float = 0.5, warmup_epochs: float = 0.0) -> None:
+        super().__init__(warmup_epochs)
+        require(step_size >= 1, "step_size", step_size, "at least 1")
         require(0 < gamma <= 1, "gamma", gamma, "above 0 and at most 1")
-        self.every, self.gamma = every, gamma
+        self.step_size, self.gamma = step_size, gamma
 
     def factor_at(self, progress: Progress) -> float:
-        """gamma^floor(epochs / every)."""
-        return self.gamma ** (progress.step // (self.every * progress.steps_per_epoch))
+        """gamma^floor(epochs / step_size)."""
+        return self.gamma ** (progress.step // (self.step_size * progress.steps_per_epoch))
 
 
 class Exponential(Schedule):
     """Times gamma an epoch, evenly from step to step."""
 
-    def __init__(self, gamma: float = 0.95, warmup: float = 0.0) -> None:
-        super().__init__(warmup)
+    def __init__(self, gamma: float = 0.95, warmup_epochs: float = 0.0) -> None:
+        super().__init__(warmup_epochs)
         require(0 < gamma <= 1, "gamma", gamma, "above 0 and at most 1")
         self.gamma = gamma
 
@@ -91,79 +91,87 @@ class Exponential(Schedule):
 
 
 class InverseTime(Schedule):
-    """1 / (1 + decay * epochs)."""
+    """1 / (1 + decay_rate * epochs)."""
 
-    def __init__(self, decay: float = 0.1, warmup: float = 0.0) -> None:
-        super().__init__(warmup)
-        require(decay >= 0, "decay", decay, "at least 0")
-        self.decay = decay
+    def __init__(self, decay_rate: float = 0.1, warmup_epochs: float = 0.0) -> None:
+        super().__init__(warmup_epochs)
+        require(decay_rate >= 0, "decay_rate", decay_rate, "at least 0")
+        self.decay_rate = decay_rate
 
     def factor_at(self, progress: Progress) -> float:
-        """1 / (1 + decay * epochs)."""
-        return 1 / (1 + self.decay * progress.fractional_epoch)
+        """1 / (1 + decay_rate * epochs)."""
+        return 1 / (1 + self.decay_rate * progress.fractional_epoch)
 
 
 class Cosine(Schedule):
-    """Half a wave from 1 down to `final` (Loshchilov and Hutter, 2016, arXiv:1608.03983)."""
+    """Half a wave from 1 down to `final_factor` (Loshchilov and Hutter, 2016, arXiv:1608.03983)."""
 
-    def __init__(self, final: float = 0.0, warmup: float = 0.0) -> None:
-        super().__init__(warmup)
-        require(0 <= final <= 1, "final", final, "from 0 to 1")
-        self.final = final
+    def __init__(self, final_factor: float = 0.0, warmup_epochs: float = 0.0) -> None:
+        super().__init__(warmup_epochs)
+        require(0 <= final_factor <= 1, "final_factor", final_factor, "from 0 to 1")
+        self.final_factor = final_factor
 
     def factor_at(self, progress: Progress) -> float:
-        """From 1 to final."""
-        return _anneal_cosine(1, self.final, progress.fraction)
+        """From 1 to final_factor."""
+        return _anneal_cosine(1, self.final_factor, progress.fraction)
 
 
 class OneCycle(Schedule):
-    """Half a wave up from 1 / `start`, then one down to almost nothing (arXiv:1708.07120)."""
+    """Half a wave up from 1 / `div_factor`, then one down to almost nothing (arXiv:1708.07120)."""
 
     def __init__(
         self,
-        rise: float = 0.3,
-        start: float = 25.0,
-        end: float = 1e4,
-        warmup: float = 0.0,
+        pct_start: float = 0.3,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        warmup_epochs: float = 0.0,
     ) -> None:
-        super().__init__(warmup)
-        require(0 < rise < 1, "rise", rise, "above 0 and below 1")
-        require(start >= 1, "start", start, "at least 1")
-        require(end >= 1, "end", end, "at least 1")
-        self.rise, self.start, self.end = rise, start, end
+        super().__init__(warmup_epochs)
+        require(0 < pct_start < 1, "pct_start", pct_start, "above 0 and below 1")
+        require(div_factor >= 1, "div_factor", div_factor, "at least 1")
+        require(final_div_factor >= 1, "final_div_factor", final_div_factor, "at least 1")
+        self.pct_start, self.div_factor, self.final_div_factor = (
+            pct_start,
+            div_factor,
+            final_div_factor,
+        )
 
     def factor_at(self, progress: Progress) -> float:
-        """The top is reached after the share `rise` of the steps."""
-        peak_step = self.rise * progress.total_steps - 1
+        """The top is reached after the share `pct_start` of the steps."""
+        peak_step = self.pct_start * progress.total_steps - 1
         last_step = progress.total_steps - 1
         if progress.step <= peak_step:
             return _anneal_cosine(
-                1 / self.start, 1, progress.step / peak_step if peak_step > 0 else 1
+                1 / self.div_factor, 1, progress.step / peak_step if peak_step > 0 else 1
             )
         fraction = (
             (progress.step - peak_step) / (last_step - peak_step) if last_step > peak_step else 1
         )
-        return _anneal_cosine(1, 1 / (self.start * self.end), fraction)
+        return _anneal_cosine(1, 1 / (self.div_factor * self.final_div_factor), fraction)
 
 
 class ReduceOnPlateau(Schedule):
-    """Times gamma when the validation loss has not fallen for more than `patience` epochs."""
+    """Times factor when the validation loss has not fallen for more than `patience` epochs."""
 
     needs_validation = True
 
     def __init__(
-        self, gamma: float = 0.5, patience: int = 3, warmup: float = 0.0, least: float = 1e-3
+        self,
+        factor: float = 0.5,
+        patience: int = 3,
+        warmup_epochs: float = 0.0,
+        min_factor: float = 1e-3,
     ) -> None:
-        super().__init__(warmup)
-        require(0 < gamma < 1, "gamma", gamma, "above 0 and below 1")
+        super().__init__(warmup_epochs)
+        require(0 < factor < 1, "factor", factor, "above 0 and below 1")
         require(patience >= 0, "patience", patience, "at least 0")
-        require(0 <= least <= 1, "least", least, "from 0 to 1")
-        self.gamma, self.patience, self.least = gamma, patience, least
+        require(0 <= min_factor <= 1, "min_factor", min_factor, "from 0 to 1")
+        self.factor, self.patience, self.min_factor = factor, patience, min_factor
         self.state = {"best": None, "bad": 0, "reductions": 0}
 
     def factor_at(self, progress: Progress) -> float:
-        """gamma^reductions."""
-        return max(self.least, float(self.gamma ** self.state["reductions"]))
+        """factor^reductions."""
+        return max(self.min_factor, float(self.factor ** self.state["reductions"]))
 
     def update(self, val_loss: float) -> None:
         """Count the epochs without a new best."""

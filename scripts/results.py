@@ -22,7 +22,7 @@ from nn.cli.launch import launch
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = 0, 1, 2
 TABLE_BEGIN, TABLE_END = "<!-- results -->", "<!-- end of results -->"
-DIGEST_IGNORED_KEYS = "tracking", "checkpoint", "choices"
+DIGEST_IGNORED_KEYS = "tracking", "checkpoint_every", "choices"
 """Settings that change nothing about what a training reaches."""
 EMPTY_CELL = "—"
 
@@ -222,7 +222,7 @@ def build_overrides(
 def config_digest(config: Mapping[str, Any]) -> str:
     """The SHA-256 of all settings that a result depends on, wherever the files are."""
     settings = {key: value for key, value in config.items() if key not in DIGEST_IGNORED_KEYS}
-    dataset = {k: v for k, v in config["dataset"].items() if k not in ("root", "homes")}
+    dataset = {k: v for k, v in config["dataset"].items() if k not in ("root", "mirrors")}
     text = json.dumps({**settings, "dataset": dataset}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -77,6 +77,12 @@ def instantiate(key: str, config: Mapping[str, Any], expected_class: type[T]) ->
     return instance
 
 
+def accepts_setting(cls: Any, name: str, target_setting: str) -> bool:
+    """Say whether a class can be given a setting of this name."""
+    parameters, accepts_any_name = _get_parameters(cls, target_setting)
+    return accepts_any_name or name in parameters
+
+
 def _get_parameters(cls: Any, target_setting: str) -> tuple[dict[str, inspect.Parameter], bool]:
     """Name what a class can be given, and say whether it takes anything else as well."""
     try:

@@ -52,7 +52,8 @@ class Predictor:
             raise UserError(
                 f"{relpath(run)}: the checkpoint is of an earlier version "
                 "and does not say what its "
-                f"network takes; python scripts/train.py repeat={relpath(run)} makes one that does."
+                f"network takes; python scripts/train.py reproduce={relpath(run)} "
+                "makes one that does."
             ) from None
         model, loss = instantiate("model", config, Model), instantiate("loss", config, Loss)
         network = build_network(model, inputs, RandomGenerators.from_seed(config["seed"]), config)

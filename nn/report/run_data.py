@@ -108,7 +108,7 @@ class RunData:
     @cached_property
     def restores_best(self) -> bool:
         """Whether the weights of the best epoch are kept, not those of the last."""
-        return self.config["keep"] == "best" or self.config["patience"] is not None
+        return self.config["restore_best"] is True or self.config["patience"] is not None
 
     @cached_property
     def selected_epoch(self) -> float | None:
@@ -250,7 +250,7 @@ class RunData:
     @property
     def reproduce_command(self) -> str:
         """The command that repeats the run."""
-        command = ["python", "scripts/train.py", f"repeat={relpath(self.path)}"]
+        command = ["python", "scripts/train.py", f"reproduce={relpath(self.path)}"]
         foreign = sorted(_target_packages(self.config) - {"nn"})
         return join_command([*command, *([f"trust={','.join(foreign)}"] if foreign else [])])
 
@@ -335,7 +335,7 @@ def _parse_layer(value: Any) -> LayerSummary | None:
         return None
     if any(type(each) is not int or not 0 <= each < 2**53 for each in (*output, parameters)):
         return None
-    return LayerSummary(str(about.get("layer")), output, parameters)
+    return LayerSummary(str(about.get("name")), output, parameters)
 
 
 def _target_packages(config: Mapping[str, Any]) -> set[str]:

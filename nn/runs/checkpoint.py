@@ -77,7 +77,7 @@ def load_best_or_last(run_dir: Path) -> Snapshot:
         except CorruptFileError:
             raise UserError(f"{checkpoints_dir / name}.safetensors is damaged.") from None
         config = snapshot.metadata.get("config")
-        if name != "best" and isinstance(config, dict) and config.get("keep") == "best":
+        if name != "best" and isinstance(config, dict) and config.get("restore_best") is True:
             raise UserError(f"{checkpoints_dir / 'best'}.safetensors, which has the weights, is missing.")
         return snapshot
     raise UserError(f"{run_dir}: there is no checkpoint of a run in this folder.")

@@ -76,9 +76,9 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
         len(dataset.train) if config["batch_size"] == "all" else config["batch_size"],
         rngs.shuffle,
         augment if augmentation.is_active else None,
-        config["draws"],
+        config["samples_per_epoch"],
     )
-    weight_selector = WeightSelector(network, config["keep"] == "best", config["patience"])
+    weight_selector = WeightSelector(network, config["restore_best"], config["patience"])
     return Experiment(
         dataset, batches, network, loss, optimizer, schedule, weight_selector, rngs, tracking
     )
@@ -105,7 +105,7 @@ def _require_validation_set(config: Mapping[str, Any], schedule: Schedule) -> No
         return
     for setting, needs_validation_set in (
         (f"patience={config['patience']}", config["patience"] is not None),
-        ("keep=best", config["keep"] == "best"),
+        ("restore_best=true", config["restore_best"]),
         (f"schedule={config['choices']['schedule']}", schedule.needs_validation),
     ):
         if needs_validation_set:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nn.config.instantiate import matches_type, get_class
-from nn.config.aliases import list_options
+from nn.config.aliases import RENAMED_SETTINGS, list_options, renamed_setting_message
 from nn.config.schema import CONFIG_GROUPS, Config
 from nn.data.augmentation import Augmentation
 from nn.data.source import DataSource
@@ -45,7 +45,7 @@ COMPONENT_TYPES: dict[str, type[Any]] = {
 }
 ALLOWED_OVERRIDES = {
     "resume": ("epochs", "tracking", "trust"),
-    "repeat": ("tracking", "trust"),
+    "reproduce": ("tracking", "trust"),
 }
 
 
@@ -59,9 +59,14 @@ class RerunRequest:
 
 
 def parse_rerun_request(arguments: Iterable[str]) -> RerunRequest | None:
-    """Read resume=FOLDER or repeat=FOLDER, and what may stand beside it."""
+    """Read resume=FOLDER or reproduce=FOLDER, and what may stand beside it."""
     arguments = list(arguments)
-    action = next((w.split("=")[0] for w in arguments if w.startswith(("resume=", "repeat="))), None)
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and (renamed := RENAMED_SETTINGS.get(name)) and renamed.name in ALLOWED_OVERRIDES:
+            raise UserError(renamed_setting_message(name, value))
+    prefixes = tuple(f"{action}=" for action in ALLOWED_OVERRIDES)
+    action = next((w.split("=")[0] for w in arguments if w.startswith(prefixes)), None)
     if action is None:
         return None
     overrides: dict[str, str] = {}

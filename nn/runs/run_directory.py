@@ -115,7 +115,7 @@ class RunDirectory:
     @property
     def is_checkpoint_due(self) -> bool:
         """Whether the last checkpoint is old enough for another."""
-        interval_seconds = self.config["checkpoint"]
+        interval_seconds = self.config["checkpoint_every"]
         return interval_seconds is not None and time.monotonic() - self._last_save_time >= interval_seconds
 
     def save_checkpoint(self, state: TrainingState, dataset: Dataset) -> None:

@@ -150,7 +150,7 @@ class Runner:
 
     def _build_history_record(self, result: EpochResult) -> dict[str, Any]:
         """Make an epoch's line of history, now and then with a confusion matrix."""
-        confusion_every = self.experiment.tracking.every
+        confusion_every = self.experiment.tracking.confusion_every
         if result.val and confusion_every and result.number % confusion_every == 0:
             return {**result.to_history_record(), "val/confusion_matrix": result.val.confusion.tolist()}
         return result.to_history_record()

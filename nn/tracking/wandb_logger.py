@@ -136,9 +136,9 @@ class WandbLogger:
         self._init_done.wait(
             max(0.0, self._init_deadline - time.monotonic()) + OFFLINE_FALLBACK_SECONDS
         )
-        self._sender_thread.join(self.tracking.wait + GRACE_SECONDS)
+        self._sender_thread.join(self.tracking.finish_timeout + GRACE_SECONDS)
         if self._sender_thread.is_alive():
-            self._warn(f"not done within {self.tracking.wait:g} s", self._upload_hint)
+            self._warn(f"not done within {self.tracking.finish_timeout:g} s", self._upload_hint)
 
     def upload(
         self,
@@ -209,7 +209,7 @@ class WandbLogger:
                 console="off",
                 git_commit=self.environment.get("git", {}).get("commit"),
                 init_timeout=_init_timeout_seconds(),
-                finish_timeout=tracking.wait,
+                finish_timeout=tracking.finish_timeout,
                 finish_timeout_raises=True,
                 stop_fn=lambda: self._stop_training(),  # wandb copies deeply what this belongs to
             ),
@@ -235,7 +235,7 @@ class WandbLogger:
 
     def _retry(self, call: Callable[[], None]) -> None:
         """Do something that a server which is away for a while may refuse at first."""
-        deadline = time.monotonic() + self.tracking.wait
+        deadline = time.monotonic() + self.tracking.finish_timeout
         while True:
             try:
                 return call()
@@ -260,15 +260,17 @@ class WandbLogger:
         self, run: Run, summary: Mapping[str, Any], predictions: Predictions | None
     ) -> None:
         """Send what there is at the end, as a part of the last epoch's line."""
-        media = self._media_builder.build_result_media(summary, predictions, self.tracking.images)
+        media = self._media_builder.build_result_media(
+            summary, predictions, self.tracking.num_examples
+        )
         if media:
             run.log(media, step=summary["epochs"])
         excluded_keys = ("confusion_matrix", "class_names")
         run.summary.update(
             {key: value for key, value in summary.items() if key not in excluded_keys}
         )
-        if self.tracking.artifacts and summary["status"] == "finished":
-            uses_best_weights = self.config["keep"] == "best"
+        if self.tracking.log_model and summary["status"] == "finished":
+            uses_best_weights = self.config["restore_best"]
             checkpoint_path = (
                 self.run_dir
                 / "checkpoints"

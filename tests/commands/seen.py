@@ -88,7 +88,7 @@ def by_its_folder(path, state="finished", swept=None):
             ]
             for which in ("right", "wrong")
         }
-    best = saved.config["keep"] == "best"
+    best = saved.config["restore_best"]
     file = path / "checkpoints" / f"{'best' if best else 'last'}.safetensors"
     config = to_wandb_config(saved.config)
     aside = ("confusion_matrix", "class_names")

@@ -191,7 +191,13 @@ def test_predictions_are_those_that_the_run_made_itself(workplace):
     write_idx(workplace.path / "labels", LABELS.astype(np.uint8))
     parts = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
     files = [f"dataset.{part}_{what}={what}" for part, what in parts]
-    choices = ["model=cnn", "loss=mse", "dataset.normalize=standard", "keep=best", "dropout=0.2"]
+    choices = [
+        "model=cnn",
+        "loss=mse",
+        "dataset.normalize=standard",
+        "restore_best=true",
+        "dropout=0.2",
+    ]
     done = workplace.train("dataset=idx", *files, *choices, "epochs=3", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     trained = Predictor.from_run(workplace.path / "run")

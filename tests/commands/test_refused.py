@@ -26,7 +26,7 @@ TRAIN, REPORT, PREDICT, UPLOAD, SWEEP = (
     str(ROOT / f"scripts/{name}.py") for name in ("train", "report", "predict", "upload", "sweep")
 )
 WORDS = ["tracking=disabled", "dataset=csv", "dataset.train=data.csv", "model.hidden=[4]"]
-WORDS += ["epochs=2", "keep=best"]
+WORDS += ["epochs=2", "restore_best=true"]
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +289,7 @@ def test_an_agents_run_that_comes_back_and_is_refused_is_left_as_it_was(
 )
 def test_a_run_that_cannot_be_compared_is_not_repeated(work, damage, sentence):
     damage(work.path)
-    refuse(work, [TRAIN, "repeat=run", "tracking=disabled"], sentence)
+    refuse(work, [TRAIN, "reproduce=run", "tracking=disabled"], sentence)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def second(work):
         (into_folder("second/.lock"), "second/.lock cannot be opened: Is a directory."),
         (enlarged("second/summary.json", 2**27), "bytes"),
         (edit("second/config.yaml", "lr: ", "lr: ["), "config.yaml is damaged"),
-        (edit("second/config.yaml", "images: 16", "images: 1000"), "images"),
+        (edit("second/config.yaml", "num_examples: 16", "num_examples: 1000"), "num_examples"),
     ],
 )
 def test_of_runs_of_which_one_is_refused_none_is_uploaded(work, damage, sentence):

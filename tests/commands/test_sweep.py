@@ -557,12 +557,14 @@ def test_a_word_may_set_what_only_an_option_that_is_searched_has(workplace, swee
     content = {**SMALL, "parameters": {"model": {"values": ["mlp", "cnn"]}}}
     done = sweep(content, "--check", "model.activation=tanh")
     assert done.stdout == "small.yaml is sound.\n"
-    done = sweep(content, "--check", "model.kernel=5", status=2)
-    assert done.stderr.startswith("small.yaml: model.kernel=5: there is no setting model.kernel")
+    done = sweep(content, "--check", "model.kernel_size=5", status=2)
+    assert done.stderr.startswith(
+        "small.yaml: model.kernel_size=5: there is no setting model.kernel_size"
+    )
     content = {**SMALL, "parameters": {"model": {"values": ["cnn"]}}}
-    assert sweep(content, "--check", "model.kernel=5").returncode == 0
+    assert sweep(content, "--check", "model.kernel_size=5").returncode == 0
     done = sweep(content, "--check", "model.kernal=5", status=2)
-    assert "did you mean model.kernel?" in done.stderr
+    assert "did you mean model.kernel_size?" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["123", "null", "my sweep (1)", "a,b=[c]", "it's"])

@@ -15,7 +15,7 @@ from nn.runs.runner import run
 from nn.sweeps.schema import read_sweep_config
 from nn.sweeps.study import SweepStudy
 
-QUICK = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.limit=600")
+QUICK = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.max_samples=600")
 NASTY = "<img src=x onerror=alert(1)>\"'&${lr}%{x}</script>"
 
 SWEEP = {

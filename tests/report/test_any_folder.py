@@ -58,7 +58,7 @@ calm = settings(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return made_run(tmp_path_factory.mktemp("any") / "run", "dataset.limit=150")
+    return made_run(tmp_path_factory.mktemp("any") / "run", "dataset.max_samples=150")
 
 
 @pytest.fixture(scope="module")

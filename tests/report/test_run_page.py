@@ -35,7 +35,7 @@ TOLD = {
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    return made_run(tmp_path_factory.mktemp("original") / "run", "keep=best", "epochs=12")
+    return made_run(tmp_path_factory.mktemp("original") / "run", "restore_best=true", "epochs=12")
 
 
 @pytest.fixture(name="folder")
@@ -89,7 +89,7 @@ def test_the_numbers_on_the_page_are_those_in_the_folder(folder):
 def test_settings_environment_and_the_command_that_repeats_it_are_there(folder):
     text = report(folder).text
     saved = SavedRun.read(folder)
-    assert "repeat=" in text
+    assert "reproduce=" in text
     assert f"model.hidden {'[12]'}" in text
     assert saved.environment["packages"]["numpy"] in text
     assert saved.environment["processor"] in text
@@ -126,7 +126,7 @@ def test_the_layers_of_a_model_of_ones_own_are_shown_without_its_code(folder):
         '{"input": [1e400], "layers": [{"layer": "a", "output": [8], "parameters": 1}]}',
         None,
     ],
-)  # fmt: skip
+)
 def test_layers_that_were_not_recorded_or_are_damaged_are_left_out(folder, content):
     (folder / "model.json").unlink()
     if content is not None:

@@ -26,7 +26,7 @@ from nn.schedules import ReduceOnPlateau
 from tests.conftest import draws
 from tests.runs.epochs import epoch
 
-CONFIG = {"checkpoint": 0, "lr": 0.1, "epochs": 9, "keep": "best"}
+CONFIG = {"checkpoint_every": 0, "lr": 0.1, "epochs": 9, "restore_best": True}
 SAMPLES = Samples(np.zeros((3, 5), np.float32), np.arange(3))
 INPUTS = InputSpec.from_samples(SAMPLES.raw, 1, NO_RESCALING, ("a", "b", "c"))
 DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
