@@ -293,7 +293,7 @@ def format_table(results_by_row: Mapping[PresetRow, Sequence[RunResult]]) -> Ite
     environments = [each.environment for results in results_by_row.values() for each in results]
     if environments:
         processor, numpy = (
-            format_recorded_values(environments, "processor"),
+            format_recorded_values(environments, "cpu_model"),
             format_recorded_values(environments, "packages", "numpy"),
         )
         yield (

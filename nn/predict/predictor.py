@@ -47,7 +47,7 @@ class Predictor:
         knobs.validate_hyperparameters(config)
         snapshot = checkpoint.load_best_or_last(run)
         try:
-            inputs = InputSpec.from_dict(snapshot.metadata.get("inputs"))
+            inputs = InputSpec.from_dict(snapshot.metadata.get("input_spec"))
         except ValueError:
             raise UserError(
                 f"{relpath(run)}: the checkpoint is of an earlier version "

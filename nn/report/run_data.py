@@ -96,7 +96,7 @@ class RunData:
     def start_timestamp(self) -> float | None:
         """When the run began, in seconds as the system counts them."""
         try:
-            return datetime.fromisoformat(str(self.environment.get("began"))).timestamp()
+            return datetime.fromisoformat(str(self.environment.get("started_at"))).timestamp()
         except (ValueError, OverflowError):
             return None
 
@@ -229,7 +229,7 @@ class RunData:
         except UserError:
             return []
         given = model.get("layers")
-        inputs = {"layer": "input", "output": model.get("input"), "parameters": 0}
+        inputs = {"name": "input", "output_shape": model.get("input_shape"), "num_parameters": 0}
         read = [
             _parse_layer(each) for each in [inputs, *(given if isinstance(given, list) else [])]
         ]
@@ -257,7 +257,7 @@ class RunData:
     @property
     def summary_text(self) -> str:
         """The run in two sentences."""
-        size = to_finite_float(self.summary.get("parameters"))
+        size = to_finite_float(self.summary.get("num_parameters"))
         what = f"A network of {size:,.0f} parameters" if size else "A network"
         accuracy = self.score(f"{self.split}/accuracy")
         spent = f"in {fmt.count(len(self.epochs), 'epoch')}"
@@ -330,7 +330,7 @@ class RunData:
 def _parse_layer(value: Any) -> LayerSummary | None:
     """Take a layer as model.json describes it."""
     about = to_mapping(value)
-    output, parameters = about.get("output"), about.get("parameters")
+    output, parameters = about.get("output_shape"), about.get("num_parameters")
     if not isinstance(output, list) or not isinstance(parameters, int):
         return None
     if any(type(each) is not int or not 0 <= each < 2**53 for each in (*output, parameters)):

@@ -98,8 +98,8 @@ def _stats(run: RunData) -> list[tuple[str, str, object]]:
     shown.append(
         (
             "Parameters",
-            fmt.count(to_finite_float(run.summary.get("parameters"))),
-            run.summary.get("parameters"),
+            fmt.count(to_finite_float(run.summary.get("num_parameters"))),
+            run.summary.get("num_parameters"),
         )
     )
     shown.append(("Training time", fmt.duration(run.training_seconds), run.training_seconds))
@@ -289,15 +289,15 @@ def _environment_rows(run: RunData) -> list[tuple[str, object]]:
     given = run.environment
     packages, git = to_mapping(given.get("packages")), to_mapping(given.get("git"))
     commit = str(git.get("commit") or "")[:12]
-    changed = "" if git.get("clean") is not False else ", with changes"
+    changed = "" if git.get("dirty") is not True else ", with changes"
     rows: list[tuple[str, object]] = [
-        ("begun", given.get("began")),
+        ("begun", given.get("started_at")),
         ("commit", f"{commit}{changed}" if commit else None),
         ("Python", given.get("python")),
         *packages.items(),
         ("platform", given.get("platform")),
-        ("processor", given.get("processor")),
-        ("cores", given.get("cores")),
+        ("processor", given.get("cpu_model")),
+        ("cores", given.get("cpu_count")),
         ("host", given.get("host")),
         ("weights, SHA-256", str(run.summary.get("weights/sha256") or "")[:16] or None),
         ("dataset, SHA-256", str(run.summary.get("dataset/sha256") or "")[:16] or None),

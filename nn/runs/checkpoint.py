@@ -18,7 +18,7 @@ from nn.runs.training_state import Snapshot
 from nn.io.files import read_regular_file, atomic_write
 from nn.types import Array
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_CHECKPOINT_BYTES = 2**33
 """Bytes that a checkpoint may have."""
 
@@ -32,7 +32,7 @@ def save(path: Path, snapshot: Snapshot, previous_path: Path | None = None) -> N
     from safetensors.numpy import save as to_bytes
 
     metadata_json = json.dumps({"format": FORMAT_VERSION, **snapshot.metadata})
-    header = {"facts": metadata_json, "sha256": _compute_sha256(metadata_json, snapshot.arrays)}
+    header = {"metadata": metadata_json, "sha256": _compute_sha256(metadata_json, snapshot.arrays)}
     atomic_write(path, to_bytes(dict(snapshot.arrays), header), previous_path)
 
 
@@ -45,8 +45,9 @@ def load(path: Path) -> Snapshot:
         arrays = from_bytes(content)
         size = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + size])["__metadata__"]
-        is_intact = header["sha256"] == _compute_sha256(header["facts"], arrays)
-        metadata = json.loads(header["facts"])
+        metadata_json = header["metadata" if "metadata" in header else "facts"]  # in format 1
+        is_intact = header["sha256"] == _compute_sha256(metadata_json, arrays)
+        metadata = json.loads(metadata_json)
         version = metadata.pop("format")
     except Exception:  # what a damaged header does to a parser is not to be foreseen
         is_intact = False

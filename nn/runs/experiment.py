@@ -28,6 +28,7 @@ from nn.randomness import RandomGenerators
 from nn.schedules import Schedule
 from nn.runs.training_state import copy_arrays
 from nn.runs import checkpoint
+from nn.runs.reader import require_run_format
 from nn.tracking.settings import Tracking
 
 
@@ -94,6 +95,8 @@ def _load_dataset(settings_json: str, seed: int) -> Dataset:
 def _load_initial_weights(run_dir: Path, network: Network) -> None:
     """Take the weights that another run kept."""
     try:
+        if (run_dir / "config.yaml").exists():
+            require_run_format(run_dir)
         copy_arrays(checkpoint.extract_weights(checkpoint.load_best_or_last(run_dir)), network.named_arrays)
     except UserError as error:
         raise UserError(f"init_from={run_dir}: {error}") from None

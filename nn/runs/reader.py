@@ -17,7 +17,10 @@ from nn.runs import checkpoint
 from nn.io.files import read_regular_file
 from nn.runs.history import read_history
 from nn.io.paths import PREDICTIONS_FILE, relpath
+from nn.io.serialization import to_json
 
+RUN_FORMAT_VERSION = 2
+"""The version of a run's folder, in environment.json; the first one did not name itself."""
 MAX_JSON_BYTES = 2**26
 """Bytes that a summary may have."""
 
@@ -74,6 +77,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged: it cannot be read as plain YAML.") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} is damaged: it holds no settings.")
+    require_run_format(run_dir)
     for key in (*HYPERPARAMETERS, "choices"):
         if key not in config:
             raise UserError(f"{path}: {key} is missing.")
@@ -87,6 +91,24 @@ def read_json(directory: Path, file_name: str) -> dict[str, Any]:
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def require_run_format(run_dir: Path) -> None:
+    """Refuse the folder of a run that another version of this program has written."""
+    require_format_version(run_dir, "environment.json", RUN_FORMAT_VERSION)
+
+
+def require_format_version(directory: Path, file_name: str, supported_version: int) -> None:
+    """Refuse a folder in which a file does not name this version of its format."""
+    version = read_json(directory, file_name).get("format_version")
+    if type(version) is not int or version != supported_version:
+        found = "no format version"
+        if version is not None:
+            found = f"format version {to_json(version)[:40]}"
+        raise UserError(
+            f"{relpath(directory)} has {found}; this program reads format version "
+            f"{supported_version}."
+        )
 
 
 def find_runs(directory: Path) -> list[Path]:

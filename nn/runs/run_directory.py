@@ -1,7 +1,7 @@
 """The folder of a run: what was asked for, what happened, and what came of it.
 
 config.yaml        the resolved configuration, written first
-environment.json   the machine, the versions and the code
+environment.json   the machine, the versions and the code; the version of this format
 history.jsonl      a line for each epoch, written as it happens
 checkpoints/       the state at the end of an epoch: last, the one before, and the best
 model.json         the layers, with their output shapes and numbers of parameters
@@ -30,7 +30,7 @@ from nn.io.files import file_lock, read_regular_file, atomic_write, staged_file
 from nn.runs.history import MAX_HISTORY_BYTES, HistoryWriter, verify_prefix, parse_history
 from nn.io.paths import RUN_FILES, MODEL_FILE, PREDICTIONS_FILE, relpath
 from nn.io.serialization import to_json, to_yaml
-from nn.runs.reader import read_json
+from nn.runs.reader import RUN_FORMAT_VERSION, read_json
 
 RESUME_CHECKPOINTS = ("last", "previous")
 WARNING_INTERVAL_SECONDS = 10
@@ -69,7 +69,8 @@ class RunDirectory:
             history = stack.enter_context(closing(HistoryWriter(path / "history.jsonl")))
             history.truncate_to(b"")
             (path / "checkpoints").mkdir(exist_ok=True)
-            atomic_write(path / "environment.json", _encode_json(environment))
+            versioned_environment = {"format_version": RUN_FORMAT_VERSION, **environment}
+            atomic_write(path / "environment.json", _encode_json(versioned_environment))
             atomic_write(path / "config.yaml", to_yaml(config).encode())
             open_files = stack.pop_all()
         with open_files:
@@ -123,8 +124,8 @@ class RunDirectory:
         self._last_save_time = time.monotonic()
         checkpoints_dir = self.path / "checkpoints"
         metadata = {
-            "dataset": dataset.sha256,
-            "inputs": dataset.input_spec.to_dict,
+            "dataset_sha256": dataset.sha256,
+            "input_spec": dataset.input_spec.to_dict,
             "config": self.config,
             "sessions": self._sessions,
         }
@@ -164,7 +165,7 @@ class RunDirectory:
         """Write what came of the run."""
         try:
             self.history.sync()
-            summary_with_sessions = {**summary, "seconds/sessions": self._sessions}
+            summary_with_sessions = {**summary, "sessions": self._sessions}
             atomic_write(self.path / "summary.json", _encode_json(summary_with_sessions))
         except OSError as error:
             raise SaveError(
@@ -227,7 +228,7 @@ def _restore_checkpoint(
 
 def _check_compatible(path: Path, config: Mapping[str, Any], name: str, snapshot: Snapshot, dataset_sha256: str) -> None:
     """Refuse a checkpoint that another configuration or dataset has led to."""
-    if snapshot.metadata.get("dataset") != dataset_sha256:
+    if snapshot.metadata.get("dataset_sha256") != dataset_sha256:
         raise _dataset_mismatch_error(path)
     saved_config = snapshot.metadata.get("config")
     for key, value in json.loads(to_json(config)).items():

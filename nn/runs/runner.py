@@ -257,7 +257,7 @@ def _build_summary(status: str, experiment: Experiment, num_epochs: int, elapsed
         "best/val/loss": weight_selector.lowest_val_loss if weight_selector.best_epoch else None,
         "best/val/accuracy": weight_selector.highest_val_accuracy if weight_selector.best_epoch else None,
         "epochs": num_epochs,
-        "parameters": len(experiment.network.parameters),
+        "num_parameters": len(experiment.network.parameters),
         "weights/sha256": experiment.network.digest(),
         "dataset/sha256": experiment.dataset.sha256,
         "seconds": elapsed_seconds,

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from nn.errors import UserError
 from nn.io.files import read_regular_file
 from nn.io.paths import relpath
+from nn.runs.reader import read_json
 from nn.sweeps import schema
 from nn.sweeps.samplers import registry
 from nn.sweeps.schema import SweepConfig
+from nn.sweeps.trials import SWEEP_FORMAT_VERSION, require_sweep_format
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def resolve_options(
         )
     if not sweep_exists:
         return options.seed or 0, sampler, options.overrides
+    if read_json(folder, "settings.json"):  # else it is damaged, which is told below
+        require_sweep_format(folder)
     for change in schema.describe_changes(schema.read_sweep_config(folder / "sweep.yaml"), sweep):
         raise UserError(
             f"{options.sweep_file}: {change} since the sweep began; --name=NAME begins another."
@@ -79,6 +83,7 @@ def resolve_options(
         )
     except (FileNotFoundError, ValueError):
         expected_settings = {
+            "format_version": SWEEP_FORMAT_VERSION,
             "seed": options.seed or 0,
             "sampler": sampler,
             "overrides": options.overrides,

@@ -26,6 +26,7 @@ from nn.sweeps.shared import SharedStudy
 from nn.sweeps.space import SearchSpace, quote
 from nn.sweeps.storage import STUDY_FILES, open_storage, redact_url
 from nn.sweeps.study import SweepStudy
+from nn.sweeps.trials import SWEEP_FORMAT_VERSION
 
 
 def check_sweep(sweep_file: Path, overrides: Sequence[str]) -> int:
@@ -181,7 +182,12 @@ def _locked_sweep_dir(options: SweepOptions, seed: int, sampler: str | None) -> 
                 else acquire_lock(sweep_dir / ".lock", "at work on this sweep")
             )
             if is_new:
-                settings = {"seed": seed, "sampler": sampler, "overrides": options.overrides}
+                settings = {
+                    "format_version": SWEEP_FORMAT_VERSION,
+                    "seed": seed,
+                    "sampler": sampler,
+                    "overrides": options.overrides,
+                }
                 atomic_write(sweep_dir / "settings.json", json.dumps(settings).encode())
                 atomic_write(sweep_dir / "sweep.yaml", options.sweep_file.read_bytes())
         except OSError as error:

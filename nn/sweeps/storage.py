@@ -43,7 +43,7 @@ LOCK_SETTINGS = {
 }
 """The server's settings for a turn, which ends when its machine vanishes or is suspended."""
 LOCK_QUERY = "select pg_advisory_xact_lock(hashtext('nn-sweeps'))"
-STUDY_FILES = ("study.log", ".study.log.lock", ".study.log.turn")
+STUDY_FILES = ("study.log", ".study.log.lock", ".study.log.trials.lock")
 """The files by which a sweep's own folder keeps its study."""
 
 
@@ -112,7 +112,7 @@ class JournalStudyStorage(StudyStorage):
         try:
             self.optuna_storage = JournalStorage(CrashSafeJournalBackend(path))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._lock_fd = os.open(path.with_name(f".{path.name}.turn"), flags, 0o644)
+            self._lock_fd = os.open(path.with_name(f".{path.name}.trials.lock"), flags, 0o644)
         except OSError as error:
             raise UserError(f"{path}: no study can be kept there: {error.strerror}.") from None
         except Exception:  # what a damaged journal does to Optuna cannot be foreseen

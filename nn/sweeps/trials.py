@@ -19,13 +19,15 @@ from nn.errors import UserError
 from nn.io.files import atomic_write
 from nn.io.paths import relpath
 from nn.runs.history import read_history
-from nn.runs.reader import read_json
+from nn.runs.reader import read_json, require_format_version
 from nn.sweeps import schema
 from nn.sweeps.journal import ReadOnlyJournalBackend
 from nn.sweeps.schema import Metric, SweepConfig
 from nn.sweeps.space import Point, SearchSpace
 
 STUDY_NAME = "sweep"
+SWEEP_FORMAT_VERSION = 2
+"""The version of a sweep's folder, in settings.json; the first one did not name itself."""
 MAX_TREES_TIMES_TRIALS = 8_000
 """Trials in all trees together by which importance is told; more would take long, for little."""
 MIN_TRIALS_PER_PARAMETER = 10
@@ -52,6 +54,7 @@ class SweepTrials:
         """Look at the trials of a sweep, which may go on meanwhile; nothing is written."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
+        require_sweep_format(sweep_dir)
         try:
             optuna_study = optuna.load_study(
                 study_name=STUDY_NAME, storage=JournalStorage(ReadOnlyJournalBackend(sweep_dir))
@@ -144,6 +147,11 @@ class SweepTrials:
                 [trial.number, state, reason, _get_objective(trial), *scores, *values, location]
             )
         atomic_write(self.sweep_dir / "trials.csv", buffer.getvalue().encode())
+
+
+def require_sweep_format(sweep_dir: Path) -> None:
+    """Refuse the folder of a sweep that another version of this program has written."""
+    require_format_version(sweep_dir, "settings.json", SWEEP_FORMAT_VERSION)
 
 
 @dataclass(frozen=True)

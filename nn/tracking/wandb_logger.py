@@ -201,7 +201,7 @@ class WandbLogger:
             job_type=tracking.job_type,
             tags=tracking.tags or None,
             notes=tracking.notes,
-            config=to_wandb_config(self.config) | self.environment.get("swept", {}),
+            config=to_wandb_config(self.config) | self.environment.get("sweep_parameters", {}),
             id=self.run_id,
             resume="allow" if resume else None,
             reinit="finish_previous",
@@ -295,7 +295,7 @@ class WandbLogger:
     @property
     def _wandb_variables(self) -> dict[str, str]:
         """What W&B's variables said when the run began, of a sweep agent above all."""
-        recorded = self.environment.get("belongs", {})
+        recorded = self.environment.get("wandb_env", {})
         variables = {name: str(recorded[name]) for name in WANDB_RUN_VARIABLES if name in recorded}
         # in a sweep wandb takes the run's id from nowhere else
         return variables | ({"WANDB_RUN_ID": self.run_id} if "WANDB_SWEEP_ID" in variables else {})

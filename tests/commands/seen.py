@@ -13,7 +13,7 @@ from nn.runs.reader import SavedRun
 from nn.tracking import exhibits
 from nn.tracking.wandb_logger import to_wandb_config
 
-PASSING = ("second", "_timestamp", "_runtime", "_wandb", "_step")
+PASSING = ("second", "sessions", "_timestamp", "_runtime", "_wandb", "_step")
 """Parts of the names of what differs from one run to the same run again."""
 
 

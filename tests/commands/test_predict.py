@@ -483,7 +483,7 @@ def test_a_checkpoint_of_an_earlier_version_is_told_from_a_damaged_one(workplace
     run = workplace.path / "run"
     shutil.copytree(trained, run)
     moment = checkpoint.load_best_or_last(run)
-    del moment.metadata["inputs"]
+    del moment.metadata["input_spec"]
     checkpoint.save(run / "checkpoints/last.safetensors", moment)
     with pytest.raises(UserError, match="earlier version and does not say what its network takes"):
         Predictor.from_run(run)

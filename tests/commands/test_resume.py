@@ -118,7 +118,7 @@ def test_a_signal_saves_the_state_within_two_seconds_and_the_run_goes_on(
     assert done.returncode == 0, done.stderr
     assert "The run goes on after epoch " in done.stdout
     assert run.bits == expected.bits
-    moments = [moment for session in run.summary["seconds/sessions"] for moment in session]
+    moments = [moment for session in run.summary["sessions"] for moment in session]
     assert len(moments) == 4
     assert moments == sorted(moments)
 

@@ -76,7 +76,7 @@ def test_a_sweep_leaves_a_run_folder_for_each_trial_and_a_table(workplace, sweep
     swept = folder(workplace)
     names = {path.name for path in swept.path.iterdir()}
     locks, data = (
-        {".lock", ".study.log.lock", ".study.log.turn"},
+        {".lock", ".study.log.lock", ".study.log.trials.lock"},
         {"study.log", "trials.csv", "trials"},
     )
     assert names == {"settings.json", "sweep.yaml", *locks, *data}
@@ -382,7 +382,7 @@ def test_the_time_between_a_stop_and_a_resume_is_not_running_time(workplace, swe
     assert done.returncode == 0, done.stderr
     longest = time.monotonic() - began - 8
 
-    assert len(Run(history.parent).summary["seconds/sessions"]) == 2
+    assert len(Run(history.parent).summary["sessions"]) == 2
     done = workplace.run(str(ROOT / "scripts/report.py"), "runs/sweeps/small")
     assert done.returncode == 0, done.stderr
     page = Page(folder(workplace).path / "report.html")

@@ -340,7 +340,7 @@ def restored(workplace, server, online, path):
     """Upload a run, and see that the server has all of it."""
     online(UPLOAD, str(path.relative_to(workplace.path)))
     run_id = Run(path).environment["run_id"]
-    swept = Run(path).environment["swept"]
+    swept = Run(path).environment["sweep_parameters"]
     assert seen(server, run_id) == by_its_folder(path, swept=swept)
     assert server.runs[run_id].project == "digits"
 

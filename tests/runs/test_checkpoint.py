@@ -168,8 +168,8 @@ def test_a_header_that_claims_terabytes_is_refused(run):
 
 def test_another_format_is_refused_by_its_number(run, monkeypatch):
     path, _ = run
-    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
-    with pytest.raises(UserError, match="is of format 1, and this program reads format 2"):
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 3)
+    with pytest.raises(UserError, match="is of format 2, and this program reads format 3"):
         restored(path)
 
 
@@ -202,7 +202,7 @@ def test_facts_that_are_whole_but_nonsense_are_refused(run):
     path, _ = run
     last = path / "checkpoints/last.safetensors"
     moment = checkpoint.load(last)
-    for name, value in (("kept", 1), ("randomness", {}), ("schedule", "no"), ("epoch", None)):
+    for name, value in (("weight_selector", 1), ("rngs", {}), ("schedule", "no"), ("epoch", None)):
         checkpoint.save(last, Snapshot(moment.arrays, {**moment.metadata, name: value}))
         with pytest.raises(UserError, match="its facts are not those of a training"):
             restored(path)
