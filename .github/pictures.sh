@@ -9,7 +9,7 @@ trap 'rm -rf "$place"' EXIT
 export WANDB_MODE=disabled
 
 python scripts/train.py "hydra.run.dir=$place/fashion" dataset=fashion_mnist model=cnn \
-  optimizer=adam epochs=6 keep=best "$@"
+  optimizer=adam epochs=6 restore_best=true "$@"
 python scripts/report.py "$place/fashion"
 python scripts/sweep.py sweeps/wide.yaml --count 40 --output "$place/wide"
 python scripts/report.py "$place/wide" --png "$place"

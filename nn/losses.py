@@ -93,9 +93,8 @@ class MeanSquaredError(Loss):
     The distance is measured from the softmax of the outputs, or from the outputs themselves.
     """
 
-    def __init__(self, of: str = "softmax") -> None:
-        require(of in ("softmax", "logits"), "of", of, "softmax or logits")
-        self.of = of
+    def __init__(self, apply_softmax: bool = True) -> None:
+        self.apply_softmax = apply_softmax
 
     def value(self, outputs: Array, labels: Labels) -> float:
         """Return the mean of sum((p - target)^2)."""
@@ -107,7 +106,7 @@ class MeanSquaredError(Loss):
         p = self.probabilities(outputs)
         d: Array = p - self.one_hot.take(labels, axis=1).T
         d *= d.dtype.type(2 * scale / len(labels))
-        if self.of == "logits":
+        if not self.apply_softmax:
             return d
         d -= (p * d).sum(axis=1, keepdims=True)
         d *= p
@@ -115,7 +114,7 @@ class MeanSquaredError(Loss):
 
     def probabilities(self, outputs: Array) -> Array:
         """Convert outputs to the values that the loss compares with the targets."""
-        return softmax(outputs) if self.of == "softmax" else outputs
+        return softmax(outputs) if self.apply_softmax else outputs
 
 
 def softmax(logits: Array) -> Array:

@@ -61,22 +61,22 @@ class Network:
         """Return the input shape, and the output shape and number of parameters of each layer."""
         layers = [
             {
-                "layer": name,
-                "output": [int(size) for size in layer.output_shape],
-                "parameters": int(sum(map(math.prod, layer.parameter_shapes.values()))),
+                "name": name,
+                "output_shape": [int(size) for size in layer.output_shape],
+                "num_parameters": int(sum(map(math.prod, layer.parameter_shapes.values()))),
             }
             for name, layer in zip(self.sequential.layer_names, self.layers, strict=True)
         ]
         shape, num_parameters = list(self.input_shape), len(self.parameters)
-        return {"input": shape, "layers": layers, "parameters": num_parameters}
+        return {"input_shape": shape, "layers": layers, "num_parameters": num_parameters}
 
     def layer_table(self) -> str:
         """Format the layers, their output shapes and parameter counts as a text table."""
         rows = [("layer", "output", "parameters"), ("", _format_shape(self.input_shape), "")]
         for layer in self.describe()["layers"]:
-            count = layer["parameters"]
+            count = layer["num_parameters"]
             rows.append(
-                (layer["layer"], _format_shape(layer["output"]), f"{count:,}" if count else "")
+                (layer["name"], _format_shape(layer["output_shape"]), f"{count:,}" if count else "")
             )
         rows.append(("", "", f"{len(self.parameters):,}"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

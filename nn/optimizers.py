@@ -22,11 +22,23 @@ class Optimizer(ABC):
     """
 
     def __init__(
-        self, weight_decay: float = 0.0, decoupled: bool = False, clip: float | None = None
+        self,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        max_grad_norm: float | None = None,
     ) -> None:
         require(0 <= weight_decay < np.inf, "weight_decay", weight_decay, "at least 0")
-        require(clip is None or clip > 0, "clip", clip, "above 0, or null")
-        self.weight_decay, self.decoupled, self.clip = weight_decay, decoupled, clip
+        require(
+            max_grad_norm is None or max_grad_norm > 0,
+            "max_grad_norm",
+            max_grad_norm,
+            "above 0, or null",
+        )
+        self.weight_decay, self.decoupled_weight_decay, self.max_grad_norm = (
+            weight_decay,
+            decoupled_weight_decay,
+            max_grad_norm,
+        )
         self.state: dict[str, Array] = {}
         self.num_steps = 0
 
@@ -48,11 +60,11 @@ class Optimizer(ABC):
     def step(self, parameters: Array, gradients: Array, lr: float) -> None:
         """Update the parameters in place; the gradients are overwritten."""
         self.num_steps += 1
-        if self.clip is not None:
+        if self.max_grad_norm is not None:
             norm = float(np.sqrt(gradients @ gradients))
-            if norm > self.clip:
-                gradients *= self.clip / (norm + 1e-6)  # the same 1e-6 as PyTorch
-        if self.weight_decay and self.decoupled:
+            if norm > self.max_grad_norm:
+                gradients *= self.max_grad_norm / (norm + 1e-6)  # the same 1e-6 as PyTorch
+        if self.weight_decay and self.decoupled_weight_decay:
             parameters *= 1 - lr * self.weight_decay
         elif self.weight_decay:
             np.multiply(parameters, self.weight_decay, out=self.scratch)
@@ -71,10 +83,10 @@ class SGD(Optimizer):
         self,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
-        decoupled: bool = False,
-        clip: float | None = None,
+        decoupled_weight_decay: bool = False,
+        max_grad_norm: float | None = None,
     ) -> None:
-        super().__init__(weight_decay, decoupled, clip)
+        super().__init__(weight_decay, decoupled_weight_decay, max_grad_norm)
         require(0 <= momentum < 1, "momentum", momentum, "at least 0 and below 1")
         self.momentum = momentum
 
@@ -85,7 +97,7 @@ class SGD(Optimizer):
     @property
     def is_plain_sgd(self) -> bool:
         """Whether momentum, weight decay and clipping are all off."""
-        return not (self.momentum or self.weight_decay or self.clip)
+        return not (self.momentum or self.weight_decay or self.max_grad_norm)
 
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
         """Set velocity = momentum * velocity + gradient; parameters -= lr * velocity."""
@@ -120,10 +132,10 @@ class Adagrad(Optimizer):
         self,
         epsilon: float = 1e-10,
         weight_decay: float = 0.0,
-        decoupled: bool = False,
-        clip: float | None = None,
+        decoupled_weight_decay: bool = False,
+        max_grad_norm: float | None = None,
     ) -> None:
-        super().__init__(weight_decay, decoupled, clip)
+        super().__init__(weight_decay, decoupled_weight_decay, max_grad_norm)
         require(epsilon > 0, "epsilon", epsilon, "above 0")
         self.epsilon = epsilon
 
@@ -155,10 +167,10 @@ class RMSProp(Adagrad):
         rho: float = 0.99,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
-        decoupled: bool = False,
-        clip: float | None = None,
+        decoupled_weight_decay: bool = False,
+        max_grad_norm: float | None = None,
     ) -> None:
-        super().__init__(epsilon, weight_decay, decoupled, clip)
+        super().__init__(epsilon, weight_decay, decoupled_weight_decay, max_grad_norm)
         require(0 <= rho < 1, "rho", rho, "at least 0 and below 1")
         self.rho = rho
 
@@ -178,10 +190,10 @@ class Adam(Optimizer):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
-        decoupled: bool = False,
-        clip: float | None = None,
+        decoupled_weight_decay: bool = False,
+        max_grad_norm: float | None = None,
     ) -> None:
-        super().__init__(weight_decay, decoupled, clip)
+        super().__init__(weight_decay, decoupled_weight_decay, max_grad_norm)
         require(0 <= beta1 < 1, "beta1", beta1, "at least 0 and below 1")
         require(0 <= beta2 < 1, "beta2", beta2, "at least 0 and below 1")
         require(epsilon > 0, "epsilon", epsilon, "above 0")

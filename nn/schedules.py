@@ -30,20 +30,20 @@ class Progress:
 
 
 class Schedule(ABC):
-    """Base class of schedules, with a linear warm-up over the first `warmup` epochs."""
+    """Base class of schedules, with a linear warm-up over the first `warmup_epochs` epochs."""
 
     needs_validation = False
     """Whether the schedule depends on the validation loss."""
 
-    def __init__(self, warmup: float = 0.0) -> None:
-        require(warmup >= 0, "warmup", warmup, "at least 0")
-        self.warmup = warmup
+    def __init__(self, warmup_epochs: float = 0.0) -> None:
+        require(warmup_epochs >= 0, "warmup_epochs", warmup_epochs, "at least 0")
+        self.warmup_epochs = warmup_epochs
         self.state: dict[str, Any] = {}
         """JSON-serializable values that change from epoch to epoch; stored in checkpoints."""
 
     def __call__(self, progress: Progress) -> float:
         """Return the factor at a step, which depends only on the step and on `state`."""
-        warmup_steps = self.warmup * progress.steps_per_epoch
+        warmup_steps = self.warmup_epochs * progress.steps_per_epoch
         warmup_factor = min(1.0, (progress.step + 1) / warmup_steps) if warmup_steps else 1.0
         return warmup_factor * self.factor_at(progress)
 
@@ -66,22 +66,22 @@ class Constant(Schedule):
 class Step(Schedule):
     """Step decay: a factor of gamma at regular intervals of epochs."""
 
-    def __init__(self, every: int = 5, gamma: float = 0.5, warmup: float = 0.0) -> None:
-        super().__init__(warmup)
-        require(every >= 1, "every", every, "at least 1")
+    def __init__(self, step_size: int = 5, gamma: float = 0.5, warmup_epochs: float = 0.0) -> None:
+        super().__init__(warmup_epochs)
+        require(step_size >= 1, "step_size", step_size, "at least 1")
         require(0 < gamma <= 1, "gamma", gamma, "above 0 and at most 1")
-        self.every, self.gamma = every, gamma
+        self.step_size, self.gamma = step_size, gamma
 
     def factor_at(self, progress: Progress) -> float:
-        """Return gamma^floor(epochs / every)."""
-        return self.gamma ** (progress.step // (self.every * progress.steps_per_epoch))
+        """Return gamma^floor(epochs / step_size)."""
+        return self.gamma ** (progress.step // (self.step_size * progress.steps_per_epoch))
 
 
 class Exponential(Schedule):
     """Exponential decay: a factor of gamma per epoch, spread evenly over its steps."""
 
-    def __init__(self, gamma: float = 0.95, warmup: float = 0.0) -> None:
-        super().__init__(warmup)
+    def __init__(self, gamma: float = 0.95, warmup_epochs: float = 0.0) -> None:
+        super().__init__(warmup_epochs)
         require(0 < gamma <= 1, "gamma", gamma, "above 0 and at most 1")
         self.gamma = gamma
 
@@ -93,80 +93,88 @@ class Exponential(Schedule):
 class InverseTime(Schedule):
     """Inverse time decay, as in Keras."""
 
-    def __init__(self, decay: float = 0.1, warmup: float = 0.0) -> None:
-        super().__init__(warmup)
-        require(decay >= 0, "decay", decay, "at least 0")
-        self.decay = decay
+    def __init__(self, decay_rate: float = 0.1, warmup_epochs: float = 0.0) -> None:
+        super().__init__(warmup_epochs)
+        require(decay_rate >= 0, "decay_rate", decay_rate, "at least 0")
+        self.decay_rate = decay_rate
 
     def factor_at(self, progress: Progress) -> float:
-        """Return 1 / (1 + decay * epochs)."""
-        return 1 / (1 + self.decay * progress.fractional_epoch)
+        """Return 1 / (1 + decay_rate * epochs)."""
+        return 1 / (1 + self.decay_rate * progress.fractional_epoch)
 
 
 class Cosine(Schedule):
-    """Cosine annealing from 1 to `final` (Loshchilov and Hutter, 2016, arXiv:1608.03983)."""
+    """Cosine annealing from 1 to `final_factor` (Loshchilov and Hutter, 2016, arXiv:1608.03983)."""
 
-    def __init__(self, final: float = 0.0, warmup: float = 0.0) -> None:
-        super().__init__(warmup)
-        require(0 <= final <= 1, "final", final, "from 0 to 1")
-        self.final = final
+    def __init__(self, final_factor: float = 0.0, warmup_epochs: float = 0.0) -> None:
+        super().__init__(warmup_epochs)
+        require(0 <= final_factor <= 1, "final_factor", final_factor, "from 0 to 1")
+        self.final_factor = final_factor
 
     def factor_at(self, progress: Progress) -> float:
-        """Return final + (1 - final) * (1 + cos(pi * fraction)) / 2."""
-        return _anneal_cosine(1, self.final, progress.fraction)
+        """Return f + (1 - f) * (1 + cos(pi * fraction)) / 2, f being `final_factor`."""
+        return _anneal_cosine(1, self.final_factor, progress.fraction)
 
 
 class OneCycle(Schedule):
-    """One-cycle policy: cosine from 1 / start up to 1, then down to 1 / (start * end).
+    """One-cycle policy (Smith and Topin, 2017, arXiv:1708.07120); the formula is PyTorch's.
 
-    Smith and Topin, 2017, arXiv:1708.07120; the formula is PyTorch's.
+    Cosine from 1 / div_factor up to 1, then down to 1 / (div_factor * final_div_factor).
     """
 
     def __init__(
         self,
-        rise: float = 0.3,
-        start: float = 25.0,
-        end: float = 1e4,
-        warmup: float = 0.0,
+        pct_start: float = 0.3,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        warmup_epochs: float = 0.0,
     ) -> None:
-        super().__init__(warmup)
-        require(0 < rise < 1, "rise", rise, "above 0 and below 1")
-        require(start >= 1, "start", start, "at least 1")
-        require(end >= 1, "end", end, "at least 1")
-        self.rise, self.start, self.end = rise, start, end
+        super().__init__(warmup_epochs)
+        require(0 < pct_start < 1, "pct_start", pct_start, "above 0 and below 1")
+        require(div_factor >= 1, "div_factor", div_factor, "at least 1")
+        require(final_div_factor >= 1, "final_div_factor", final_div_factor, "at least 1")
+        self.pct_start, self.div_factor, self.final_div_factor = (
+            pct_start,
+            div_factor,
+            final_div_factor,
+        )
 
     def factor_at(self, progress: Progress) -> float:
-        """Return the factor, whose peak of 1 is at the fraction `rise` of the steps."""
-        peak_step = self.rise * progress.total_steps - 1
+        """Return the factor, whose peak of 1 is at the fraction `pct_start` of the steps."""
+        peak_step = self.pct_start * progress.total_steps - 1
         last_step = progress.total_steps - 1
         if progress.step <= peak_step:
             return _anneal_cosine(
-                1 / self.start, 1, progress.step / peak_step if peak_step > 0 else 1
+                1 / self.div_factor, 1, progress.step / peak_step if peak_step > 0 else 1
             )
         fraction = (
             (progress.step - peak_step) / (last_step - peak_step) if last_step > peak_step else 1
         )
-        return _anneal_cosine(1, 1 / (self.start * self.end), fraction)
+        return _anneal_cosine(1, 1 / (self.div_factor * self.final_div_factor), fraction)
 
 
 class ReduceOnPlateau(Schedule):
-    """Reduction by gamma after more than `patience` epochs without a lower validation loss."""
+    """Reduction by `factor` after more than `patience` epochs without a lower validation loss."""
 
     needs_validation = True
 
     def __init__(
-        self, gamma: float = 0.5, patience: int = 3, warmup: float = 0.0, least: float = 1e-3
+        self,
+        factor: float = 0.5,
+        patience: int = 3,
+        warmup_epochs: float = 0.0,
+        min_factor: float = 1e-3,
     ) -> None:
-        super().__init__(warmup)
-        require(0 < gamma < 1, "gamma", gamma, "above 0 and below 1")
+        super().__init__(warmup_epochs)
+        require(0 < factor < 1, "factor", factor, "above 0 and below 1")
         require(patience >= 0, "patience", patience, "at least 0")
-        require(0 <= least <= 1, "least", least, "from 0 to 1")
-        self.gamma, self.patience, self.least = gamma, patience, least
+        require(0 <= min_factor <= 1, "min_factor", min_factor, "from 0 to 1")
+        self.factor, self.patience, self.min_factor = factor, patience, min_factor
         self.state = {"best": None, "bad": 0, "reductions": 0}
 
     def factor_at(self, progress: Progress) -> float:
-        """Return gamma^reductions, but at least `least`."""
-        return max(self.least, float(self.gamma ** self.state["reductions"]))
+        """Return factor^reductions, but at least `min_factor`."""
+        return max(self.min_factor, float(self.factor ** self.state["reductions"]))
 
     def update(self, val_loss: float) -> None:
         """Count the epochs without improvement, and reduce after more than `patience` of them."""

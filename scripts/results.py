@@ -23,7 +23,7 @@ from nn.cli.launch import launch
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = 0, 1, 2
 TABLE_BEGIN, TABLE_END = "<!-- results -->", "<!-- end of results -->"
-DIGEST_IGNORED_KEYS = "tracking", "checkpoint", "choices"
+DIGEST_IGNORED_KEYS = "tracking", "checkpoint_every", "choices"
 """Settings that do not affect the result of training."""
 EMPTY_CELL = "—"
 
@@ -237,7 +237,7 @@ def build_overrides(
 def config_digest(config: Mapping[str, Any]) -> str:
     """Return a SHA-256 of the settings on which a result depends, without the data's location."""
     settings = {key: value for key, value in config.items() if key not in DIGEST_IGNORED_KEYS}
-    dataset = {k: v for k, v in config["dataset"].items() if k not in ("root", "homes")}
+    dataset = {k: v for k, v in config["dataset"].items() if k not in ("root", "mirrors")}
     text = json.dumps({**settings, "dataset": dataset}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -308,7 +308,7 @@ def format_table(results_by_row: Mapping[PresetRow, Sequence[RunResult]]) -> Ite
     environments = [result.environment for results in results_by_row.values() for result in results]
     if environments:
         processor, numpy = (
-            format_recorded_values(environments, "processor"),
+            format_recorded_values(environments, "cpu_model"),
             format_recorded_values(environments, "packages", "numpy"),
         )
         yield (

@@ -94,7 +94,9 @@ class Run:
 
 
 def without_timings(record):
-    return {key: value for key, value in record.items() if "second" not in key}
+    return {
+        key: value for key, value in record.items() if "second" not in key and key != "sessions"
+    }
 
 
 def draws(few, many):

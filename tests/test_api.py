@@ -19,7 +19,7 @@ from nn.runs.reader import SavedRun
 from tests.conftest import ROOT
 from tests.report.made import made_sweep
 
-QUICK = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.limit=600")
+QUICK = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.max_samples=600")
 
 
 @pytest.fixture(autouse=True)

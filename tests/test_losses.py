@@ -15,7 +15,7 @@ KINDS = {
     "weighted": lambda classes: SoftmaxCrossEntropy(class_weights=list(range(1, classes + 1))),
     "both": lambda classes: SoftmaxCrossEntropy(0.3, class_weights=list(range(1, classes + 1))),
     "squares of softmax": lambda classes: MeanSquaredError(),
-    "squares of logits": lambda classes: MeanSquaredError(of="logits"),
+    "squares of logits": lambda classes: MeanSquaredError(apply_softmax=False),
 }
 
 
@@ -77,7 +77,6 @@ def test_weights_for_another_number_of_classes_are_refused():
         (SoftmaxCrossEntropy, {"label_smoothing": 1.0}),
         (SoftmaxCrossEntropy, {"class_weights": [1.0, -1.0]}),
         (SoftmaxCrossEntropy, {"class_weights": []}),
-        (MeanSquaredError, {"of": "distances"}),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(kind, settings):

@@ -17,7 +17,7 @@ LOSSES = [
     SoftmaxCrossEntropy(),
     SoftmaxCrossEntropy(label_smoothing=0.2),
     MeanSquaredError(),
-    MeanSquaredError(of="logits"),
+    MeanSquaredError(apply_softmax=False),
 ]
 
 

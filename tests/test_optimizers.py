@@ -16,7 +16,7 @@ KINDS = {
     "adagrad": (Adagrad, {}, 0.1),
     "rmsprop": (RMSProp, {}, 0.003),
     "adam": (Adam, {}, 0.01),
-    "adamw": (Adam, {"weight_decay": 1e-4, "decoupled": True}, 0.01),
+    "adamw": (Adam, {"weight_decay": 1e-4, "decoupled_weight_decay": True}, 0.01),
 }
 
 
@@ -55,14 +55,14 @@ def test_an_l2_penalty_adds_to_the_gradient():
 
 def test_decoupled_decay_shrinks_beside_the_step():
     coupled = path_of(Adam(weight_decay=0.5), lr=0.1, steps=1)
-    decoupled = path_of(Adam(weight_decay=0.5, decoupled=True), lr=0.1, steps=1)
+    decoupled = path_of(Adam(weight_decay=0.5, decoupled_weight_decay=True), lr=0.1, steps=1)
     assert coupled == pytest.approx([0.9])
     assert decoupled == pytest.approx([1 - 0.05 - 0.1])
 
 
 def test_long_gradients_are_clipped_and_short_ones_left():
     parameters = np.zeros(2)
-    optimizer = SGD(clip=1.0)
+    optimizer = SGD(max_grad_norm=1.0)
     optimizer.init_state(parameters)
     optimizer.step(parameters, np.array([3.0, 4.0]), 1.0)
     np.testing.assert_allclose(parameters, [-0.6, -0.8], rtol=1e-6)
@@ -92,7 +92,7 @@ def test_every_optimizer_learns_a_hundred_samples_by_heart(kind):
         (SGD, {"momentum": 1.0}),
         (SGD, {"momentum": -0.1}),
         (SGD, {"weight_decay": -1}),
-        (SGD, {"clip": 0}),
+        (SGD, {"max_grad_norm": 0}),
         (RMSProp, {"rho": 1.0}),
         (Adagrad, {"epsilon": 0}),
         (Adam, {"beta1": 1.0}),

@@ -97,7 +97,7 @@ def test_running_figures(torch, shape):
 KINDS = {
     **{name: losses.SoftmaxCrossEntropy(**s) for name, s in inputs.LOSSES.items()},
     "squares of softmax": losses.MeanSquaredError(),
-    "squares of logits": losses.MeanSquaredError(of="logits"),
+    "squares of logits": losses.MeanSquaredError(apply_softmax=False),
 }
 
 
@@ -150,12 +150,12 @@ def test_fifty_steps_of_every_optimizer(torch, name):
 def test_fifty_steps_of_every_schedule(torch, name):
     schedule = {
         "constant": schedules.Constant(),
-        "step": schedules.Step(every=2, gamma=0.5),
+        "step": schedules.Step(step_size=2, gamma=0.5),
         "exponential": schedules.Exponential(gamma=0.9),
-        "inverse_time": schedules.InverseTime(decay=0.3),
-        "cosine": schedules.Cosine(final=0.1),
+        "inverse_time": schedules.InverseTime(decay_rate=0.3),
+        "cosine": schedules.Cosine(final_factor=0.1),
         "one_cycle": schedules.OneCycle(),
-        "plateau": schedules.ReduceOnPlateau(gamma=0.5, patience=1),
+        "plateau": schedules.ReduceOnPlateau(factor=0.5, patience=1),
     }[name]
     agree(trained(optimizers.SGD(momentum=0.9), schedule), torch[f"schedule {name}"])
 

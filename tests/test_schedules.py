@@ -24,16 +24,18 @@ def factors(schedule):
 
 def test_each_goes_its_way():
     assert set(factors(Constant())) == {1.0}
-    assert factors(Step(every=2, gamma=0.5))[::40] == [1, 0.5, 0.25, 0.125, 0.0625]
+    assert factors(Step(step_size=2, gamma=0.5))[::40] == [1, 0.5, 0.25, 0.125, 0.0625]
     assert factors(Exponential(gamma=0.9))[::20] == pytest.approx([0.9**n for n in range(10)])
-    assert factors(InverseTime(decay=1))[::20] == pytest.approx([1 / (1 + n) for n in range(10)])
-    wave = factors(Cosine(final=0.1))
+    assert factors(InverseTime(decay_rate=1))[::20] == pytest.approx(
+        [1 / (1 + n) for n in range(10)]
+    )
+    wave = factors(Cosine(final_factor=0.1))
     assert (wave[0], wave[-1]) == pytest.approx((1, 0.1))
     assert wave == sorted(wave, reverse=True)
 
 
 def test_one_cycle_rises_to_the_top_and_falls_to_almost_nothing():
-    cycle = factors(OneCycle(rise=0.3, start=25, end=1e4))
+    cycle = factors(OneCycle(pct_start=0.3, div_factor=25, final_div_factor=1e4))
     assert cycle[0] == pytest.approx(1 / 25)
     assert cycle.index(max(cycle)) == 59
     assert cycle[59] == pytest.approx(1)
@@ -44,7 +46,7 @@ def test_one_cycle_rises_to_the_top_and_falls_to_almost_nothing():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_warm_up_rises_in_front_of_any(kind):
-    plain, warmed = factors(kind()), factors(kind(warmup=2))
+    plain, warmed = factors(kind()), factors(kind(warmup_epochs=2))
     expected = [min(1, (step + 1) / 40) * factor for step, factor in enumerate(plain)]
     assert warmed == pytest.approx(expected)
 
@@ -57,7 +59,7 @@ def test_the_shortest_trainings_have_a_factor_too(kind, steps):
 
 
 def test_a_plateau_lowers_the_rate_after_patience():
-    schedule = ReduceOnPlateau(gamma=0.5, patience=1, least=0.2)
+    schedule = ReduceOnPlateau(factor=0.5, patience=1, min_factor=0.2)
     seen = []
     for loss in (1.0, 0.9, 0.9, 0.95, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8):
         schedule.update(loss)
@@ -68,14 +70,14 @@ def test_a_plateau_lowers_the_rate_after_patience():
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
-        (Constant, {"warmup": -1}),
-        (Step, {"every": 0}),
+        (Constant, {"warmup_epochs": -1}),
+        (Step, {"step_size": 0}),
         (Step, {"gamma": 0}),
         (Exponential, {"gamma": 1.5}),
-        (InverseTime, {"decay": -1}),
-        (Cosine, {"final": 2}),
-        (OneCycle, {"rise": 0}),
-        (OneCycle, {"start": 0.5}),
+        (InverseTime, {"decay_rate": -1}),
+        (Cosine, {"final_factor": 2}),
+        (OneCycle, {"pct_start": 0}),
+        (OneCycle, {"div_factor": 0.5}),
         (ReduceOnPlateau, {"patience": -1}),
     ],
 )

@@ -1,4 +1,4 @@
-"""Handle `resume=RUN` and `repeat=RUN`, which take their configuration from a run directory."""
+"""Handle `resume=RUN` and `reproduce=RUN`, which take their configuration from a run directory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nn.config.aliases import list_options
+from nn.config.aliases import RENAMED_SETTINGS, list_options, renamed_setting_message
 from nn.errors import UserError
 from nn.runs.reproduce import reproduce_run
 from nn.runs.resume import resume_run
@@ -14,13 +14,13 @@ from nn.runs.trusted_config import read_trusted_config
 
 ALLOWED_OVERRIDES = {
     "resume": ("epochs", "tracking", "trust"),
-    "repeat": ("tracking", "trust"),
+    "reproduce": ("tracking", "trust"),
 }
 
 
 @dataclass(frozen=True)
 class RerunRequest:
-    """A parsed `resume=` or `repeat=` command line."""
+    """A parsed `resume=` or `reproduce=` command line."""
 
     action: str
     run_dir: Path
@@ -28,11 +28,14 @@ class RerunRequest:
 
 
 def parse_rerun_request(arguments: Iterable[str]) -> RerunRequest | None:
-    """Parse `resume=RUN` or `repeat=RUN` and its overrides; return None if there is neither."""
+    """Parse `resume=RUN` or `reproduce=RUN` and its overrides; return None if there is neither."""
     arguments = list(arguments)
-    action = next(
-        (arg.split("=")[0] for arg in arguments if arg.startswith(("resume=", "repeat="))), None
-    )
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and (renamed := RENAMED_SETTINGS.get(name)) and renamed.name in ALLOWED_OVERRIDES:
+            raise UserError(renamed_setting_message(name, value))
+    prefixes = tuple(f"{action}=" for action in ALLOWED_OVERRIDES)
+    action = next((arg.split("=")[0] for arg in arguments if arg.startswith(prefixes)), None)
     if action is None:
         return None
     allowed_overrides = ALLOWED_OVERRIDES[action]

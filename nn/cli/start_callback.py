@@ -19,7 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from nn.cli import multirun
-from nn.config.aliases import canonical_name
+from nn.config.aliases import canonical_name, is_renamed, renamed_setting_message
 from nn.config.knobs import HYPERPARAMETERS
 from nn.config.messages import explain_error
 from nn.config.resolve import resolve_job_config
@@ -96,6 +96,8 @@ def normalize_argv(argv: list[str]) -> list[str]:
     parsed_args, unparsed = parser.parse_known_args(argv)
     for flag in unparsed:
         name, _, value = flag.lstrip("-").partition("=")
+        if flag.startswith("-") and is_renamed(name):
+            raise UserError(f"{flag}: {renamed_setting_message(name, value).partition(': ')[2]}")
         setting = canonical_name(name)
         if flag.startswith("-") and setting in (*HYPERPARAMETERS, *CONFIG_GROUPS):
             raise UserError(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -30,6 +33,43 @@ ALIASES = {
     "experiment": "preset exp",
 }
 """Names that other libraries use for the same settings, separated by spaces."""
+
+
+@dataclass(frozen=True)
+class RenamedSetting:
+    """The present name of a setting, and its present values if they were renamed as well."""
+
+    name: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+RENAMED_SETTINGS = {
+    "keep": RenamedSetting("restore_best", {"last": "false", "best": "true"}),
+    "draws": RenamedSetting("samples_per_epoch"),
+    "checkpoint": RenamedSetting("checkpoint_every"),
+    "repeat": RenamedSetting("reproduce"),
+    "dataset.limit": RenamedSetting("dataset.max_samples"),
+    "dataset.homes": RenamedSetting("dataset.mirrors"),
+    "model.kernel": RenamedSetting("model.kernel_size"),
+    "model.pool": RenamedSetting("model.pooling"),
+    "optimizer.clip": RenamedSetting("optimizer.max_grad_norm"),
+    "optimizer.decoupled": RenamedSetting("optimizer.decoupled_weight_decay"),
+    "schedule.warmup": RenamedSetting("schedule.warmup_epochs"),
+    "schedule.every": RenamedSetting("schedule.step_size"),
+    "schedule.rise": RenamedSetting("schedule.pct_start"),
+    "schedule.start": RenamedSetting("schedule.div_factor"),
+    "schedule.end": RenamedSetting("schedule.final_div_factor"),
+    "schedule.final": RenamedSetting("schedule.final_factor"),
+    "schedule.decay": RenamedSetting("schedule.decay_rate"),
+    "schedule.gamma": RenamedSetting("schedule.factor"),
+    "schedule.least": RenamedSetting("schedule.min_factor"),
+    "loss.of": RenamedSetting("loss.apply_softmax", {"softmax": "true", "logits": "false"}),
+    "tracking.every": RenamedSetting("tracking.confusion_every"),
+    "tracking.images": RenamedSetting("tracking.num_examples"),
+    "tracking.artifacts": RenamedSetting("tracking.log_model"),
+    "tracking.wait": RenamedSetting("tracking.finish_timeout"),
+}
+"""Setting names of earlier versions; they are refused with the new name as a suggestion."""
 _NAME_BY_ALIAS = {alias: name for name, aliases in ALIASES.items() for alias in aliases.split()}
 
 
@@ -43,8 +83,35 @@ def canonical_name(name: str) -> str:
     )
 
 
-def unknown_setting_message(name: str, value: str) -> str:
-    """Return the message for an unknown setting, with a suggestion if a known name is close."""
+def is_renamed(name: str, siblings: Collection[Any] = ()) -> bool:
+    """Return whether an unknown setting name is that of an earlier version.
+
+    A name that another option of its group still has counts only if the new one is among the
+    siblings, the settings of the chosen option.
+    """
+    if name not in RENAMED_SETTINGS:
+        return False
+    new_leaf = RENAMED_SETTINGS[name].name.rpartition(".")[2]
+    return name not in _list_setting_names() or new_leaf in siblings
+
+
+def renamed_setting_message(name: str, value: str | None = None) -> str:
+    """Return the message for a setting name of an earlier version, with the new name."""
+    renamed = RENAMED_SETTINGS[name]
+    if value is None:
+        return f"{name} was renamed; use {renamed.name}."
+    new_values = [renamed.values[value]] if value in renamed.values else renamed.values.values()
+    hint = " or ".join(f"{renamed.name}={new_value}" for new_value in new_values or [value])
+    return f"{name}={value}: {name} was renamed; use {hint}."
+
+
+def unknown_setting_message(name: str, value: str, siblings: Collection[Any] = ()) -> str:
+    """Return the message for an unknown setting, with a suggestion if a known name is close.
+
+    The siblings are the settings of the chosen option.
+    """
+    if is_renamed(name, siblings):
+        return renamed_setting_message(name, value)
     if name in CONFIG_GROUPS:
         available = ", ".join(list_options(name))
         return f"{name}={value}: choose one option by its name; available: {available}."

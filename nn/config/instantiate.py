@@ -82,6 +82,12 @@ def instantiate(key: str, config: Mapping[str, Any], expected_class: type[T]) ->
     return instance
 
 
+def accepts_setting(cls: Any, name: str, target_setting: str) -> bool:
+    """Return whether a class has a parameter for a setting of this name."""
+    parameters, accepts_any_name = _get_parameters(cls, target_setting)
+    return accepts_any_name or name in parameters
+
+
 def _get_parameters(cls: Any, target_setting: str) -> tuple[dict[str, inspect.Parameter], bool]:
     """Return the named parameters of a class, and whether it also accepts any other name."""
     try:

@@ -41,16 +41,16 @@ HYPERPARAMETERS = {
     "dropout": HyperparameterSpec(
         float | None, lambda value: 0 <= value < 1, "a number, at least 0 and below 1"
     ),
-    "keep": HyperparameterSpec(str, lambda value: value in ("last", "best"), "last or best"),
+    "restore_best": HyperparameterSpec(bool, lambda _: True, "true or false"),
     "patience": HyperparameterSpec(
         int | None, lambda value: value >= 1, "a whole number, at least 1, or null"
     ),
-    "draws": HyperparameterSpec(
+    "samples_per_epoch": HyperparameterSpec(
         int | None,
         lambda value: 1 <= value <= 10**8,
         "a whole number from 1 to 10^8, or null",
     ),
-    "checkpoint": HyperparameterSpec(
+    "checkpoint_every": HyperparameterSpec(
         float | None, lambda value: value >= 0, "a number, at least 0, or null"
     ),
     "init_from": HyperparameterSpec(

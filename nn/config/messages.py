@@ -7,9 +7,15 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from nn.config.aliases import list_options, unknown_setting_message
+from nn.config.aliases import (
+    is_renamed,
+    list_options,
+    renamed_setting_message,
+    unknown_setting_message,
+)
 from nn.config.instantiate import get_closest_match
 from nn.config.knobs import HYPERPARAMETERS
 from nn.config.schema import CONFIG_GROUPS
@@ -72,7 +78,13 @@ def _override_error_message(error: Exception) -> str:
     key, _, value = override.lstrip("+").partition("=")
     cause = error.__cause__ or error
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and key:
-        return unknown_setting_message(key, value)
+        siblings = getattr(cause, "parent_node", None)
+        return unknown_setting_message(
+            key, value, list(siblings) if isinstance(siblings, DictConfig) else []
+        )
+    preset = re.match(r"In '(.*?)': .*\nKey '(\w+)' not in 'Config'", str(error))
+    if preset and is_renamed(preset[2]):
+        return f"{preset[1]}: {renamed_setting_message(preset[2])}"
     if key in HYPERPARAMETERS and "Ambiguous" not in str(error):
         return str(SettingError(key, value or "''", HYPERPARAMETERS[key].expected))
     if "Ambiguous value" in str(error):

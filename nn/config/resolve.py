@@ -9,8 +9,13 @@ from typing import Any
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
-from nn.config.aliases import list_options, unknown_setting_message
-from nn.config.instantiate import get_class
+from nn.config.aliases import (
+    is_renamed,
+    list_options,
+    renamed_setting_message,
+    unknown_setting_message,
+)
+from nn.config.instantiate import accepts_setting, get_class
 from nn.config.schema import CONFIG_DIR, CONFIG_GROUPS, Config
 from nn.errors import UserError, format_value
 
@@ -54,6 +59,7 @@ def resolve_config(
     for key in settings:
         if key not in Config.__annotations__:
             raise UserError(unknown_setting_message(key, format_value(settings[key])))
+    _refuse_renamed_settings(settings)
     for hyperparameter, group in CONSUMER_GROUPS.items():
         if f"{group}.{hyperparameter}" in overridden_keys:
             value = format_value(OmegaConf.select(config, f"{group}.{hyperparameter}"))
@@ -73,10 +79,22 @@ def resolve_config(
             raise UserError(f"{key}={format_value(value)} has no effect {reason}; {remedy}.")
         OmegaConf.update(config, key, None)
     if config.patience is not None:
-        if "keep" in overridden_keys and config.keep != "best":
-            raise UserError(f"keep={config.keep} has no effect with patience={config.patience}.")
-        config.keep = "best"
+        if "restore_best" in overridden_keys and not config.restore_best:
+            raise UserError(f"restore_best=false has no effect with patience={config.patience}.")
+        config.restore_best = True
     return {**_to_container(config, resolve=True), "choices": choices}
+
+
+def _refuse_renamed_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse names of earlier versions in presets and after a `+`, where Hydra accepts any name."""
+    for group, node in settings.items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            continue
+        for name, value in node.items():
+            if is_renamed(f"{group}.{name}", node):
+                target_setting = f"{group}._target_={node['_target_']}"
+                if not accepts_setting(get_class(group, node["_target_"]), name, target_setting):
+                    raise UserError(renamed_setting_message(f"{group}.{name}", format_value(value)))
 
 
 @lru_cache(maxsize=1)

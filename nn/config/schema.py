@@ -26,10 +26,10 @@ class Config:
     weight_decay: Optional[float] = MISSING
     dropout: Optional[float] = MISSING
 
-    keep: str = MISSING
+    restore_best: bool = MISSING
     patience: Optional[int] = MISSING
-    draws: Optional[int] = MISSING
-    checkpoint: Optional[float] = MISSING
+    samples_per_epoch: Optional[int] = MISSING
+    checkpoint_every: Optional[float] = MISSING
     init_from: Optional[str] = MISSING
     profile: bool = MISSING
 

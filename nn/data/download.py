@@ -35,7 +35,7 @@ def download(mirrors: Iterable[str], target: Path, read: Callable[[Path], Conten
         except (DownloadError, UserError) as error:
             reason = re.sub(r"\S*/\.aside-\S+", "the file", str(error))
             failures.append(f"{url}: {reason.rstrip('.')}")
-    raise UserError("; ".join(failures) or "dataset.homes names none")
+    raise UserError("; ".join(failures) or "dataset.mirrors names none")
 
 
 def _fetch(url: str, path: Path) -> None:

@@ -46,7 +46,7 @@ class MNIST(DataSource):
     """60,000 training and 10,000 test images of handwritten digits, 28 x 28 pixels."""
 
     root: str | None = None
-    homes: list[str] = field(default_factory=list)
+    mirrors: list[str] = field(default_factory=list)
 
     NAME: ClassVar = "mnist"
     CLASS_NAMES: ClassVar = tuple("0123456789")
@@ -78,7 +78,7 @@ class MNIST(DataSource):
             with contextlib.suppress(UserError):
                 return self._read_verified(target)
         try:
-            return download(self.homes, target, self._read_verified)
+            return download(self.mirrors, target, self._read_verified)
         except UserError as error:
             names = ", ".join(f"{file}.gz" for file in self.REGISTRY)
             raise UserError(

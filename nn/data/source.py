@@ -56,13 +56,18 @@ class DataSource(ABC):
 
     validation: float = 0.1
     normalize: str = "unit"
-    limit: int | None = None
+    max_samples: int | None = None
 
     def __post_init__(self) -> None:
         require(0 <= self.validation < 1, "validation", self.validation, "at least 0 and below 1")
         one_of = "one of " + ", ".join(NORMALIZATIONS)
         require(self.normalize in NORMALIZATIONS, "normalize", self.normalize, one_of)
-        require(self.limit is None or self.limit >= 1, "limit", self.limit, "at least 1")
+        require(
+            self.max_samples is None or self.max_samples >= 1,
+            "max_samples",
+            self.max_samples,
+            "at least 1",
+        )
 
     @abstractmethod
     def read(self, rng: np.random.Generator) -> RawDataset:
@@ -91,13 +96,15 @@ class DataSource(ABC):
     def _subsample(
         self, samples: RawSamples, rng: np.random.Generator
     ) -> tuple[NDArray[Any], Labels]:
-        """Return a stratified subsample of at most `limit` samples."""
+        """Return a stratified subsample of at most `max_samples` samples."""
         assert samples.labels is not None
-        if self.limit is None or self.limit >= len(samples.labels):
+        if self.max_samples is None or self.max_samples >= len(samples.labels):
             return samples.images, samples.labels
-        indices = stratified_sample(samples.labels, self.limit / len(samples.labels), rng)
+        indices = stratified_sample(samples.labels, self.max_samples / len(samples.labels), rng)
         if len(np.unique(samples.labels[indices])) < len(np.unique(samples.labels)):
-            raise UserError(f"dataset.limit={self.limit}: some class would have no samples.")
+            raise UserError(
+                f"dataset.max_samples={self.max_samples}: some class would have no samples."
+            )
         return samples.images[indices], samples.labels[indices]
 
     def _fit_scale(self, images: NDArray[Any], max_value: float | None) -> Rescaling:

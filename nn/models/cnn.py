@@ -16,7 +16,7 @@ from nn.models.base import (
 )
 from nn.randomness import RandomGenerators
 
-POOLS = {"max": MaxPool2D, "average": AvgPool2D}
+POOLING = {"max": MaxPool2D, "average": AvgPool2D}
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class CNN:
     depth: int | None = 2
     width: int | None = 128
     dropout: float | None = 0.0
-    kernel: int = 3
-    pool: str = "max"
+    kernel_size: int = 3
+    pooling: str = "max"
     activation: str = "relu"
     normalization: str = "batch"
     initializer: str = "auto"
@@ -52,9 +52,12 @@ class CNN:
         rate = self.dropout
         require(rate is not None and 0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
         require(
-            self.kernel >= 1 and self.kernel % 2 == 1, "kernel", self.kernel, "odd and at least 1"
+            self.kernel_size >= 1 and self.kernel_size % 2 == 1,
+            "kernel_size",
+            self.kernel_size,
+            "odd and at least 1",
         )
-        require(self.pool in POOLS, "pool", self.pool, "one of " + ", ".join(POOLS))
+        require(self.pooling in POOLING, "pooling", self.pooling, "one of " + ", ".join(POOLING))
         check_component_names(self.activation, self.normalization, self.initializer)
 
     @property
@@ -72,7 +75,7 @@ class CNN:
         def activation_block(*pool: Layer) -> list[Layer]:
             parts = [ACTIVATIONS[self.activation](), *pool]
             # max pooling commutes with a monotonic activation, which then costs a quarter
-            is_monotonic = self.pool == "max" and self.activation not in ("gelu", "silu")
+            is_monotonic = self.pooling == "max" and self.activation not in ("gelu", "silu")
             return [
                 *normalization_layers(self.normalization),
                 *(parts[::-1] if is_monotonic else parts),
@@ -80,10 +83,10 @@ class CNN:
 
         layers: list[Layer] = []
         for channels in self.block_channels:
-            padding = self.kernel // 2
+            padding = self.kernel_size // 2
             layers += [
-                Conv2D(channels, self.kernel, padding=padding, initializer=initializer),
-                *activation_block(POOLS[self.pool]()),
+                Conv2D(channels, self.kernel_size, padding=padding, initializer=initializer),
+                *activation_block(POOLING[self.pooling]()),
             ]
         if self.dropout:
             layers.append(Dropout(self.dropout, rngs.dropout))

@@ -47,12 +47,12 @@ class Predictor:
         knobs.validate_hyperparameters(config)
         snapshot = checkpoint.load_best_or_last(run)
         try:
-            inputs = InputSpec.from_dict(snapshot.metadata.get("inputs"))
+            inputs = InputSpec.from_dict(snapshot.metadata.get("input_spec"))
         except ValueError:
             raise UserError(
                 f"{relpath(run)}: the checkpoint is from an earlier version and does not describe "
                 "the inputs of its network; "
-                f"python scripts/train.py repeat={relpath(run)} writes one that does."
+                f"python scripts/train.py reproduce={relpath(run)} writes one that does."
             ) from None
         model, loss = instantiate("model", config, Model), instantiate("loss", config, Loss)
         network = build_network(model, inputs, RandomGenerators.from_seed(config["seed"]), config)

@@ -120,7 +120,7 @@ def _scores_section(comparison: Comparison, output: Path) -> Section:
         swatch = element("i", class_="swatch", style=f"--swatch:var(--class-{index % 10})")
         report = run.path / REPORT_FILE
         link = element("a", name, href=relative_url(report, output)) if report.exists() else name
-        size = to_finite_float(run.summary.get("parameters"))
+        size = to_finite_float(run.summary.get("num_parameters"))
         rows.append(
             [
                 Cell([swatch, link], name),

@@ -96,7 +96,7 @@ class RunData:
     def start_timestamp(self) -> float | None:
         """Start of the run as a POSIX timestamp."""
         try:
-            return datetime.fromisoformat(str(self.environment.get("began"))).timestamp()
+            return datetime.fromisoformat(str(self.environment.get("started_at"))).timestamp()
         except (ValueError, OverflowError):
             return None
 
@@ -108,7 +108,7 @@ class RunData:
     @cached_property
     def restores_best(self) -> bool:
         """Whether the best epoch's weights are restored at the end, as opposed to the last's."""
-        return self.config["keep"] == "best" or self.config["patience"] is not None
+        return self.config["restore_best"] is True or self.config["patience"] is not None
 
     @cached_property
     def selected_epoch(self) -> float | None:
@@ -222,7 +222,7 @@ class RunData:
         except UserError:
             return []
         recorded = model.get("layers")
-        inputs = {"layer": "input", "output": model.get("input"), "parameters": 0}
+        inputs = {"name": "input", "output_shape": model.get("input_shape"), "num_parameters": 0}
         records = [inputs, *(recorded if isinstance(recorded, list) else [])]
         layers = [layer for layer in map(_parse_layer, records) if layer is not None]
         return layers if len(layers) == len(records) > 1 else []
@@ -241,14 +241,14 @@ class RunData:
     @property
     def reproduce_command(self) -> str:
         """The shell command that repeats the run, including the `trust=` that it needs."""
-        command = ["python", "scripts/train.py", f"repeat={relpath(self.path)}"]
+        command = ["python", "scripts/train.py", f"reproduce={relpath(self.path)}"]
         foreign = sorted(_target_packages(self.config) - {"nn"})
         return join_command([*command, *([f"trust={','.join(foreign)}"] if foreign else [])])
 
     @property
     def summary_text(self) -> str:
         """One or two sentences: size, accuracy, duration and selected epoch."""
-        size = to_finite_float(self.summary.get("parameters"))
+        size = to_finite_float(self.summary.get("num_parameters"))
         network = f"A network with {size:,.0f} parameters" if size else "A network"
         accuracy = self.score(f"{self.split}/accuracy")
         epochs = fmt.count(len(self.epochs), "epoch")
@@ -320,12 +320,12 @@ class RunData:
 def _parse_layer(value: Any) -> LayerSummary | None:
     """Parse a layer record of model.json; None if it is malformed."""
     record = to_mapping(value)
-    output, parameters = record.get("output"), record.get("parameters")
+    output, parameters = record.get("output_shape"), record.get("num_parameters")
     if not isinstance(output, list) or not isinstance(parameters, int):
         return None
     if any(type(size) is not int or not 0 <= size < 2**53 for size in (*output, parameters)):
         return None
-    return LayerSummary(str(record.get("layer")), output, parameters)
+    return LayerSummary(str(record.get("name")), output, parameters)
 
 
 def _target_packages(config: Mapping[str, Any]) -> set[str]:

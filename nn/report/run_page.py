@@ -98,8 +98,8 @@ def _stats(run: RunData) -> list[tuple[str, str, object]]:
     stats.append(
         (
             "Parameters",
-            fmt.count(to_finite_float(run.summary.get("parameters"))),
-            run.summary.get("parameters"),
+            fmt.count(to_finite_float(run.summary.get("num_parameters"))),
+            run.summary.get("num_parameters"),
         )
     )
     stats.append(("Training time", fmt.duration(run.training_seconds), run.training_seconds))
@@ -292,15 +292,15 @@ def _environment_rows(run: RunData) -> list[tuple[str, object]]:
     environment = run.environment
     packages, git = to_mapping(environment.get("packages")), to_mapping(environment.get("git"))
     commit = str(git.get("commit") or "")[:12]
-    is_dirty = git.get("clean") is False
+    is_dirty = git.get("dirty") is True
     rows: list[tuple[str, object]] = [
-        ("started", environment.get("began")),
+        ("started", environment.get("started_at")),
         ("commit", commit + (" (uncommitted changes)" if is_dirty else "") if commit else None),
         ("Python", environment.get("python")),
         *packages.items(),
         ("platform", environment.get("platform")),
-        ("processor", environment.get("processor")),
-        ("cores", environment.get("cores")),
+        ("processor", environment.get("cpu_model")),
+        ("cores", environment.get("cpu_count")),
         ("host", environment.get("host")),
         ("weights, SHA-256", str(run.summary.get("weights/sha256") or "")[:16] or None),
         ("dataset, SHA-256", str(run.summary.get("dataset/sha256") or "")[:16] or None),

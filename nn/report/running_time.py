@@ -59,7 +59,7 @@ def read_sessions(summary: Mapping[str, Any]) -> list[Interval]:
     try:
         return [
             (_parse_local_time(start), _parse_local_time(end))
-            for start, end in summary.get("seconds/sessions") or []
+            for start, end in summary.get("sessions") or []
         ]
     except (TypeError, ValueError):
         return []

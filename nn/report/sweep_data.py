@@ -224,7 +224,7 @@ class SweepData:
 
     def reproduce_command(self, trial: TrialData) -> str:
         """Return the shell command that repeats a trial's run."""
-        return join_command(["python", "scripts/train.py", f"repeat={relpath(trial.folder)}"])
+        return join_command(["python", "scripts/train.py", f"reproduce={relpath(trial.folder)}"])
 
     def _read_trial(self, frozen_trial: Any) -> TrialData:
         """Read a trial and its run, which may be missing or damaged."""

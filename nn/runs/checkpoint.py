@@ -18,7 +18,7 @@ from nn.io.files import atomic_write, read_regular_file
 from nn.runs.training_state import Snapshot
 from nn.types import Array
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_CHECKPOINT_BYTES = 2**33
 """Larger files are not read."""
 
@@ -32,7 +32,7 @@ def save(path: Path, snapshot: Snapshot, previous_path: Path | None = None) -> N
     from safetensors.numpy import save as to_bytes
 
     metadata_json = json.dumps({"format": FORMAT_VERSION, **snapshot.metadata})
-    header = {"facts": metadata_json, "sha256": _compute_sha256(metadata_json, snapshot.arrays)}
+    header = {"metadata": metadata_json, "sha256": _compute_sha256(metadata_json, snapshot.arrays)}
     atomic_write(path, to_bytes(dict(snapshot.arrays), header), previous_path)
 
 
@@ -51,8 +51,9 @@ def load(path: Path) -> Snapshot:
         arrays = from_bytes(content)
         size = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + size])["__metadata__"]
-        is_intact = header["sha256"] == _compute_sha256(header["facts"], arrays)
-        metadata = json.loads(header["facts"])
+        metadata_json = header["metadata" if "metadata" in header else "facts"]  # in format 1
+        is_intact = header["sha256"] == _compute_sha256(metadata_json, arrays)
+        metadata = json.loads(metadata_json)
         version = metadata.pop("format")
     except Exception:  # a damaged header can make the parsers raise anything
         is_intact = False
@@ -85,7 +86,7 @@ def load_best_or_last(run_dir: Path) -> Snapshot:
         except CorruptFileError:
             raise UserError(f"{checkpoints_dir / name}.safetensors is damaged.") from None
         config = snapshot.metadata.get("config")
-        if name != "best" and isinstance(config, dict) and config.get("keep") == "best":
+        if name != "best" and isinstance(config, dict) and config.get("restore_best") is True:
             raise UserError(
                 f"{checkpoints_dir / 'best'}.safetensors, which holds the best weights, is missing."
             )

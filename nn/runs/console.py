@@ -80,7 +80,7 @@ class RunConsole:
         if summary["confusion_matrix"] and len(class_names) <= MAX_CONFUSION_CLASSES:
             lines.append(format_confusion_matrix(summary["confusion_matrix"], class_names))
         lines.append(
-            f"{summary['parameters']:,} parameters, epochs: {summary['epochs']}, "
+            f"{summary['num_parameters']:,} parameters, epochs: {summary['epochs']}, "
             f"{summary['seconds']:.2f} s of training"
         )
         lines.append(f"Written to {escape(relpath(run_dir))}")

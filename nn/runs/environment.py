@@ -27,17 +27,17 @@ RECORDED_PACKAGES = ("numpy", "wandb", "hydra-core", "omegaconf", "scikit-learn"
 def collect_environment() -> dict[str, Any]:
     """Return the content of environment.json for a run that starts now."""
     return {
-        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "run_id": os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
-        "belongs": {name: os.environ[name] for name in WANDB_RUN_VARIABLES if name in os.environ},
-        "swept": read_sweep_parameters(),
+        "wandb_env": {name: os.environ[name] for name in WANDB_RUN_VARIABLES if name in os.environ},
+        "sweep_parameters": read_sweep_parameters(),
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "git": _read_git_state(),
         "python": platform.python_version(),
         "packages": {name: _get_package_version(name) for name in RECORDED_PACKAGES},
         "platform": platform.platform(),
-        "processor": _read_cpu_model(),
-        "cores": os.cpu_count(),
+        "cpu_model": _read_cpu_model(),
+        "cpu_count": os.cpu_count(),
         "host": platform.node(),
         "blas": [
             {key: pool.get(key) for key in ("internal_api", "version", "architecture")}
@@ -75,7 +75,8 @@ def _read_git_state() -> dict[str, Any]:
         return completed.stdout.strip()
 
     status = run_git("status", "--porcelain")
-    return {"commit": run_git("rev-parse", "HEAD"), "clean": None if status is None else not status}
+    is_dirty = None if status is None else bool(status)
+    return {"commit": run_git("rev-parse", "HEAD"), "dirty": is_dirty}
 
 
 def _get_package_version(package: str) -> str | None:

@@ -26,6 +26,7 @@ from nn.optimizers import Optimizer
 from nn.parameters import TooManyParametersError
 from nn.randomness import RandomGenerators
 from nn.runs import checkpoint
+from nn.runs.reader import require_run_format
 from nn.runs.training_state import copy_arrays
 from nn.schedules import Schedule
 from nn.tracking.settings import Tracking
@@ -80,9 +81,9 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
         len(dataset.train) if config["batch_size"] == "all" else config["batch_size"],
         rngs.shuffle,
         augment if augmentation.is_active else None,
-        config["draws"],
+        config["samples_per_epoch"],
     )
-    weight_selector = WeightSelector(network, config["keep"] == "best", config["patience"])
+    weight_selector = WeightSelector(network, config["restore_best"], config["patience"])
     return Experiment(
         dataset=dataset,
         batches=batches,
@@ -106,6 +107,8 @@ def _load_dataset(settings_json: str, seed: int) -> Dataset:
 def _load_initial_weights(run_dir: Path, network: Network) -> None:
     """Copy the selected weights of another run into the network."""
     try:
+        if (run_dir / "config.yaml").exists():
+            require_run_format(run_dir)
         copy_arrays(
             checkpoint.extract_weights(checkpoint.load_best_or_last(run_dir)), network.named_arrays
         )
@@ -119,7 +122,7 @@ def _require_validation_set(config: Mapping[str, Any], schedule: Schedule) -> No
         return
     for setting, needs_validation_set in (
         (f"patience={config['patience']}", config["patience"] is not None),
-        ("keep=best", config["keep"] == "best"),
+        ("restore_best=true", config["restore_best"]),
         (f"schedule={config['choices']['schedule']}", schedule.needs_validation),
     ):
         if needs_validation_set:

@@ -13,10 +13,13 @@ from nn.config.knobs import HYPERPARAMETERS
 from nn.errors import UserError
 from nn.io.files import read_regular_file
 from nn.io.paths import PREDICTIONS_FILE, relpath
+from nn.io.serialization import to_json
 from nn.predictions import Predictions
 from nn.runs import checkpoint
 from nn.runs.history import read_history
 
+RUN_FORMAT_VERSION = 2
+"""Format version of a run directory, in environment.json; version 1 did not record it."""
 MAX_JSON_BYTES = 2**26
 """Larger files are not read."""
 
@@ -69,7 +72,8 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     """Read the configuration of a run as plain values.
 
     Raises:
-        UserError: The file is missing or damaged, or lacks a hyperparameter.
+        UserError: The file is missing, damaged or lacks a hyperparameter, or the format of the run
+            directory is that of another version.
     """
     path = run_dir / "config.yaml"
     try:
@@ -80,6 +84,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged: it cannot be read as plain YAML.") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} is damaged: it must be a mapping of settings.")
+    require_run_format(run_dir)
     for key in (*HYPERPARAMETERS, "choices"):
         if key not in config:
             raise UserError(f"{path}: {key} is missing.")
@@ -93,6 +98,24 @@ def read_json(directory: Path, file_name: str) -> dict[str, Any]:
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def require_run_format(run_dir: Path) -> None:
+    """Refuse a run directory of another format version."""
+    require_format_version(run_dir, "environment.json", RUN_FORMAT_VERSION)
+
+
+def require_format_version(directory: Path, file_name: str, supported_version: int) -> None:
+    """Refuse a directory whose JSON file does not record the supported format version."""
+    version = read_json(directory, file_name).get("format_version")
+    if type(version) is not int or version != supported_version:
+        found = "no format version"
+        if version is not None:
+            found = f"format version {to_json(version)[:40]}"
+        raise UserError(
+            f"{relpath(directory)} has {found}; this program reads format version "
+            f"{supported_version}."
+        )
 
 
 def find_runs(directory: Path) -> list[Path]:

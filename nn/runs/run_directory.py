@@ -1,7 +1,7 @@
 """The directory of a run, which is the source of truth about it.
 
 config.yaml              the resolved configuration, written first
-environment.json         machine, package versions and git commit
+environment.json         machine, package versions and git commit; the format version
 history.jsonl            one line per epoch, written when it ends
 checkpoints/             training states at epoch boundaries: last, previous and best
 model.json               the layers, with output shapes and numbers of parameters
@@ -29,7 +29,7 @@ from nn.io.serialization import to_json, to_yaml
 from nn.predictions import Predictions
 from nn.runs import checkpoint
 from nn.runs.history import MAX_HISTORY_BYTES, HistoryWriter, parse_history, verify_prefix
-from nn.runs.reader import read_json
+from nn.runs.reader import RUN_FORMAT_VERSION, read_json
 from nn.runs.training_state import Snapshot, StateMismatchError, TrainingState
 
 RESUME_CHECKPOINTS = ("last", "previous")
@@ -69,7 +69,8 @@ class RunDirectory:
             history = stack.enter_context(closing(HistoryWriter(path / "history.jsonl")))
             history.truncate_to(b"")
             (path / "checkpoints").mkdir(exist_ok=True)
-            atomic_write(path / "environment.json", _encode_json(environment))
+            versioned_environment = {"format_version": RUN_FORMAT_VERSION, **environment}
+            atomic_write(path / "environment.json", _encode_json(versioned_environment))
             atomic_write(path / "config.yaml", to_yaml(config).encode())
             open_files = stack.pop_all()
         with open_files:
@@ -124,7 +125,7 @@ class RunDirectory:
     @property
     def is_checkpoint_due(self) -> bool:
         """Whether the configured number of seconds has passed since the last checkpoint."""
-        interval_seconds = self.config["checkpoint"]
+        interval_seconds = self.config["checkpoint_every"]
         return (
             interval_seconds is not None
             and time.monotonic() - self._last_save_time >= interval_seconds
@@ -135,8 +136,8 @@ class RunDirectory:
         self._last_save_time = time.monotonic()
         checkpoints_dir = self.path / "checkpoints"
         metadata = {
-            "dataset": dataset.sha256,
-            "inputs": dataset.input_spec.to_dict,
+            "dataset_sha256": dataset.sha256,
+            "input_spec": dataset.input_spec.to_dict,
             "config": self.config,
             "sessions": self._sessions,
         }
@@ -179,7 +180,7 @@ class RunDirectory:
         """
         try:
             self.history.sync()
-            summary_with_sessions = {**summary, "seconds/sessions": self._sessions}
+            summary_with_sessions = {**summary, "sessions": self._sessions}
             atomic_write(self.path / "summary.json", _encode_json(summary_with_sessions))
         except OSError as error:
             raise SaveError(
@@ -250,7 +251,7 @@ def _check_compatible(
     path: Path, config: Mapping[str, Any], name: str, snapshot: Snapshot, dataset_sha256: str
 ) -> None:
     """Refuse a checkpoint of another configuration or dataset."""
-    if snapshot.metadata.get("dataset") != dataset_sha256:
+    if snapshot.metadata.get("dataset_sha256") != dataset_sha256:
         raise _dataset_mismatch_error(path)
     saved_config = snapshot.metadata.get("config")
     for key, value in json.loads(to_json(config)).items():

@@ -178,7 +178,7 @@ class Runner:
 
     def _build_history_record(self, result: EpochResult) -> dict[str, Any]:
         """Return an epoch's record, every nth time with the validation confusion matrix."""
-        confusion_every = self.experiment.tracking.every
+        confusion_every = self.experiment.tracking.confusion_every
         if result.val and confusion_every and result.number % confusion_every == 0:
             return {
                 **result.to_history_record(),
@@ -300,7 +300,7 @@ def _build_summary(
         if weight_selector.best_epoch
         else None,
         "epochs": num_epochs,
-        "parameters": len(experiment.network.parameters),
+        "num_parameters": len(experiment.network.parameters),
         "weights/sha256": experiment.network.digest(),
         "dataset/sha256": experiment.dataset.sha256,
         "seconds": elapsed_seconds,

@@ -62,12 +62,12 @@ class TrainingState:
             np.copyto(self.snapshot.arrays[name], array)
         self.snapshot.metadata = {
             "epoch": epoch,
-            "seconds": elapsed_seconds,
+            "elapsed_seconds": elapsed_seconds,
             "history": dict(history_fingerprint),
-            "steps": self.optimizer.num_steps,
+            "optimizer_steps": self.optimizer.num_steps,
             "schedule": dict(self.schedule.state),
-            "kept": self.weight_selector.state_dict,
-            "randomness": self.rngs.state_dict,
+            "weight_selector": self.weight_selector.state_dict,
+            "rngs": self.rngs.state_dict,
         }
 
     @property
@@ -79,13 +79,13 @@ class TrainingState:
     @property
     def elapsed_seconds(self) -> float:
         """The training time up to the snapshot, over all sessions."""
-        seconds: float = self.snapshot.metadata["seconds"]
+        seconds: float = self.snapshot.metadata["elapsed_seconds"]
         return seconds
 
     @property
     def best_snapshot(self) -> Snapshot | None:
         """The weights of the best epoch, or None unless the run restores them at its end."""
-        best_epoch = self.snapshot.metadata["kept"]["best"]
+        best_epoch = self.snapshot.metadata["weight_selector"]["best"]
         if not best_epoch or not self.weight_selector.restore_best:
             return None
         arrays = {
@@ -100,14 +100,12 @@ class TrainingState:
         snapshot = snapshot or self.snapshot
         copy_arrays(snapshot.arrays, self.live_arrays)
         try:
-            self.optimizer.num_steps = snapshot.metadata["steps"]
+            self.optimizer.num_steps = snapshot.metadata["optimizer_steps"]
             self.schedule.state.update(snapshot.metadata["schedule"])
-            self.weight_selector.load_state_dict(snapshot.metadata["kept"])
-            self.rngs.load_state_dict(snapshot.metadata["randomness"])
-            epoch, elapsed_seconds = (
-                index(snapshot.metadata["epoch"]),
-                float(snapshot.metadata["seconds"]),
-            )
+            self.weight_selector.load_state_dict(snapshot.metadata["weight_selector"])
+            self.rngs.load_state_dict(snapshot.metadata["rngs"])
+            epoch = index(snapshot.metadata["epoch"])
+            elapsed_seconds = float(snapshot.metadata["elapsed_seconds"])
             self.take_snapshot(epoch, elapsed_seconds, snapshot.metadata["history"])
         except (KeyError, TypeError, ValueError, OverflowError):
             raise StateMismatchError("its metadata is not that of a training state.") from None

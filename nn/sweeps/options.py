@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from nn.errors import UserError
 from nn.io.files import read_regular_file
 from nn.io.paths import relpath
+from nn.runs.reader import read_json
 from nn.sweeps import schema
 from nn.sweeps.samplers import registry
 from nn.sweeps.schema import SweepConfig
+from nn.sweeps.trials import SWEEP_FORMAT_VERSION, require_sweep_format
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class SweepSettings(BaseModel):
 
     def to_json(self) -> str:
         """Return the text of settings.json."""
-        return json.dumps(self.model_dump())
+        return json.dumps({"format_version": SWEEP_FORMAT_VERSION, **self.model_dump()})
 
 
 def resolve_options(options: SweepOptions, sweep: SweepConfig) -> SweepSettings:
@@ -74,6 +76,8 @@ def resolve_options(options: SweepOptions, sweep: SweepConfig) -> SweepSettings:
         )
     if not sweep_exists:
         return requested_settings
+    if read_json(sweep_dir, "settings.json"):  # else it is damaged, which is reported below
+        require_sweep_format(sweep_dir)
     saved_sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
     for change in schema.describe_changes(saved_sweep, sweep):
         raise UserError(

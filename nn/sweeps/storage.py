@@ -43,7 +43,7 @@ LOCK_SETTINGS = {
 }
 """Server settings of the locking transaction: it ends if its machine vanishes or is suspended."""
 LOCK_QUERY = "select pg_advisory_xact_lock(hashtext('nn-sweeps'))"
-STUDY_FILES = ("study.log", ".study.log.lock", ".study.log.turn")
+STUDY_FILES = ("study.log", ".study.log.lock", ".study.log.trials.lock")
 """Files of a study that is stored in its sweep directory."""
 
 
@@ -114,7 +114,7 @@ class JournalStudyStorage(StudyStorage):
         try:
             self.optuna_storage = JournalStorage(CrashSafeJournalBackend(path))
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._lock_fd = os.open(path.with_name(f".{path.name}.turn"), flags, 0o644)
+            self._lock_fd = os.open(path.with_name(f".{path.name}.trials.lock"), flags, 0o644)
         except OSError as error:
             raise UserError(f"{path}: a study cannot be stored there: {error.strerror}.") from None
         except Exception:  # Optuna may raise anything when it replays a damaged journal

@@ -19,7 +19,7 @@ from nn.errors import UserError
 from nn.io.files import atomic_write
 from nn.io.paths import relpath
 from nn.runs.history import read_history
-from nn.runs.reader import read_json
+from nn.runs.reader import read_json, require_format_version
 from nn.sweeps import schema
 from nn.sweeps.journal import ReadOnlyJournalBackend
 from nn.sweeps.schema import Metric, SweepConfig
@@ -27,6 +27,8 @@ from nn.sweeps.space import Point, SearchSpace
 
 STUDY_NAME = "sweep"
 """Name of the study in a sweep's own study.log."""
+SWEEP_FORMAT_VERSION = 2
+"""Format version of a sweep directory, in settings.json; version 1 did not record it."""
 MAX_TREES_TIMES_TRIALS = 8_000
 """Limit on trees times trials in fANOVA, whose time grows with both for little gain."""
 MIN_TRIALS_PER_PARAMETER = 10
@@ -53,6 +55,7 @@ class SweepTrials:
         """Load a sweep's trials from its directory, writing nothing; the sweep may be running."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
+        require_sweep_format(sweep_dir)
         try:
             optuna_study = optuna.load_study(
                 study_name=STUDY_NAME, storage=JournalStorage(ReadOnlyJournalBackend(sweep_dir))
@@ -151,6 +154,11 @@ class SweepTrials:
                 [trial.number, status, reason, _get_objective(trial), *scores, *values, location]
             )
         atomic_write(self.sweep_dir / "trials.csv", buffer.getvalue().encode())
+
+
+def require_sweep_format(sweep_dir: Path) -> None:
+    """Refuse a sweep directory of another format version."""
+    require_format_version(sweep_dir, "settings.json", SWEEP_FORMAT_VERSION)
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ class Tracking:
     job_type: str | None = None
     tags: list[str] = field(default_factory=list)
     notes: str | None = None
-    every: int | None = 10
-    images: int = 16
-    artifacts: bool = True
+    confusion_every: int | None = 10
+    num_examples: int = 16
+    log_model: bool = True
     preemptible: bool = False
-    wait: float = 300.0
+    finish_timeout: float = 300.0
 
     def __post_init__(self) -> None:
         require(self.mode in MODES, "mode", self.mode, "one of " + ", ".join(MODES))
@@ -47,10 +47,25 @@ class Tracking:
         )
         are_valid_tags = all(1 <= len(tag) <= 64 for tag in self.tags)
         require(are_valid_tags, "tags", self.tags, "a list of tags of 1 to 64 characters")
-        is_valid_interval = self.every is None or self.every >= 1
-        require(is_valid_interval, "every", self.every, "a whole number, at least 1, or null")
-        require(0 <= self.images <= 100, "images", self.images, "a whole number from 0 to 100")
-        require(self.wait > 0, "wait", self.wait, "a number of seconds above 0")
+        is_valid_interval = self.confusion_every is None or self.confusion_every >= 1
+        require(
+            is_valid_interval,
+            "confusion_every",
+            self.confusion_every,
+            "a whole number, at least 1, or null",
+        )
+        require(
+            0 <= self.num_examples <= 100,
+            "num_examples",
+            self.num_examples,
+            "a whole number from 0 to 100",
+        )
+        require(
+            self.finish_timeout > 0,
+            "finish_timeout",
+            self.finish_timeout,
+            "a number of seconds above 0",
+        )
 
     @property
     def resolved_mode(self) -> str:

@@ -138,9 +138,9 @@ class WandbLogger:
         self._init_done.wait(
             max(0.0, self._init_deadline - time.monotonic()) + OFFLINE_FALLBACK_SECONDS
         )
-        self._sender_thread.join(self.tracking.wait + GRACE_SECONDS)
+        self._sender_thread.join(self.tracking.finish_timeout + GRACE_SECONDS)
         if self._sender_thread.is_alive():
-            self._warn(f"not finished within {self.tracking.wait:g} s", self._upload_hint)
+            self._warn(f"not finished within {self.tracking.finish_timeout:g} s", self._upload_hint)
 
     def upload(
         self,
@@ -203,7 +203,7 @@ class WandbLogger:
             job_type=tracking.job_type,
             tags=tracking.tags or None,
             notes=tracking.notes,
-            config=to_wandb_config(self.config) | self.environment.get("swept", {}),
+            config=to_wandb_config(self.config) | self.environment.get("sweep_parameters", {}),
             id=self.run_id,
             resume="allow" if resume else None,
             reinit="finish_previous",
@@ -211,7 +211,7 @@ class WandbLogger:
                 console="off",
                 git_commit=self.environment.get("git", {}).get("commit"),
                 init_timeout=_init_timeout_seconds(),
-                finish_timeout=tracking.wait,
+                finish_timeout=tracking.finish_timeout,
                 finish_timeout_raises=True,
                 # no bound method: wandb deep-copies its settings, and with it this logger
                 stop_fn=lambda: self._stop_training(),
@@ -238,7 +238,7 @@ class WandbLogger:
 
     def _retry(self, call: Callable[[], None]) -> None:
         """Make a call, retrying while a server that is unavailable for some time refuses it."""
-        deadline = time.monotonic() + self.tracking.wait
+        deadline = time.monotonic() + self.tracking.finish_timeout
         while True:
             try:
                 return call()
@@ -263,15 +263,17 @@ class WandbLogger:
         self, run: Run, summary: Mapping[str, Any], predictions: Predictions | None
     ) -> None:
         """Send media (with the last epoch's step), summary and model, and finish the W&B run."""
-        media = self._media_builder.build_result_media(summary, predictions, self.tracking.images)
+        media = self._media_builder.build_result_media(
+            summary, predictions, self.tracking.num_examples
+        )
         if media:
             run.log(media, step=summary["epochs"])
         excluded_keys = ("confusion_matrix", "class_names")
         run.summary.update(
             {key: value for key, value in summary.items() if key not in excluded_keys}
         )
-        if self.tracking.artifacts and summary["status"] == "finished":
-            uses_best_weights = self.config["keep"] == "best"
+        if self.tracking.log_model and summary["status"] == "finished":
+            uses_best_weights = self.config["restore_best"]
             checkpoint_path = (
                 self.run_dir
                 / "checkpoints"
@@ -296,7 +298,7 @@ class WandbLogger:
     @property
     def _wandb_variables(self) -> dict[str, str]:
         """W&B's environment variables as they were when the run started."""
-        recorded = self.environment.get("belongs", {})
+        recorded = self.environment.get("wandb_env", {})
         variables = {name: str(recorded[name]) for name in WANDB_RUN_VARIABLES if name in recorded}
         # in a sweep wandb takes the id of a run from this variable only
         return variables | ({"WANDB_RUN_ID": self.run_id} if "WANDB_SWEEP_ID" in variables else {})

@@ -13,7 +13,7 @@ from nn.runs.reader import SavedRun
 from nn.tracking import media
 from nn.tracking.wandb_logger import to_wandb_config
 
-PASSING = ("second", "_timestamp", "_runtime", "_wandb", "_step")
+PASSING = ("second", "sessions", "_timestamp", "_runtime", "_wandb", "_step")
 """Parts of the names of what differs from one run to the same run again."""
 
 
@@ -88,7 +88,7 @@ def by_its_folder(path, state="finished", swept=None):
             ]
             for which in ("right", "wrong")
         }
-    best = saved.config["keep"] == "best"
+    best = saved.config["restore_best"]
     file = path / "checkpoints" / f"{'best' if best else 'last'}.safetensors"
     config = to_wandb_config(saved.config)
     aside = ("confusion_matrix", "class_names")

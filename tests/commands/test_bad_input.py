@@ -50,9 +50,11 @@ SENTENCES = {
     "threads=100000000000000000000": "threads must be a whole number from 1 to 512.",
     "depth=999999999999999999999": "depth must be a whole number from 0 to 1000.",
     "epochs=1.0": "epochs=1.0: epochs must be a whole number, at least 1.",
-    "keep=all": "keep=all: keep must be last or best.",
+    "restore_best=all": "restore_best=all: restore_best must be true or false.",
     "patience=0": "patience=0: patience must be a whole number, at least 1, or null.",
-    "draws=0": "draws=0: draws must be a whole number from 1 to 10^8, or null.",
+    "samples_per_epoch=0": (
+        "samples_per_epoch=0: samples_per_epoch must be a whole number from 1 to 10^8, or null."
+    ),
     "batch_size=some": "batch_size=some: batch_size must be a whole number, at least 1, or all.",
     "weight_decay=-1": "weight_decay=-1: weight_decay must be a number, at least 0.",
     "dropout=1": "dropout=1: dropout must be a number, at least 0 and below 1.",
@@ -64,11 +66,13 @@ SENTENCES = {
     "depth=1 model.taper=0.3": "model.taper=0.3 has no effect with depth=1; leave it out.",
     "model=cnn model.channels=[4] depth=2": "depth=2 has no effect with model.channels=[4]",
     "patience=3 dataset.validation=0": "patience=3 needs a validation set",
-    "keep=best dataset.validation=0": "keep=best needs a validation set",
+    "restore_best=true dataset.validation=0": "restore_best=true needs a validation set",
     "schedule=plateau dataset.validation=0": "schedule=plateau needs a validation set",
-    "patience=3 keep=last": "keep=last has no effect with patience=3.",
+    "patience=3 restore_best=false": "restore_best=false has no effect with patience=3.",
     "batch_size=1 model.normalization=batch": "batch_size=1: batch normalization needs more",
-    "model=cnn model.kernel=-3": "model.kernel=-3: model.kernel must be odd and at least 1.",
+    "model=cnn model.kernel_size=-3": (
+        "model.kernel_size=-3: model.kernel_size must be odd and at least 1."
+    ),
     "model.hidden=[100000000000]": "model: a network of",
     "schedule._target_=nn.schedules.Schedule": "this class is abstract; choose a subclass.",
     "model._target_=builtins.len": "model._target_=builtins.len: there is no such class.",
@@ -85,9 +89,12 @@ SENTENCES = {
     "model.activation=swish": "model.activation must be one of relu, leaky_relu, sigmoid, tanh",
     "model=cnn depth=4": "Layer maxpool2d4: a kernel of 2 x 2 does not fit into images of 1 x 1.",
     "loss.class_weights=[1,2]": "loss.class_weights has 2 numbers, but there are 10 classes.",
+    "loss=mse loss.apply_softmax=distances": "loss.apply_softmax must be true or false.",
     "loss.label_smoothing=1": "loss.label_smoothing must be at least 0, below 1.",
     "optimizer=adam optimizer.beta1=1": "optimizer.beta1=1: optimizer.beta1 must be at least 0",
-    "schedule=step schedule.every=0": "schedule.every=0: schedule.every must be at least 1.",
+    "schedule=step schedule.step_size=0": (
+        "schedule.step_size=0: schedule.step_size must be at least 1."
+    ),
     "dataset.test=0": "dataset.test=0: dataset.test must be above 0 and below 1.",
     "dataset.test=0.999": "dataset.test=0.999: class 0 has 178 samples, of which 178 would be",
     "model._target_=nn.models.Nothing": "model._target_=nn.models.Nothing: there is no such class.",
@@ -112,6 +119,25 @@ SENTENCES = {
     "--lr=0.1": "--lr=0.1: settings are written without dashes: lr=0.1.",
     "--learning-rate 0.1": "--learning-rate: settings are written without dashes: lr=VALUE.",
     "--imaginary": "--imaginary: there is no such flag",
+    "keep=best": "keep=best: keep was renamed; use restore_best=true.",
+    "--keep=best": "--keep=best: keep was renamed; use restore_best=true.",
+    "keep=all": "keep=all: keep was renamed; use restore_best=false or restore_best=true.",
+    "tracking.every=5": (
+        "tracking.every=5: tracking.every was renamed; use tracking.confusion_every=5."
+    ),
+    "+dataset.limit=90": "dataset.limit=90: dataset.limit was renamed; use dataset.max_samples=90.",
+    "schedule=plateau schedule.gamma=0.3": (
+        "schedule.gamma=0.3: schedule.gamma was renamed; use schedule.factor=0.3."
+    ),
+    "schedule=cosine schedule.gamma=0.3": (
+        "there is no setting schedule.gamma with the chosen option of schedule; leave it out."
+    ),
+    "repeat=run": "repeat=run: repeat was renamed; use reproduce=run.",
+    "resume=run repeat=run": "repeat=run: repeat was renamed; use reproduce=run.",
+    "--multirun keep=last,best": "keep=last: keep was renamed; use restore_best=false.",
+    "--multirun dataset.limit=90,100": (
+        "dataset.limit=90: dataset.limit was renamed; use dataset.max_samples=90."
+    ),
     "--multirun lr=0.1,-1": "lr=-1: lr must be a number above 0.",
     "--multirun lr=0.1,abc": "lr=abc: lr must be a number above 0.",
     "--multirun learning_rate=0.1,0.2": "did you mean lr?",
@@ -142,7 +168,39 @@ def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(workplace, finishe
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("verb", ["resume", "repeat"])
+@pytest.mark.parametrize(
+    ("preset", "sentence"),
+    [
+        ("keep: best", "experiment/mine: keep was renamed; use restore_best."),
+        (
+            "tracking: {wait: 9}",
+            "tracking.wait=9: tracking.wait was renamed; use tracking.finish_timeout=9.",
+        ),
+    ],
+)
+def test_a_preset_of_an_earlier_version_is_refused_with_the_new_name(workplace, preset, sentence):
+    folder = workplace.path / "conf/experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(f"# @package _global_\n{preset}\n")
+    with unchanged(workplace.path):
+        done = workplace.train("--config-dir", "conf", "experiment=mine")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{sentence}\n")
+
+
+def test_a_class_of_ones_own_may_have_a_setting_of_an_earlier_name(workplace):
+    (workplace.path / "own.py").write_text(
+        "from nn.models import MLP\n\n\n"
+        "def model(kernel, pool):\n    return MLP(hidden=[kernel, pool])\n"
+    )
+    (workplace.path / "conf/model").mkdir(parents=True)
+    settings = "_target_: own.model\nkernel: 5\npool: 4\n"
+    (workplace.path / "conf/model/own.yaml").write_text(settings)
+    words = ["--config-dir", "conf", "model=own", "model.pool=3", "epochs=1"]
+    done = workplace.train(*words, PYTHONPATH=".")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", ["resume", "reproduce"])
 @pytest.mark.parametrize("words", SENTENCES)
 def test_beside_a_run_of_before_a_mistake_leaves_it_as_it_was(
     workplace, finished, monkeypatch, words, verb

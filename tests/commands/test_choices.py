@@ -21,17 +21,17 @@ OPTIONS = [
         for name in ("he_uniform", "xavier_normal", "lecun_uniform", "orthogonal")
     ),
     "model.residual=true model.taper=1 depth=4",
-    "model=cnn model.pool=average",
+    "model=cnn model.pooling=average",
     "model=cnn model.normalization=layer",
     "loss.label_smoothing=0.1",
     "loss.class_weights=[1,2,1,2,1,2,1,2,1,2]",
-    "loss=mse loss.of=logits",
-    "optimizer.clip=1",
-    "optimizer.decoupled=true weight_decay=0.01",
-    "schedule.warmup=2",
-    "keep=best",
+    "loss=mse loss.apply_softmax=false",
+    "optimizer.max_grad_norm=1",
+    "optimizer.decoupled_weight_decay=true weight_decay=0.01",
+    "schedule.warmup_epochs=2",
+    "restore_best=true",
     "patience=3",
-    "draws=1000",
+    "samples_per_epoch=1000",
     "dropout=0.2",
     "depth=1",
 ]
@@ -52,11 +52,11 @@ def test_a_full_batch_learns_as_one_step_an_epoch(workplace):
 
 def test_the_best_weights_are_those_of_the_best_epoch(workplace):
     words = ["epochs=12", "lr=0.5", "seed=3"]
-    assert workplace.train(*words, "keep=best", "hydra.run.dir=best").returncode == 0
+    assert workplace.train(*words, "restore_best=true", "hydra.run.dir=best").returncode == 0
     best = workplace.only_run
     epoch = best.summary["best/epoch"]
     assert best.summary["val/accuracy"] == best.history[epoch - 1]["val/accuracy"]
-    assert workplace.train("hydra.run.dir=again", "keep=last", *words).returncode == 0
+    assert workplace.train("hydra.run.dir=again", "restore_best=false", *words).returncode == 0
     last = next(run for run in workplace.runs if run.path.name == "again")
     assert last.summary["val/accuracy"] == last.history[-1]["val/accuracy"]
     assert last.summary["best/epoch"] == epoch
@@ -73,7 +73,7 @@ def test_patience_ends_a_training_that_gets_no_better(workplace):
 
 
 def test_draws_say_how_many_samples_an_epoch_has(workplace):
-    assert workplace.train("epochs=1", "draws=100", "batch_size=30").returncode == 0
+    assert workplace.train("epochs=1", "samples_per_epoch=100", "batch_size=30").returncode == 0
     (line,) = workplace.only_run.history
     assert (line["train/accuracy"] * 100) % 1 == pytest.approx(0, abs=1e-9)
 

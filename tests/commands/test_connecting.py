@@ -21,7 +21,7 @@ from tests.loopback import QUICK_AGENT, Loopback
 
 TRAIN = str(ROOT / "scripts/train.py")
 SHORT = ["epochs=3", "hydra.run.dir=run"]
-LONG = ["epochs=1000000", "tracking.every=1000000", "hydra.run.dir=run"]
+LONG = ["epochs=1000000", "tracking.confusion_every=1000000", "hydra.run.dir=run"]
 
 
 @contextmanager
@@ -128,14 +128,21 @@ def slow(workplace):
 
 
 def test_a_run_that_has_ended_before_w_and_b_answers_is_all_there(workplace, slow):
-    done = workplace.run(TRAIN, "epochs=12", "keep=best", "hydra.run.dir=run", **slow.environment)
+    done = workplace.run(
+        TRAIN, "epochs=12", "restore_best=true", "hydra.run.dir=run", **slow.environment
+    )
     assert (done.returncode, done.stderr) == (0, "")
     (run_id,) = slow.runs
     assert seen(slow, run_id) == by_its_folder(workplace.path / "run")
 
 
 def test_a_resumed_run_sends_all_of_it_once_w_and_b_answers(workplace, slow):
-    words = ["epochs=500", "tracking.every=500", "checkpoint=0.1", "hydra.run.dir=run"]
+    words = [
+        "epochs=500",
+        "tracking.confusion_every=500",
+        "checkpoint_every=0.1",
+        "hydra.run.dir=run",
+    ]
     process = workplace.start(TRAIN, *words, "tracking=disabled")
     until(lambda: lines(workplace.path / "run") > 20)
     process.kill()

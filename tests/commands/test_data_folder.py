@@ -22,7 +22,7 @@ CSV_WORDS = ("dataset=csv", "dataset.train=train.csv", "epochs=2")
 
 
 def read(root=None):
-    return Small(homes=[], root=root).read(np.random.default_rng(0))
+    return Small(mirrors=[], root=root).read(np.random.default_rng(0))
 
 
 def fill(folder, contents=CONTENTS):
@@ -121,7 +121,7 @@ def test_a_run_goes_on_and_is_repeated_where_the_same_data_is_found_only(workpla
     done = workplace.train(*CSV_WORDS, "hydra.run.dir=run", NN_DATA=str(tmp_path / "first"))
     assert done.returncode == 0, done.stderr
     sentences = {"other": "the dataset is not the one", "empty": "train.csv: there is no such file"}
-    for words in (("repeat=run", "tracking=disabled"), ("resume=run", "epochs=3")):
+    for words in (("reproduce=run", "tracking=disabled"), ("resume=run", "epochs=3")):
         done = workplace.run(TRAIN, *words, NN_DATA=str(tmp_path / "copy"))
         assert done.returncode == 0, done.stderr
         for name, sentence in sentences.items():
@@ -154,6 +154,6 @@ def test_the_workers_of_a_sweep_find_it(workplace, data):
 @needs_genuine
 @pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
 def test_the_genuine_files_are_found(workplace, dataset):
-    words = (f"dataset={dataset}", "dataset.limit=500", "epochs=1")
+    words = (f"dataset={dataset}", "dataset.max_samples=500", "epochs=1")
     done = workplace.train(*words, NN_DATA=str(GENUINE))
     assert done.returncode == 0, done.stderr

@@ -80,7 +80,7 @@ def test_every_normalization_trains(workplace, normalize):
 
 
 def test_a_limit_gives_a_quick_look(workplace):
-    done = workplace.train("dataset.limit=200", "epochs=1")
+    done = workplace.train("dataset.max_samples=200", "epochs=1")
     assert "180 training, 20 validation, 200 test samples" in done.stdout
 
 
@@ -94,10 +94,10 @@ BAD = {
     "dataset=csv dataset.train=x dataset.header=maybe": "dataset.header must be auto, true or",
     "dataset=idx dataset.train_images=cut.gz dataset.train_labels=cut.gz": "cut.gz: the compress",
     "dataset=mnist dataset.root=nowhere": "dataset.root=nowhere cannot be read: no such file",
-    "dataset=mnist dataset.homes=[http://127.0.0.1:9]": "mnist could not be downloaded: put",
+    "dataset=mnist dataset.mirrors=[http://127.0.0.1:9]": "mnist could not be downloaded: put",
     "dataset.normalize=twice": "dataset.normalize must be one of none, unit, standard.",
-    "dataset.limit=0": "dataset.limit=0: dataset.limit must be at least 1.",
-    "dataset.limit=5": "dataset.limit=5: some class would have no samples.",
+    "dataset.max_samples=0": "dataset.max_samples=0: dataset.max_samples must be at least 1.",
+    "dataset.max_samples=5": "dataset.max_samples=5: some class would have no samples.",
     "augmentation=imaginary": "available: affine, flip, none.",
     "augmentation.shift=-1": "augmentation.shift=-1: augmentation.shift must be at least 0",
     "augmentation.flip=2": "augmentation.flip=2: augmentation.flip must be true or false.",
@@ -121,7 +121,7 @@ def test_bad_data_is_told_in_one_sentence_and_leaves_nothing(workplace, words, t
 
 def test_ctrl_c_during_a_download_leaves_nothing(workplace, tmp_path):
     with home({"train-images-idx3-ubyte.gz": bytes(10**6)}, "silent") as first:
-        words = ["dataset=mnist", f"dataset.homes=[{first.url}]", "tracking=disabled"]
+        words = ["dataset=mnist", f"dataset.mirrors=[{first.url}]", "tracking=disabled"]
         process = workplace.start(str(ROOT / "scripts/train.py"), *words)
         assert first.half_sent.wait(30)
         process.send_signal(signal.SIGINT)

@@ -138,7 +138,7 @@ def test_the_folder_of_a_multirun_cannot_depend_on_the_job(workplace):
 
 
 def test_many_jobs_are_shown_by_their_best(multirun):
-    _, (_, *rows) = multirun("seed=range(30)", "dataset.limit=100", status=0)
+    _, (_, *rows) = multirun("seed=range(30)", "dataset.max_samples=100", status=0)
     assert len(rows) == 22
     assert " ".join(rows[-1]) == "Jobs: 30, 30 finished, in jobs"
 

@@ -191,7 +191,13 @@ def test_predictions_are_those_that_the_run_made_itself(workplace):
     write_idx(workplace.path / "labels", LABELS.astype(np.uint8))
     parts = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
     files = [f"dataset.{part}_{what}={what}" for part, what in parts]
-    choices = ["model=cnn", "loss=mse", "dataset.normalize=standard", "keep=best", "dropout=0.2"]
+    choices = [
+        "model=cnn",
+        "loss=mse",
+        "dataset.normalize=standard",
+        "restore_best=true",
+        "dropout=0.2",
+    ]
     done = workplace.train("dataset=idx", *files, *choices, "epochs=3", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     trained = Predictor.from_run(workplace.path / "run")
@@ -483,7 +489,7 @@ def test_a_checkpoint_of_an_earlier_version_is_told_from_a_damaged_one(workplace
     run = workplace.path / "run"
     shutil.copytree(trained, run)
     moment = checkpoint.load_best_or_last(run)
-    del moment.metadata["inputs"]
+    del moment.metadata["input_spec"]
     checkpoint.save(run / "checkpoints/last.safetensors", moment)
     with pytest.raises(
         UserError, match="earlier version and does not describe the inputs of its network"

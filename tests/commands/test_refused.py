@@ -26,7 +26,7 @@ TRAIN, REPORT, PREDICT, UPLOAD, SWEEP = (
     str(ROOT / f"scripts/{name}.py") for name in ("train", "report", "predict", "upload", "sweep")
 )
 WORDS = ["tracking=disabled", "dataset=csv", "dataset.train=data.csv", "model.hidden=[4]"]
-WORDS += ["epochs=2", "keep=best"]
+WORDS += ["epochs=2", "restore_best=true"]
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +157,18 @@ def enlarged(name, size):
     return change
 
 
+def format_version(name, version):
+    """Make a folder one that another version of the program has written."""
+
+    def change(folder):
+        content = json.loads((folder / name).read_text())
+        del content["format_version"]
+        named = {} if version is None else {"format_version": version}
+        (folder / name).write_text(json.dumps(named | content))
+
+    return change
+
+
 DAMAGE = {
     "edited data": (edit("data.csv", "\n0,", "\n1,"), "the dataset is not the one"),
     "no data": (lambda folder: (folder / "data.csv").unlink(), "data.csv"),
@@ -188,8 +200,8 @@ DAMAGE = {
         ),
         "cannot be read",
     ),
-    "nonsense facts": (facts(randomness=1), "its metadata is not that of a training"),
-    "another dataset's facts": (facts(dataset="?"), "the dataset is not the one"),
+    "nonsense facts": (facts(rngs=1), "its metadata is not that of a training"),
+    "another dataset's facts": (facts(dataset_sha256="?"), "the dataset is not the one"),
     "another model's weights": (weights_of_others, "is in this model but not in that"),
     "a linked history": (link("run/history.jsonl"), "is a symbolic link"),
     "a folder for the history": (into_folder("run/history.jsonl"), "is not a regular file"),
@@ -208,6 +220,51 @@ def test_a_resumption_that_is_refused_leaves_the_run_as_it_was(work, name):
     damage, sentence = DAMAGE[name]
     damage(work.path)
     refuse(work, [TRAIN, "resume=run", "epochs=5"], sentence)
+
+
+READERS = {
+    "resume": [TRAIN, "resume=run", "epochs=5"],
+    "reproduce": [TRAIN, "reproduce=run", "tracking=disabled"],
+    "init_from": [TRAIN, *WORDS, "init_from=run", "hydra.run.dir=new"],
+    "predict": [PREDICT, "run", "data.csv", "--output", "new.csv"],
+    "report": [REPORT, "run"],
+    "comparison": [REPORT, "second", "run", "--output", "new.html"],
+    "W&B report": [REPORT, "run", "--wandb", "a/b"],
+    "upload": [UPLOAD, "second", "run"],
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_run_of_an_earlier_version_is_refused_by_every_command(work, reader):
+    second(work)
+    format_version("run/environment.json", None)(work.path)
+    sentence = "run has no format version; this program reads format version 2."
+    with Loopback() as server:
+        refuse(work, READERS[reader], sentence, **server.environment)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("version", "named"), [(1, "1"), (3, "3"), (2.0, "2.0"), (True, "true"), ("2\n", '"2\\n"')]
+)
+def test_a_run_of_another_version_is_refused_with_both_versions(work, version, named):
+    format_version("run/environment.json", version)(work.path)
+    sentence = f"run has format version {named}; this program reads format version 2."
+    refuse(work, [TRAIN, "resume=run", "epochs=5"], sentence)
+
+
+def test_a_run_without_its_environment_is_refused(work):
+    (work.path / "run/environment.json").unlink()
+    refuse(work, [TRAIN, "resume=run", "epochs=5"], "run has no format version")
+
+
+def test_a_report_of_a_folder_leaves_out_a_run_of_an_earlier_version(work):
+    second(work)
+    format_version("second/environment.json", None)(work.path)
+    done = work.run(REPORT, ".", "--output", "index.html")
+    assert done.returncode == 0, done.stderr
+    page = (work.path / "index.html").read_text()
+    assert page.count("second has no format version; this program reads format version 2.") == 1
 
 
 @pytest.mark.parametrize("mode", ["run.dir", "sweep.dir"])
@@ -257,7 +314,7 @@ def test_a_resumption_whose_first_weights_are_gone_is_refused(work):
     [
         (edit("data.csv", "\n0,", "\n1,"), [], "the dataset is not the one"),
         (newer_format, [], "has format version 9"),
-        (facts(randomness=1), [], "its metadata is not that of a training"),
+        (facts(rngs=1), [], "its metadata is not that of a training"),
         (into_folder("run/summary.json"), [], "is a directory"),
         (edit("run/config.yaml", "lr: ", "lr: ["), [], "config.yaml is damaged"),
         (lambda _: None, ["lr=0.2"], "lr differs from"),
@@ -265,6 +322,11 @@ def test_a_resumption_whose_first_weights_are_gone_is_refused(work):
         (lambda _: None, ["epochs=0"], "epochs differs from"),
         (link("run/environment.json"), [], "is a symbolic link"),
         (lambda _: None, ["learning_rate=1"], "did you mean lr?"),
+        (
+            format_version("run/environment.json", None),
+            [],
+            "runs/s/r has no format version; this program reads format version 2.",
+        ),
     ],
 )
 def test_an_agents_run_that_comes_back_and_is_refused_is_left_as_it_was(
@@ -293,7 +355,7 @@ def test_an_agents_run_that_comes_back_and_is_refused_is_left_as_it_was(
 )
 def test_a_run_that_cannot_be_compared_is_not_repeated(work, damage, sentence):
     damage(work.path)
-    refuse(work, [TRAIN, "repeat=run", "tracking=disabled"], sentence)
+    refuse(work, [TRAIN, "reproduce=run", "tracking=disabled"], sentence)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +400,7 @@ def second(work):
         (into_folder("second/.lock"), "second/.lock cannot be opened: Is a directory."),
         (enlarged("second/summary.json", 2**27), "bytes"),
         (edit("second/config.yaml", "lr: ", "lr: ["), "config.yaml is damaged"),
-        (edit("second/config.yaml", "images: 16", "images: 1000"), "images"),
+        (edit("second/config.yaml", "num_examples: 16", "num_examples: 1000"), "num_examples"),
     ],
 )
 def test_of_runs_of_which_one_is_refused_none_is_uploaded(work, damage, sentence):
@@ -496,7 +558,7 @@ def test_a_sweep_that_is_refused_leaves_the_one_of_before_as_it_was(
 
 def settings(**changes):
     """Write settings that no sweep has begun with."""
-    content = {"seed": 0, "sampler": None, "overrides": []} | changes
+    content = {"format_version": 2, "seed": 0, "sampler": None, "overrides": []} | changes
     return lambda sweep: (sweep / "settings.json").write_text(json.dumps(content))
 
 
@@ -510,13 +572,47 @@ def settings(**changes):
         (settings(seed=math.inf), "settings.json is damaged"),
         (settings(seed=-1), "settings.json is damaged"),
         (settings(sampler=[]), "settings.json is damaged"),
-        (settings(overrides="epochs=1"), 'contained {"seed": 0, "sampler": null, "overrides": []}'),
+        (
+            settings(overrides="epochs=1"),
+            'contained {"format_version": 2, "seed": 0, "sampler": null, "overrides": []}',
+        ),
         (lambda sweep: (sweep / "settings.json").write_text("[" * 99_999), "settings.json is dam"),
     ],
 )
 def test_a_damaged_sweep_that_is_refused_is_left_as_it_was(workplace, swept, damage, sentence):
     shutil.copytree(swept, workplace.path, dirs_exist_ok=True)
     damage(workplace.path / "runs/sweeps/small")
+    refuse(workplace, [SWEEP, "small.yaml", "--resume"], sentence)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [SWEEP, "small.yaml", "--resume"],
+        [REPORT, "runs/sweeps/small"],
+        [REPORT, "runs/sweeps/small", "--png", "new"],
+        [REPORT, "runs/sweeps/small", "--wandb", "a/b"],
+    ],
+)
+@pytest.mark.parametrize(
+    ("version", "named"), [(None, "no format version"), (1, "format version 1")]
+)
+def test_a_sweep_of_another_version_is_refused_by_every_command(
+    workplace, swept, words, version, named
+):
+    shutil.copytree(swept, workplace.path, dirs_exist_ok=True)
+    format_version("settings.json", version)(workplace.path / "runs/sweeps/small")
+    sentence = f"runs/sweeps/small has {named}; this program reads format version 2."
+    with Loopback() as server:
+        refuse(workplace, words, sentence, **server.environment)
+        assert server.requests == []
+
+
+def test_the_version_of_a_sweep_comes_before_what_has_changed_in_its_file(workplace, swept):
+    shutil.copytree(swept, workplace.path, dirs_exist_ok=True)
+    format_version("settings.json", None)(workplace.path / "runs/sweeps/small")
+    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL | {"method": "bayes"}))
+    sentence = "runs/sweeps/small has no format version"
     refuse(workplace, [SWEEP, "small.yaml", "--resume"], sentence)
 
 

@@ -74,7 +74,7 @@ def test_a_page_names_no_home_folder(workplace, tmp_path, here):
         assert str(home) not in pages[-1]
     shown = "runs/one" if here == "home/project" else "$HOME/project/runs/one"
     assert "python scripts/train.py tracking=disabled epochs=1 " in pages[0]
-    assert f"repeat={shown}" in pages[0]
+    assert f"reproduce={shown}" in pages[0]
     assert "~/notes" in pages[0]
 
 

@@ -95,7 +95,7 @@ def asked(done):
 
 
 def test_a_run_that_was_cut_off_goes_on(workplace, results):
-    words = "mse_64_1_20", "--quick", "dataset=digits", "epochs=60", "checkpoint=0"
+    words = "mse_64_1_20", "--quick", "dataset=digits", "epochs=60", "checkpoint_every=0"
     process = workplace.start(RESULTS, "--readme", "page.md", *words)
     history = "runs/results/mse_64_1_20/*/history.jsonl"
     while not any(path.read_text().count("\n") > 2 for path in workplace.path.glob(history)):

@@ -24,12 +24,14 @@ TRAIN = str(ROOT / "scripts/train.py")
 SCENARIOS = [
     "epochs=40",
     "epochs=30 optimizer=momentum dropout=0.3 schedule=cosine",
-    "epochs=30 optimizer=nesterov optimizer.clip=0.5 schedule=step batch_size=all lr=0.1",
-    "epochs=25 optimizer=adagrad schedule=exponential model.normalization=batch keep=best",
-    "epochs=25 optimizer=rmsprop schedule=inverse_time schedule.warmup=3 draws=700",
+    "epochs=30 optimizer=nesterov optimizer.max_grad_norm=0.5 schedule=step batch_size=all lr=0.1",
+    "epochs=25 optimizer=adagrad schedule=exponential model.normalization=batch restore_best=true",
+    "epochs=25 optimizer=rmsprop schedule=inverse_time schedule.warmup_epochs=3 "
+    "samples_per_epoch=700",
     "epochs=25 optimizer=adam schedule=plateau schedule.patience=1 patience=12",
-    "epochs=15 optimizer=adamw schedule=one_cycle augmentation=affine dropout=0.2 keep=best",
-    "epochs=4 model=cnn depth=2 optimizer=adam dropout=0.3 augmentation=affine keep=best",
+    "epochs=15 optimizer=adamw schedule=one_cycle augmentation=affine dropout=0.2 "
+    "restore_best=true",
+    "epochs=4 model=cnn depth=2 optimizer=adam dropout=0.3 augmentation=affine restore_best=true",
     "epochs=25 model.normalization=layer model.residual=true depth=3 model.taper=1 loss=mse",
     "epochs=25 model=linear loss.label_smoothing=0.1 optimizer=momentum augmentation=flip",
 ]
@@ -69,7 +71,7 @@ def test_resume_after_kill_gives_the_same_bits(workplace, unbroken, draw):
     epochs = expected.summary["epochs"]
     every = chance.choice(["0", "0.05", "10", "null"])
     process = workplace.start(
-        TRAIN, "tracking=disabled", *words, f"checkpoint={every}", "hydra.run.dir=killed"
+        TRAIN, "tracking=disabled", *words, f"checkpoint_every={every}", "hydra.run.dir=killed"
     )
     run = Run(workplace.path / "killed")
     for _ in range(chance.choice([1, 2])):
@@ -98,10 +100,10 @@ def test_resume_after_kill_gives_the_same_bits(workplace, unbroken, draw):
 def test_a_signal_saves_the_state_within_two_seconds_and_the_run_goes_on(
     workplace, unbroken, number, status
 ):
-    words = ["epochs=300", "optimizer=adam", "dropout=0.2", "keep=best"]
+    words = ["epochs=300", "optimizer=adam", "dropout=0.2", "restore_best=true"]
     expected = unbroken(words)
     process = workplace.start(
-        TRAIN, "tracking=offline", *words, "checkpoint=null", "hydra.run.dir=stopped"
+        TRAIN, "tracking=offline", *words, "checkpoint_every=null", "hydra.run.dir=stopped"
     )
     run = Run(workplace.path / "stopped")
     wait_for(run.path / "history.jsonl", 10)
@@ -116,7 +118,7 @@ def test_a_signal_saves_the_state_within_two_seconds_and_the_run_goes_on(
     assert done.returncode == 0, done.stderr
     assert "The run resumes after epoch " in done.stdout
     assert run.bits == expected.bits
-    moments = [moment for session in run.summary["seconds/sessions"] for moment in session]
+    moments = [moment for session in run.summary["sessions"] for moment in session]
     assert len(moments) == 4
     assert moments == sorted(moments)
 
@@ -142,9 +144,9 @@ def test_a_finished_run_says_so(workplace):
 
 
 def test_a_finished_run_can_be_made_longer(workplace, unbroken):
-    expected = unbroken(["epochs=9", "optimizer=adam", "keep=best", "dropout=0.1"])
+    expected = unbroken(["epochs=9", "optimizer=adam", "restore_best=true", "dropout=0.1"])
     workplace.train(
-        "epochs=4", "optimizer=adam", "keep=best", "dropout=0.1", "hydra.run.dir=longer"
+        "epochs=4", "optimizer=adam", "restore_best=true", "dropout=0.1", "hydra.run.dir=longer"
     )
     done = workplace.run(TRAIN, "resume=longer", "epochs=9")
     assert done.returncode == 0, done.stderr
@@ -192,7 +194,7 @@ def test_two_processes_cannot_train_into_one_folder(workplace):
 
 def test_repeat_says_whether_the_bits_are_the_same(workplace):
     workplace.train("epochs=3", "dropout=0.2", "optimizer=adam", "hydra.run.dir=first")
-    done = workplace.run(TRAIN, "repeat=first")
+    done = workplace.run(TRAIN, "reproduce=first")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("Reproduced: ")
     assert len(workplace.runs) == 2
@@ -202,14 +204,14 @@ def test_repeat_says_whether_the_bits_are_the_same(workplace):
     (workplace.path / "first/environment.json").write_text(json.dumps(environment))
     summary = Run(workplace.path / "first").summary
     (workplace.path / "first/summary.json").write_text(json.dumps({**summary, "test/loss": 1.5}))
-    done = workplace.run(TRAIN, "repeat=first")
+    done = workplace.run(TRAIN, "reproduce=first")
     assert done.returncode == 1
     assert "Not reproduced: test/loss differ." in done.stderr
     assert '"numpy": "1.0"' in done.stderr
 
 
 def test_a_run_can_begin_with_the_weights_of_another(workplace):
-    workplace.train("epochs=20", "keep=best", "hydra.run.dir=first")
+    workplace.train("epochs=20", "restore_best=true", "hydra.run.dir=first")
     done = workplace.train("epochs=1", "init_from=first", "lr=0.001", "hydra.run.dir=second")
     assert done.returncode == 0, done.stderr
     assert Run(workplace.path / "second").history[0]["train/accuracy"] > 0.97
@@ -225,13 +227,16 @@ def test_a_run_can_begin_with_the_weights_of_another(workplace):
         ("resume=run epochs=2.5", "epochs=2.5: epochs must be a whole number, at least 1."),
         ("resume=run epochs=", "epochs=: epochs must be a whole number, at least 1."),
         ("resume=run tracking=no", "tracking=no: there is no such tracking; there is auto"),
-        ("resume=run repeat=run", "repeat=run: with resume= only"),
+        ("resume=run reproduce=run", "reproduce=run: with resume= only"),
         ("resume=run --multirun", "--multirun: with resume= only"),
-        ("repeat=run epochs=9", "epochs=9: with repeat= only tracking, trust"),
+        ("reproduce=run epochs=9", "epochs=9: with reproduce= only tracking, trust"),
         ("init_from=nowhere", "init_from=nowhere: nowhere: there is no checkpoint in this"),
         ("init_from=run width=64", "init_from=run: its dense1.weight is float32 of shape"),
         ("init_from=run model=linear", "init_from=run: dense2.bias is in that model but not in"),
-        ("checkpoint=-1", "checkpoint=-1: checkpoint must be a number, at least 0, or null."),
+        (
+            "checkpoint_every=-1",
+            "checkpoint_every=-1: checkpoint_every must be a number, at least 0, or null.",
+        ),
     ],
 )
 def test_a_mistake_costs_a_sentence(workplace, words, sentence):
@@ -290,7 +295,7 @@ def changed(path, **settings):
         ),
     ],
 )
-@pytest.mark.parametrize("verb", ["resume", "repeat"])
+@pytest.mark.parametrize("verb", ["resume", "reproduce"])
 def test_a_malicious_run_folder_is_refused(workplace, verb, damage):
     workplace.train("epochs=1", "hydra.run.dir=run")
     (workplace.path / "run/summary.json").unlink()
@@ -318,10 +323,10 @@ def test_a_package_of_ones_own_runs_again_if_it_is_trusted(workplace):
     words = ["--config-dir", "mine/conf", "model=small", "epochs=2", "hydra.run.dir=run"]
     done = workplace.train(*words, **here)
     assert done.returncode == 0, done.stderr
-    done = workplace.run(TRAIN, "repeat=run", **here)
+    done = workplace.run(TRAIN, "reproduce=run", **here)
     assert done.returncode == 2
     assert "mine is not trusted to run; trust=mine allows it" in done.stderr
-    done = workplace.run(TRAIN, "repeat=run", "trust=mine", **here)
+    done = workplace.run(TRAIN, "reproduce=run", "trust=mine", **here)
     assert done.returncode == 0, done.stderr
 
 
@@ -338,7 +343,7 @@ def test_a_link_in_place_of_a_checkpoint_is_refused(workplace):
 @pytest.mark.soak
 def test_ten_thousand_epochs_leave_memory_handles_and_time_flat(workplace):
     words = ["tracking=offline", "epochs=10000", "model.hidden=[8]", "batch_size=all"]
-    line, settings = workplace.command(TRAIN, *words, "checkpoint=0", "hydra.run.dir=soak")
+    line, settings = workplace.command(TRAIN, *words, "checkpoint_every=0", "hydra.run.dir=soak")
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, **settings)
     history, seen = workplace.path / "soak/history.jsonl", []
     while process.poll() is None:

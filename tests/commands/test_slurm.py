@@ -18,7 +18,7 @@ from tests.loopback import QUICK_AGENT, Loopback
 
 SCRIPTS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 STUDY, AGENT = SCRIPTS
-WORDS = ["epochs=20000", "tracking.every=20000", "checkpoint=0"]
+WORDS = ["epochs=20000", "tracking.confusion_every=20000", "checkpoint_every=0"]
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def table(workplace):
 def test_a_trial_that_slurm_cuts_off_goes_back_into_the_queue_of_its_sweep(workplace, job):
     sweep = yaml.safe_load((ROOT / "sweeps/random.yaml").read_text())
     sweep["parameters"]["tracking.preemptible"] = {"value": True}
-    sweep["command"][3:3] = ["epochs=4000", "tracking.every=4000"]
+    sweep["command"][3:3] = ["epochs=4000", "tracking.confusion_every=4000"]
     (workplace.path / "own.yaml").write_text(yaml.dump(sweep))
     with Loopback() as server:
         done = workplace.run(

@@ -147,7 +147,7 @@ def test_a_server_that_never_answers_does_not_keep_a_sweep_from_being_stopped(sw
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["shared.log", None], ids=["shared", "own"])
-@pytest.mark.parametrize("lock", ["lock", "turn"])
+@pytest.mark.parametrize("lock", ["lock", "trials.lock"])
 @pytest.mark.parametrize("before", [True, False], ids=["at-the-start", "later"])
 def test_a_lock_that_is_never_given_back_does_not_keep_a_sweep_from_being_stopped(
     workplace, sweep, name, lock, before

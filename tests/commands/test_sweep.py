@@ -76,7 +76,7 @@ def test_a_sweep_leaves_a_run_folder_for_each_trial_and_a_table(workplace, sweep
     swept = folder(workplace)
     names = {path.name for path in swept.path.iterdir()}
     locks, data = (
-        {".lock", ".study.log.lock", ".study.log.turn"},
+        {".lock", ".study.log.lock", ".study.log.trials.lock"},
         {"study.log", "trials.csv", "trials"},
     )
     assert names == {"settings.json", "sweep.yaml", *locks, *data}
@@ -382,7 +382,7 @@ def test_the_time_between_a_stop_and_a_resume_is_not_running_time(workplace, swe
     assert done.returncode == 0, done.stderr
     longest = time.monotonic() - began - 8
 
-    assert len(Run(history.parent).summary["seconds/sessions"]) == 2
+    assert len(Run(history.parent).summary["sessions"]) == 2
     done = workplace.run(str(ROOT / "scripts/report.py"), "runs/sweeps/small")
     assert done.returncode == 0, done.stderr
     page = Page(folder(workplace).path / "report.html")
@@ -557,12 +557,14 @@ def test_a_word_may_set_what_only_an_option_that_is_searched_has(workplace, swee
     content = {**SMALL, "parameters": {"model": {"values": ["mlp", "cnn"]}}}
     done = sweep(content, "--check", "model.activation=tanh")
     assert done.stdout == "small.yaml: no problems found.\n"
-    done = sweep(content, "--check", "model.kernel=5", status=2)
-    assert done.stderr.startswith("small.yaml: model.kernel=5: there is no setting model.kernel")
+    done = sweep(content, "--check", "model.kernel_size=5", status=2)
+    assert done.stderr.startswith(
+        "small.yaml: model.kernel_size=5: there is no setting model.kernel_size"
+    )
     content = {**SMALL, "parameters": {"model": {"values": ["cnn"]}}}
-    assert sweep(content, "--check", "model.kernel=5").returncode == 0
+    assert sweep(content, "--check", "model.kernel_size=5").returncode == 0
     done = sweep(content, "--check", "model.kernal=5", status=2)
-    assert "did you mean model.kernel?" in done.stderr
+    assert "did you mean model.kernel_size?" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["123", "null", "my sweep (1)", "a,b=[c]", "it's"])

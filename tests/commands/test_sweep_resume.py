@@ -255,7 +255,15 @@ def test_a_study_of_another_sweep_is_refused_before_anything_is_added_to_it(work
 
 def test_a_trial_that_was_running_when_the_study_was_lost_continues(workplace, sweep):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
-    words = ["--count", "2", "--workers", "1", "epochs=400", "tracking=disabled", "checkpoint=0"]
+    words = [
+        "--count",
+        "2",
+        "--workers",
+        "1",
+        "epochs=400",
+        "tracking=disabled",
+        "checkpoint_every=0",
+    ]
     process = workplace.start(SWEEP, "small.yaml", *words)
     swept = folder(workplace)
     first = swept.path / "trials/0000/history.jsonl"

@@ -34,7 +34,7 @@ def test_one_command_learns_the_digits_and_writes_everything(workplace):
     assert summary["status"] == "finished"
     assert summary["test/accuracy"] >= 0.95
     assert summary["val/accuracy"] == history[-1]["val/accuracy"]
-    assert summary["parameters"] == 64 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
+    assert summary["num_parameters"] == 64 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
     best = history[summary["best/epoch"] - 1]
     assert best["val/accuracy"] == max(line["val/accuracy"] for line in history)
     confusion = summary["confusion_matrix"]

@@ -21,7 +21,7 @@ from tests.conftest import ROOT, Run
 from tests.loopback import QUICK_AGENT, Loopback
 
 TRAIN, UPLOAD = str(ROOT / "scripts/train.py"), str(ROOT / "scripts/upload.py")
-LONG = ["epochs=100000", "tracking.every=100000"]
+LONG = ["epochs=100000", "tracking.confusion_every=100000"]
 TRIALS = """
 program: scripts/train.py
 project: digits
@@ -127,7 +127,9 @@ def value_at(config, name):
 
 
 def test_an_online_run_is_all_there(workplace, server, online):
-    done = online(TRAIN, "epochs=12", "keep=best", "hydra.run.dir=run", "tracking.tags=[a,b]")
+    done = online(
+        TRAIN, "epochs=12", "restore_best=true", "hydra.run.dir=run", "tracking.tags=[a,b]"
+    )
     assert done.stderr == ""
     (run_id,) = server.runs
     assert f"W&B: {server.state.url}/somebody/nn-sweeps/runs/{run_id}" in done.stdout
@@ -157,7 +159,11 @@ def test_variables_say_where_a_run_belongs(server, online):
 
 
 def test_how_much_is_sent_is_a_choice(server, online):
-    volume = ["tracking.images=0", "tracking.artifacts=false", "tracking.every=null"]
+    volume = [
+        "tracking.num_examples=0",
+        "tracking.log_model=false",
+        "tracking.confusion_every=null",
+    ]
     online(TRAIN, "epochs=12", *volume)
     (run_id,) = server.runs
     content = seen(server, run_id)
@@ -278,8 +284,8 @@ def test_hyperband_stops_behind_an_agent_what_lags_and_nothing_else(workplace, s
             "${interpreter}",
             "${program}",
             "epochs=4000",
-            "tracking.every=4000",
-            "keep=best",
+            "tracking.confusion_every=4000",
+            "restore_best=true",
             "patience=300",
             "${args_no_hyphens}",
         ],
@@ -304,7 +310,7 @@ def test_hyperband_stops_behind_an_agent_what_lags_and_nothing_else(workplace, s
 def test_a_preempted_run_that_comes_back_finds_its_folder_and_resumes(
     workplace, server, agents, long_trials
 ):
-    words = ["epochs=2000", "tracking.every=1000", "tracking.preemptible=true"]
+    words = ["epochs=2000", "tracking.confusion_every=1000", "tracking.preemptible=true"]
     sweep, started = agents(long_trials(*words), count=2)
     run_id = until(lambda: list(server.runs))[0]
     path = folder(workplace, sweep, run_id)
@@ -320,7 +326,7 @@ def test_a_preempted_run_that_comes_back_finds_its_folder_and_resumes(
 
 def undisturbed(workplace, path):
     """What the run in a folder gives when nothing happens to it."""
-    done = workplace.run(TRAIN, f"repeat={path}", "tracking=disabled")
+    done = workplace.run(TRAIN, f"reproduce={path}", "tracking=disabled")
     assert done.returncode == 0, done.stdout + done.stderr
     (again,) = [
         run
@@ -334,7 +340,7 @@ def restored(workplace, server, online, path):
     """Upload a run, and see that the server has all of it."""
     online(UPLOAD, str(path.relative_to(workplace.path)))
     run_id = Run(path).environment["run_id"]
-    swept = Run(path).environment["swept"]
+    swept = Run(path).environment["sweep_parameters"]
     assert seen(server, run_id) == by_its_folder(path, swept=swept)
     assert server.runs[run_id].project == "digits"
 
@@ -342,7 +348,9 @@ def restored(workplace, server, online, path):
 def test_a_trial_that_is_killed_resumes_and_uploads_to_the_same_state(
     workplace, server, online, agents, long_trials
 ):
-    sweep, started = agents(long_trials("epochs=1500", "tracking.every=500", "checkpoint=0.1"), 2)
+    sweep, started = agents(
+        long_trials("epochs=1500", "tracking.confusion_every=500", "checkpoint_every=0.1"), 2
+    )
     run_id = until(lambda: list(server.runs))[0]
     path = folder(workplace, sweep, run_id)
     until(lambda: lines(path) > 100)
@@ -360,7 +368,7 @@ def test_a_trial_that_is_killed_resumes_and_uploads_to_the_same_state(
 
 @pytest.mark.soak
 def test_a_trial_outlives_its_agent(workplace, server, online, agents, long_trials):
-    sweep, started = agents(long_trials("epochs=1500", "tracking.every=500"), count=1)
+    sweep, started = agents(long_trials("epochs=1500", "tracking.confusion_every=500"), count=1)
     run_id = until(lambda: list(server.runs))[0]
     path = folder(workplace, sweep, run_id)
     until(lambda: lines(path) > 10)
@@ -375,7 +383,7 @@ def test_a_trial_outlives_its_agent(workplace, server, online, agents, long_tria
 def test_a_server_that_dies_and_comes_back_costs_nothing(
     workplace, server, online, agents, long_trials
 ):
-    words = ["epochs=2500", "tracking.every=2500", "tracking.wait=60"]
+    words = ["epochs=2500", "tracking.confusion_every=2500", "tracking.finish_timeout=60"]
     sweep, started = agents(long_trials(*words), count=1)
     run_id = until(lambda: list(server.runs))[0]
     path = folder(workplace, sweep, run_id)
@@ -405,7 +413,7 @@ def test_a_server_that_misbehaves_costs_nothing(workplace, server, online, fault
     process = workplace.start(
         TRAIN,
         "epochs=600",
-        "tracking.every=600",
+        "tracking.confusion_every=600",
         "hydra.run.dir=run",
         **server.environment,
         WANDB_PROJECT="digits",
@@ -423,8 +431,8 @@ def test_a_server_that_is_gone_costs_a_warning(workplace, server, online):
     process = workplace.start(
         TRAIN,
         "epochs=600",
-        "tracking.every=600",
-        "tracking.wait=2",
+        "tracking.confusion_every=600",
+        "tracking.finish_timeout=2",
         "hydra.run.dir=run",
         **server.environment,
         WANDB_PROJECT="digits",
@@ -475,14 +483,14 @@ def alike(content):
 
 
 def test_offline_and_online_runs_of_a_seed_come_to_the_same(workplace, server, online):
-    words = ["epochs=12", "dropout=0.2", "keep=best"]
+    words = ["epochs=12", "dropout=0.2", "restore_best=true"]
     online(TRAIN, *words, "hydra.run.dir=online", "tracking=online")
     online(TRAIN, *words, "hydra.run.dir=offline", "tracking=offline")
     (synced,) = (workplace.path / "offline/wandb").glob("offline-run-*")
     online(QUICK_AGENT, "sync", str(synced))
 
     killed = workplace.start(
-        TRAIN, *words, "hydra.run.dir=killed", "tracking=offline", "checkpoint=0", "threads=1"
+        TRAIN, *words, "hydra.run.dir=killed", "tracking=offline", "checkpoint_every=0", "threads=1"
     )
     until(lambda: lines(workplace.path / "killed") >= 5)
     killed.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hydra import compose, initialize_config_dir
 
+from nn.config.aliases import RENAMED_SETTINGS
 from nn.config.compose import compose_config
 from nn.config.resolve import resolve_job_config
 from nn.config.schema import CONFIG_DIR, register_with_hydra
@@ -51,3 +52,47 @@ def test_the_parts_make_the_whole(words):
 def test_a_mistake_is_told_as_on_the_command_line(word, sentence):
     with pytest.raises(UserError, match=sentence.replace("?", r"\?")):
         compose_config(word.split())
+
+
+RENAMED = {
+    "keep=last": "restore_best=false",
+    "keep=best": "restore_best=true",
+    "draws=100": "samples_per_epoch=100",
+    "checkpoint=5": "checkpoint_every=5",
+    "dataset.limit=300": "dataset.max_samples=300",
+    "dataset=mnist dataset.homes=[http://a]": "dataset.mirrors=[http://a]",
+    "model=cnn model.kernel=5": "model.kernel_size=5",
+    "model=cnn model.pool=average": "model.pooling=average",
+    "optimizer.clip=0.5": "optimizer.max_grad_norm=0.5",
+    "optimizer=adam optimizer.decoupled=true": "optimizer.decoupled_weight_decay=true",
+    "schedule.warmup=2": "schedule.warmup_epochs=2",
+    "schedule=step schedule.every=3": "schedule.step_size=3",
+    "schedule=one_cycle schedule.rise=0.2": "schedule.pct_start=0.2",
+    "schedule=one_cycle schedule.start=10": "schedule.div_factor=10",
+    "schedule=one_cycle schedule.end=100": "schedule.final_div_factor=100",
+    "schedule=cosine schedule.final=0.1": "schedule.final_factor=0.1",
+    "schedule=inverse_time schedule.decay=0.5": "schedule.decay_rate=0.5",
+    "schedule=plateau schedule.gamma=0.5": "schedule.factor=0.5",
+    "schedule=plateau schedule.least=0.1": "schedule.min_factor=0.1",
+    "loss=mse loss.of=softmax": "loss.apply_softmax=true",
+    "loss=mse loss.of=logits": "loss.apply_softmax=false",
+    "tracking.every=5": "tracking.confusion_every=5",
+    "tracking.images=4": "tracking.num_examples=4",
+    "tracking.artifacts=false": "tracking.log_model=false",
+    "tracking.wait=60": "tracking.finish_timeout=60",
+    "repeat=runs/mine": "reproduce=runs/mine",
+}
+
+
+@pytest.mark.parametrize("words", RENAMED)
+def test_a_setting_of_an_earlier_version_is_refused_with_its_new_name(words):
+    *choice, old = words.split()
+    with pytest.raises(UserError) as told:
+        compose_config(words.split())
+    assert str(told.value) == f"{old}: {old.partition('=')[0]} was renamed; use {RENAMED[words]}."
+    if not old.startswith("repeat"):
+        compose_config([*choice, RENAMED[words]])
+
+
+def test_every_renamed_setting_is_tested():
+    assert {words.split()[-1].partition("=")[0] for words in RENAMED} == set(RENAMED_SETTINGS)

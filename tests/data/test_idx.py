@@ -212,7 +212,7 @@ def test_scales_are_measured_on_the_training_set_alone(tmp_path, normalize):
 
 
 def test_a_limit_keeps_the_classes_in_proportion(tmp_path):
-    dataset = source(tmp_path, limit=30, validation=0.2).load(np.random.default_rng(0))
+    dataset = source(tmp_path, max_samples=30, validation=0.2).load(np.random.default_rng(0))
     assert [len(s) for s in (dataset.train, dataset.val, dataset.test)] == [24, 6, 30]
     assert list(np.bincount(dataset.train.labels)) == [8, 8, 8]
 
@@ -220,6 +220,6 @@ def test_a_limit_keeps_the_classes_in_proportion(tmp_path):
 def test_the_digest_is_of_the_content(tmp_path):
     images, labels = images_and_labels()
     first = source(tmp_path).load(np.random.default_rng(0)).sha256
-    assert source(tmp_path, limit=30).load(np.random.default_rng(5)).sha256 == first
+    assert source(tmp_path, max_samples=30).load(np.random.default_rng(5)).sha256 == first
     images[0, 0, 0] ^= 1
     assert source(tmp_path, (images, labels)).load(np.random.default_rng(0)).sha256 != first

@@ -37,7 +37,7 @@ class Small(mnist.MNIST):
 @pytest.fixture
 def read():
     def read(*homes, root=None):
-        return Small(homes=[each.url for each in homes], root=root).read(np.random.default_rng(0))
+        return Small(mirrors=[each.url for each in homes], root=root).read(np.random.default_rng(0))
 
     return read
 
@@ -156,7 +156,7 @@ import numpy as np
 from nn.data import mnist
 class Small(mnist.MNIST):
     REGISTRY = json.loads(sys.argv[1])
-content = Small(homes=sys.argv[2:]).read(np.random.default_rng(0))
+content = Small(mirrors=sys.argv[2:]).read(np.random.default_rng(0))
 print(len(content.train.images))
 """
 

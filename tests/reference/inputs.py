@@ -23,7 +23,7 @@ POOLS = ("max", "average")
 OPTIMIZERS = {
     "sgd": {},
     "sgd with decay": {"weight_decay": 0.1},
-    "sgd with clipping": {"clip": 0.5},
+    "sgd with clipping": {"max_grad_norm": 0.5},
     "momentum": {"momentum": 0.9},
     "momentum with decay": {"momentum": 0.8, "weight_decay": 0.05},
     "nesterov": {"momentum": 0.9},
@@ -34,7 +34,7 @@ OPTIMIZERS = {
     "rmsprop with decay": {"weight_decay": 0.1},
     "adam": {},
     "adam with decay": {"beta1": 0.8, "beta2": 0.98, "weight_decay": 0.1},
-    "adamw": {"weight_decay": 0.1, "decoupled": True},
+    "adamw": {"weight_decay": 0.1, "decoupled_weight_decay": True},
 }
 SCHEDULES = ("constant", "step", "exponential", "inverse_time", "cosine", "one_cycle", "plateau")
 LOSSES = {

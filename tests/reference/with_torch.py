@@ -191,7 +191,7 @@ def _optimizers():
         return lambda p: optim.Adam(p, LR, betas, weight_decay=decay)
 
     return {
-        f"optimizer {name}": _train(make(name, settings), clip=settings.get("clip"))
+        f"optimizer {name}": _train(make(name, settings), clip=settings.get("max_grad_norm"))
         for name, settings in inputs.OPTIMIZERS.items()
     }
 

@@ -14,8 +14,9 @@ from nn.io.serialization import to_json
 from nn.runs.runner import run
 from nn.sweeps.schema import read_sweep_config
 from nn.sweeps.study import SweepStudy
+from nn.sweeps.trials import SWEEP_FORMAT_VERSION
 
-QUICK = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.limit=600")
+QUICK = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.max_samples=600")
 NASTY = "<img src=x onerror=alert(1)>\"'&${lr}%{x}</script>"
 
 SWEEP = {
@@ -45,7 +46,9 @@ def made_sweep(folder, trials=12, epochs=6, content=None, states=("finished",), 
     """Write a sweep as its engine would, trial after trial, without any training."""
     folder.mkdir(parents=True)
     (folder / "sweep.yaml").write_text(yaml.safe_dump(content or SWEEP))
-    (folder / "settings.json").write_text('{"seed": 0, "overrides": ["epochs=6"]}')
+    (folder / "settings.json").write_text(
+        json.dumps({"format_version": SWEEP_FORMAT_VERSION, "seed": 0, "overrides": ["epochs=6"]})
+    )
     study = SweepStudy(read_sweep_config(folder / "sweep.yaml"), folder, 0)
     for number in range(trials):
         study.ask(None)

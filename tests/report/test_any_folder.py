@@ -20,8 +20,9 @@ from tests.report.made import made_run, made_sweep
 KEYS = (
     "epoch", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "norm/gradient",
     "norm/weights", "seconds", "seconds/validation", "status", "test/accuracy", "test/loss",
-    "best/epoch", "epochs", "parameters", "confusion_matrix", "class_names", "precision", "recall",
-    "f1", "val/confusion_matrix", "weights/sha256", "packages", "git", "command", "cores",
+    "best/epoch", "epochs", "num_parameters", "confusion_matrix", "class_names", "precision",
+    "recall", "f1", "val/confusion_matrix", "weights/sha256", "packages", "git", "command",
+    "cpu_count",
 )  # fmt: skip
 plain = st.recursive(
     st.none()
@@ -58,7 +59,7 @@ calm = settings(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return made_run(tmp_path_factory.mktemp("any") / "run", "dataset.limit=150")
+    return made_run(tmp_path_factory.mktemp("any") / "run", "dataset.max_samples=150")
 
 
 @pytest.fixture(scope="module")

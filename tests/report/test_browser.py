@@ -26,7 +26,7 @@ KINDS = ("run", "odd", "sweep", "index", "comparison")
 def pages(tmp_path_factory):
     """A page of each kind."""
     place = tmp_path_factory.mktemp("pages")
-    run = made_run(place / "runs/one", "epochs=5", "keep=best")
+    run = made_run(place / "runs/one", "epochs=5", "restore_best=true")
     odd = shutil.copytree(run, place / "runs/odd")
     of_letters(odd)
     states = ("finished", "finished", "pruned", "failed", "finished")

@@ -28,14 +28,14 @@ TOLD = {
     "Validation accuracy": "val/accuracy",
     "Top-3 accuracy": "test/top3",
     "Calibration error": "test/calibration_error",
-    "Parameters": "parameters",
+    "Parameters": "num_parameters",
     "Training time": "seconds",
 }
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    return made_run(tmp_path_factory.mktemp("original") / "run", "keep=best", "epochs=12")
+    return made_run(tmp_path_factory.mktemp("original") / "run", "restore_best=true", "epochs=12")
 
 
 @pytest.fixture(name="folder")
@@ -89,10 +89,10 @@ def test_the_numbers_on_the_page_are_those_in_the_folder(folder):
 def test_settings_environment_and_the_command_that_repeats_it_are_there(folder):
     text = report(folder).text
     saved = SavedRun.read(folder)
-    assert "repeat=" in text
+    assert "reproduce=" in text
     assert f"model.hidden {'[12]'}" in text
     assert saved.environment["packages"]["numpy"] in text
-    assert saved.environment["processor"] in text
+    assert saved.environment["cpu_model"] in text
     assert saved.summary["weights/sha256"][:16] in text
 
 
@@ -106,7 +106,7 @@ def test_the_layers_are_those_that_the_terminal_shows(folder):
     shown = [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in rows]
     assert shown == [" ".join(line.split()) for line in (f"input {inputs}", *layers)]
     described = json.loads((folder / "model.json").read_text())
-    assert described["parameters"] == SavedRun.read(folder).summary["parameters"]
+    assert described["num_parameters"] == SavedRun.read(folder).summary["num_parameters"]
 
 
 def test_the_layers_of_a_model_of_ones_own_are_shown_without_its_code(folder):
@@ -119,14 +119,21 @@ def test_the_layers_of_a_model_of_ones_own_are_shown_without_its_code(folder):
 @pytest.mark.parametrize(
     "content",
     [
-        "{", "[]", '{"layers": 3}', '{"input": [8], "layers": [1]}', '{"input": [8], "layers": []}',
-        '{"input": [8], "layers": [{"layer": "a", "output": [true], "parameters": 1}]}',
-        '{"input": [8], "layers": [{"layer": "a", "output": "8", "parameters": 1}]}',
-        '{"input": [8], "layers": [{"layer": "a", "output": [8], "parameters": -1}]}',
-        '{"input": [1e400], "layers": [{"layer": "a", "output": [8], "parameters": 1}]}',
+        "{",
+        "[]",
+        '{"layers": 3}',
+        '{"input_shape": [8], "layers": [1]}',
+        '{"input_shape": [8], "layers": []}',
+        '{"input_shape": [8], '
+        '"layers": [{"name": "a", "output_shape": [true], "num_parameters": 1}]}',
+        '{"input_shape": [8], "layers": [{"name": "a", "output_shape": "8", "num_parameters": 1}]}',
+        '{"input_shape": [8], '
+        '"layers": [{"name": "a", "output_shape": [8], "num_parameters": -1}]}',
+        '{"input_shape": [1e400], '
+        '"layers": [{"name": "a", "output_shape": [8], "num_parameters": 1}]}',
         None,
     ],
-)  # fmt: skip
+)
 def test_layers_that_were_not_recorded_or_are_damaged_are_left_out(folder, content):
     (folder / "model.json").unlink()
     if content is not None:
@@ -135,8 +142,8 @@ def test_layers_that_were_not_recorded_or_are_damaged_are_left_out(folder, conte
 
 
 def test_the_names_of_layers_are_text(folder):
-    odd = {"layer": NASTY, "output": [8], "parameters": 1}
-    (folder / "model.json").write_text(json.dumps({"input": [8], "layers": [odd]}))
+    odd = {"name": NASTY, "output_shape": [8], "num_parameters": 1}
+    (folder / "model.json").write_text(json.dumps({"input_shape": [8], "layers": [odd]}))
     page = report(folder)
     assert "<img src=x" not in page.html
     assert NASTY in page.text

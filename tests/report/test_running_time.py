@@ -67,9 +67,9 @@ def test_a_trial_did_not_run_between_its_sessions(began, ended, worked, expected
     [None, 3, "no", [1], [["2026-11-21"]], [["x", "y"]], [[1, 2]], {"a": 1}, [[None, None]]],
 )
 def test_sessions_that_are_damaged_count_as_unknown(found):
-    assert read_sessions({"seconds/sessions": found}) == []
+    assert read_sessions({"sessions": found}) == []
 
 
 def test_sessions_are_read_as_the_local_time_of_where_they_ran():
     found = [["2026-11-21T12:00:00.000+05:00", "2026-11-21T12:00:09.000+05:00"]]
-    assert read_sessions({"seconds/sessions": found}) == spans((0, 9))
+    assert read_sessions({"sessions": found}) == spans((0, 9))

@@ -202,7 +202,7 @@ def test_pauses_are_left_out_of_the_time_that_a_sweep_ran(tmp_path):
         number = len(study.trials) - 1
         shutil.copytree(folder / "trials/0005", folder / f"trials/{number:04}")
     worked = [[moment.astimezone().isoformat() for moment in each] for each in (first, second)]
-    changed(folder / "trials/0006", "summary.json", **{"seconds/sessions": worked})
+    changed(folder / "trials/0006", "summary.json", sessions=worked)
 
     page = report(folder)
     assert page.figures["Running time"] == pytest.approx(before + 1 + 1799 + 3, abs=0.1)

@@ -26,7 +26,7 @@ from nn.schedules import ReduceOnPlateau
 from tests.conftest import draws
 from tests.runs.epochs import epoch
 
-CONFIG = {"checkpoint": 0, "lr": 0.1, "epochs": 9, "keep": "best"}
+CONFIG = {"checkpoint_every": 0, "lr": 0.1, "epochs": 9, "restore_best": True}
 SAMPLES = Samples(np.zeros((3, 5), np.float32), np.arange(3))
 INPUTS = InputSpec.from_samples(SAMPLES.raw, 1, NO_RESCALING, ("a", "b", "c"))
 DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
@@ -170,8 +170,8 @@ def test_a_header_that_claims_terabytes_is_refused(run):
 
 def test_another_format_is_refused_by_its_number(run, monkeypatch):
     path, _ = run
-    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 2)
-    with pytest.raises(UserError, match="has format version 1, but this program reads version 2"):
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 3)
+    with pytest.raises(UserError, match="has format version 2, but this program reads version 3"):
         restored(path)
 
 
@@ -204,7 +204,7 @@ def test_facts_that_are_whole_but_nonsense_are_refused(run):
     path, _ = run
     last = path / "checkpoints/last.safetensors"
     moment = checkpoint.load(last)
-    for name, value in (("kept", 1), ("randomness", {}), ("schedule", "no"), ("epoch", None)):
+    for name, value in (("weight_selector", 1), ("rngs", {}), ("schedule", "no"), ("epoch", None)):
         checkpoint.save(last, Snapshot(moment.arrays, {**moment.metadata, name: value}))
         with pytest.raises(UserError, match="its metadata is not that of a training"):
             restored(path)

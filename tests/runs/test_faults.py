@@ -20,7 +20,13 @@ OPERATIONS = ("open", "pwrite", "fsync", "replace", "ftruncate", "mkdir", "read"
 
 @pytest.fixture(scope="module")
 def config():
-    words = ["tracking=disabled", "model.hidden=[4]", "epochs=3", "checkpoint=0", "keep=best"]
+    words = [
+        "tracking=disabled",
+        "model.hidden=[4]",
+        "epochs=3",
+        "checkpoint_every=0",
+        "restore_best=true",
+    ]
     return compose_config([*words, "batch_size=256"])
 
 

@@ -46,7 +46,13 @@ def interrupted_at_call(number, config, path):
 
 def test_ctrl_c_at_any_moment_leaves_no_run_or_one_that_says_that_it_was_interrupted(tmp_path):
     config = compose_config(
-        ["tracking=disabled", "model.hidden=[4]", "epochs=2", "batch_size=all", "dataset.limit=300"]
+        [
+            "tracking=disabled",
+            "model.hidden=[4]",
+            "epochs=2",
+            "batch_size=all",
+            "dataset.max_samples=300",
+        ]
     )
     statuses, number = [], 1
     while interrupted_at_call(number, config, folder := tmp_path / f"{number}"):

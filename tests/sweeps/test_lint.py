@@ -185,9 +185,10 @@ PARAMETERS = "method: random\nparameters:\n"
             ["parameters.dataset.normalize.values: No in line 6 is read as false; write 'No' if"],
         ),
         (
-            PARAMETERS + "  optimizer: {parameters: {clip: {value: on}}}",
+            PARAMETERS + "  optimizer: {parameters: {max_grad_norm: {value: on}}}",
             [
-                "parameters.optimizer.parameters.clip.value: on in line 3 is read as true; write",
+                "parameters.optimizer.parameters.max_grad_norm.value: on in line 3 is read as "
+                "true; write",
             ],
         ),
         (
@@ -247,7 +248,7 @@ def test_everything_that_is_wrong_is_reported_at_once(file):
         + "  dropout: {min: 0, max: 1}\n"
         + "  dropout: {min: 0, max: 1}\n"
         + "  augmentation: {values: [off, afine]}\n"
-        + "  optimizer.clip: {min: -1.0, max: 2.0}\n"
+        + "  optimizer.max_grad_norm: {min: -1.0, max: 2.0}\n"
         + "program: mine.py\n"
         + "metric: {name: los}\n"
     )
@@ -258,7 +259,7 @@ def test_everything_that_is_wrong_is_reported_at_once(file):
             "parameters.augmentation.values",
             *["parameters.lr", "parameters.lr", "parameters.learning_rate"],
             *["parameters.optimizer", "parameters.optimizer", "parameters.augmentation"],
-            *["parameters.optimizer.clip", "program", "metric.name", "width=0", "lr=0.5"],
+            *["parameters.optimizer.max_grad_norm", "program", "metric.name", "width=0", "lr=0.5"],
         ]
     )
     path = file(PARAMETERS + "  lr: {min: 2.0, max: 1.0}\n  depth: {}\nmethd: grid\nmethd: grid\n")
@@ -280,6 +281,31 @@ def test_a_refused_setting_is_named_and_hides_no_other(file):
     assert lint.find_errors(path, []) == [
         "parameters.dataset.train: none.csv: there is no such file.",
         "parameters.lr: lr=0: lr must be a number above 0.",
+    ]
+
+
+def test_a_setting_of_an_earlier_version_is_refused_with_its_new_name(file):
+    path = file(
+        PARAMETERS
+        + "  lr: {value: 0.1}\n"
+        + "  keep: {values: [last, best]}\n"
+        + "  dataset.limit: {value: 300}\n"
+        + "  tracking: {parameters: {every: {value: 5}}}\n"
+        + "  schedule: {value: plateau}\n"
+        + "  schedule.gamma: {values: [0.5]}\n"
+        + 'command: ["${program}", "draws=100", "${args_no_hyphens}"]\n'
+    )
+    assert lint.find_errors(path, ["checkpoint=5"]) == [
+        "draws=100: draws was renamed; use samples_per_epoch=100.",
+        "checkpoint=5: checkpoint was renamed; use checkpoint_every=5.",
+        "parameters.keep: keep=last: keep was renamed; use restore_best=false.",
+        "parameters.keep: keep=best: keep was renamed; use restore_best=true.",
+        "parameters.dataset.limit: dataset.limit=300: dataset.limit was renamed; use "
+        "dataset.max_samples=300.",
+        "parameters.tracking.every: tracking.every=5: tracking.every was renamed; use "
+        "tracking.confusion_every=5.",
+        "parameters.schedule.gamma: schedule.gamma=0.5: schedule.gamma was renamed; use "
+        "schedule.factor=0.5.",
     ]
 
 
@@ -314,7 +340,7 @@ def test_every_option_is_checked_and_the_ends_of_each_range_are_prepared(file):
     (found,) = lint.find_errors(file(PARAMETERS + f"  optimizer: {listed(names)}"), [])
     assert found.startswith("parameters.optimizer: optimizer=adm: there is no such optimizer")
     ranges = {
-        "optimizer.clip": "{min: 0.5, max: 1.0}",
+        "optimizer.max_grad_norm": "{min: 0.5, max: 1.0}",
         "optimizer.momentum": "{min: 0.5, max: 1.5}",
         "loss.label_smoothing": "{min: 0.0, max: 0.1}",
     }

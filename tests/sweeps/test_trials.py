@@ -18,7 +18,7 @@ PARAMETERS = {
     "depth": {"values": [1, 2, 3]},
     "model.hidden": {"values": [[64], [64, 32]]},
     "width": {"distribution": "q_uniform", "min": 16, "max": 64, "q": 16},
-    "keep": {"value": "last"},
+    "restore_best": {"value": False},
 }
 
 
@@ -59,7 +59,7 @@ def test_points_keep_their_types(tmp_path):
         assert point["model.hidden"] in ([64], [64, 32])
         assert point["width"] in (16, 32, 48, 64)
         assert isinstance(point["width"], int)
-        assert point["keep"] == "last"
+        assert point["restore_best"] is False
         assert number + 1 == len(some.trials)
 
 

@@ -13,7 +13,7 @@ def test_a_trial_whose_sweep_has_ended_says_that_it_was_interrupted(tmp_path):
     sweep, line = Pipe()
     worker = Thread(target=serve_requests, args=[line])
     worker.start()
-    words = ("tracking=disabled", "model.hidden=[4]", "epochs=100000", "dataset.limit=300")
+    words = ("tracking=disabled", "model.hidden=[4]", "epochs=100000", "dataset.max_samples=300")
     sweep.send(TrialRequest(0, {}, words, tmp_path / "trial"))
     assert sweep.recv().epoch_record["epoch"] == 1
     sweep.close()
