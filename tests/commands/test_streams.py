@@ -18,7 +18,8 @@ from nn.runs.runner import run
 from tests.conftest import ROOT, Run
 from tests.loopback import Loopback
 
-SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+EXAMPLES = {"notebook"}  # cells to read and run, without a command line
+SCRIPTS = sorted({path.stem for path in (ROOT / "scripts").glob("*.py")} - EXAMPLES)
 CLOSED = [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
 FULL = "The output could not be written: No space left on device.\n"
 WORDS = ["tracking=disabled", "model.hidden=[4]", "epochs=2"]
