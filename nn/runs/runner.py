@@ -128,6 +128,7 @@ class Runner:
                 )
             status = "finished"
         except SignalInterrupt:
+            self.signal_handler.acknowledge_interrupt()
             status = "interrupted"
             raise
         except DivergedError:

@@ -41,7 +41,12 @@ class SignalInterrupt(KeyboardInterrupt):
 
 
 class SignalHandler:
-    """Raises `SignalInterrupt` on a signal, at once or when signals are no longer deferred."""
+    """Raises `SignalInterrupt` on a signal, at once or when signals are no longer deferred.
+
+    An interrupt is lost if it is raised within a finalizer or a library that catches everything.
+    Until `acknowledge_interrupt` is called, it is therefore raised again at the end of each
+    `defer_signals` and at the start of each `allow_signals`.
+    """
 
     def __init__(self) -> None:
         self._defer_depth, self._pending_signal = 0, 0
@@ -52,6 +57,10 @@ class SignalHandler:
         if not self._defer_depth:
             self._raise_interrupt()
 
+    def acknowledge_interrupt(self) -> None:
+        """Do not raise the interrupt again, because it has reached the code that handles it."""
+        self._pending_signal = 0
+
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
         """Defer signals until the block exits."""
@@ -60,7 +69,7 @@ class SignalHandler:
             yield
         finally:
             self._defer_depth -= 1
-            if self._pending_signal and not self._defer_depth:
+            if not self._defer_depth:
                 self._raise_interrupt()
 
     @contextmanager
@@ -68,15 +77,14 @@ class SignalHandler:
         """Let signals interrupt this block, although it runs within `defer_signals`."""
         saved_depth, self._defer_depth = self._defer_depth, 0
         try:
-            if self._pending_signal:
-                self._raise_interrupt()
+            self._raise_interrupt()
             yield
         finally:
             self._defer_depth = saved_depth
 
     def _raise_interrupt(self) -> None:
-        signum, self._pending_signal = self._pending_signal, 0
-        raise SignalInterrupt(signum)
+        if self._pending_signal:
+            raise SignalInterrupt(self._pending_signal)
 
 
 class BoundedSignalHandler(SignalHandler):

@@ -68,7 +68,8 @@ def run_sweep(options: SweepOptions) -> int:
             raise UserError(f"{options.sweep_file}: {message}")
         shared_study = signal_handler.run_in_thread(lambda: _open_shared_study(options, settings))
         with _locked_sweep_dir(options, settings), SweepConsole() as console:
-            study = _open_study(options, sweep, settings, shared_study, signal_handler)
+            with signal_handler.defer_signals():
+                study = _open_study(options, sweep, settings, shared_study, signal_handler)
             try:
                 runner = SweepRunner(
                     study,
@@ -80,6 +81,7 @@ def run_sweep(options: SweepOptions) -> int:
                 )
                 runner.run()
             except SignalInterrupt:
+                signal_handler.acknowledge_interrupt()
                 pool.shutdown()  # workers save their trials while this process closes the study
                 with suppress(OSError):  # the terminal may have gone away
                     print_to_stderr(f"\nStopped. To resume: {_format_resume_command(options)}")
