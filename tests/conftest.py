@@ -64,7 +64,9 @@ def clean_environment(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     # the commands of a test find their modules compiled, and compile nothing into the project
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
+    temporary = tmp_path_factory.getbasetemp()
+    shared = temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(shared / "compiled"))
     (tmp_path / "home").mkdir()
 
 

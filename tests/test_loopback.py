@@ -185,6 +185,7 @@ print(json.dumps([sweep.state, sweep.config["method"], [run.id for run in sweep.
     assert json.loads(ran("-c", program)) == ["RUNNING", "grid", [run.id for run in runs]]
 
 
+@pytest.mark.soak
 def test_two_agents_share_a_grid(server, ran, workplace):
     new_sweep(ran, workplace)
     (sweep,) = server.sweeps.values()
@@ -196,6 +197,7 @@ def test_two_agents_share_a_grid(server, ran, workplace):
     assert sweep.state == "FINISHED"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("by", ["agent", "stream"])
 def test_the_server_stops_a_run(server, ran, workplace, by):
     new_sweep(ran, workplace, SWEEP.replace("[0.1, 0.2, 0.3]", "[0.9]"))
@@ -253,6 +255,7 @@ wandb.Api()._service_api.execute_graphql("query Teach { lesson }", {})
         server.check()
 
 
+@pytest.mark.soak
 def test_failures_for_a_while_lose_nothing(server, ran):
     for fault in (
         Fault(status=500, seconds=2),

@@ -54,6 +54,7 @@ def session(workplace, *commands):
     return ended(workplace.start("-c", SESSION, json.dumps(commands)))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("tracking", ["disabled", "offline"])
 def test_a_session_trains_twice_and_makes_a_page(workplace, tracking):
     quick = [f"tracking={tracking}", "epochs=1"]
@@ -117,6 +118,7 @@ def test_ctrl_c_ends_a_training_and_not_the_session(workplace):
     assert Run(workplace.path / "run").summary["status"] == "interrupted"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("delay", [0.2, 0.4, 0.7, 1.0, 1.3, 1.7, 2.2, 3.0])
 def test_ctrl_c_while_a_sweep_starts_its_workers_prints_no_traceback(workplace, delay):
     sweep = {"method": "random", "parameters": {"lr": {"min": 0.01, "max": 0.5}}}

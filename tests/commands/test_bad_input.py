@@ -200,6 +200,7 @@ def test_a_class_of_ones_own_may_have_a_setting_of_an_earlier_name(workplace):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.sampled(30)
 @pytest.mark.parametrize("verb", ["resume", "reproduce"])
 @pytest.mark.parametrize("words", SENTENCES)
 def test_beside_a_run_of_before_a_mistake_leaves_it_as_it_was(

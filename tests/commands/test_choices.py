@@ -37,6 +37,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.sampled(16)
 @pytest.mark.parametrize("words", [*CHOICES, *OPTIONS])
 def test_a_choice_alone_learns_the_digits_in_ten_epochs(workplace, words):
     done = workplace.train("epochs=10", *words.split())

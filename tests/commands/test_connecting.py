@@ -53,6 +53,7 @@ def lines(path):
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["hangs", "refuses", "drops"])
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
@@ -136,6 +137,7 @@ def test_a_run_that_has_ended_before_w_and_b_answers_is_all_there(workplace, slo
     assert seen(slow, run_id) == by_its_folder(workplace.path / "run")
 
 
+@pytest.mark.soak
 def test_a_resumed_run_sends_all_of_it_once_w_and_b_answers(workplace, slow):
     words = [
         "epochs=500",
@@ -153,6 +155,7 @@ def test_a_resumed_run_sends_all_of_it_once_w_and_b_answers(workplace, slow):
     assert seen(slow, run_id)["history"] == by_its_folder(workplace.path / "run")["history"]
 
 
+@pytest.mark.soak
 def test_an_agents_trial_appears_however_late_w_and_b_answers(workplace, slow):
     content = {
         "program": "scripts/train.py",

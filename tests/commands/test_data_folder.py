@@ -77,6 +77,7 @@ def test_another_dataset_of_the_same_file_names_is_passed_over(data, monkeypatch
         read(str(data))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("kind", ["absent", "file", "user"])
 def test_a_folder_that_cannot_be_read_is_one_sentence(workplace, tmp_path, kind):
     (tmp_path / "file").touch()
@@ -110,7 +111,7 @@ def test_idx_files_are_found_there_too(workplace, data):
     words = [f"dataset.{key}={name}" for key, name in zip(settings, names, strict=True)]
     done = workplace.train("dataset=idx", *words, "dataset.validation=0", "epochs=1")
     assert done.returncode == 0, done.stderr
-    assert "30 to test" in done.stdout
+    assert "30 test samples" in done.stdout
 
 
 def test_a_run_goes_on_and_is_repeated_where_the_same_data_is_found_only(workplace, tmp_path):

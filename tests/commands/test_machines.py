@@ -243,6 +243,7 @@ def test_a_driver_that_is_missing_is_named(workplace, machine, said, monkeypatch
     )
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("words", "change", "told"),
     [

@@ -53,6 +53,7 @@ def multirun(workplace):
     return multirun
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("launcher", LAUNCHERS, ids=str)
 def test_the_jobs_are_ranked_by_validation_with_what_differs_between_them(
     workplace, multirun, launcher
@@ -74,6 +75,7 @@ def test_the_jobs_are_ranked_by_validation_with_what_differs_between_them(
     assert " ".join(total) == "Jobs: 4, 4 finished, in jobs"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("launcher", LAUNCHERS, ids=str)
 def test_a_job_that_fails_or_diverges_is_named_with_its_reason(multirun, launcher):
     done, lines = multirun(*launcher, "model=own", "model.layer=breaking,sound", status=1)
@@ -85,6 +87,7 @@ def test_a_job_that_fails_or_diverges_is_named_with_its_reason(multirun, launche
     assert " ".join(lines[-1]) == "Jobs: 2, 1 finished, in jobs"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("launcher", LAUNCHERS, ids=str)
 def test_jobs_that_diverge_give_status_3_unless_one_failed(workplace, multirun, launcher):
     done, lines = multirun(*launcher, "lr=5000,0.1", "depth=2", status=3)
@@ -100,6 +103,7 @@ def test_jobs_that_diverge_give_status_3_unless_one_failed(workplace, multirun, 
     assert statuses == ["finished", "failed", "failed", "diverged"], lines
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("launcher", LAUNCHERS[1:], ids=str)
 def test_a_job_whose_process_is_killed_counts_as_failed(multirun, launcher):
     done, lines = multirun(*launcher, "model=own", "model.layer=killing", "seed=0,1", status=1)
@@ -137,6 +141,7 @@ def test_the_folder_of_a_multirun_cannot_depend_on_the_job(workplace):
     assert not workplace.runs
 
 
+@pytest.mark.soak
 def test_many_jobs_are_shown_by_their_best(multirun):
     _, (_, *rows) = multirun("seed=range(30)", "dataset.max_samples=100", status=0)
     assert len(rows) == 22
@@ -150,6 +155,7 @@ def test_a_single_run_shows_no_table(workplace):
     assert not list(workplace.path.rglob(".jobs"))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["to one", "to all"])
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]

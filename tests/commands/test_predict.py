@@ -369,6 +369,7 @@ def files_of_a_stranger(folder):
     (folder / "taken").mkdir()
 
 
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize(
     ("words", "told"),
     [

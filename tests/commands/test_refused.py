@@ -215,6 +215,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_resumption_that_is_refused_leaves_the_run_as_it_was(work, name):
     damage, sentence = DAMAGE[name]
@@ -286,6 +287,7 @@ def test_a_run_with_a_link_to_itself_is_refused_in_a_sentence(work, words):
     refuse(work, words, "run/summary.json is a symbolic link")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "words",
     ["epochs=1", "epochs=0", "epochs=5 lr=0.1", "epochs=5 tracking=no", "epochs=5 tracking=online"],
@@ -309,6 +311,7 @@ def test_a_resumption_whose_first_weights_are_gone_is_refused(work):
     refuse(work, [TRAIN, "resume=second", "epochs=5"], "init_from=run: run: there is no checkpoint")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("damage", "words", "sentence"),
     [
@@ -411,6 +414,7 @@ def test_of_runs_of_which_one_is_refused_none_is_uploaded(work, damage, sentence
         assert server.requests == []
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("damage", "words", "sentence"),
     [
@@ -458,11 +462,13 @@ def test_the_pages_of_a_sweep_are_written_together_or_not_at_all(work, damage, s
     made_sweep(work.path / "s", 3)
     for number in range(3):
         trial = work.path / f"s/trials/{number:04}"
-        shutil.copy(work.path / "run/config.yaml", trial)
+        for name in ("config.yaml", "environment.json"):
+            shutil.copy(work.path / "run" / name, trial)
     damage(work.path)
     refuse(work, [REPORT, "s", "--pages", "3"], sentence)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -616,6 +622,7 @@ def test_the_version_of_a_sweep_comes_before_what_has_changed_in_its_file(workpl
     refuse(workplace, [SWEEP, "small.yaml", "--resume"], sentence)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("content", ["a note", '{"seed": 0}', '{"epoch": 1}\n', "\0\0", None])
 def test_a_file_of_another_kind_is_not_taken_for_a_shared_study(workplace, swept, content):
     shutil.copytree(swept, workplace.path, dirs_exist_ok=True)

@@ -51,6 +51,7 @@ def test_a_sweep_a_folder_of_runs_and_several_runs_have_pages_too(runs):
         assert (runs.path / expected).stat().st_size > 10_000
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("here", ["home/project", "elsewhere"])
 def test_a_page_names_no_home_folder(workplace, tmp_path, here):
     home = tmp_path / "home"

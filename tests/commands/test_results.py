@@ -63,6 +63,7 @@ def test_a_finished_run_is_used_again_wherever_it_is_and_only_if_its_settings_ar
     assert "train.py" in done.stdout
 
 
+@pytest.mark.soak
 def test_the_caption_says_how_many_seeds_were_run(results):
     one = "Test accuracy of one seed, and the seconds of its training, one core of "
     many = "Test accuracy, mean and standard deviation of {} seeds, and the median of the seconds"
@@ -86,6 +87,7 @@ def test_quick_leaves_out_other_seeds_and_what_takes_minutes(workplace, results)
     assert cells(page, "mnist_cnn")[4] == "—"
 
 
+@pytest.mark.soak
 def test_every_preset_that_takes_minutes_trains(results):
     assert asked(results("--quick", *LONG, "dataset=digits", "epochs=1")) == LONG
 

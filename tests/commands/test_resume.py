@@ -63,6 +63,7 @@ def kill_after(process, history, lines, delay):
     process.communicate()
 
 
+@pytest.mark.sampled(3)
 @draws(5, 100)
 def test_resume_after_kill_gives_the_same_bits(workplace, unbroken, draw):
     chance = random.Random(draw)
@@ -93,6 +94,7 @@ def test_resume_after_kill_gives_the_same_bits(workplace, unbroken, draw):
     assert run.bits == expected.bits
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("number", "status"),
     [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP), (signal.SIGINT, 130)],
@@ -259,6 +261,7 @@ def changed(path, **settings):
     path.write_text(yaml.safe_dump(config))
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize(
     "damage",
     [

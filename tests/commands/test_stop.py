@@ -122,7 +122,7 @@ def test_a_stop_at_any_moment_is_quick_and_loses_nothing(
     assert "Traceback" not in said()
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda each: each.name)
 @pytest.mark.parametrize("how", ["down", "frozen"])
 def test_any_signal_stops_a_sweep_whose_database_is_away(
@@ -145,7 +145,7 @@ def test_a_server_that_never_answers_does_not_keep_a_sweep_from_being_stopped(sw
             stopped(process, signal.SIGTERM)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["shared.log", None], ids=["shared", "own"])
 @pytest.mark.parametrize("lock", ["lock", "trials.lock"])
 @pytest.mark.parametrize("before", [True, False], ids=["at-the-start", "later"])

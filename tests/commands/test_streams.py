@@ -103,6 +103,7 @@ def sweeps(command, redirected, path, trained):
 COMMANDS = [trains, predicts, reports, uploads, sweeps]
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("redirected", [*CLOSED, "2>/dev/full"])
 @pytest.mark.parametrize("works", COMMANDS)
 def test_closed_streams_and_a_full_stderr_cost_nothing(

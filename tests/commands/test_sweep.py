@@ -136,6 +136,7 @@ def test_one_worker_and_a_seed_give_the_same_trials_by_bayes(workplace, sweep):
     assert points(folder(workplace, "one")) == points(folder(workplace, "two"))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
 def test_another_sampler_is_kept_when_the_sweep_goes_on(workplace, sweep, sampler):
     bayes = {**SMALL, "method": "bayes"}
@@ -567,6 +568,7 @@ def test_a_word_may_set_what_only_an_option_that_is_searched_has(workplace, swee
     assert "did you mean model.kernel_size?" in done.stderr
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["123", "null", "my sweep (1)", "a,b=[c]", "it's"])
 def test_a_sweep_may_have_the_name_of_any_file(workplace, name):
     (workplace.path / f"{name}.yaml").write_text(yaml.safe_dump(SMALL))

@@ -61,6 +61,7 @@ def begun(tmp_path_factory):
     return tmp_path_factory.mktemp("begun") / "work"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_parameter_is_refused_on_resume_and_nothing_is_written(
     workplace, sweep, begun, change
@@ -82,6 +83,7 @@ def test_a_changed_parameter_is_refused_on_resume_and_nothing_is_written(
     assert len(folder(workplace).table) == 3
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -108,6 +110,7 @@ def test_a_file_that_says_the_same_in_other_words_is_accepted(workplace, sweep):
     assert len(folder(workplace).table) == 2
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("method", ["grid", "random", "bayes"])
 def test_a_study_with_a_trial_that_cannot_be_completed_marks_it_failed(workplace, sweep, method):
     content = {**GRID, "method": method}
@@ -196,7 +199,7 @@ def forget(swept, damage):
         log.write_bytes(content[: len(content) // 2] + b"\nnot a log\n" + content[-300:])
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("damage", ["missing", "cut", "beheaded", "empty", "garbage"])
 @pytest.mark.parametrize("method", ["grid", "random", "bayes"])
 def test_a_lost_study_is_restored_from_the_directories_of_its_trials(
@@ -288,6 +291,7 @@ def test_a_directory_of_another_sweep_is_not_mistaken_for_a_trial(workplace, swe
     assert [row["lr"] for row in swept.table] == ["0.05", "0.1", "0.2"], done.stdout
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("content", "words", "most"),
     [

@@ -178,6 +178,7 @@ def test_a_screen_that_is_gone_does_not_cost_the_run(workplace):
     assert workplace.only_run.summary["status"] == "finished"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7])
 def test_ctrl_c_at_the_start_leaves_no_traceback_and_no_half_run(workplace, delay):
     process = None

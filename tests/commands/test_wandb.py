@@ -396,7 +396,7 @@ def test_a_server_that_dies_and_comes_back_costs_nothing(
     restored(workplace, server, online, path)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -584,6 +584,7 @@ def test_a_run_that_comes_back_with_other_settings_is_refused(workplace, server,
     assert "The run resumes after epoch 2." in again.stdout
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("status", "message"), [(403, "permission denied"), (404, "no such entity")]
 )

@@ -37,7 +37,7 @@ def unbroken(config, tmp_path_factory):
     return path
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
 def test_a_fault_at_every_operation_costs_no_run(

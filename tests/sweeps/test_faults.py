@@ -112,7 +112,7 @@ def unbroken(tmp_path_factory):
     return results(path)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @draws(1, STRIDE)
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
