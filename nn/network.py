@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.errors import UserError
+from nn.errors import UserError, format_shape
 from nn.layers import Layer, Sequential
 from nn.parameters import Parameters
 from nn.types import Array, Shape
@@ -72,11 +72,11 @@ class Network:
 
     def layer_table(self) -> str:
         """Format the layers, their output shapes and parameter counts as a text table."""
-        rows = [("layer", "output", "parameters"), ("", _format_shape(self.input_shape), "")]
+        rows = [("layer", "output", "parameters"), ("", format_shape(self.input_shape), "")]
         for layer in self.describe()["layers"]:
             count = layer["num_parameters"]
             rows.append(
-                (layer["name"], _format_shape(layer["output_shape"]), f"{count:,}" if count else "")
+                (layer["name"], format_shape(layer["output_shape"]), f"{count:,}" if count else "")
             )
         rows.append(("", "", f"{len(self.parameters):,}"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -100,7 +100,3 @@ class Network:
         first_trainable = trainable[0]
         self.layers[first_trainable].needs_input_grad = False
         return self.layers[first_trainable:]
-
-
-def _format_shape(shape: Shape) -> str:
-    return " x ".join(map(str, shape))

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nn.data import cache, idx
-from nn.data.download import download
 from nn.data.files import DATA_DIR_ENV, data_dir, list_dir
 from nn.data.source import DataSource, RawDataset, RawSamples
 from nn.errors import UserError
@@ -78,8 +77,8 @@ class MNIST(DataSource):
             with contextlib.suppress(UserError):
                 return self._read_verified(target)
         try:
-            return download(self.mirrors, target, self._read_verified)
-        except UserError as error:
+            return cache.download(self.mirrors, target, self._read_verified)
+        except cache.DownloadError as error:
             names = ", ".join(f"{file}.gz" for file in self.REGISTRY)
             raise UserError(
                 f"{self.NAME} could not be downloaded: put {names} into {target.parent}, or set "

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.errors import UserError, require
+from nn.errors import UserError, format_shape, require
 from nn.initializers import Initializer, he_normal
 from nn.layers.layer import Layer
 from nn.types import Array, Shape
@@ -173,6 +173,6 @@ def output_size(image_size: Shape, kernel: int, stride: int, padding: int = 0) -
     if min(image_size) + 2 * padding < kernel:
         raise UserError(
             f"a kernel of {kernel} x {kernel} does not fit into images of "
-            f"{' x '.join(map(str, image_size))}."
+            f"{format_shape(image_size)}."
         )
     return tuple((side + 2 * padding - kernel) // stride + 1 for side in image_size)

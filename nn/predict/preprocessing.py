@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data.image_stats import ImageStats, bounding_boxes, centers
+from nn.data.input_spec import ImageStats, bounding_boxes, centers
 
 # height x width, from 0 to 255, with a last axis of 3 for RGB
 FloatPixels = NDArray[np.float64]
