@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -13,6 +13,22 @@ from nn.errors import UserError, format_shape
 from nn.layers import Layer, Sequential
 from nn.parameters import Parameters
 from nn.types import Array, Shape
+
+
+class LayerSummary(TypedDict):
+    """Name, output shape and size of one layer."""
+
+    name: str
+    output_shape: list[int]
+    num_parameters: int
+
+
+class NetworkSummary(TypedDict):
+    """Input shape, layers and size of a network, as model.json has them."""
+
+    input_shape: list[int]
+    layers: list[LayerSummary]
+    num_parameters: int
 
 
 class Network:
@@ -23,7 +39,7 @@ class Network:
         layers: Iterable[Layer],
         input_shape: Shape,
         rng: np.random.Generator,
-        dtype: type[np.floating[Any]] = np.float32,
+        dtype: type[np.floating] = np.float32,
     ) -> None:
         self.input_shape = input_shape
         self.sequential = Sequential(layers)
@@ -57,9 +73,9 @@ class Network:
         for layer in reversed(self._backward_layers):
             dy = layer.backward(dy)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> NetworkSummary:
         """Return the input shape, and the output shape and number of parameters of each layer."""
-        layers = [
+        layers: list[LayerSummary] = [
             {
                 "name": name,
                 "output_shape": [int(size) for size in layer.output_shape],
@@ -67,8 +83,11 @@ class Network:
             }
             for name, layer in zip(self.sequential.layer_names, self.layers, strict=True)
         ]
-        shape, num_parameters = list(self.input_shape), len(self.parameters)
-        return {"input_shape": shape, "layers": layers, "num_parameters": num_parameters}
+        return {
+            "input_shape": list(self.input_shape),
+            "layers": layers,
+            "num_parameters": len(self.parameters),
+        }
 
     def layer_table(self) -> str:
         """Format the layers, their output shapes and parameter counts as a text table."""

@@ -51,7 +51,7 @@ def download(mirrors: Iterable[str], target: Path, read: Callable[[Path], Conten
         except CacheWriteError:  # no other mirror can help
             raise
         except UserError as error:
-            reason = re.sub(r"\S*/\.aside-\S+", "the file", str(error))
+            reason = re.sub(r"\S*/\.aside-[^\s:]+", "the file", str(error))
             failures.append(f"{url}: {reason.rstrip('.')}")
     raise DownloadError("; ".join(failures) or "dataset.mirrors names none")
 

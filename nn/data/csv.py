@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +80,7 @@ class CsvTable:
 
     path: Path
     column_names: list[str]
-    values: NDArray[Any]
+    values: NDArray[np.number]
     cache_path: Path
     ignored_columns: tuple[int, ...] = ()
 
@@ -93,10 +91,9 @@ class CsvTable:
         if file_format is not None:
             hint = "dataset=idx reads it" if file_format is files.IDX else ""
             raise files.wrong_format_error(path, file_format, "a CSV file", hint)
-        with files.open_maybe_gzip(path) as stream:
-            numbered_rows = enumerate(csv_parser.read_rows(stream, path))
-            non_blank = (pair for pair in numbered_rows if any(map(str.strip, pair[1])))
-            num_blank, first_row = next(non_blank, (0, []))
+        numbered_rows = enumerate(csv_parser.read_rows(path))
+        non_blank_rows = (pair for pair in numbered_rows if any(map(str.strip, pair[1])))
+        num_blank, first_row = next(non_blank_rows, (0, []))
         if not first_row:
             raise UserError(f"{path} is empty.")
         is_header = csv_parser.is_header(first_row)
@@ -153,7 +150,7 @@ class CsvTable:
 
     def find_label_column(self, label: str) -> int:
         """Return the label column for the setting: a name, auto, first or last."""
-        column, _ = self._expected_label_column(label)
+        column, _ = self.expected_label_column(label)
         if column is not None:
             return column
         if label == "auto":
@@ -164,17 +161,21 @@ class CsvTable:
         known = ", ".join(self.column_names[:3]) + ", ..." if self.column_names else "no header"
         raise UserError(f"dataset.label={label}: {self.path} has no such column; it has {known}.")
 
-    def find_column(self, names: Sequence[str]) -> int | None:
-        """Return the first column that has one of these lower-case names, or None.
+    def expected_label_column(self, label: str, position: int = 0) -> tuple[int | None, bool]:
+        """Return the column that would hold labels, and whether it was found by its name.
 
-        Earlier names take precedence; upper and lower case in the file are not distinguished.
+        Upper and lower case are not distinguished. `position` among the data columns is that of the
+        label if these have no names.
         """
-        if not self.column_names:
-            return None
-        column_by_name = {  # the leftmost of several columns of the same name
-            self.column_names[column].lower(): column for column in reversed(self.data_columns)
-        }
-        return next((column_by_name[name] for name in names if name in column_by_name), None)
+        if label in ("first", "last"):
+            return self.data_columns[0 if label == "first" else -1], False
+        if label == "auto" and self.has_unnamed_columns:
+            return self.data_columns[position], False
+        columns = self.data_columns if self.column_names else []
+        column_by_name = {self.column_names[column].lower(): column for column in reversed(columns)}
+        names = LABEL_COLUMN_NAMES if label == "auto" else [label.lower()]
+        column = next((column_by_name[name] for name in names if name in column_by_name), None)
+        return column, column is not None
 
     def drop_index_columns(self, label: str) -> CsvTable:
         """Ignore the index columns of a training set."""
@@ -218,7 +219,7 @@ class CsvTable:
                 f"{num_pixels} pixels."
             )
         if not have_headers:
-            own_label_column, _ = table._expected_label_column(label_setting, label_position)
+            own_label_column, _ = table.expected_label_column(label_setting, label_position)
             return table, own_label_column if table.num_columns > num_pixels else None
         if table._pixel_names(label_setting) != train._pixel_names(label_setting):
             raise UserError(
@@ -250,7 +251,7 @@ class CsvTable:
             return self  # the network was trained on a column that is named like an index
         if num_extra not in (1, 2):
             return table
-        label_column, is_named = table._expected_label_column(label, label_position)
+        label_column, is_named = table.expected_label_column(label, label_position)
         if num_extra == 1 and is_named:
             return table
         candidates = [table.data_columns[end] for end in (0, -1, 1, -2)[: 2 * num_extra]]
@@ -298,17 +299,6 @@ class CsvTable:
         names = [self.column_names[column] for column in self.data_columns]
         return [name for name in names if name != label]
 
-    def _expected_label_column(
-        self, label: str, label_position: int = 0
-    ) -> tuple[int | None, bool]:
-        """Return the column that would hold labels, and whether it was found by its name."""
-        if label in ("first", "last"):
-            return self.data_columns[0 if label == "first" else -1], False
-        if label == "auto" and self.has_unnamed_columns:
-            return self.data_columns[label_position], False
-        column = self.find_column(LABEL_COLUMN_NAMES if label == "auto" else [label.lower()])
-        return column, column is not None
-
     def _drop_column(self, column: int) -> CsvTable:
         """Return a copy that ignores this column."""
         return replace(self, ignored_columns=(*self.ignored_columns, column))
@@ -348,7 +338,7 @@ class CsvTable:
         )
 
 
-def _index_score(values: NDArray[Any]) -> int:
+def _index_score(values: NDArray[np.number]) -> int:
     """Rate the evidence for an index column from 0 (not an index) to 4 (cannot be pixels)."""
     is_consecutive, has_enough_rows = _is_consecutive(values), len(values) >= MIN_ROWS
     if not is_consecutive and not (
@@ -362,13 +352,13 @@ def _index_score(values: NDArray[Any]) -> int:
     return 2 if is_consecutive and has_enough_rows else 1
 
 
-def _is_consecutive(values: NDArray[Any]) -> bool:
+def _is_consecutive(values: NDArray[np.number]) -> bool:
     """Whether each value is its predecessor plus one."""
     is_integer = len(values) > 1 and _are_nonnegative_integers(values)
     return is_integer and bool((np.diff(values.astype(np.int64)) == 1).all())
 
 
-def _are_nonnegative_integers(values: NDArray[Any]) -> bool:
+def _are_nonnegative_integers(values: NDArray[np.number]) -> bool:
     """Whether all values are whole numbers of at least 0."""
     return bool(values.min() >= 0 and not (values % 1).any())
 
@@ -378,7 +368,7 @@ def _is_square(num_pixels: int) -> bool:
     return math.isqrt(num_pixels) ** 2 == num_pixels
 
 
-def _load_cached(cache_path: Path) -> NDArray[Any] | None:
+def _load_cached(cache_path: Path) -> NDArray[np.number] | None:
     """Memory-map a cached array; return None if it is missing or damaged."""
     if not cache_path.is_file():
         return None

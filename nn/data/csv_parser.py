@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ SNIFFED_BYTES = 1 << 16
 SNIFFED_LINES = 20
 
 
-def parse(path: Path, skiprows: int) -> NDArray[Any]:
+def parse(path: Path, skiprows: int) -> NDArray[np.number]:
     """Parse all rows after the first `skiprows`: as uint8 if that is exact, else as float32."""
     import pandas as pd
 
@@ -88,23 +88,24 @@ def is_number(cell: str) -> bool:
         return False
 
 
-def read_rows(stream: BinaryIO, path: Path) -> Iterator[list[str]]:
+def read_rows(path: Path) -> Iterator[list[str]]:
     """Yield the rows of a file as lists of cells."""
-    dialect = Dialect.sniff(stream)
-    text = io.TextIOWrapper(stream, encoding=dialect.encoding, newline="")
-    is_space_delimited = dialect.delimiter == " "
-    lines = (" ".join(line.split()) for line in text) if is_space_delimited else text
-    try:
-        yield from csv.reader(lines, delimiter=dialect.delimiter)
-    except UnicodeError:
-        raise UserError(f"{path} is not UTF-8 text; if it is text, save it as UTF-8.") from None
-    except csv.Error as error:
-        raise UserError(f"{path} cannot be read as CSV: {error}.") from None
-    finally:
-        text.detach()
+    with open_maybe_gzip(path) as stream:
+        dialect = Dialect.sniff(stream)
+        text = io.TextIOWrapper(stream, encoding=dialect.encoding, newline="")
+        is_space_delimited = dialect.delimiter == " "
+        lines = (" ".join(line.split()) for line in text) if is_space_delimited else text
+        try:
+            yield from csv.reader(lines, delimiter=dialect.delimiter)
+        except UnicodeError:
+            raise UserError(f"{path} is not UTF-8 text; if it is text, save it as UTF-8.") from None
+        except csv.Error as error:
+            raise UserError(f"{path} cannot be read as CSV: {error}.") from None
+        finally:
+            text.detach()
 
 
-def as_uint8_if_exact(values: NDArray[Any]) -> NDArray[Any]:
+def as_uint8_if_exact(values: NDArray[np.number]) -> NDArray[np.number]:
     """Convert to uint8 if all values are whole numbers from 0 to 255; else return them as is."""
     if values.min() < 0 or values.max() > 255:
         return values
@@ -123,23 +124,21 @@ def invalid_value_error(
 
     This reads the file again in pure Python, which is slow but knows rows and columns.
     """
-    width = 0
-    with open_maybe_gzip(path) as stream:
-        numbered_rows = enumerate(read_rows(stream, path), 1)
-        rows = (pair for pair in numbered_rows if len(pair[1]) > 1 or any(map(str.strip, pair[1])))
-        if has_header:
-            next(rows, None)
-        for number, row in rows:
-            width = width or len(row)
-            if len(row) != width:
-                return UserError(
-                    f"{path}, row {number}: {len(row)} values, but the rows above have {width}."
-                )
-            for column, cell in enumerate(row):
-                is_role_known = label_column is not None and column not in ignored_columns
-                message = _check_cell(cell, column == label_column if is_role_known else None)
-                if message:
-                    return UserError(f"{path}, row {number}, column {column + 1}: {message}.")
+    width, numbered_rows = 0, enumerate(read_rows(path), 1)
+    rows = (pair for pair in numbered_rows if len(pair[1]) > 1 or any(map(str.strip, pair[1])))
+    if has_header:
+        next(rows, None)
+    for number, row in rows:
+        width = width or len(row)
+        if len(row) != width:
+            return UserError(
+                f"{path}, row {number}: {len(row)} values, but the rows above have {width}."
+            )
+        for column, cell in enumerate(row):
+            is_role_known = label_column is not None and column not in ignored_columns
+            message = _check_cell(cell, column == label_column if is_role_known else None)
+            if message:
+                return UserError(f"{path}, row {number}, column {column + 1}: {message}.")
     reason = str(error).strip().split("\n", 1)[0] if error else "it has no numbers"
     return UserError(f"{path} cannot be read as CSV: {reason}.")
 

@@ -6,7 +6,6 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ MAX_COMPRESSION_RATIO = 1100
 """Limit against decompression bombs; Deflate compresses by a factor of at most 1032."""
 
 
-def read(path: Path) -> tuple[NDArray[Any], str]:
+def read(path: Path) -> tuple[NDArray[np.number], str]:
     """Read an IDX file, plain or gzipped; return its values and the SHA-256 of its content."""
     with files.open_maybe_gzip(path) as stream:
         magic = files.read_up_to(stream, 4)
@@ -124,7 +123,7 @@ def _read_samples(images_path: Path, labels_path: Path | None) -> RawSamples:
     return RawSamples(images, labels)
 
 
-def as_images(values: NDArray[Any], path: Path) -> NDArray[Any]:
+def as_images(values: NDArray[np.number], path: Path) -> NDArray[np.number]:
     """Convert values to samples; uint8 is kept, anything else becomes float32.
 
     Two dimensions per sample are an image of one channel, none is a single value.
@@ -133,7 +132,7 @@ def as_images(values: NDArray[Any], path: Path) -> NDArray[Any]:
     return values[:, None] if values.ndim in (1, 3) else values
 
 
-def to_float32_unless_uint8(values: NDArray[Any], path: str) -> NDArray[Any]:
+def to_float32_unless_uint8(values: NDArray[np.number], path: str) -> NDArray[np.number]:
     """Convert values to float32, unless they are uint8; raise a UserError if any is not finite."""
     if values.dtype == np.uint8:
         return values
@@ -144,7 +143,7 @@ def to_float32_unless_uint8(values: NDArray[Any], path: str) -> NDArray[Any]:
     return values
 
 
-def as_labels(values: NDArray[Any], path: Path) -> Labels:
+def as_labels(values: NDArray[np.number], path: Path) -> Labels:
     """Convert values to labels: one whole number per sample."""
     if values.ndim != 1:
         raise UserError(f"{path} has no labels: its shape is {format_shape(values.shape)}.")

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,9 @@ BACKGROUND_TOLERANCE = 0.25
 """A background is dark below this level, and light above one minus it."""
 FOREGROUND_THRESHOLD = 0.25
 """Minimum of a foreground pixel, as a fraction of the image's strongest one."""
-ForegroundMaps = NDArray[np.floating[Any]]  # images x height x width, 0 in the background
-Spans = tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]  # first and last + 1 per image
-Share = Annotated[float, Field(ge=0, le=1)]
+ForegroundMaps = NDArray[np.floating]  # images x height x width, 0 in the background
+Spans = tuple[NDArray[np.integer], NDArray[np.integer]]  # first and last + 1 per image
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class InputSpec:
     @classmethod
     def from_samples(
         cls,
-        samples: NDArray[Any],
+        samples: NDArray[np.number],
         max_value: float | None,
         scale: Rescaling,
         class_names: tuple[str, ...],
@@ -82,14 +82,14 @@ class InputSpec:
 class ImageStats:
     """Properties that training images share and a photograph may lack; all from 0 to 1."""
 
-    background: Share  # mean level of the image edges
-    extent: Share  # median of the object's longer side, relative to the image
+    background: Fraction  # mean level of the image edges
+    extent: Fraction  # median of the object's longer side, relative to the image
     weighed: bool  # whether objects are centered by mass rather than by bounding box
-    down: Share  # mean center of the objects, relative to height and width
-    across: Share
+    down: Fraction  # mean center of the objects, relative to height and width
+    across: Fraction
 
     @classmethod
-    def from_images(cls, images: NDArray[Any]) -> Self:
+    def from_images(cls, images: NDArray[np.number]) -> Self:
         """Measure images of values from 0 to 1: images x channels x height x width."""
         values = images.mean(axis=1)
         interior = np.zeros(values.shape[1:], bool)
@@ -123,7 +123,7 @@ class ImageStats:
         return self.background > 1 - BACKGROUND_TOLERANCE
 
 
-def value_range(samples: NDArray[Any], max_value: float | None) -> tuple[float, float]:
+def value_range(samples: NDArray[np.number], max_value: float | None) -> tuple[float, float]:
     """Return the range of raw values: from 0 to `max_value` if that is known, else as observed."""
     return (0.0, float(max_value)) if max_value else (float(samples.min()), float(samples.max()))
 
@@ -131,7 +131,7 @@ def value_range(samples: NDArray[Any], max_value: float | None) -> tuple[float, 
 def bounding_boxes(foreground: ForegroundMaps) -> tuple[Spans, Spans]:
     """Return the spans of rows and of columns that the foreground of each image covers."""
     visible = _suppress_faint(foreground)
-    return _mask_spans(visible.any(axis=2)), _mask_spans(visible.any(axis=1))
+    return _spans(visible, 1), _spans(visible, 2)
 
 
 def centers(foreground: ForegroundMaps, by_mass: bool) -> tuple[Array, Array]:
@@ -152,14 +152,12 @@ def _total_std(coordinates: tuple[Array, Array]) -> float:
 
 
 def _suppress_faint(foreground: ForegroundMaps) -> ForegroundMaps:
-    return np.where(
-        foreground < FOREGROUND_THRESHOLD * foreground.max(axis=(1, 2), keepdims=True),
-        0,
-        foreground,
-    )
+    threshold = FOREGROUND_THRESHOLD * foreground.max(axis=(1, 2), keepdims=True)
+    return np.where(foreground < threshold, 0, foreground)
 
 
-def _mask_spans(mask: Any) -> Spans:
+def _spans(visible: ForegroundMaps, axis: int) -> Spans:
+    mask = np.asarray(visible.any(axis=3 - axis))
     return mask.argmax(axis=1), mask.shape[1] - mask[:, ::-1].argmax(axis=1)
 
 

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class MNIST(DataSource):
             max_value=255,
         )
 
-    def _read_file(self, name: str) -> NDArray[Any]:
+    def _read_file(self, name: str) -> NDArray[np.number]:
         """Read the user's file, else the cached one, else download it."""
         for files_by_name, is_dedicated in self._search_dirs():
             for file in (name, f"{name}.gz"):
@@ -95,7 +95,7 @@ class MNIST(DataSource):
                 yield list_dir(str(data_root / self.NAME), DATA_DIR_ENV), True
             yield list_dir(str(data_root), DATA_DIR_ENV), False
 
-    def _read_verified(self, path: Path) -> NDArray[Any]:
+    def _read_verified(self, path: Path) -> NDArray[np.number]:
         values, digest = idx.read(path)
         name = path.name.removesuffix(".gz")
         if digest == self.REGISTRY[name]:

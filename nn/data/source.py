@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +45,7 @@ class Dataset:
 class RawSamples:
     """Unscaled samples of one set; a test set may have no labels."""
 
-    images: NDArray[Any]
+    images: NDArray[np.number]
     labels: Labels | None
 
 
@@ -112,7 +111,7 @@ class DataSource(ABC):
 
     def _subsample(
         self, samples: RawSamples, rng: np.random.Generator
-    ) -> tuple[NDArray[Any], Labels]:
+    ) -> tuple[NDArray[np.number], Labels]:
         """Return a stratified subsample of at most `max_samples` samples."""
         assert samples.labels is not None
         if self.max_samples is None or self.max_samples >= len(samples.labels):
@@ -124,7 +123,7 @@ class DataSource(ABC):
             )
         return samples.images[indices], samples.labels[indices]
 
-    def _fit_scale(self, images: NDArray[Any], max_value: float | None) -> Rescaling:
+    def _fit_scale(self, images: NDArray[np.number], max_value: float | None) -> Rescaling:
         """Fit the scaling to the training images alone, so that nothing leaks from other sets."""
         if self.normalize == "none":
             return NO_RESCALING

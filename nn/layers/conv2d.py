@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ class Conv2D(Layer):
         self.kernel_offsets = list(product(range(kernel), repeat=2))
         self.initializer = initializer
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
         """Compute the output size."""
         super().build(require_image_shape(input_shape, "a convolution"), dtype)
         self.output_hw = output_size(input_shape[1:], self.kernel, self.stride, self.padding)

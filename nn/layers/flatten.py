@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from nn.types import Array, Shape
 class Flatten(Layer):
     """Reshaping of each sample to a vector."""
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
         """Return the number of values of a sample as a shape."""
         super().build(input_shape, dtype)
         return (math.prod(input_shape),)

@@ -34,7 +34,7 @@ class Layer:
         """Lower-case class name, used in layer tables and parameter names."""
         return type(self).__name__.lower()
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
         """Prepare for the shape of one input sample, and return that of one output sample."""
         self.input_shape, self.dtype = input_shape, dtype
         return input_shape

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ class Pool2D(Layer):
         require(size >= 1, "size", size, "at least 1")
         self.size = size
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
         """Compute the number of windows."""
         super().build(input_shape, dtype)
         channels, *image_size = require_image_shape(input_shape, "pooling")

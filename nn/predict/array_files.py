@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +57,8 @@ DEFAULT_CSV_OPTIONS = CsvOptions()
 class LoadedSamples:
     """Samples of a file, its labels if there are any, and notes on conversions."""
 
-    samples: NDArray[Any]
-    labels: NDArray[Any] | None = None
+    samples: NDArray[np.number]
+    labels: Labels | None = None
     notes: Sequence[str] = ()
 
 
@@ -113,7 +113,7 @@ def _detect_format(path: Path, expected: str) -> str:
     return kind
 
 
-def _read_array(path: Path, kind: str) -> NDArray[Any]:
+def _read_array(path: Path, kind: str) -> NDArray[np.number]:
     """Read the only array of a file: idx or npy, compressed or not."""
     if kind == "idx":
         return idx.read(path)[0]
@@ -146,7 +146,7 @@ def _read_csv(path: Path, input_spec: InputSpec, csv_options: CsvOptions) -> Loa
     return LoadedSamples(raw.images, raw.labels, table.notes)
 
 
-def _read_csv_labels(path: Path) -> NDArray[Any]:
+def _read_csv_labels(path: Path) -> NDArray[np.number]:
     """Read the label column of a CSV file; a first column that is an index must be sorted."""
     table = CsvTable.from_file(path, "auto")
     column = _find_label_column(table, default=-1)
@@ -159,9 +159,7 @@ def _read_csv_labels(path: Path) -> NDArray[Any]:
 
 def _find_label_column(table: CsvTable, default: int) -> int:
     """Return the label column by its name, or the default position if columns are unnamed."""
-    if table.has_unnamed_columns:
-        return table.data_columns[default]
-    column = table.find_column(LABEL_COLUMN_NAMES)
+    column, _ = table.expected_label_column("auto", default)
     if column is None:
         names = table.column_names
         raise UserError(
@@ -171,7 +169,7 @@ def _find_label_column(table: CsvTable, default: int) -> int:
     return column
 
 
-NpzMembers = Mapping[str, Callable[[], NDArray[Any]]]
+NpzMembers = Mapping[str, Callable[[], NDArray[np.number]]]
 """Functions that read the arrays of an .npz archive, by their lower-case names."""
 
 
@@ -185,14 +183,15 @@ def _read_npz(path: Path) -> LoadedSamples:
         for pair in [DEFAULT_NPZ_NAMES] if is_unnamed else NPZ_NAMES:
             if pair[0] in members:
                 found = [name for name in pair if name in members]
-                samples = members[pair[0]]()
-                labels = _squeeze_labels(members[pair[1]]()) if pair[1] in members else None
+                samples, labels = members[pair[0]](), None
+                if pair[1] in members:
+                    labels = idx.as_labels(_squeeze_labels(members[pair[1]]()), path)
                 note = f"{relpath(path)}: read {' and '.join(found)} of its {len(members)} arrays"
                 return LoadedSamples(samples, labels, [note] if len(members) > len(found) else [])
         raise _missing_array_error(path, members, [samples for samples, _ in NPZ_NAMES[:3]])
 
 
-def _read_npz_labels(path: Path) -> NDArray[Any]:
+def _read_npz_labels(path: Path) -> NDArray[np.number]:
     """Read labels from an .npz archive."""
     with _open_npz(path) as members:
         usual_names = [labels for _, labels in (DEFAULT_NPZ_NAMES, *NPZ_NAMES)]
@@ -202,7 +201,7 @@ def _read_npz_labels(path: Path) -> NDArray[Any]:
         raise _missing_array_error(path, members, [labels for _, labels in NPZ_NAMES[:3]])
 
 
-def _squeeze_labels(labels: NDArray[Any]) -> NDArray[Any]:
+def _squeeze_labels(labels: NDArray[np.number]) -> NDArray[np.number]:
     """Drop the second axis of labels of shape (n, 1)."""
     return labels[:, 0] if labels.shape[1:] == (1,) else labels
 
@@ -212,7 +211,7 @@ def _open_npz(path: Path) -> Iterator[NpzMembers]:
     """Open an archive, and turn errors, also later ones, into a UserError."""
     max_bytes = path.stat().st_size * idx.MAX_COMPRESSION_RATIO
 
-    def read(info: zipfile.ZipInfo) -> NDArray[Any]:
+    def read(info: zipfile.ZipInfo) -> NDArray[np.number]:
         with archive.open(info) as file:
             return _read_npy(file, f"{info.filename} in {relpath(path)}", max_bytes)
 
@@ -241,7 +240,7 @@ def _missing_array_error(
     )
 
 
-def _read_npy(file: IO[bytes], name: str, max_bytes: int) -> NDArray[Any]:
+def _read_npy(file: IO[bytes], name: str, max_bytes: int) -> NDArray[np.number]:
     """Read one numeric array; `max_bytes` guards against headers that declare too much."""
     try:
         is_version_1 = np.lib.format.read_magic(file) == (1, 0)
@@ -267,7 +266,7 @@ def _read_npy(file: IO[bytes], name: str, max_bytes: int) -> NDArray[Any]:
 
 
 def _validate_labels(
-    values: NDArray[Any], path: Path, input_spec: InputSpec, num_samples: int
+    values: NDArray[np.number], path: Path, input_spec: InputSpec, num_samples: int
 ) -> Labels:
     """Convert values to labels; raise a UserError unless there is a valid one per sample."""
     labels = idx.as_labels(values, path)
@@ -277,7 +276,9 @@ def _validate_labels(
     return labels
 
 
-def _reshape_samples(values: NDArray[Any], input_spec: InputSpec, path: Path) -> NDArray[Any]:
+def _reshape_samples(
+    values: NDArray[np.number], input_spec: InputSpec, path: Path
+) -> NDArray[np.number]:
     """Reshape samples that are flat, lack the channel axis or have it last."""
     sample_shape, model_shape = values.shape[1:], input_spec.shape
     flat_shape = (math.prod(model_shape),)
@@ -296,8 +297,8 @@ def _reshape_samples(values: NDArray[Any], input_spec: InputSpec, path: Path) ->
 
 
 def _rescale_samples(
-    samples: NDArray[Any], input_spec: InputSpec, path: Path
-) -> tuple[NDArray[Any], Sequence[str]]:
+    samples: NDArray[np.number], input_spec: InputSpec, path: Path
+) -> tuple[NDArray[np.number], Sequence[str]]:
     """Scale values from 0 to 1 to the range of the training data, and check that range."""
     samples = idx.to_float32_unless_uint8(samples, relpath(path))
     low, high = float(samples.min()), float(samples.max())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nn.data import files
 from nn.data.input_spec import ImageStats, InputSpec
@@ -38,7 +39,7 @@ class InputBatch:
     The names are file names or numbers from 1.
     """
 
-    samples: Array
+    samples: NDArray[np.number]
     names: Sequence[str]
     labels: Labels | None
     notes: Sequence[str]
