@@ -43,7 +43,7 @@ class Conv2D(Layer):
         self.initializer = initializer
 
     def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
-        """Compute the output size."""
+        """Return the output shape: (channels, rows, columns)."""
         super().build(require_image_shape(input_shape, "a convolution"), dtype)
         self.output_hw = output_size(input_shape[1:], self.kernel, self.stride, self.padding)
         return (self.channels, *self.output_hw)

@@ -29,7 +29,7 @@ class Dense(Layer):
         self.memory_order: Literal["C", "F"] = "F" if column_major else "C"
 
     def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
-        """Check that the samples are flat."""
+        """Check that the samples are flat, (inputs,), and return the output shape (units,)."""
         if len(input_shape) != 1:
             raise UserError(
                 f"a dense layer needs flat samples of shape ({math.prod(input_shape)},), "

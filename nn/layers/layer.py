@@ -53,11 +53,11 @@ class Layer:
         """Set the initial values of the parameters."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Compute the outputs of a batch."""
+        """Compute y (batch, *output_shape) from x (batch, *input_shape)."""
         raise NotImplementedError
 
     def backward(self, dy: Array) -> Array:
-        """Store the parameter gradients, and return the gradient with respect to the inputs."""
+        """Store the parameter gradients, and return dx, given dy = d loss / d y."""
         raise NotImplementedError
 
     def get_buffer(

@@ -13,7 +13,7 @@ from nn.types import Array, Shape
 
 
 class Sequential(Layer):
-    """Layers applied one after the other."""
+    """Layers applied one after the other: y = layer_n(... layer_2(layer_1(x)))."""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Residual(Sequential):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """Return dy + the gradient through the layers."""
+        """Return dy + (gradient of the layers with respect to x)."""
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         np.add(dy, super().backward(dy), out=dx)
         return dx
