@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,11 @@ Spans = tuple[NDArray[np.integer], NDArray[np.integer]]  # first and last + 1 pe
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InputSpec:
     """Shape, value range and scaling of one sample, and the names of the classes."""
 
-    __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     shape: Annotated[Shape, Field(min_length=1, max_length=31)]
     low: float  # smallest and largest raw value
@@ -57,7 +57,15 @@ class InputSpec:
         if _is_image(shape):
             subset = samples[: min(MAX_STATS_IMAGES, max(1, MAX_SAMPLE_SIZE // math.prod(shape)))]
             image_stats = ImageStats.from_images((subset - low) / ((high - low) or 1.0))
-        return cls(shape, low, high, bool(max_value), image_stats, scale, class_names)
+        return cls(
+            shape=shape,
+            low=low,
+            high=high,
+            bounded=bool(max_value),
+            look=image_stats,
+            scale=scale,
+            class_names=class_names,
+        )
 
     @classmethod
     def from_dict(cls, data: JsonValue) -> Self:

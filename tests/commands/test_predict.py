@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from nn.batches import Rescaling
-from nn.data.input_spec import ImageStats, InputSpec
 from nn.errors import UserError
 from nn.io.files import staged_files
 from nn.predict import array_files
@@ -24,7 +23,7 @@ from nn.predict.inputs import read_images
 from nn.predict.predictor import Predictor
 from nn.runs.reader import SavedRun
 from tests.conftest import ROOT, Workplace
-from tests.data.idx_files import write_idx
+from tests.data.idx_files import INPUT_SPEC, write_idx
 
 PREDICT = str(ROOT / "scripts/predict.py")
 SIDE = 12
@@ -520,8 +519,7 @@ def test_a_model_of_ones_own_needs_trust(workplace, predict, monkeypatch):
 
 
 def test_colour_images_are_read_in_colour(tmp_path):
-    look = ImageStats(0.0, 1.0, False, 0.5, 0.5)
-    inputs = InputSpec((3, 6, 6), 0.0, 255.0, True, look, Rescaling(1 / 255), ("a", "b"))
+    inputs = replace(INPUT_SPEC, shape=(3, 6, 6))
     pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
     pixels[[0, -1]] = pixels[:, [0, -1]] = 0
     read = read_images([picture(tmp_path / "a.png", pixels)], inputs, "auto")

@@ -31,8 +31,15 @@ def test_what_was_written_comes_back(shape, numbers, shares, names):
     background, extent, down, across = shares
     image = len(shape) == 3 and shape[0] in (1, 3)
     look = ImageStats(background, extent, low < high, down, across) if image else None
-    scale = Rescaling(factor, offset)
-    inputs = InputSpec(tuple(shape), low, high, low < high, look, scale, tuple(names))
+    inputs = InputSpec(
+        shape=tuple(shape),
+        low=low,
+        high=high,
+        bounded=low < high,
+        look=look,
+        scale=Rescaling(factor, offset),
+        class_names=tuple(names),
+    )
     assert InputSpec.from_dict(json.loads(json.dumps(inputs.to_dict()))) == inputs
 
 
