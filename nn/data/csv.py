@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,9 +92,9 @@ class CsvTable:
         if file_format is not None:
             hint = "dataset=idx reads it" if file_format is files.IDX else ""
             raise files.wrong_format_error(path, file_format, "a CSV file", hint)
-        numbered_rows = enumerate(csv_parser.read_rows(path))
-        non_blank_rows = (pair for pair in numbered_rows if any(map(str.strip, pair[1])))
-        num_blank, first_row = next(non_blank_rows, (0, []))
+        with closing(csv_parser.read_rows(path)) as rows:
+            non_blank_rows = ((n, row) for n, row in enumerate(rows) if any(map(str.strip, row)))
+            num_blank, first_row = next(non_blank_rows, (0, []))
         if not first_row:
             raise UserError(f"{path} is empty.")
         is_header = csv_parser.is_header(first_row)

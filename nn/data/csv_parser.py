@@ -6,7 +6,8 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -88,8 +89,8 @@ def is_number(cell: str) -> bool:
         return False
 
 
-def read_rows(path: Path) -> Iterator[list[str]]:
-    """Yield the rows of a file as lists of cells."""
+def read_rows(path: Path) -> Generator[list[str]]:
+    """Yield the rows of a file as lists of cells; close the generator to close the file."""
     with open_maybe_gzip(path) as stream:
         dialect = Dialect.sniff(stream)
         text = io.TextIOWrapper(stream, encoding=dialect.encoding, newline="")
@@ -124,21 +125,26 @@ def invalid_value_error(
 
     This reads the file again in pure Python, which is slow but knows rows and columns.
     """
-    width, numbered_rows = 0, enumerate(read_rows(path), 1)
-    rows = (pair for pair in numbered_rows if len(pair[1]) > 1 or any(map(str.strip, pair[1])))
-    if has_header:
-        next(rows, None)
-    for number, row in rows:
-        width = width or len(row)
-        if len(row) != width:
-            return UserError(
-                f"{path}, row {number}: {len(row)} values, but the rows above have {width}."
-            )
-        for column, cell in enumerate(row):
-            is_role_known = label_column is not None and column not in ignored_columns
-            message = _check_cell(cell, column == label_column if is_role_known else None)
-            if message:
-                return UserError(f"{path}, row {number}, column {column + 1}: {message}.")
+    width = 0
+    with closing(read_rows(path)) as rows:
+        non_blank_rows = (
+            (number, row)
+            for number, row in enumerate(rows, 1)
+            if len(row) > 1 or "".join(row).strip()
+        )
+        if has_header:
+            next(non_blank_rows, None)
+        for number, row in non_blank_rows:
+            width = width or len(row)
+            if len(row) != width:
+                return UserError(
+                    f"{path}, row {number}: {len(row)} values, but the rows above have {width}."
+                )
+            for column, cell in enumerate(row):
+                is_role_known = label_column is not None and column not in ignored_columns
+                message = _check_cell(cell, column == label_column if is_role_known else None)
+                if message:
+                    return UserError(f"{path}, row {number}, column {column + 1}: {message}.")
     reason = str(error).strip().split("\n", 1)[0] if error else "it has no numbers"
     return UserError(f"{path} cannot be read as CSV: {reason}.")
 
