@@ -81,15 +81,12 @@ class IDX(DataSource):
 
     def read(self, rng: np.random.Generator) -> RawDataset:
         """Read the files; the training labels determine the number of classes."""
-        train = _read_samples(
-            files.find_file(self.train_images), files.find_file(self.train_labels)
-        )
+        train = _read_samples(self.train_images, self.train_labels)
         assert train.labels is not None
         num_classes = count_classes(train.labels, self.train_labels)
         test = None
         if self.test_images is not None:
-            labels_path = None if self.test_labels is None else files.find_file(self.test_labels)
-            test = _read_samples(files.find_file(self.test_images), labels_path)
+            test = _read_samples(self.test_images, self.test_labels)
             if test.images.shape[1:] != train.images.shape[1:]:
                 raise UserError(
                     f"{self.test_images} has samples of {format_shape(test.images.shape[1:])}, "
@@ -110,8 +107,10 @@ class IDX(DataSource):
         return RawDataset(train, test, tuple(map(str, range(num_classes))), max_value)
 
 
-def _read_samples(images_path: Path, labels_path: Path | None) -> RawSamples:
+def _read_samples(images_file: str, labels_file: str | None) -> RawSamples:
     """Read images and, if there are any, their labels."""
+    images_path = files.find_file(images_file)
+    labels_path = None if labels_file is None else files.find_file(labels_file)
     images = as_images(read(images_path)[0], images_path)
     if labels_path is None:
         return RawSamples(images, None)
