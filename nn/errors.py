@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """A user's mistake, reported in one sentence; nothing has been run or written."""
@@ -61,3 +63,8 @@ def format_value(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(str, value)) + "]"
     return str(value)
+
+
+def format_shape(shape: Sequence[int]) -> str:
+    """Format the shape of a sample, such as 28 x 28."""
+    return " x ".join(map(str, shape)) or "one value"

@@ -5,14 +5,30 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
-from nn.errors import UserError
+from nn.errors import UserError, format_shape
 from nn.layers import Layer, Sequential
 from nn.parameters import Parameters
 from nn.types import Array, Shape
+
+
+class LayerSummary(TypedDict):
+    """Name, output shape and size of one layer."""
+
+    name: str
+    output_shape: list[int]
+    num_parameters: int
+
+
+class NetworkSummary(TypedDict):
+    """Input shape, layers and size of a network, as model.json has them."""
+
+    input_shape: list[int]
+    layers: list[LayerSummary]
+    num_parameters: int
 
 
 class Network:
@@ -23,7 +39,7 @@ class Network:
         layers: Iterable[Layer],
         input_shape: Shape,
         rng: np.random.Generator,
-        dtype: type[np.floating[Any]] = np.float32,
+        dtype: type[np.floating] = np.float32,
     ) -> None:
         self.input_shape = input_shape
         self.sequential = Sequential(layers)
@@ -57,9 +73,9 @@ class Network:
         for layer in reversed(self._backward_layers):
             dy = layer.backward(dy)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> NetworkSummary:
         """Return the input shape, and the output shape and number of parameters of each layer."""
-        layers = [
+        layers: list[LayerSummary] = [
             {
                 "name": name,
                 "output_shape": [int(size) for size in layer.output_shape],
@@ -67,16 +83,19 @@ class Network:
             }
             for name, layer in zip(self.sequential.layer_names, self.layers, strict=True)
         ]
-        shape, num_parameters = list(self.input_shape), len(self.parameters)
-        return {"input_shape": shape, "layers": layers, "num_parameters": num_parameters}
+        return {
+            "input_shape": list(self.input_shape),
+            "layers": layers,
+            "num_parameters": len(self.parameters),
+        }
 
     def layer_table(self) -> str:
         """Format the layers, their output shapes and parameter counts as a text table."""
-        rows = [("layer", "output", "parameters"), ("", _format_shape(self.input_shape), "")]
+        rows = [("layer", "output", "parameters"), ("", format_shape(self.input_shape), "")]
         for layer in self.describe()["layers"]:
             count = layer["num_parameters"]
             rows.append(
-                (layer["name"], _format_shape(layer["output_shape"]), f"{count:,}" if count else "")
+                (layer["name"], format_shape(layer["output_shape"]), f"{count:,}" if count else "")
             )
         rows.append(("", "", f"{len(self.parameters):,}"))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -100,7 +119,3 @@ class Network:
         first_trainable = trainable[0]
         self.layers[first_trainable].needs_input_grad = False
         return self.layers[first_trainable:]
-
-
-def _format_shape(shape: Shape) -> str:
-    return " x ".join(map(str, shape))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ class TooManyParametersError(Exception):
 class Parameters:
     """Flat vectors of parameters and gradients, with named views into them."""
 
-    def __init__(self, shapes: Mapping[str, Shape], dtype: type[np.floating[Any]]) -> None:
+    def __init__(self, shapes: Mapping[str, Shape], dtype: type[np.floating]) -> None:
         self.shapes = dict(shapes)
         size = sum(math.prod(shape) for shape in shapes.values())
         try:

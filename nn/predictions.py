@@ -53,7 +53,7 @@ class Predictions:
         )
 
     @property
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
+    def arrays(self) -> Mapping[str, NDArray[np.number]]:
         """All fields by name, as stored in a file."""
         return vars(self)
 
@@ -112,12 +112,12 @@ def most_confident(labels: Labels, probabilities: Array, correct: bool) -> IntAr
     return indices[np.argsort(-probabilities[indices].max(axis=1), kind="stable")]
 
 
-def _is_finite_float_array(array: NDArray[Any]) -> bool:
+def _is_finite_float_array(array: NDArray[np.number]) -> bool:
     """Whether the dtype is floating and all values are finite."""
     return bool(np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all())
 
 
-def _is_index_array(indices: NDArray[Any], upper: int) -> bool:
+def _is_index_array(indices: NDArray[np.number], upper: int) -> bool:
     """Whether this is a vector of integers in [0, upper)."""
     is_integer_vector = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
     return bool(is_integer_vector and ((indices >= 0) & (indices < upper)).all())
@@ -132,7 +132,7 @@ def _last_hidden_activations(network: Network, samples: Samples, indices: IntArr
     return np.ascontiguousarray(x.reshape(len(indices), -1))
 
 
-def _to_uint8(raw: NDArray[Any]) -> NDArray[np.uint8]:
+def _to_uint8(raw: NDArray[np.number]) -> NDArray[np.uint8]:
     """Rescale values of any dtype linearly to 0..255."""
     low, high = float(raw.min()), float(raw.max())
     return np.round((raw - low) * (255 / ((high - low) or 1.0))).astype(np.uint8)

@@ -66,7 +66,7 @@ def test_only_one_file_imports_wandb():
     [
         ("plotly", "nn.report"),
         ("matplotlib", "nn.report"),
-        ("PIL", ("nn.report", "nn.predict.image_files", "nn.predict.preprocessing")),
+        ("PIL", ("nn.report", "nn.predict.inputs", "nn.predict.preprocessing")),
         ("wandb_workspaces", "nn.report.wandb_report"),
         ("optuna", "nn.sweeps"),
     ],

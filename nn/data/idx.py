@@ -6,32 +6,30 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data import formats
-from nn.data.files import find_file, open_maybe_gzip, read_up_to
+from nn.data import files
 from nn.data.source import DataSource, RawDataset, RawSamples, check_labels, count_classes
-from nn.errors import UserError
-from nn.types import Labels, Shape
+from nn.errors import UserError, format_shape
+from nn.types import Labels
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_COMPRESSION_RATIO = 1100
 """Limit against decompression bombs; Deflate compresses by a factor of at most 1032."""
 
 
-def read(path: Path) -> tuple[NDArray[Any], str]:
+def read(path: Path) -> tuple[NDArray[np.number], str]:
     """Read an IDX file, plain or gzipped; return its values and the SHA-256 of its content."""
-    with open_maybe_gzip(path) as stream:
-        magic = read_up_to(stream, 4)
+    with files.open_maybe_gzip(path) as stream:
+        magic = files.read_up_to(stream, 4)
         if not magic:
             raise UserError(f"{path} is empty.")
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not magic[3]:
             raise _not_idx_error(path, bytes(magic))
         dtype, ndim = np.dtype(DTYPES[magic[2]]), magic[3]
-        header = read_up_to(stream, 4 * ndim)
+        header = files.read_up_to(stream, 4 * ndim)
         if len(header) < 4 * ndim:
             raise UserError(f"{path} is truncated in its header.")
         shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
@@ -42,7 +40,7 @@ def read(path: Path) -> tuple[NDArray[Any], str]:
             raise UserError(
                 f"{path} declares {num_bytes:,} bytes of values, more than it can hold."
             )
-        values = read_up_to(stream, num_bytes)
+        values = files.read_up_to(stream, num_bytes)
         if len(values) < num_bytes:
             raise UserError(
                 f"{path} holds {len(values):,} bytes of values; its header, "
@@ -62,13 +60,13 @@ def read(path: Path) -> tuple[NDArray[Any], str]:
 
 
 def _not_idx_error(path: Path, magic: bytes) -> UserError:
-    head = formats.read_head(path)
-    file_format = formats.identify(head)
-    if file_format is not None and file_format is not formats.IDX:
-        return formats.wrong_format_error(path, file_format, "an IDX file")
+    head = files.read_head(path)
+    file_format = files.identify(head)
+    if file_format is not None and file_format is not files.IDX:
+        return files.wrong_format_error(path, file_format, "an IDX file")
     if head.isascii() and b"\0" not in head:
-        text_format = formats.FileFormat("a text file", "dataset=csv reads CSV files")
-        return formats.wrong_format_error(path, text_format, "an IDX file")
+        text_format = files.FileFormat("a text file", "dataset=csv reads CSV files")
+        return files.wrong_format_error(path, text_format, "an IDX file")
     return UserError(f"{path} is not an IDX file: it starts with {magic.hex()}.")
 
 
@@ -83,13 +81,12 @@ class IDX(DataSource):
 
     def read(self, rng: np.random.Generator) -> RawDataset:
         """Read the files; the training labels determine the number of classes."""
-        train = _read_samples(find_file(self.train_images), find_file(self.train_labels))
+        train = _read_samples(self.train_images, self.train_labels)
         assert train.labels is not None
         num_classes = count_classes(train.labels, self.train_labels)
         test = None
         if self.test_images is not None:
-            labels_path = None if self.test_labels is None else find_file(self.test_labels)
-            test = _read_samples(find_file(self.test_images), labels_path)
+            test = _read_samples(self.test_images, self.test_labels)
             if test.images.shape[1:] != train.images.shape[1:]:
                 raise UserError(
                     f"{self.test_images} has samples of {format_shape(test.images.shape[1:])}, "
@@ -110,8 +107,10 @@ class IDX(DataSource):
         return RawDataset(train, test, tuple(map(str, range(num_classes))), max_value)
 
 
-def _read_samples(images_path: Path, labels_path: Path | None) -> RawSamples:
+def _read_samples(images_file: str, labels_file: str | None) -> RawSamples:
     """Read images and, if there are any, their labels."""
+    images_path = files.find_file(images_file)
+    labels_path = None if labels_file is None else files.find_file(labels_file)
     images = as_images(read(images_path)[0], images_path)
     if labels_path is None:
         return RawSamples(images, None)
@@ -123,20 +122,27 @@ def _read_samples(images_path: Path, labels_path: Path | None) -> RawSamples:
     return RawSamples(images, labels)
 
 
-def as_images(values: NDArray[Any], path: Path) -> NDArray[Any]:
+def as_images(values: NDArray[np.number], path: Path) -> NDArray[np.number]:
     """Convert values to samples; uint8 is kept, anything else becomes float32.
 
     Two dimensions per sample are an image of one channel, none is a single value.
     """
-    if values.dtype != np.uint8:
-        with np.errstate(over="ignore"):
-            values = values.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise UserError(f"{path} has values that are not finite.")
+    values = to_float32_unless_uint8(values, str(path))
     return values[:, None] if values.ndim in (1, 3) else values
 
 
-def as_labels(values: NDArray[Any], path: Path) -> Labels:
+def to_float32_unless_uint8(values: NDArray[np.number], path: str) -> NDArray[np.number]:
+    """Convert values to float32, unless they are uint8; raise a UserError if any is not finite."""
+    if values.dtype == np.uint8:
+        return values
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UserError(f"{path} has values that are not finite.")
+    return values
+
+
+def as_labels(values: NDArray[np.number], path: Path) -> Labels:
     """Convert values to labels: one whole number per sample."""
     if values.ndim != 1:
         raise UserError(f"{path} has no labels: its shape is {format_shape(values.shape)}.")
@@ -145,8 +151,3 @@ def as_labels(values: NDArray[Any], path: Path) -> Labels:
     if (labels != values).any():
         raise UserError(f"{path} has labels that are not whole numbers.")
     return labels
-
-
-def format_shape(shape: Shape) -> str:
-    """Format a shape for messages, such as 28 x 28."""
-    return " x ".join(map(str, shape)) or "one value"

@@ -11,13 +11,12 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nn.data import cache, idx
-from nn.data.download import download
 from nn.data.files import DATA_DIR_ENV, data_dir, list_dir
 from nn.data.source import DataSource, RawDataset, RawSamples
 from nn.errors import UserError
@@ -63,7 +62,7 @@ class MNIST(DataSource):
             max_value=255,
         )
 
-    def _read_file(self, name: str) -> NDArray[Any]:
+    def _read_file(self, name: str) -> NDArray[np.number]:
         """Read the user's file, else the cached one, else download it."""
         for files_by_name, is_dedicated in self._search_dirs():
             for file in (name, f"{name}.gz"):
@@ -78,8 +77,8 @@ class MNIST(DataSource):
             with contextlib.suppress(UserError):
                 return self._read_verified(target)
         try:
-            return download(self.mirrors, target, self._read_verified)
-        except UserError as error:
+            return cache.download(self.mirrors, target, self._read_verified)
+        except cache.DownloadError as error:
             names = ", ".join(f"{file}.gz" for file in self.REGISTRY)
             raise UserError(
                 f"{self.NAME} could not be downloaded: put {names} into {target.parent}, or set "
@@ -96,7 +95,7 @@ class MNIST(DataSource):
                 yield list_dir(str(data_root / self.NAME), DATA_DIR_ENV), True
             yield list_dir(str(data_root), DATA_DIR_ENV), False
 
-    def _read_verified(self, path: Path) -> NDArray[Any]:
+    def _read_verified(self, path: Path) -> NDArray[np.number]:
         values, digest = idx.read(path)
         name = path.name.removesuffix(".gz")
         if digest == self.REGISTRY[name]:

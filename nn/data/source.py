@@ -1,37 +1,52 @@
-"""Base class of all dataset sources: from raw files to a split and scaled dataset."""
+"""Datasets, and the base class of their sources: from raw files to a split and scaled dataset."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nn.batches import NO_RESCALING, Rescaling, Samples
-from nn.data.dataset import Dataset
 from nn.data.input_spec import InputSpec, value_range
 from nn.data.splits import stratified_sample, stratified_split
 from nn.errors import UserError, require
-from nn.types import Labels
+from nn.types import Labels, Shape
 
 MAX_CLASSES = 1000
 NORMALIZATIONS = ("none", "unit", "standard")
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """Disjoint training, validation and test sets; `test` is None if it has no labels."""
+
+    train: Samples
+    val: Samples | None
+    test: Samples | None
+    input_spec: InputSpec
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of one sample; for an image channels, height, width."""
+        return self.input_spec.shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their labels."""
+        return self.input_spec.class_names
+
+
+@dataclass(frozen=True)
 class RawSamples:
     """Unscaled samples of one set; a test set may have no labels."""
 
-    images: NDArray[Any]
+    images: NDArray[np.number]
     labels: Labels | None
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the true class of each sample is known."""
-        return self.labels is not None
 
 
 @dataclass(frozen=True)
@@ -81,13 +96,14 @@ class DataSource(ABC):
         train_indices, val_indices = stratified_split(labels, self.validation, rng, setting)
         train_images = images[train_indices]
         scale = self._fit_scale(train_images, raw.max_value)
-        test = raw.test
+        val = Samples(images[val_indices], labels[val_indices], scale)
+        test = None
+        if raw.test and raw.test.labels is not None:
+            test = Samples(*self._subsample(raw.test, rng), scale)
         return Dataset(
             train=Samples(train_images, labels[train_indices], scale),
-            val=Samples(images[val_indices], labels[val_indices], scale)
-            if len(val_indices)
-            else None,
-            test=Samples(*self._subsample(test, rng), scale) if test and test.has_labels else None,
+            val=val if len(val) else None,
+            test=test,
             input_spec=InputSpec.from_samples(train_images, raw.max_value, scale, raw.class_names),
             sha256=raw.sha256 or compute_sha256(raw.train, raw.test),
             notes=raw.notes,
@@ -95,7 +111,7 @@ class DataSource(ABC):
 
     def _subsample(
         self, samples: RawSamples, rng: np.random.Generator
-    ) -> tuple[NDArray[Any], Labels]:
+    ) -> tuple[NDArray[np.number], Labels]:
         """Return a stratified subsample of at most `max_samples` samples."""
         assert samples.labels is not None
         if self.max_samples is None or self.max_samples >= len(samples.labels):
@@ -107,7 +123,7 @@ class DataSource(ABC):
             )
         return samples.images[indices], samples.labels[indices]
 
-    def _fit_scale(self, images: NDArray[Any], max_value: float | None) -> Rescaling:
+    def _fit_scale(self, images: NDArray[np.number], max_value: float | None) -> Rescaling:
         """Fit the scaling to the training images alone, so that nothing leaks from other sets."""
         if self.normalize == "none":
             return NO_RESCALING

@@ -41,7 +41,7 @@ def staged_file(path: Path, content: bytes, durable: bool = True) -> Iterator[Ca
     If the block raises an OSError, the temporary file is removed.
     """
     temp_path = path.with_name(f".{path.name}.new")
-    descriptor = _open_exclusive(temp_path)
+    descriptor = _open_locked(temp_path, fcntl.LOCK_EX)
     try:
         os.ftruncate(descriptor, 0)
         write_at(descriptor, 0, content)
@@ -168,19 +168,10 @@ def acquire_lock(path: Path, activity: str = "training in this directory") -> in
     Raises:
         UserError: Another process holds the lock; the message says that it is doing `activity`.
     """
-    while True:
-        descriptor = os.open(path, OPEN_FLAGS, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise UserError(f"{path.parent}: another process is {activity}.") from None
-        except OSError:
-            pass  # the file system does not support locks
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.lstat()):
-                return descriptor
-        os.close(descriptor)  # another process that failed has removed this file in the meantime
+    try:
+        return _open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{path.parent}: another process is {activity}.") from None
 
 
 @contextmanager
@@ -203,13 +194,18 @@ def _write_error(path: Path, error: OSError) -> UserError:
     return UserError(f"{relpath(path)}: nothing can be written there: {error.strerror}.")
 
 
-def _open_exclusive(path: Path) -> int:
-    """Open a file and wait for an exclusive lock on it, which closing the file releases."""
+def _open_locked(path: Path, operation: int) -> int:
+    """Open a file and lock it with this flock operation; closing the file releases the lock."""
     while True:
         descriptor = os.open(path, OPEN_FLAGS, 0o644)
-        with suppress(OSError):  # the file system does not support locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, operation)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        except OSError:
+            pass  # the file system does not support locks
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return descriptor
-        os.close(descriptor)  # another process has renamed this file in the meantime
+        os.close(descriptor)  # another process has renamed or removed this file in the meantime

@@ -10,10 +10,10 @@ from nn.types import Array
 
 
 class Activation(Layer):
-    """Base class of activations; keeps x and y, as some derivatives need x and others y."""
+    """Base class of activations y = f(x); keeps x and y, as some derivatives need x, others y."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Return y = f(x)."""
+        """Return f(x), of the same shape as x."""
         self.x, self.y = x, self.get_buffer("y", len(x), self.input_shape)
         self.compute(x, self.y)
         return self.y
@@ -42,7 +42,7 @@ class ReLU(Activation):
         np.maximum(x, 0, out=out)
 
     def backward(self, dy: Array) -> Array:
-        """Return dy where y is positive, else 0."""
+        """Return dy where x is positive, else 0."""
         is_positive = self.get_buffer("is_positive", len(dy), self.input_shape, np.bool_)
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         np.greater(self.y, 0, out=is_positive)

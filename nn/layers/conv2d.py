@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Any
 
 import numpy as np
 
-from nn.errors import UserError, require
+from nn.errors import UserError, format_shape, require
 from nn.initializers import Initializer, he_normal
 from nn.layers.layer import Layer
 from nn.types import Array, Shape
@@ -43,8 +42,8 @@ class Conv2D(Layer):
         self.kernel_offsets = list(product(range(kernel), repeat=2))
         self.initializer = initializer
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """Compute the output size."""
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
+        """Return the output shape: (channels, rows, columns)."""
         super().build(require_image_shape(input_shape, "a convolution"), dtype)
         self.output_hw = output_size(input_shape[1:], self.kernel, self.stride, self.padding)
         return (self.channels, *self.output_hw)
@@ -173,6 +172,6 @@ def output_size(image_size: Shape, kernel: int, stride: int, padding: int = 0) -
     if min(image_size) + 2 * padding < kernel:
         raise UserError(
             f"a kernel of {kernel} x {kernel} does not fit into images of "
-            f"{' x '.join(map(str, image_size))}."
+            f"{format_shape(image_size)}."
         )
     return tuple((side + 2 * padding - kernel) // stride + 1 for side in image_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
@@ -26,10 +26,10 @@ class Dense(Layer):
     ) -> None:
         super().__init__()
         self.units, self.initializer = units, initializer
-        self.memory_order: Any = "F" if column_major else "C"
+        self.memory_order: Literal["C", "F"] = "F" if column_major else "C"
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """Check that the samples are flat."""
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
+        """Check that the samples are flat, (inputs,), and return the output shape (units,)."""
         if len(input_shape) != 1:
             raise UserError(
                 f"a dense layer needs flat samples of shape ({math.prod(input_shape)},), "

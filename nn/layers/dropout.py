@@ -21,7 +21,7 @@ class Dropout(Layer):
         self.drop_threshold, self.rng = min(round(rate * 2**16), 2**16 - 1), rng
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Return x * mask in training, x itself otherwise."""
+        """Return x * mask in training, where mask is 0 or 1 / (1 - rate); otherwise x itself."""
         if not training:
             return x
         self.mask = self.get_buffer("mask", len(x), self.input_shape)

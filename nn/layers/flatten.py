@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -12,10 +11,10 @@ from nn.types import Array, Shape
 
 
 class Flatten(Layer):
-    """Reshaping of each sample to a vector."""
+    """Reshape each sample to a vector."""
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """Return the number of values of a sample as a shape."""
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
+        """Return the output shape: (values,), the product of the input shape."""
         super().build(input_shape, dtype)
         return (math.prod(input_shape),)
 

@@ -34,7 +34,7 @@ class Layer:
         """Lower-case class name, used in layer tables and parameter names."""
         return type(self).__name__.lower()
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
         """Prepare for the shape of one input sample, and return that of one output sample."""
         self.input_shape, self.dtype = input_shape, dtype
         return input_shape
@@ -53,11 +53,11 @@ class Layer:
         """Set the initial values of the parameters."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Compute the outputs of a batch."""
+        """Compute y (batch, *output_shape) from x (batch, *input_shape)."""
         raise NotImplementedError
 
     def backward(self, dy: Array) -> Array:
-        """Store the parameter gradients, and return the gradient with respect to the inputs."""
+        """Store the parameter gradients, and return dx, given dy = d loss / d y."""
         raise NotImplementedError
 
     def get_buffer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -54,7 +53,7 @@ class BatchNorm(Normalization):
         require(0 < momentum <= 1, "momentum", momentum, "above 0 and at most 1")
         self.momentum = momentum
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
         """Allocate the moving averages of each channel."""
         self.num_channels, num_spatial_dims = input_shape[0], len(input_shape) - 1
         self.per_channel = (slice(None), *[None] * num_spatial_dims)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -21,8 +20,8 @@ class Pool2D(Layer):
         require(size >= 1, "size", size, "at least 1")
         self.size = size
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
-        """Compute the number of windows."""
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
+        """Return the output shape: (channels, height // size, width // size)."""
         super().build(input_shape, dtype)
         channels, *image_size = require_image_shape(input_shape, "pooling")
         self.pooled_shape = (channels, *output_size(tuple(image_size), self.size, self.size))
@@ -45,7 +44,7 @@ class MaxPool2D(Pool2D):
     """Maximum of each window; with ties, only the first maximum receives the gradient."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Compute the maximum over the window offsets."""
+        """Return the maximum of x over each window: (batch, channels, rows, columns)."""
         self.x, self.y = x, self.get_buffer("y", len(x), self.pooled_shape)
         first, *others = self.strided_views(x)
         self.y[...] = first
@@ -54,7 +53,7 @@ class MaxPool2D(Pool2D):
         return self.y
 
     def backward(self, dy: Array) -> Array:
-        """Route dy to the position of the maximum."""
+        """Return dy at the position of each maximum, else 0."""
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         is_max = self.get_buffer("is_max", len(dy), self.pooled_shape, np.bool_)
         is_unassigned = self.get_buffer("is_unassigned", len(dy), self.pooled_shape, np.bool_)
@@ -71,7 +70,7 @@ class AvgPool2D(Pool2D):
     """Mean of each window."""
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Compute the mean over the window offsets."""
+        """Return sum(x) / size^2 over each window: (batch, channels, rows, columns)."""
         y = self.get_buffer("y", len(x), self.pooled_shape)
         first, *others = self.strided_views(x)
         y[...] = first
@@ -81,7 +80,7 @@ class AvgPool2D(Pool2D):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """Distribute dy evenly over each window."""
+        """Return dy / size^2 at all positions of each window."""
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         for dx_view in self.strided_views(dx):
             np.divide(dy, self.size**2, out=dx_view)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from nn.types import Array, Shape
 
 
 class Sequential(Layer):
-    """Layers applied one after the other."""
+    """Layers applied one after the other: y = layer_n(... layer_2(layer_1(x)))."""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__()
@@ -22,7 +21,7 @@ class Sequential(Layer):
         self.layer_names = _number_layers(self.layers)
         self.state = {}
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
         """Build each layer for the output shape of the one before."""
         shape = super().build(input_shape, dtype)
         for name, layer in zip(self.layer_names, self.layers, strict=True):
@@ -78,7 +77,7 @@ class Residual(Sequential):
     While the layers contribute little, a deep network behaves like a shallow one.
     """
 
-    def build(self, input_shape: Shape, dtype: type[np.floating[Any]]) -> Shape:
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
         """Build the layers, and check that they preserve the shape of their input."""
         output_shape = super().build(input_shape, dtype)
         if output_shape != input_shape:
@@ -95,7 +94,7 @@ class Residual(Sequential):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """Return dy + the gradient through the layers."""
+        """Return dy + (gradient of the layers with respect to x)."""
         dx = self.get_buffer("dx", len(dy), self.input_shape)
         np.add(dy, super().backward(dy), out=dx)
         return dx

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nn.batches import Samples
@@ -73,7 +74,7 @@ class Predictor:
             _unfinished_notice(run, snapshot),
         )
 
-    def predict_proba(self, samples: Array) -> Array:
+    def predict_proba(self, samples: NDArray[np.number]) -> Array:
         """Return the class probabilities, samples x classes, bit for bit as in training."""
         batch = Samples(samples, np.zeros(len(samples), np.int64), self.input_spec.scale)
         with threadpool_limits(self.threads, "blas"):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.data.image_stats import ImageStats, bounding_boxes, centers
+from nn.data.input_spec import ImageStats, bounding_boxes, centers
 
 # height x width, from 0 to 255, with a last axis of 3 for RGB
 FloatPixels = NDArray[np.float64]
@@ -58,13 +56,13 @@ def preprocess_image(
     return 255 - aligned if is_light else aligned, changes
 
 
-def _estimate_background(pixels: FloatPixels) -> Any:
+def _estimate_background(pixels: FloatPixels) -> FloatPixels:
     """Return the median of the edge pixels, per channel."""
     edges = pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]
-    return np.median(np.concatenate(edges), axis=0)
+    return np.asarray(np.median(np.concatenate(edges), axis=0))
 
 
-def _letterbox(pixels: FloatPixels, background: Any, size: Size) -> FloatPixels:
+def _letterbox(pixels: FloatPixels, background: FloatPixels, size: Size) -> FloatPixels:
     """Fit the whole image into a size, and pad it with its background."""
     height, width = size
     channels = np.moveaxis(np.atleast_3d(pixels), -1, 0)

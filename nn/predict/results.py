@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,40 +40,21 @@ class PredictionResults:
 
     def to_csv(self, with_probabilities: bool) -> bytes:
         """Format as CSV: labels by file name, or else as Kaggle's Digit Recognizer expects them."""
-        extra_columns = self.input_spec.class_names if with_probabilities else ()
-        lines = [
-            _format_csv_row(
-                "File" if self.batch.has_file_names else "ImageId", "Label", *extra_columns
-            )
-        ]
-        for sample, (name, label) in enumerate(
-            zip(self.batch.names, self.predicted_labels.tolist(), strict=True)
+        name_column = "File" if self.batch.has_file_names else "ImageId"
+        class_columns = self.input_spec.class_names if with_probabilities else ()
+        lines = [_format_csv_row([name_column, "Label", *class_columns])]
+        probabilities = self.probabilities[:, : len(class_columns)].tolist()
+        for name, label, row in zip(
+            self.batch.names, self.predicted_labels.tolist(), probabilities, strict=True
         ):
-            class_probabilities = self.probabilities[sample].tolist() if with_probabilities else []
-            lines.append(
-                _format_csv_row(
-                    name, label, *(f"{probability:.6g}" for probability in class_probabilities)
-                )
-            )
+            cells = [f"{probability:.6g}" for probability in row]
+            lines.append(_format_csv_row([name, str(label), *cells]))
         return "".join(lines).encode()
 
     def to_png(self, start: int) -> bytes:
         """Draw a grid of images with their predictions, from index `start`."""
-        true_labels = self.batch.labels
-        span = (self.input_spec.high - self.input_spec.low) or 1.0
-        names, grid_images = self.input_spec.class_names, []
-        for sample in range(start, min(start + MAX_GRID_IMAGES, len(self.batch))):
-            levels = (self.batch.samples[sample] - self.input_spec.low) * (255 / span)
-            predicted = int(self.predicted_labels[sample])
-            grid_images.append(
-                GridImage(
-                    np.clip(levels, 0, 255).round().astype(np.uint8),
-                    names[predicted],
-                    float(self.probabilities[sample, predicted]),
-                    None if true_labels is None else names[true_labels[sample]],
-                    Path(self.batch.names[sample]).name,
-                )
-            )
+        samples = range(start, min(start + MAX_GRID_IMAGES, len(self.batch)))
+        grid_images = [self._grid_image(sample) for sample in samples]
         return render_png(lambda: draw_image_grid(grid_images))
 
     def summary_lines(self) -> Iterator[str]:
@@ -81,17 +62,11 @@ class PredictionResults:
         names, true_labels = self.input_spec.class_names, self.batch.labels
         yield from self.batch.notes
         if len(self.batch) <= MAX_LISTED_SAMPLES:
-            for sample, (name, predicted) in enumerate(
-                zip(self.batch.names, self.predicted_labels.tolist(), strict=True)
-            ):
+            for sample, predicted in enumerate(self.predicted_labels.tolist()):
                 confidence = fmt.confidence(float(self.probabilities[sample, predicted]))
-                is_wrong = true_labels is not None and true_labels[sample] != predicted
-                correction = (
-                    f", is {names[true_labels[sample]]}"
-                    if true_labels is not None and is_wrong
-                    else ""
-                )
-                yield f"{name}: {names[predicted]} ({confidence}){correction}"
+                label = predicted if true_labels is None else true_labels[sample]
+                correction = "" if label == predicted else f", is {names[label]}"
+                yield f"{self.batch.names[sample]}: {names[predicted]} ({confidence}){correction}"
         else:
             counts = np.bincount(self.predicted_labels, minlength=len(names))
             class_counts = ", ".join(
@@ -103,8 +78,21 @@ class PredictionResults:
             accuracy = fmt.percent(num_correct / len(true_labels))
             yield f"accuracy {accuracy}: {num_correct:,} of {fmt.count(len(true_labels), 'sample')}"
 
+    def _grid_image(self, sample: int) -> GridImage:
+        """Return one image, scaled to gray levels, with its prediction."""
+        spec, names, labels = self.input_spec, self.input_spec.class_names, self.batch.labels
+        levels = (self.batch.samples[sample] - spec.low) * (255 / ((spec.high - spec.low) or 1.0))
+        predicted = int(self.predicted_labels[sample])
+        return GridImage(
+            np.clip(levels, 0, 255).round().astype(np.uint8),
+            names[predicted],
+            float(self.probabilities[sample, predicted]),
+            None if labels is None else names[labels[sample]],
+            Path(self.batch.names[sample]).name,
+        )
 
-def _format_csv_row(*cells: object) -> str:
+
+def _format_csv_row(cells: Sequence[str]) -> str:
     """Format a row with a Unix line end, and quote cells that contain a part of a Windows one.
 
     The writer is given the Windows line end because it quotes the characters of its terminator.

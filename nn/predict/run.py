@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nn.errors import UserError
-from nn.io.paths import relpath
-from nn.predict import inputs, outputs
+from nn.io.files import staged_files
+from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, RUN_FILES, relpath
+from nn.predict.inputs import read_inputs
 from nn.predict.predictor import Predictor
 from nn.predict.results import PredictionResults
 
@@ -41,9 +43,9 @@ def run_prediction(options: PredictOptions) -> None:
         raise UserError("--start has no effect without --images FILE.")
     output_paths = [path for path in (options.output, options.images) if path]
     input_paths = [*options.inputs, *([options.labels] if options.labels else [])]
-    outputs.check_output_paths(output_paths, input_paths, options.run, options.force)
+    _check_output_paths(output_paths, input_paths, options.run, options.force)
     predictor = Predictor.from_run(options.run, options.trust)
-    batch = inputs.read_inputs(
+    batch = read_inputs(
         options.inputs, predictor.input_spec, options.labels, options.invert, predictor.csv_options
     )
     if options.images and predictor.input_spec.look is None:
@@ -56,10 +58,45 @@ def run_prediction(options: PredictOptions) -> None:
         contents[options.output] = results.to_csv(options.probabilities)
     if options.images:
         contents[options.images] = results.to_png(options.start - 1)
-    outputs.write_files(contents)
-    for line in (
-        *filter(None, [predictor.unfinished_notice]),
-        *results.summary_lines(),
-        *map(relpath, contents),
-    ):
-        print(line)
+    # all files are written or none, each to the target of its path if that is a symbolic link
+    with staged_files((path.resolve(), content) for path, content in contents.items()) as commit:
+        commit()
+    notices = [predictor.unfinished_notice] if predictor.unfinished_notice else []
+    print(*notices, *results.summary_lines(), *map(relpath, contents), sep="\n")
+
+
+def _check_output_paths(
+    output_paths: Sequence[Path], input_paths: Sequence[Path], run_dir: Path, force: bool
+) -> None:
+    """Raise a UserError for paths that must not or cannot be written, before any work is done."""
+    for index, path in enumerate(output_paths):
+        try:
+            resolved = path.resolve()
+            if resolved in [other.resolve() for other in output_paths[:index]]:
+                raise UserError(f"{relpath(path)}: two outputs cannot be the same file.")
+            is_input = resolved in [other.resolve() for other in input_paths]
+            if is_input or _is_run_file(resolved, run_dir.resolve()):
+                raise UserError(
+                    f"{relpath(path)} is an input or part of the run; name another file."
+                )
+            if path.is_dir():
+                raise UserError(f"{relpath(path)} is a directory; name a file.")
+            if path.is_symlink() and not path.exists():
+                raise UserError(f"{relpath(path)} is a broken symbolic link; name another file.")
+            if path.exists() and not path.is_file():
+                raise UserError(f"{relpath(path)} is not a regular file; name another one.")
+            if path.exists() and not force:
+                raise UserError(f"{relpath(path)} already exists; --force overwrites it.")
+            with tempfile.TemporaryFile(dir=resolved.parent):
+                pass
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{relpath(path)}: nothing can be written there: {reason}.") from None
+
+
+def _is_run_file(path: Path, run_dir: Path) -> bool:
+    """Whether a path is one that a run uses, even if the file does not exist."""
+    run_files = [run_dir / name for name in (*RUN_FILES, MODEL_FILE, PREDICTIONS_FILE, ".lock")]
+    return path in run_files or not {run_dir / "checkpoints", run_dir / "wandb"}.isdisjoint(
+        path.parents
+    )

@@ -13,9 +13,8 @@ from nn.batches import Batches
 from nn.config import knobs
 from nn.config.instantiate import instantiate
 from nn.data.augmentation import Augmentation
-from nn.data.dataset import Dataset
 from nn.data.input_spec import InputSpec
-from nn.data.source import DataSource
+from nn.data.source import Dataset, DataSource
 from nn.early_stopping import WeightSelector
 from nn.errors import UserError, format_value
 from nn.layers import BatchNorm, Layer

@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from nn.data.dataset import Dataset
+from nn.data.source import Dataset
 from nn.errors import SaveError, UserError
 from nn.io.files import atomic_write, file_lock, read_regular_file, staged_file
 from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, RUN_FILES, relpath
@@ -137,7 +137,7 @@ class RunDirectory:
         checkpoints_dir = self.path / "checkpoints"
         metadata = {
             "dataset_sha256": dataset.sha256,
-            "input_spec": dataset.input_spec.to_dict,
+            "input_spec": dataset.input_spec.to_dict(),
             "config": self.config,
             "sessions": self._sessions,
         }

@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from nn.batches import Rescaling
-from nn.data.image_stats import ImageStats
-from nn.data.input_spec import InputSpec
 from nn.errors import UserError
-from nn.predict import array_files, image_files, outputs
+from nn.io.files import staged_files
+from nn.predict import array_files
+from nn.predict.inputs import read_images
 from nn.predict.predictor import Predictor
 from nn.runs.reader import SavedRun
 from tests.conftest import ROOT, Workplace
-from tests.data.idx_files import write_idx
+from tests.data.idx_files import INPUT_SPEC, write_idx
 
 PREDICT = str(ROOT / "scripts/predict.py")
 SIDE = 12
@@ -307,10 +307,13 @@ def test_a_link_stays_and_what_it_leads_to_is_written(workplace, predict):
 
 def test_where_the_picture_cannot_be_written_there_are_no_labels_either(workplace, monkeypatch):
     first, second = workplace.path / "label.csv", workplace.path / "gone/seen.png"
-    with pytest.raises(
-        UserError, match=r"gone/seen.png: nothing can be written there: No such file"
+    with (
+        pytest.raises(
+            UserError, match=r"gone/seen.png: nothing can be written there: No such file"
+        ),
+        staged_files([(first, b"labels"), (second, b"picture")]),
     ):
-        outputs.write_files({first: b"labels", second: b"picture"})
+        pytest.fail("everything was written")
     assert list(workplace.path.iterdir()) == []
 
 
@@ -517,12 +520,11 @@ def test_a_model_of_ones_own_needs_trust(workplace, predict, monkeypatch):
 
 
 def test_colour_images_are_read_in_colour(tmp_path):
-    look = ImageStats(0.0, 1.0, False, 0.5, 0.5)
-    inputs = InputSpec((3, 6, 6), 0.0, 255.0, True, look, Rescaling(1 / 255), ("a", "b"))
+    inputs = replace(INPUT_SPEC, shape=(3, 6, 6))
     pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
     pixels[[0, -1]] = pixels[:, [0, -1]] = 0
-    read = image_files.read_images([picture(tmp_path / "a.png", pixels)], inputs, "auto")
-    np.testing.assert_array_equal(read.images[0], np.moveaxis(pixels, -1, 0))
+    read = read_images([picture(tmp_path / "a.png", pixels)], inputs, "auto")
+    np.testing.assert_array_equal(read.samples[0], np.moveaxis(pixels, -1, 0))
     assert not read.notes
 
 
@@ -548,7 +550,7 @@ def test_no_damaged_file_is_a_bug(trained, tmp_path_factory, data):
             st.integers(0, 255)
         )
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    reader = image_files.read_images if kind in ("png", "jpg") else None
+    reader = read_images if kind in ("png", "jpg") else None
     inputs = Predictor.from_run(trained).input_spec
     try:
         if reader:

@@ -1,4 +1,4 @@
-"""Small IDX files, whole and damaged, and images to put into them."""
+"""Small IDX files, images to put into them, and the input spec of these images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ import struct
 
 import numpy as np
 
+from nn.batches import Rescaling
+from nn.data.input_spec import ImageStats, InputSpec
+
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+IMAGE_STATS = ImageStats(0.0, 1.0, False, 0.5, 0.5)
+INPUT_SPEC = InputSpec(
+    shape=(1, 4, 4),
+    low=0.0,
+    high=255.0,
+    bounded=True,
+    look=IMAGE_STATS,
+    scale=Rescaling(1 / 255),
+    class_names=("0", "1", "2"),
+)
 
 
 def idx_bytes(array):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nn.data import cache, csv, csv_text
+from nn.data import cache, csv, csv_parser
 from nn.data.csv import CSV
 from nn.errors import UserError
 from tests.data.idx_files import images_and_labels
@@ -97,8 +97,8 @@ def test_a_file_is_parsed_once_until_its_content_changes(tmp_path, monkeypatch):
     path = tmp_path / "train.csv"
     train = write(path, rows())
     parsed = []
-    parse = csv.parse
-    monkeypatch.setattr(csv, "parse", lambda *words: parsed.append(words) or parse(*words))
+    parse = csv_parser.parse
+    monkeypatch.setattr(csv_parser, "parse", lambda *words: parsed.append(words) or parse(*words))
     check(load(train=train))
     path.rename(tmp_path / "moved.csv")
     check(load(train=str(tmp_path / "moved.csv")))
@@ -115,6 +115,28 @@ def test_a_damaged_cache_is_parsed_anew(tmp_path):
     for damaged in (kept.read_bytes()[:-100], b"", b"no array", b"PK\3\4", b"\x93NUMPY\1\0v\0{"):
         kept.write_bytes(damaged)
         check(load(train=train))
+
+
+def test_a_new_parser_does_not_read_the_arrays_of_the_old_one(tmp_path, monkeypatch):
+    train = write(tmp_path / "train.csv", rows())
+    load(train=train)
+    monkeypatch.setattr(csv_parser, "PARSER_VERSION", csv_parser.PARSER_VERSION + 1)
+    check(load(train=train))
+    assert len(list(cache.cache_dir("csv").glob("*.npy"))) == 2
+
+
+def test_a_temporary_directory_that_another_process_removes_is_ignored(tmp_path):
+    directory = cache.cache_dir("csv")
+    directory.mkdir(parents=True)
+    (directory / ".aside-gone").symlink_to("nowhere")
+    check(load(train=write(tmp_path / "train.csv", rows())))
+
+
+def test_a_path_may_start_with_the_home_directory(tmp_path):
+    write(tmp_path / "home" / "train.csv", rows())
+    check(load(train="~/train.csv"))
+    with pytest.raises(UserError, match=r"~nobody-of-this-name/x\.csv: there is no such file"):
+        load(train="~nobody-of-this-name/x.csv")
 
 
 BAD = {
@@ -244,7 +266,7 @@ def test_a_changed_byte_is_noticed_or_is_a_number(tmp_path, at, byte):
         assert str(path) in str(mistake)
         return
     expected = [line.split(",") for line in content.decode().strip().splitlines() if line]
-    if expected[0] and not all(map(csv_text.is_number, expected[0])):
+    if expected[0] and not all(map(csv_parser.is_number, expected[0])):
         expected = expected[1:]
     pixels = np.array([row[1:] for row in expected], dtype=np.float32)
     np.testing.assert_array_equal(found.images.reshape(len(pixels), -1), pixels)

@@ -14,27 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nn.batches import Rescaling
-from nn.data import formats
+from nn.data import files
 from nn.data.csv import CSV
-from nn.data.csv_text import Dialect
+from nn.data.csv_parser import Dialect
 from nn.data.idx import IDX
-from nn.data.image_stats import ImageStats
-from nn.data.input_spec import InputSpec
 from nn.errors import UserError
 from nn.predict import array_files
-from tests.data.idx_files import idx_bytes, images_and_labels
+from tests.data.idx_files import INPUT_SPEC, idx_bytes, images_and_labels
 from tests.data.test_csv import NAMES, check, rows, write
-
-INPUTS = InputSpec(
-    (1, 4, 4),
-    0.0,
-    255.0,
-    True,
-    ImageStats(0.0, 1.0, False, 0.5, 0.5),
-    Rescaling(1 / 255),
-    ("0", "1", "2"),
-)
 
 
 def load(path, **settings):
@@ -124,7 +111,9 @@ def test_a_file_of_another_format_is_called_what_it_is(tmp_path, kind):
     readers = {
         "a CSV file": lambda: load(path),
         "an IDX file": lambda: IDX(train_images=str(path), train_labels=str(path)).read(None),
-        "an image or a CSV, IDX, .npy or .npz file": lambda: array_files.read_samples(path, INPUTS),
+        "an image or a CSV, IDX, .npy or .npz file": lambda: array_files.read_samples(
+            path, INPUT_SPEC
+        ),
     }
     if kind == "npz":
         del readers["an image or a CSV, IDX, .npy or .npz file"]
@@ -156,7 +145,7 @@ def test_any_usual_delimiter_is_found(tmp_path, delimiter, header):
     path.write_text(text(delimiter, header=header))
     check(load(path))
     np.testing.assert_array_equal(
-        array_files.read_samples(path, INPUTS).labels, images_and_labels()[1]
+        array_files.read_samples(path, INPUT_SPEC).labels, images_and_labels()[1]
     )
 
 
@@ -217,5 +206,5 @@ def test_a_delimiter_is_in_every_line(content, delimiter):
 def test_a_header_may_begin_as_another_format_does(tmp_path, word):
     path = tmp_path / "train.csv"
     write(path, rows(), [word, *NAMES])
-    assert formats.identify(path.read_bytes()[:512]) is None
+    assert files.identify(path.read_bytes()[:512]) is None
     check(load(path, label="first"))

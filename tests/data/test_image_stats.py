@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nn.data.image_stats import ImageStats
+from nn.data.input_spec import ImageStats
 
 
 def frames(count, size, rows, columns, channels=1):

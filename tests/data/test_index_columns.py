@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from nn.batches import Rescaling
 from nn.data.csv import CSV
-from nn.data.image_stats import ImageStats
-from nn.data.input_spec import InputSpec
 from nn.errors import UserError
 from nn.predict import array_files
 from tests.conftest import ROOT
-from tests.data.idx_files import images_and_labels
+from tests.data.idx_files import INPUT_SPEC, images_and_labels
 
 NAMES = [f"pixel{i}" for i in range(16)]
-LOOK = ImageStats(0.0, 1.0, False, 0.5, 0.5)
-INPUTS = InputSpec((1, 4, 4), 0.0, 255.0, True, LOOK, Rescaling(1 / 255), ("0", "1", "2"))
 COUNT = 60
 
 
@@ -185,7 +182,7 @@ def test_samples_to_predict_may_have_an_index(tmp_path, header, label, index):
         place = 0 if index == 0 else table.shape[1]
         table = with_column(table, place, "" if index == 0 else "id", range(COUNT))
     table.to_csv(tmp_path / "test.csv", index=False, header=header)
-    content = array_files.read_samples(tmp_path / "test.csv", INPUTS)
+    content = array_files.read_samples(tmp_path / "test.csv", INPUT_SPEC)
     images, labels = images_and_labels(COUNT)
     np.testing.assert_array_equal(content.samples[:, 0], images)
     assert len(content.notes) == (index is not None)
@@ -197,7 +194,7 @@ def test_samples_to_predict_may_have_an_index(tmp_path, header, label, index):
 
 def test_one_sample_to_predict_may_have_an_id(tmp_path):
     frame(1, None).to_csv(tmp_path / "test.csv", index_label="ImageId")
-    content = array_files.read_samples(tmp_path / "test.csv", INPUTS)
+    content = array_files.read_samples(tmp_path / "test.csv", INPUT_SPEC)
     assert content.samples.shape == (1, 1, 4, 4)
     assert content.labels is None
 
@@ -215,10 +212,10 @@ def test_a_pixel_that_counts_upwards_is_never_an_index(tmp_path, header):
         assert not dataset.notes
         pixels = table.drop(columns="label")
         np.testing.assert_array_equal(dataset.test.raw.reshape(COUNT, -1), pixels)
-        content = array_files.read_samples(tmp_path / "test.csv", INPUTS)
+        content = array_files.read_samples(tmp_path / "test.csv", INPUT_SPEC)
         np.testing.assert_array_equal(content.samples.reshape(COUNT, -1), pixels)
         pixels.to_csv(tmp_path / "test.csv", index=False, header=header)
-        content = array_files.read_samples(tmp_path / "test.csv", INPUTS)
+        content = array_files.read_samples(tmp_path / "test.csv", INPUT_SPEC)
         np.testing.assert_array_equal(content.samples.reshape(COUNT, -1), pixels)
 
 
@@ -231,7 +228,7 @@ def test_a_pixel_that_counts_upwards_in_a_file_of_other_width_keeps_its_name(tmp
 
 
 def test_ten_labels_in_order_are_labels_and_no_index(tmp_path):
-    inputs = InputSpec((1, 4, 4), 0.0, 255.0, True, LOOK, Rescaling(1 / 255), tuple("0123456789"))
+    inputs = replace(INPUT_SPEC, class_names=tuple("0123456789"))
     table = frame(10)
     table["label"] = range(10)
     table.to_csv(tmp_path / "test.csv", index=False, header=False)
@@ -263,11 +260,11 @@ def test_the_rows_and_columns_of_mistakes_are_those_of_the_file(tmp_path):
 def test_true_classes_may_be_in_a_file_with_an_index(tmp_path):
     labels = pd.DataFrame({"ImageId": np.arange(COUNT) + 1, "Label": np.arange(COUNT) % 3})
     labels.to_csv(tmp_path / "labels.csv")
-    found = array_files.read_labels(tmp_path / "labels.csv", INPUTS, COUNT)
+    found = array_files.read_labels(tmp_path / "labels.csv", INPUT_SPEC, COUNT)
     np.testing.assert_array_equal(found, labels["Label"])
     labels.sample(frac=1, random_state=0).to_csv(tmp_path / "labels.csv")
     with pytest.raises(UserError, match="its rows are not sorted by its first column"):
-        array_files.read_labels(tmp_path / "labels.csv", INPUTS, COUNT)
+        array_files.read_labels(tmp_path / "labels.csv", INPUT_SPEC, COUNT)
 
 
 def test_the_commands_say_in_one_line_what_they_ignore(workplace):

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nn.batches import NO_RESCALING, Rescaling
-from nn.data.image_stats import ImageStats
-from nn.data.input_spec import InputSpec
+from nn.data.input_spec import ImageStats, InputSpec
 
 LETTERS = ("a", "b")
 PLACE = {"weighed": True, "down": 0.5, "across": 0.5}
@@ -32,9 +31,16 @@ def test_what_was_written_comes_back(shape, numbers, shares, names):
     background, extent, down, across = shares
     image = len(shape) == 3 and shape[0] in (1, 3)
     look = ImageStats(background, extent, low < high, down, across) if image else None
-    scale = Rescaling(factor, offset)
-    inputs = InputSpec(tuple(shape), low, high, low < high, look, scale, tuple(names))
-    assert InputSpec.from_dict(json.loads(json.dumps(inputs.to_dict))) == inputs
+    inputs = InputSpec(
+        shape=tuple(shape),
+        low=low,
+        high=high,
+        bounded=low < high,
+        look=look,
+        scale=Rescaling(factor, offset),
+        class_names=tuple(names),
+    )
+    assert InputSpec.from_dict(json.loads(json.dumps(inputs.to_dict()))) == inputs
 
 
 @pytest.mark.parametrize(
@@ -63,8 +69,8 @@ def test_what_was_written_comes_back(shape, numbers, shares, names):
     ],
 )
 def test_anything_else_is_refused(key, value):
-    plain = described(np.zeros((3, 1, 4, 4), np.uint8)).to_dict
-    with pytest.raises(ValueError, match="not a description of"):
+    plain = described(np.zeros((3, 1, 4, 4), np.uint8)).to_dict()
+    with pytest.raises(ValueError, match="not a description of inputs"):
         InputSpec.from_dict({**plain, key: value})
 
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from nn.data import cache, download, mnist
+from nn.data import cache, mnist
 from nn.errors import UserError
 from tests.data.genuine import GENUINE, needs_genuine
 from tests.data.homes import home
@@ -65,7 +65,7 @@ def test_a_download_is_kept_and_not_repeated(read, manner):
 
 @pytest.mark.parametrize("manner", ["missing", "wrong byte", "cut", "silent"])
 def test_a_home_that_fails_is_followed_by_the_next(read, manner, monkeypatch):
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(cache, "TIMEOUT_SECONDS", 0.5)
     with home(ARCHIVES, manner) as first, home(ARCHIVES) as second:
         assert correct(read(first, second))
         assert set(first.asked) == set(second.asked) == set(ARCHIVES)
@@ -188,12 +188,21 @@ def test_a_killed_download_leaves_nothing_to_be_trusted(read):
 
 
 def test_a_full_disk_is_told(read, monkeypatch):
-    def full(*_):
+    fetched = []
+
+    def full(url, _):
+        fetched.append(url)
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(download, "_fetch", full)
-    with home(ARCHIVES) as first, pytest.raises(UserError, match="No space left on device"):
-        read(first)
+    monkeypatch.setattr(cache, "_fetch", full)
+    sentence = f"^The cache directory {cache.cache_dir('mnist')} cannot be written to: No space"
+    with (
+        home(ARCHIVES) as first,
+        home(ARCHIVES) as second,
+        pytest.raises(UserError, match=sentence),
+    ):
+        read(first, second)
+    assert len(fetched) == 1
     assert cached() == []
 
 

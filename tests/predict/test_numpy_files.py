@@ -9,28 +9,16 @@ import zipfile
 import numpy as np
 import pytest
 
-from nn.batches import Rescaling
-from nn.data.image_stats import ImageStats
-from nn.data.input_spec import InputSpec
 from nn.errors import UserError
 from nn.predict import array_files
-from tests.data.idx_files import images_and_labels
+from tests.data.idx_files import INPUT_SPEC, images_and_labels
 
-INPUTS = InputSpec(
-    (1, 4, 4),
-    0.0,
-    255.0,
-    True,
-    ImageStats(0.0, 1.0, False, 0.5, 0.5),
-    Rescaling(1 / 255),
-    ("0", "1", "2"),
-)
 IMAGES, LABELS = images_and_labels(20)
 OTHERS = images_and_labels(30, seed=1)
 
 
 def read(path):
-    return array_files.read_samples(path, INPUTS)
+    return array_files.read_samples(path, INPUT_SPEC)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -59,7 +47,7 @@ def test_an_archive_gives_samples_and_labels_by_their_usual_names(
     np.testing.assert_array_equal(content.samples[:, 0], IMAGES)
     if labelled:
         np.testing.assert_array_equal(content.labels, LABELS)
-        np.testing.assert_array_equal(array_files.read_labels(path, INPUTS, 20), LABELS)
+        np.testing.assert_array_equal(array_files.read_labels(path, INPUT_SPEC, 20), LABELS)
     else:
         assert content.labels is None
     assert list(content.notes) == ([f"{path}: {note}"] if note else [])
@@ -74,7 +62,7 @@ def test_an_array_may_be_compressed_by_gzip(tmp_path):
 
 def test_labels_may_be_alone_in_an_archive(tmp_path):
     np.savez(tmp_path / "labels.npz", whatever=LABELS)
-    found = array_files.read_labels(tmp_path / "labels.npz", INPUTS, 20)
+    found = array_files.read_labels(tmp_path / "labels.npz", INPUT_SPEC, 20)
     np.testing.assert_array_equal(found, LABELS)
 
 

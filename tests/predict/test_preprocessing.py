@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nn.data.image_stats import ImageStats
+from nn.data.input_spec import ImageStats
 from nn.predict.preprocessing import preprocess_image
 
 SIZE = (28, 28)

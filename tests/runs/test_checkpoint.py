@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nn.batches import NO_RESCALING, Samples
-from nn.data.dataset import Dataset
 from nn.data.input_spec import InputSpec
+from nn.data.source import Dataset
 from nn.early_stopping import WeightSelector
 from nn.errors import UserError
 from nn.layers import BatchNorm, Dense, ReLU
