@@ -24,7 +24,7 @@ from nn.config.messages import explain_error
 from nn.config.schema import CONFIG_GROUPS, HYPERPARAMETERS, Config
 from nn.errors import UserError
 from nn.io.paths import agent_run_dir, check_output_dir, is_resumed_agent_run
-from nn.runs.experiment import prepare
+from nn.runs.experiment import prepare, prepare_ahead
 from nn.runs.reader import read_config
 from nn.runs.signals import interruptible
 from nn.tracking.wandb_logger import report_rejected_trial
@@ -47,7 +47,7 @@ class ValidateOnStart(Callback):
             else:
                 check_output_dir(config.hydra.run.dir, "hydra.run.dir")
             with interruptible():
-                prepare(run_config)
+                prepare_ahead(run_config)
         except Exception as error:
             _exit_with_error(error)
 

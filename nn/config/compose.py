@@ -60,7 +60,7 @@ def compose_config(overrides: Iterable[str]) -> Config:
         for override in parsed_overrides:
             if override.is_sweep_override():
                 raise UserError(f"{override.input_line}: several values; write a list as [1,2].")
-            if override.key_or_group.split("/")[0].split(".")[0] == "hydra":
+            if _is_hydra_setting(override) and override.key_or_group != "hydra.searchpath":
                 raise UserError(
                     f"{override.input_line}: Hydra's own settings can only be set on the command "
                     "line of train.py; leave it out."
@@ -94,7 +94,12 @@ def _changes_value(override: Override) -> bool:
         override.type is OverrideType.CHANGE
         and override.package is None
         and override.key_or_group not in CONFIG_GROUPS
+        and not _is_hydra_setting(override)
     )
+
+
+def _is_hydra_setting(override: Override) -> bool:
+    return override.key_or_group.replace("/", ".").split(".")[0] == "hydra"
 
 
 @lru_cache(maxsize=256)

@@ -45,12 +45,28 @@ class Experiment:
     tracking: Tracking
 
 
+_prepared_ahead: list[tuple[Config, Experiment]] = []
+
+
+def prepare_ahead(config: Config) -> Experiment:
+    """Build the experiment that the next `prepare` of the same configuration returns."""
+    _prepared_ahead[:] = [(config, _build_experiment(config))]
+    return _prepared_ahead[0][1]
+
+
 def prepare(config: Config) -> Experiment:
-    """Build an experiment without writing anything.
+    """Build an experiment without writing anything, unless `prepare_ahead` has done so.
 
     Raises:
         UserError: The configuration is invalid; every check is made here.
     """
+    # taken out, since training changes it
+    if _prepared_ahead and (prepared := _prepared_ahead.pop())[0] == config:
+        return prepared[1]
+    return _build_experiment(config)
+
+
+def _build_experiment(config: Config) -> Experiment:
     model = instantiate("model", config.model, Model)
     loss = instantiate("loss", config.loss, Loss)
     optimizer = instantiate("optimizer", config.optimizer, Optimizer)
