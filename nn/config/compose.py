@@ -56,21 +56,9 @@ def compose_config(overrides: Iterable[str]) -> Config:
     """
     overrides = list(overrides)
     try:
-        parsed_overrides = OverridesParser.create().parse_overrides(overrides)
-        for override in parsed_overrides:
-            if override.is_sweep_override():
-                raise UserError(f"{override.input_line}: several values; write a list as [1,2].")
-            if _is_hydra_setting(override) and override.key_or_group != "hydra.searchpath":
-                raise UserError(
-                    f"{override.input_line}: Hydra's own settings can only be set on the command "
-                    "line of train.py; leave it out."
-                )
+        parsed_overrides = _parse_overrides(overrides)
         base_config, choices = _compose_with_hydra(
-            tuple(
-                str(override.input_line)
-                for override in parsed_overrides
-                if not _changes_value(override)
-            )
+            tuple(str(item.input_line) for item in parsed_overrides if not _changes_value(item))
         )
         config = copy.deepcopy(base_config)
         for override in filter(_changes_value, parsed_overrides):
@@ -86,6 +74,20 @@ def compose_config(overrides: Iterable[str]) -> Config:
         if message is None:
             raise
         raise UserError(message) from None
+
+
+def _parse_overrides(overrides: list[str]) -> list[Override]:
+    """Parse overrides, and refuse those that only train.py takes."""
+    parsed_overrides = OverridesParser.create().parse_overrides(overrides)
+    for override in parsed_overrides:
+        if override.is_sweep_override():
+            raise UserError(f"{override.input_line}: several values; write a list as [1,2].")
+        if _is_hydra_setting(override) and override.key_or_group != "hydra.searchpath":
+            raise UserError(
+                f"{override.input_line}: Hydra's own settings can only be set on the command line "
+                "of train.py; leave it out."
+            )
+    return parsed_overrides
 
 
 def _changes_value(override: Override) -> bool:

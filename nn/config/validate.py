@@ -11,7 +11,6 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
-from pydantic import ValidationError as PydanticValidationError
 from pydantic.fields import FieldInfo
 
 from nn.errors import UserError
@@ -41,14 +40,14 @@ class SettingType:
         try:
             # as JSON, since a YAML list is also the value of a tuple, which has no YAML form
             self._adapter.validate_json(json.dumps(value))
-        except PydanticValidationError:
+        except (TypeError, ValueError):  # pydantic's is a ValueError; a date has no JSON form
             return False
         return True
 
     @property
     def is_fractional(self) -> bool:
         """Whether a value may be a number that is not whole."""
-        return float in _iter_types(self.annotation)
+        return float in _list_types(self.annotation)
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,8 @@ def _has_markers(annotation: Any) -> bool:
     return get_origin(annotation) is Annotated or any(map(_has_markers, get_args(annotation)))
 
 
-def _iter_types(annotation: Any) -> list[Any]:
-    """List the types in an annotation, such as the members of a union."""
-    arguments = get_args(annotation)
-    return [inner for part in arguments for inner in _iter_types(part)] or [annotation]
+def _list_types(annotation: Any) -> list[Any]:
+    """List the type that is annotated, or the members of a union."""
+    if get_origin(annotation) in (Annotated, Union, types.UnionType):
+        return [inner for part in get_args(annotation) for inner in _list_types(part)]
+    return [annotation]
