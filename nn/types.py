@@ -59,14 +59,11 @@ class Range:
         return {**handler(source), **self._bounds}
 
 
-@dataclass(frozen=True, init=False)
 class OneOf:
     """Names that a setting can have, as in `Annotated[str, OneOf(*ACTIVATIONS)]`."""
 
-    options: tuple[str, ...]
-
     def __init__(self, *options: str) -> None:
-        object.__setattr__(self, "options", options)
+        self.options = options
 
     def __contains__(self, value: str) -> bool:
         return value in self.options
