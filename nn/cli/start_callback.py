@@ -79,7 +79,7 @@ class ValidateOnStart(Callback):
                 if run_dir in run_dirs:
                     raise UserError(f"{run_dir}: hydra.sweep.subdir gives two jobs this directory.")
                 run_dirs.add(run_dir)
-                with interruptible():
+                with interruptible():  # not ahead, since the job may run in another process
                     prepare(resolve_job_config(job, job.hydra))
             multirun.register_jobs(Path(config.hydra.sweep.dir), combinations)
         except Exception as error:
