@@ -7,12 +7,13 @@ over classes below fast.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nn.errors import UserError, require
-from nn.types import Array, Labels
+from nn.types import Array, Fraction, Labels, Positive, check_settings
 
 
 class Loss(ABC):
@@ -35,6 +36,7 @@ class Loss(ABC):
         return softmax(outputs)
 
 
+@dataclass
 class SoftmaxCrossEntropy(Loss):
     """Negative log-likelihood of the true class under a softmax.
 
@@ -44,13 +46,12 @@ class SoftmaxCrossEntropy(Loss):
     weighted, too.
     """
 
-    def __init__(
-        self, label_smoothing: float = 0.0, class_weights: list[float] | None = None
-    ) -> None:
-        require(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "at least 0, below 1")
-        is_valid = class_weights is None or min(class_weights, default=0) > 0
-        require(is_valid, "class_weights", class_weights, "a list of numbers above 0")
-        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+    label_smoothing: Fraction = 0.0
+    class_weights: list[Positive] | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        require(self.class_weights != [], "class_weights", [], "a list of numbers above 0")
 
     def build(self, num_classes: int, dtype: np.dtype[Any]) -> None:
         """Compute the weighted target distribution of each true class (row)."""
@@ -87,14 +88,14 @@ class SoftmaxCrossEntropy(Loss):
         return float(self.class_weight_array[labels].sum()) if self.class_weights else len(labels)
 
 
+@dataclass
 class MeanSquaredError(Loss):
     """Squared distance to the one-hot target (Brier score if measured after a softmax).
 
     The distance is measured from the softmax of the outputs, or from the outputs themselves.
     """
 
-    def __init__(self, apply_softmax: bool = True) -> None:
-        self.apply_softmax = apply_softmax
+    apply_softmax: bool = True
 
     def value(self, outputs: Array, labels: Labels) -> float:
         """Return the mean of sum((p - target)^2)."""

@@ -7,13 +7,14 @@ optimizer's `state`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 
-from nn.errors import require
-from nn.types import Array
+from nn.types import Array, Fraction, NonNegative, Positive, check_settings
 
 
+@dataclass(kw_only=True)
 class Optimizer(ABC):
     """Base class of optimizers: gradient clipping and weight decay before the update rule.
 
@@ -21,24 +22,12 @@ class Optimizer(ABC):
     the weights independently of the update (Loshchilov and Hutter, 2017, arXiv:1711.05101).
     """
 
-    def __init__(
-        self,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        require(0 <= weight_decay < np.inf, "weight_decay", weight_decay, "at least 0")
-        require(
-            max_grad_norm is None or max_grad_norm > 0,
-            "max_grad_norm",
-            max_grad_norm,
-            "above 0, or null",
-        )
-        self.weight_decay, self.decoupled_weight_decay, self.max_grad_norm = (
-            weight_decay,
-            decoupled_weight_decay,
-            max_grad_norm,
-        )
+    weight_decay: NonNegative = 0.0
+    decoupled_weight_decay: bool = False
+    max_grad_norm: Positive | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
         self.state: dict[str, Array] = {}
         self.num_steps = 0
 
@@ -76,19 +65,11 @@ class Optimizer(ABC):
         """Apply the update rule; the gradients are clipped and include the L2 penalty."""
 
 
+@dataclass(kw_only=True)
 class SGD(Optimizer):
     """Stochastic gradient descent, optionally with heavy-ball momentum (Polyak, 1964)."""
 
-    def __init__(
-        self,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        super().__init__(weight_decay, decoupled_weight_decay, max_grad_norm)
-        require(0 <= momentum < 1, "momentum", momentum, "at least 0 and below 1")
-        self.momentum = momentum
+    momentum: Fraction = 0.0
 
     def state_names(self) -> tuple[str, ...]:
         """Return `velocity`, which only momentum needs."""
@@ -125,19 +106,11 @@ class Nesterov(SGD):
         return gradients
 
 
+@dataclass(kw_only=True)
 class Adagrad(Optimizer):
     """Step sizes divided by the root of the summed squared gradients (Duchi et al., 2011)."""
 
-    def __init__(
-        self,
-        epsilon: float = 1e-10,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        super().__init__(weight_decay, decoupled_weight_decay, max_grad_norm)
-        require(epsilon > 0, "epsilon", epsilon, "above 0")
-        self.epsilon = epsilon
+    epsilon: Positive = 1e-10
 
     def state_names(self) -> tuple[str, ...]:
         """Return `squares`, the accumulated squared gradients."""
@@ -159,20 +132,12 @@ class Adagrad(Optimizer):
         squares += new_squares
 
 
+@dataclass(kw_only=True)
 class RMSProp(Adagrad):
     """Adagrad with a moving average in place of the sum (Hinton, 2012)."""
 
-    def __init__(
-        self,
-        rho: float = 0.99,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        super().__init__(epsilon, weight_decay, decoupled_weight_decay, max_grad_norm)
-        require(0 <= rho < 1, "rho", rho, "at least 0 and below 1")
-        self.rho = rho
+    rho: Fraction = 0.99
+    epsilon: Positive = 1e-8
 
     def accumulate(self, squares: Array, new_squares: Array) -> None:
         """Set squares = rho * squares + (1 - rho) * gradient^2."""
@@ -181,23 +146,13 @@ class RMSProp(Adagrad):
         squares += new_squares
 
 
+@dataclass(kw_only=True)
 class Adam(Optimizer):
     """Bias-corrected moving averages of the gradient and its square (arXiv:1412.6980)."""
 
-    def __init__(
-        self,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-        max_grad_norm: float | None = None,
-    ) -> None:
-        super().__init__(weight_decay, decoupled_weight_decay, max_grad_norm)
-        require(0 <= beta1 < 1, "beta1", beta1, "at least 0 and below 1")
-        require(0 <= beta2 < 1, "beta2", beta2, "at least 0 and below 1")
-        require(epsilon > 0, "epsilon", epsilon, "above 0")
-        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: Positive = 1e-8
 
     def state_names(self) -> tuple[str, ...]:
         """Return `mean` and `square`, the first and second moment estimates."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from nn.errors import require
+from nn.types import NonNegative, NonNegativeInt, PositiveInt, Range, check_settings
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,17 @@ class Progress:
         return self.step / max(1, self.total_steps - 1)
 
 
+@dataclass(kw_only=True)
 class Schedule(ABC):
     """Base class of schedules, with a linear warm-up over the first `warmup_epochs` epochs."""
 
     needs_validation = False
     """Whether the schedule depends on the validation loss."""
 
-    def __init__(self, warmup_epochs: float = 0.0) -> None:
-        require(warmup_epochs >= 0, "warmup_epochs", warmup_epochs, "at least 0")
-        self.warmup_epochs = warmup_epochs
+    warmup_epochs: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        check_settings(self)
         self.state: dict[str, Any] = {}
         """JSON-serializable values that change from epoch to epoch; stored in checkpoints."""
 
@@ -63,81 +65,61 @@ class Constant(Schedule):
         return 1.0
 
 
+@dataclass(kw_only=True)
 class Step(Schedule):
     """Step decay: a factor of gamma at regular intervals of epochs."""
 
-    def __init__(self, step_size: int = 5, gamma: float = 0.5, warmup_epochs: float = 0.0) -> None:
-        super().__init__(warmup_epochs)
-        require(step_size >= 1, "step_size", step_size, "at least 1")
-        require(0 < gamma <= 1, "gamma", gamma, "above 0 and at most 1")
-        self.step_size, self.gamma = step_size, gamma
+    step_size: PositiveInt = 5
+    gamma: Annotated[float, Range(gt=0, le=1)] = 0.5
 
     def factor_at(self, progress: Progress) -> float:
         """Return gamma^floor(epochs / step_size)."""
         return self.gamma ** (progress.step // (self.step_size * progress.steps_per_epoch))
 
 
+@dataclass(kw_only=True)
 class Exponential(Schedule):
     """Exponential decay: a factor of gamma per epoch, spread evenly over its steps."""
 
-    def __init__(self, gamma: float = 0.95, warmup_epochs: float = 0.0) -> None:
-        super().__init__(warmup_epochs)
-        require(0 < gamma <= 1, "gamma", gamma, "above 0 and at most 1")
-        self.gamma = gamma
+    gamma: Annotated[float, Range(gt=0, le=1)] = 0.95
 
     def factor_at(self, progress: Progress) -> float:
         """Return gamma^epochs."""
         return float(self.gamma**progress.fractional_epoch)
 
 
+@dataclass(kw_only=True)
 class InverseTime(Schedule):
     """Inverse time decay, as in Keras."""
 
-    def __init__(self, decay_rate: float = 0.1, warmup_epochs: float = 0.0) -> None:
-        super().__init__(warmup_epochs)
-        require(decay_rate >= 0, "decay_rate", decay_rate, "at least 0")
-        self.decay_rate = decay_rate
+    decay_rate: NonNegative = 0.1
 
     def factor_at(self, progress: Progress) -> float:
         """Return 1 / (1 + decay_rate * epochs)."""
         return 1 / (1 + self.decay_rate * progress.fractional_epoch)
 
 
+@dataclass(kw_only=True)
 class Cosine(Schedule):
     """Cosine annealing from 1 to `final_factor` (Loshchilov and Hutter, 2016, arXiv:1608.03983)."""
 
-    def __init__(self, final_factor: float = 0.0, warmup_epochs: float = 0.0) -> None:
-        super().__init__(warmup_epochs)
-        require(0 <= final_factor <= 1, "final_factor", final_factor, "from 0 to 1")
-        self.final_factor = final_factor
+    final_factor: Annotated[float, Range(ge=0, le=1)] = 0.0
 
     def factor_at(self, progress: Progress) -> float:
         """Return f + (1 - f) * (1 + cos(pi * fraction)) / 2, f being `final_factor`."""
         return _anneal_cosine(1, self.final_factor, progress.fraction)
 
 
+@dataclass(kw_only=True)
 class OneCycle(Schedule):
     """One-cycle policy (Smith and Topin, 2017, arXiv:1708.07120); the formula is PyTorch's.
 
     Cosine from 1 / div_factor up to 1, then down to 1 / (div_factor * final_div_factor).
     """
 
-    def __init__(
-        self,
-        pct_start: float = 0.3,
-        div_factor: float = 25.0,
-        final_div_factor: float = 1e4,
-        warmup_epochs: float = 0.0,
-    ) -> None:
-        super().__init__(warmup_epochs)
-        require(0 < pct_start < 1, "pct_start", pct_start, "above 0 and below 1")
-        require(div_factor >= 1, "div_factor", div_factor, "at least 1")
-        require(final_div_factor >= 1, "final_div_factor", final_div_factor, "at least 1")
-        self.pct_start, self.div_factor, self.final_div_factor = (
-            pct_start,
-            div_factor,
-            final_div_factor,
-        )
+    pct_start: Annotated[float, Range(gt=0, lt=1)] = 0.3
+    div_factor: Annotated[float, Range(ge=1)] = 25.0
+    final_div_factor: Annotated[float, Range(ge=1)] = 1e4
 
     def factor_at(self, progress: Progress) -> float:
         """Return the factor, whose peak of 1 is at the fraction `pct_start` of the steps."""
@@ -153,23 +135,18 @@ class OneCycle(Schedule):
         return _anneal_cosine(1, 1 / (self.div_factor * self.final_div_factor), fraction)
 
 
+@dataclass(kw_only=True)
 class ReduceOnPlateau(Schedule):
     """Reduction by `factor` after more than `patience` epochs without a lower validation loss."""
 
     needs_validation = True
 
-    def __init__(
-        self,
-        factor: float = 0.5,
-        patience: int = 3,
-        warmup_epochs: float = 0.0,
-        min_factor: float = 1e-3,
-    ) -> None:
-        super().__init__(warmup_epochs)
-        require(0 < factor < 1, "factor", factor, "above 0 and below 1")
-        require(patience >= 0, "patience", patience, "at least 0")
-        require(0 <= min_factor <= 1, "min_factor", min_factor, "from 0 to 1")
-        self.factor, self.patience, self.min_factor = factor, patience, min_factor
+    factor: Annotated[float, Range(gt=0, lt=1)] = 0.5
+    patience: NonNegativeInt = 3
+    min_factor: Annotated[float, Range(ge=0, le=1)] = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.state = {"best": None, "bad": 0, "reductions": 0}
 
     def factor_at(self, progress: Progress) -> float:

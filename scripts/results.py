@@ -154,7 +154,9 @@ def update_results(args: argparse.Namespace) -> int:
     presets, settings = split_arguments(args.arguments)
     text_before, text_after = split_readme(args.readme)
     digests = {
-        (row, seed): config_digest(compose_config(build_overrides(row, seed, args.root, settings)))
+        (row, seed): config_digest(
+            compose_config(build_overrides(row, seed, args.root, settings)).model_dump()
+        )
         for row in ROWS
         for seed in SEEDS
     }

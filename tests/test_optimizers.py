@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nn.errors import SettingError
 from nn.layers import Dense, ReLU
 from nn.losses import SoftmaxCrossEntropy
 from nn.network import Network
@@ -84,22 +83,3 @@ def test_every_optimizer_learns_a_hundred_samples_by_heart(kind):
         network.backward(loss.gradient(network.forward(x, training=True), labels))
         optimizer.step(network.parameters.values, network.parameters.gradients, lr)
     assert loss.value(network.forward(x), labels) < 0.001
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        (SGD, {"momentum": 1.0}),
-        (SGD, {"momentum": -0.1}),
-        (SGD, {"weight_decay": -1}),
-        (SGD, {"max_grad_norm": 0}),
-        (RMSProp, {"rho": 1.0}),
-        (Adagrad, {"epsilon": 0}),
-        (Adam, {"beta1": 1.0}),
-        (Adam, {"beta2": -0.5}),
-    ],
-)
-def test_settings_out_of_range_are_refused_by_name(kind, settings):
-    (name,) = settings
-    with pytest.raises(SettingError, match=name):
-        kind(**settings)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from nn.errors import SettingError
 from nn.schedules import (
     Constant,
     Cosine,
@@ -65,22 +64,3 @@ def test_a_plateau_lowers_the_rate_after_patience():
         schedule.update(loss)
         seen.append(schedule(Progress(0, STEPS, PER_EPOCH)))
     assert seen == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2]
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        (Constant, {"warmup_epochs": -1}),
-        (Step, {"step_size": 0}),
-        (Step, {"gamma": 0}),
-        (Exponential, {"gamma": 1.5}),
-        (InverseTime, {"decay_rate": -1}),
-        (Cosine, {"final_factor": 2}),
-        (OneCycle, {"pct_start": 0}),
-        (OneCycle, {"div_factor": 0.5}),
-        (ReduceOnPlateau, {"patience": -1}),
-    ],
-)
-def test_settings_out_of_range_are_refused_by_name(kind, settings):
-    with pytest.raises(SettingError, match=next(iter(settings))):
-        kind(**settings)

@@ -61,8 +61,12 @@ def rerun(request: RerunRequest) -> int:
             raise UserError(
                 f"tracking={tracking}: there is no such tracking; there is {available}."
             )
-        config["tracking"] = {**config["tracking"], "mode": tracking}
-        config["choices"] = {**config["choices"], "tracking": tracking}
+        config = config.model_copy(
+            update={
+                "tracking": {**config.tracking, "mode": tracking},
+                "choices": {**config.choices, "tracking": tracking},
+            }
+        )
     if request.action == "resume":
         return resume_run(request.run_dir, config, request.overrides.get("epochs"))
     return reproduce_run(request.run_dir, config)

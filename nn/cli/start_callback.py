@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from itertools import product
 from os.path import normpath
 from pathlib import Path
@@ -20,13 +19,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from nn.cli import multirun
 from nn.config.aliases import canonical_name, is_renamed, renamed_setting_message
-from nn.config.knobs import HYPERPARAMETERS
+from nn.config.compose import resolve_job_config
 from nn.config.messages import explain_error
-from nn.config.resolve import resolve_job_config
-from nn.config.schema import CONFIG_GROUPS
+from nn.config.schema import CONFIG_GROUPS, HYPERPARAMETERS, Config
 from nn.errors import UserError
 from nn.io.paths import agent_run_dir, check_output_dir, is_resumed_agent_run
-from nn.runs.experiment import prepare
+from nn.runs.experiment import prepare, prepare_ahead
 from nn.runs.reader import read_config
 from nn.runs.signals import interruptible
 from nn.tracking.wandb_logger import report_rejected_trial
@@ -49,7 +47,7 @@ class ValidateOnStart(Callback):
             else:
                 check_output_dir(config.hydra.run.dir, "hydra.run.dir")
             with interruptible():
-                prepare(run_config)
+                prepare_ahead(run_config)
         except Exception as error:
             _exit_with_error(error)
 
@@ -81,7 +79,7 @@ class ValidateOnStart(Callback):
                 if run_dir in run_dirs:
                     raise UserError(f"{run_dir}: hydra.sweep.subdir gives two jobs this directory.")
                 run_dirs.add(run_dir)
-                with interruptible():
+                with interruptible():  # not ahead, since the job may run in another process
                     prepare(resolve_job_config(job, job.hydra))
             multirun.register_jobs(Path(config.hydra.sweep.dir), combinations)
         except Exception as error:
@@ -131,10 +129,10 @@ def _to_unresolved_list(overrides: ListConfig) -> list[str]:
     return [str(override) for override in OmegaConf.to_container(overrides, resolve=False) or ()]
 
 
-def _refuse_changed_config(config: Mapping[str, Any], run_dir: Path) -> None:
+def _refuse_changed_config(config: Config, run_dir: Path) -> None:
     """Refuse to resume a run with settings other than those it was started with."""
     saved_config = read_config(run_dir)
-    for key, value in config.items():
+    for key, value in config.model_dump().items():
         if key not in ("tracking", "choices") and saved_config.get(key) != value:
             raise UserError(
                 f"{run_dir}: {key} differs from the value with which the run to resume was started."
@@ -143,7 +141,7 @@ def _refuse_changed_config(config: Mapping[str, Any], run_dir: Path) -> None:
 
 def _exit_with_error(error: Exception) -> None:
     """Exit with the message of a user error, or with the traceback of a bug."""
-    message = explain_error(error)
+    message = explain_error(error, sys.argv[1:])
     if message is None:
         sys.excepthook(type(error), error, error.__traceback__)
         sys.exit(1)

@@ -26,8 +26,8 @@ def main() -> int:
     from nn.cli import multirun
     from nn.cli.rerun import parse_rerun_request, rerun
     from nn.cli.start_callback import normalize_argv
+    from nn.config.compose import resolve_job_config
     from nn.config.messages import explain_error
-    from nn.config.resolve import resolve_job_config
     from nn.config.schema import CONFIG_DIR, register_with_hydra
     from nn.errors import DivergedError, SaveError, UserError
     from nn.io.paths import is_resumed_agent_run
@@ -77,7 +77,7 @@ def main() -> int:
     except (DivergedError, SaveError) as error:
         return report_error(error)
     except Exception as error:
-        message = explain_error(error)
+        message = explain_error(error, sys.argv[1:])
         if message is None and multirun.is_started():  # for example, a worker was killed
             traceback.print_exc()
             return multirun.print_summary()

@@ -10,8 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from nn.config.instantiate import get_closest_match
-from nn.config.knobs import HYPERPARAMETERS
-from nn.config.schema import CONFIG_DIR, CONFIG_GROUPS
+from nn.config.schema import CONFIG_DIR, CONFIG_GROUPS, HYPERPARAMETERS
 
 ALIASES = {
     "lr": "learning_rate learningrate alpha eta step_size rate base_lr lr_rate",

@@ -1,79 +1,260 @@
-"""Compose a configuration from overrides, exactly as the command line does."""
+"""Compose a configuration from overrides, and resolve it into plain, validated values."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, get_type_hints
+from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict
+from hydra.core.override_parser.types import Override, OverrideType
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
+from nn.config.aliases import (
+    is_renamed,
+    list_options,
+    renamed_setting_message,
+    unknown_setting_message,
+)
 from nn.config.instantiate import get_class
-from nn.config.knobs import HYPERPARAMETERS
-from nn.config.messages import explain_error
-from nn.config.resolve import resolve_config
-from nn.config.schema import CONFIG_DIR, CONFIG_GROUPS, register_with_hydra
-from nn.errors import UserError
+from nn.config.messages import explain_error, invalid_override_message
+from nn.config.schema import (
+    COMPONENT_GROUPS,
+    CONFIG_DIR,
+    CONFIG_GROUPS,
+    HYPERPARAMETERS,
+    Config,
+    load_defaults,
+    register_with_hydra,
+    validate_config,
+)
+from nn.config.validate import SettingType, get_signature
+from nn.errors import UserError, format_value
+
+CONSUMER_GROUPS = {
+    "depth": "model",
+    "width": "model",
+    "dropout": "model",
+    "weight_decay": "optimizer",
+}
+"""Hyperparameters that act only where a component refers to them, such as `depth: ${depth}` in
+conf/model/mlp.yaml, and the config group of that component."""
 
 
-def compose_config(overrides: Iterable[str]) -> dict[str, Any]:
-    """Compose and resolve a configuration.
+def compose_config(overrides: Iterable[str]) -> Config:
+    """Compose and resolve a configuration, exactly as the command line does.
 
-    Composing the config groups is slow, so the result is cached by the chosen options; the other
-    overrides are applied to a copy.
+    Composing the config groups is slow, so the result is cached by the chosen options; overrides
+    of values are applied to a copy.
 
     Raises:
         UserError: An override is invalid; the message names its key and value.
     """
     overrides = list(overrides)
     try:
-        parsed_overrides = OverridesParser.create().parse_overrides(overrides)
-        for override in parsed_overrides:
-            if override.is_sweep_override():
-                raise UserError(f"{override.input_line}: several values; write a list as [1,2].")
-        group_overrides = tuple(
-            str(override.input_line)
-            for override in parsed_overrides
-            if override.key_or_group in CONFIG_GROUPS
+        parsed_overrides = _parse_overrides(overrides)
+        base_config, choices = _compose_with_hydra(
+            tuple(str(item.input_line) for item in parsed_overrides if not _changes_value(item))
         )
-        base_config, choices = _compose_groups(group_overrides)
         config = copy.deepcopy(base_config)
-        value_overrides = [
-            override for override in parsed_overrides if override.key_or_group not in CONFIG_GROUPS
-        ]
-        ConfigLoaderImpl._apply_overrides_to_config(value_overrides, config)
+        for override in filter(_changes_value, parsed_overrides):
+            try:
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+            except OmegaConfBaseException as error:
+                raise UserError(invalid_override_message(str(override.input_line), error)) from None
         return resolve_config(config, choices, overrides)
     except UserError:
         raise
     except Exception as error:
-        message = explain_error(error)
+        message = explain_error(error, overrides)
         if message is None:
             raise
         raise UserError(message) from None
 
 
+def _parse_overrides(overrides: list[str]) -> list[Override]:
+    """Parse overrides, and refuse those that only train.py takes."""
+    parsed_overrides = OverridesParser.create().parse_overrides(overrides)
+    for override in parsed_overrides:
+        if override.is_sweep_override():
+            raise UserError(f"{override.input_line}: several values; write a list as [1,2].")
+        if _is_hydra_setting(override) and override.key_or_group != "hydra.searchpath":
+            raise UserError(
+                f"{override.input_line}: Hydra's own settings can only be set on the command line "
+                "of train.py; leave it out."
+            )
+    return parsed_overrides
+
+
+def _changes_value(override: Override) -> bool:
+    """Return whether an override only changes a value, whatever options are chosen."""
+    return (
+        override.type is OverrideType.CHANGE
+        and override.package is None
+        and override.key_or_group not in CONFIG_GROUPS
+        and not _is_hydra_setting(override)
+    )
+
+
+def _is_hydra_setting(override: Override) -> bool:
+    return override.key_or_group.replace("/", ".").split(".")[0] == "hydra"
+
+
 @lru_cache(maxsize=256)
-def _compose_groups(group_overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, Any]]:
-    """Return the config composed from the chosen options, and the option of each group."""
+def _compose_with_hydra(overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, Any]]:
+    """Return the config composed by Hydra, and the chosen option of each group."""
     register_with_hydra()
     with initialize_config_dir(str(CONFIG_DIR), version_base=None):
-        config = compose("config", list(group_overrides), return_hydra_config=True)
+        config = compose("config", list(overrides), return_hydra_config=True)
     choices = dict(config.hydra.runtime.choices)
     with open_dict(config):
         del config["hydra"]
     return config, choices
 
 
-def get_setting_type(name: str, config: dict[str, Any]) -> Any:
-    """Return the annotated type of a setting given by its dotted name; `Any` if unknown."""
+def resolve_job_config(composed_config: DictConfig, hydra_config: DictConfig | HydraConf) -> Config:
+    """Resolve the configuration of a Hydra job."""
+    return resolve_config(
+        composed_config, hydra_config.runtime.choices, hydra_config.overrides.task
+    )
+
+
+def resolve_config(
+    composed_config: DictConfig, hydra_choices: Mapping[str, Any], overrides: Iterable[str]
+) -> Config:
+    """Resolve interpolations, null every setting that has no effect, and validate the result.
+
+    Args:
+        composed_config: The config that Hydra composed.
+        hydra_choices: The chosen option of each config group.
+        overrides: The overrides that led to it; a setting without effect among them is refused.
+
+    Returns:
+        The configuration to run and record.
+    """
+    overrides = list(overrides)
+    config = OmegaConf.masked_copy(
+        composed_config, [str(key) for key in composed_config if key != "hydra"]
+    )
+    OmegaConf.set_struct(config, value=False)
+    choices = {group: hydra_choices.get(group) for group in CONFIG_GROUPS}
+    for group in COMPONENT_GROUPS:
+        if not isinstance(choices[group], str):
+            available = ", ".join(list_options(group))
+            raise UserError(
+                f"{group}: choose one option with {group}=NAME; available: {available}."
+            )
+    overridden_keys = {override.split("=", 1)[0].lstrip("+") for override in overrides}
+    settings = _to_container(config, resolve=True)
+    for key in settings:
+        if key not in (*HYPERPARAMETERS, *COMPONENT_GROUPS):
+            raise UserError(unknown_setting_message(key, format_value(settings[key])))
+    _refuse_renamed_settings(settings)
+    for hyperparameter, group in CONSUMER_GROUPS.items():
+        if f"{group}.{hyperparameter}" in overridden_keys:
+            value = format_value(OmegaConf.select(config, f"{group}.{hyperparameter}"))
+            raise UserError(
+                f"{group}.{hyperparameter}={value}: this is a top-level setting; "
+                f"set {hyperparameter}={value}."
+            )
+    validated_config = validate_config({**settings, "choices": choices}, overrides)
+    for name in HYPERPARAMETERS:  # before components refer to them: 1 has become 1.0
+        config[name] = getattr(validated_config, name)
+    _null_inactive_settings(config, choices, overridden_keys)
+    if config.patience is not None:
+        if "restore_best" in overridden_keys and not config.restore_best:
+            raise UserError(f"restore_best=false has no effect with patience={config.patience}.")
+        config.restore_best = True
+    return validate_config({**_to_container(config, resolve=True), "choices": choices})
+
+
+def _refuse_renamed_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse names of earlier versions in presets and after a `+`, where Hydra accepts any name."""
+    for group, node in settings.items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            continue
+        for name, value in node.items():
+            if is_renamed(f"{group}.{name}", node):
+                target_setting = f"{group}._target_={node['_target_']}"
+                signature = get_signature(get_class(group, node["_target_"]), target_setting)
+                if name not in signature.setting_types and not signature.accepts_any_name:
+                    raise UserError(renamed_setting_message(f"{group}.{name}", format_value(value)))
+
+
+def _null_inactive_settings(
+    config: DictConfig, choices: Mapping[str, str | None], overridden_keys: set[str]
+) -> None:
+    """Set every setting without effect to null, or refuse it if the user has set it."""
+    for key, reason in _find_inactive_settings(config, choices).items():
+        value = OmegaConf.select(config, key)
+        is_changed = key in CONSUMER_GROUPS and value != load_defaults()[key]
+        if value is not None and (key in overridden_keys or is_changed):
+            remedy = (
+                "leave it out" if key in overridden_keys else f"a preset sets it: add {key}=null"
+            )
+            raise UserError(f"{key}={format_value(value)} has no effect {reason}; {remedy}.")
+        OmegaConf.update(config, key, None)
+
+
+def _find_inactive_settings(
+    config: DictConfig, choices: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Return the reason why a setting has no effect, by the dotted name of each such setting.
+
+    An interpolation such as `${depth}` marks a component's setting that takes its value from the
+    hyperparameter `depth`.
+    """
+    settings = _to_container(config, resolve=True)
+    unresolved_settings = _to_container(config, resolve=False)
+    inactive = {
+        hyperparameter: f"with {group}={choices[group]}"
+        for hyperparameter, group in CONSUMER_GROUPS.items()
+    }
+    for group in COMPONENT_GROUPS:
+        node = settings[group]
+        if "_target_" not in node:
+            continue
+        find_inactive = getattr(get_class(group, node["_target_"]), "inactive_settings", None)
+        causes = find_inactive(node) if find_inactive else {}
+        for name, value in unresolved_settings[group].items():
+            interpolated = [
+                hyperparameter
+                for hyperparameter in CONSUMER_GROUPS
+                if f"${{{hyperparameter}}}" in str(value)
+            ]
+            if name in causes:
+                cause = causes[name]
+                reason = f"with {_setting_key(group, cause)}={format_value(node[cause])}"
+                inactive |= dict.fromkeys(interpolated or [f"{group}.{name}"], reason)
+            else:
+                for hyperparameter in interpolated:
+                    inactive.pop(hyperparameter, None)
+    return inactive
+
+
+def _setting_key(group: str, name: str) -> str:
+    """Return the key by which a user sets a component's setting: `depth`, not `model.depth`."""
+    return name if name in CONSUMER_GROUPS else f"{group}.{name}"
+
+
+def _to_container(config: DictConfig, resolve: bool) -> dict[str, Any]:
+    container = OmegaConf.to_container(config, resolve=resolve)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def get_setting_type(name: str, config: Config) -> SettingType | None:
+    """Return the type of a setting given by its dotted name, or None if it is not known."""
     if name in HYPERPARAMETERS:
-        return HYPERPARAMETERS[name].annotation
+        return HYPERPARAMETERS[name]
     group, _, setting = name.partition(".")
-    node = config.get(group)
-    if not isinstance(node, dict) or "_target_" not in node:
-        return Any
-    return get_type_hints(get_class(group, node["_target_"]).__init__).get(setting, Any)
+    node = config.component_settings.get(group, {})
+    if "_target_" not in node:
+        return None
+    target_setting = f"{group}._target_={node['_target_']}"
+    signature = get_signature(get_class(group, node["_target_"]), target_setting)
+    return signature.setting_types.get(setting)

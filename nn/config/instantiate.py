@@ -5,22 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import math
-import types
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
+from nn.config.validate import get_signature
 from nn.errors import SettingError, UserError, format_value
 
 T = TypeVar("T")
-
-_TYPE_DESCRIPTIONS = {
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-    str: "a string",
-    type(None): "null",
-}
 
 
 def get_class(key: str, target: object) -> Any:
@@ -40,39 +31,26 @@ def get_class(key: str, target: object) -> Any:
     return cls
 
 
-def instantiate(key: str, config: Mapping[str, Any], expected_class: type[T]) -> T:
-    """Instantiate the component that a configuration holds under `key`.
+def instantiate(key: str, node: Mapping[str, Any], expected_class: type[T]) -> T:
+    """Instantiate a component from its settings.
+
+    Args:
+        key: The config group of the component, for messages.
+        node: The settings, with the name of the class as `_target_`.
+        expected_class: The class of which the component must be an instance.
 
     Raises:
         SettingError: A value does not have the annotated type, or the constructor refuses it.
         UserError: A setting is unknown or missing, or `_target_` is not of the expected class.
     """
-    node = config.get(key)
-    if not isinstance(node, Mapping) or "_target_" not in node:
+    if "_target_" not in node:
         raise UserError(f"{key}={format_value(node)}: choose an option with {key}=NAME.")
     cls = get_class(key, node["_target_"])
     target_setting = f"{key}._target_={node['_target_']}"
     if inspect.isabstract(cls):
         raise UserError(f"{target_setting}: this class is abstract; choose a subclass.")
-    parameters, accepts_any_name = _get_parameters(cls, target_setting)
-    type_hints = _get_type_hints(cls)
     settings = {name: value for name, value in node.items() if name != "_target_"}
-    for name, value in settings.items():
-        if name not in parameters and not accepts_any_name:
-            suggestion = get_closest_match(name, parameters)
-            hint = f"did you mean {key}.{suggestion}?" if suggestion else "leave it out."
-            assignment = f"{key}.{name}={format_value(value)}"
-            raise UserError(f"{assignment}: there is no setting {key}.{name}; {hint}")
-        if value == "???":
-            expected = describe_type(type_hints.get(name, Any))
-            raise UserError(f"{key}.{name} is missing: it must be {expected}.")
-        if name in type_hints and not matches_type(value, type_hints[name]):
-            raise SettingError(f"{key}.{name}", value, describe_type(type_hints[name]))
-    for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in settings:
-            raise UserError(
-                f"{key}.{name} is missing: it must be {describe_type(type_hints.get(name, Any))}."
-            )
+    _validate_settings(key, settings, cls, target_setting)
     try:
         instance = cls(**settings)
     except SettingError as error:
@@ -82,33 +60,26 @@ def instantiate(key: str, config: Mapping[str, Any], expected_class: type[T]) ->
     return instance
 
 
-def accepts_setting(cls: Any, name: str, target_setting: str) -> bool:
-    """Return whether a class has a parameter for a setting of this name."""
-    parameters, accepts_any_name = _get_parameters(cls, target_setting)
-    return accepts_any_name or name in parameters
-
-
-def _get_parameters(cls: Any, target_setting: str) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Return the named parameters of a class, and whether it also accepts any other name."""
-    try:
-        parameters = inspect.signature(cls).parameters
-    except ValueError:
-        raise UserError(f"{target_setting}: its signature cannot be inspected.") from None
-    variadic_kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-    named_parameters = {
-        name: parameter
-        for name, parameter in parameters.items()
-        if parameter.kind not in variadic_kinds
-    }
-    return named_parameters, len(named_parameters) < len(parameters)
-
-
-def _get_type_hints(cls: Any) -> dict[str, Any]:
-    """Return the resolved annotations, or none if one exists only for type checkers."""
-    try:
-        return get_type_hints(cls.__init__ if inspect.isclass(cls) else cls)
-    except NameError:
-        return {}
+def _validate_settings(
+    key: str, settings: Mapping[str, Any], cls: Any, target_setting: str
+) -> None:
+    """Raise UserError if a setting is unknown, missing or not of the type of its parameter."""
+    signature = get_signature(cls, target_setting)
+    for name, value in settings.items():
+        setting_type = signature.setting_types.get(name)
+        if setting_type is None and signature.accepts_any_name:
+            continue
+        if setting_type is None:
+            suggestion = get_closest_match(name, signature.setting_types)
+            hint = f"did you mean {key}.{suggestion}?" if suggestion else "leave it out."
+            assignment = f"{key}.{name}={format_value(value)}"
+            raise UserError(f"{assignment}: there is no setting {key}.{name}; {hint}")
+        if value != "???" and not setting_type.accepts(value):
+            raise SettingError(f"{key}.{name}", value, str(setting_type))
+    for name, setting_type in signature.setting_types.items():
+        is_missing = name in signature.required_names and name not in settings
+        if is_missing or settings.get(name) == "???":
+            raise UserError(f"{key}.{name} is missing: it must be {setting_type}.")
 
 
 def get_closest_match(name: str, candidates: Iterable[str]) -> str | None:
@@ -128,35 +99,3 @@ def suggest(name: str, candidates: Iterable[str]) -> str:
     candidates = list(candidates)
     closest = get_closest_match(name, candidates)
     return f"did you mean {closest}?" if closest else f"available: {', '.join(candidates)}."
-
-
-def matches_type(value: object, annotation: Any) -> bool:
-    """Check whether a value has the annotated type; a float must be finite, an int is a float."""
-    if annotation is Any:
-        return True
-    if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
-        return any(matches_type(value, member) for member in get_args(annotation))
-    if get_origin(annotation) is Literal:
-        return value in get_args(annotation)
-    if get_origin(annotation) is list:
-        (item_type,) = get_args(annotation)
-        return isinstance(value, list) and all(matches_type(item, item_type) for item in value)
-    if annotation is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return False
-        return math.isfinite(value)
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return not isinstance(annotation, type) or isinstance(value, annotation)
-
-
-def describe_type(annotation: Any) -> str:
-    """Describe a type in words, as in "a whole number or null"."""
-    if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
-        return " or ".join(describe_type(member) for member in get_args(annotation))
-    if get_origin(annotation) is list:
-        (item_type,) = get_args(annotation)
-        return f"a list like [{'a,b' if item_type is str else '1,2'}]"
-    if get_origin(annotation) is Literal:
-        return "one of " + ", ".join(map(str, get_args(annotation)))
-    return _TYPE_DESCRIPTIONS.get(annotation, str(annotation))

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from nn.config.aliases import (
-    is_renamed,
-    list_options,
-    renamed_setting_message,
-    unknown_setting_message,
-)
+from nn.config.aliases import list_options, unknown_setting_message
 from nn.config.instantiate import get_closest_match
-from nn.config.knobs import HYPERPARAMETERS
 from nn.config.schema import CONFIG_GROUPS
-from nn.errors import SettingError, UserError
+from nn.errors import UserError
 
 
-def explain_error(error: BaseException) -> str | None:
-    """Return the message for the user, or None if the error is not a user error but a bug."""
+def explain_error(error: BaseException, overrides: Iterable[str]) -> str | None:
+    """Return the message for the user, or None if the error is not a user error but a bug.
+
+    The overrides are those that led to the error, for errors of Hydra that do not name theirs.
+    """
     for cause in _iter_causes(error):
         if isinstance(cause, UserError):
             return str(cause)
@@ -33,11 +29,11 @@ def explain_error(error: BaseException) -> str | None:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         return _unknown_option_message(group, option, error.options)
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
-        return _invalid_group_value_message()
+        return _invalid_group_value_message(overrides)
     if isinstance(error, ValueError) and str(error).startswith(("Only one of", "The --")):
         return f"{_first_line(error)}."
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return _override_error_message(error)
+        return _override_error_message(error, overrides)
     return None
 
 
@@ -62,36 +58,41 @@ def _unknown_option_message(group: str, option: str, available: Sequence[str]) -
     return f"{group}={option}: there is no such {group}; {hint}: {', '.join(sorted(available))}."
 
 
-def _invalid_group_value_message() -> str:
-    """Find the group set to null or a number in `sys.argv`; Hydra's error does not name it."""
-    for override in sys.argv[1:]:
+def _invalid_group_value_message(overrides: Iterable[str]) -> str:
+    """Find the group that is set to null or a number, which Hydra's error does not name."""
+    for override in overrides:
         group, _, option = override.partition("=")
         if group in CONFIG_GROUPS and option not in list_options(group):
             return _unknown_option_message(group, option, list_options(group))
     return "A setting is written KEY=VALUE, such as lr=0.1."
 
 
-def _override_error_message(error: Exception) -> str:
-    """Extract key and value from the text of a Hydra or OmegaConf error, and suggest a fix."""
+def _override_error_message(error: Exception, overrides: Iterable[str]) -> str:
+    """Extract the override from the text of a Hydra error, and suggest a fix."""
     match = re.search(r"(?:merging override |use \+|argument ')(.*?)(?:'?\n|$)", str(error))
     override = match[1] if match else ""
+    if "Ambiguous value" in str(error):
+        key, _, value = override.partition("=")
+        return f"{override}: several values need --multirun; write a list as {key}=[{value}]."
+    existing = re.search(r"An item is already at '(.*?)'", str(error))
+    if existing:
+        return f"+{existing[1]}: there is such a setting already; leave out the +."
+    if "@" in override.partition("=")[0]:
+        return f"{override}: an option cannot be given another package."
+    override = override or next((text for text in overrides if "${" in text), "")
+    return invalid_override_message(override, error.__cause__ or error)
+
+
+def invalid_override_message(override: str, error: BaseException) -> str:
+    """Return the message for an override that OmegaConf refuses."""
     key, _, value = override.lstrip("+").partition("=")
-    cause = error.__cause__ or error
-    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and key:
-        siblings = getattr(cause, "parent_node", None)
+    if isinstance(error, (ConfigAttributeError, ConfigKeyError)) and key:
+        siblings = getattr(error, "parent_node", None)
         return unknown_setting_message(
             key, value, list(siblings) if isinstance(siblings, DictConfig) else []
         )
-    preset = re.match(r"In '(.*?)': .*\nKey '(\w+)' not in 'Config'", str(error))
-    if preset and is_renamed(preset[2]):
-        return f"{preset[1]}: {renamed_setting_message(preset[2])}"
-    if key in HYPERPARAMETERS and "Ambiguous" not in str(error):
-        return str(SettingError(key, value or "''", HYPERPARAMETERS[key].expected))
-    if "Ambiguous value" in str(error):
-        return f"{override}: several values need --multirun; write a list as {key}=[{value}]."
-    interpolated_override = next((argument for argument in sys.argv[1:] if "${" in argument), None)
-    location = override or interpolated_override or getattr(cause, "full_key", None)
-    return f"{location}: {_first_line(cause)}." if location else f"{_first_line(cause)}."
+    location = override or getattr(error, "full_key", None)
+    return f"{location}: {_first_line(error)}." if location else f"{_first_line(error)}."
 
 
 def _first_line(error: BaseException) -> str:

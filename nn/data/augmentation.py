@@ -7,39 +7,36 @@ applied backwards: each output pixel is interpolated bilinearly at its source co
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nn.errors import UserError, require
-from nn.types import Array, Shape
+from nn.errors import UserError
+from nn.types import Array, Fraction, NonNegative, Range, Shape, check_settings
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Maximum strength of each transformation; each image draws its own up to that."""
 
-    shift: float = 0.0
+    shift: Fraction = 0.0
     """Maximum translation as a fraction of the image side."""
-    rotation: float = 0.0
+    rotation: Annotated[float, Range(ge=0, le=180)] = 0.0
     """Maximum rotation in degrees."""
-    scale: float = 0.0
+    scale: Fraction = 0.0
     """Maximum relative change in size, in either direction."""
-    shear: float = 0.0
+    shear: Fraction = 0.0
     """Maximum shear: horizontal displacement as a fraction of the height."""
     flip: bool = False
     """Whether to flip images horizontally, with probability 0.5."""
-    noise: float = 0.0
+    noise: NonNegative = 0.0
     """Standard deviation of the Gaussian noise added to each pixel."""
-    erase: float = 0.0
+    erase: Fraction = 0.0
     """Maximum sides of the erased rectangle as a fraction of the image sides."""
 
     def __post_init__(self) -> None:
-        require(self.noise >= 0, "noise", self.noise, "at least 0")
-        require(0 <= self.rotation <= 180, "rotation", self.rotation, "from 0 to 180 degrees")
-        for name in ("shift", "scale", "shear", "erase"):
-            value = getattr(self, name)
-            require(0 <= value < 1, name, value, "at least 0 and below 1")
+        check_settings(self)
 
     @property
     def is_active(self) -> bool:

@@ -5,23 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from nn.data.source import DataSource, RawDataset, RawSamples, compute_sha256
 from nn.data.splits import stratified_split
-from nn.errors import UserError, require
+from nn.errors import UserError
+from nn.types import Range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(DataSource):
     """One file, of which a stratified fraction becomes the test set."""
 
-    test: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 < self.test < 1, "test", self.test, "above 0 and below 1")
+    test: Annotated[float, Range(gt=0, lt=1)] = 0.2
 
     def read(self, rng: np.random.Generator) -> RawDataset:
         """Read the file and draw the test set."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,10 @@ from numpy.typing import NDArray
 from nn.batches import NO_RESCALING, Rescaling, Samples
 from nn.data.input_spec import InputSpec, value_range
 from nn.data.splits import stratified_sample, stratified_split
-from nn.errors import UserError, require
-from nn.types import Labels, Shape
+from nn.errors import UserError
+from nn.types import Fraction, Labels, OneOf, PositiveInt, Shape, check_settings
 
 MAX_CLASSES = 1000
-NORMALIZATIONS = ("none", "unit", "standard")
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,12 @@ class RawDataset:
 class DataSource(ABC):
     """Base class of dataset sources, with the settings that all of them share."""
 
-    validation: float = 0.1
-    normalize: str = "unit"
-    max_samples: int | None = None
+    validation: Fraction = 0.1
+    normalize: Annotated[str, OneOf("none", "unit", "standard")] = "unit"
+    max_samples: PositiveInt | None = None
 
     def __post_init__(self) -> None:
-        require(0 <= self.validation < 1, "validation", self.validation, "at least 0 and below 1")
-        one_of = "one of " + ", ".join(NORMALIZATIONS)
-        require(self.normalize in NORMALIZATIONS, "normalize", self.normalize, one_of)
-        require(
-            self.max_samples is None or self.max_samples >= 1,
-            "max_samples",
-            self.max_samples,
-            "at least 1",
-        )
+        check_settings(self)
 
     @abstractmethod
     def read(self, rng: np.random.Generator) -> RawDataset:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, TypeAlias, runtime_checkable
 
-from nn.errors import require
 from nn.initializers import INITIALIZERS, Initializer
 from nn.layers import GELU, BatchNorm, Layer, LayerNorm, LeakyReLU, ReLU, Sigmoid, SiLU, Tanh
 from nn.randomness import RandomGenerators
+from nn.types import OneOf
 
 
 @runtime_checkable
@@ -32,15 +32,9 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
 }
 NORMALIZATIONS: dict[str, Callable[[], Layer]] = {"batch": BatchNorm, "layer": LayerNorm}
 
-
-def check_component_names(activation: str, normalization: str, initializer: str) -> None:
-    """Raise SettingError if one of the names is unknown."""
-    for name, value, allowed in (
-        ("activation", activation, ACTIVATIONS),
-        ("normalization", normalization, ("none", *NORMALIZATIONS)),
-        ("initializer", initializer, ("auto", *INITIALIZERS)),
-    ):
-        require(value in allowed, name, value, "one of " + ", ".join(allowed))
+ActivationName: TypeAlias = Annotated[str, OneOf(*ACTIVATIONS)]
+NormalizationName: TypeAlias = Annotated[str, OneOf("none", *NORMALIZATIONS)]
+InitializerName: TypeAlias = Annotated[str, OneOf("auto", *INITIALIZERS)]
 
 
 def resolve_initializer(initializer: str, activation: str | None) -> Initializer:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from nn.errors import require
 from nn.layers import AvgPool2D, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D
 from nn.models.base import (
     ACTIVATIONS,
-    check_component_names,
+    ActivationName,
+    InitializerName,
+    NormalizationName,
     normalization_layers,
     resolve_initializer,
 )
 from nn.randomness import RandomGenerators
+from nn.types import Fraction, OneOf, PositiveInt, check_settings
 
 POOLING = {"max": MaxPool2D, "average": AvgPool2D}
 
@@ -28,37 +31,24 @@ class CNN:
     layer.
     """
 
-    channels: list[int] | None = None
-    depth: int | None = 2
-    width: int | None = 128
-    dropout: float | None = 0.0
+    channels: list[PositiveInt] | None = None
+    depth: PositiveInt | None = 2
+    width: PositiveInt | None = 128
+    dropout: Fraction | None = 0.0
     kernel_size: int = 3
-    pooling: str = "max"
-    activation: str = "relu"
-    normalization: str = "batch"
-    initializer: str = "auto"
+    pooling: Annotated[str, OneOf(*POOLING)] = "max"
+    activation: ActivationName = "relu"
+    normalization: NormalizationName = "batch"
+    initializer: InitializerName = "auto"
 
     def __post_init__(self) -> None:
-        if self.channels is None:
-            depth = self.depth
-            require(depth is not None and depth >= 1, "depth", depth, "at least 1")
-        require(
-            min(self.block_channels, default=0) >= 1,
-            "channels",
-            self.channels,
-            "a list of positives",
-        )
-        require(self.width is not None and self.width >= 1, "width", self.width, "at least 1")
-        rate = self.dropout
-        require(rate is not None and 0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
-        require(
-            self.kernel_size >= 1 and self.kernel_size % 2 == 1,
-            "kernel_size",
-            self.kernel_size,
-            "odd and at least 1",
-        )
-        require(self.pooling in POOLING, "pooling", self.pooling, "one of " + ", ".join(POOLING))
-        check_component_names(self.activation, self.normalization, self.initializer)
+        check_settings(self)
+        require(self.channels != [], "channels", [], "a list of at least one number")
+        require(bool(self.channels or self.depth), "depth", None, "at least 1")
+        require(self.width is not None, "width", None, "at least 1")
+        require(self.dropout is not None, "dropout", None, "at least 0 and below 1")
+        is_odd = self.kernel_size >= 1 and self.kernel_size % 2 == 1
+        require(is_odd, "kernel_size", self.kernel_size, "odd and at least 1")
 
     @property
     def block_channels(self) -> list[int]:

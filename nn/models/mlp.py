@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 from nn.errors import SettingError, require
 from nn.layers import Dense, Dropout, Flatten, Layer, Residual
 from nn.models.base import (
     ACTIVATIONS,
-    check_component_names,
+    ActivationName,
+    InitializerName,
+    NormalizationName,
     normalization_layers,
     resolve_initializer,
 )
 from nn.randomness import RandomGenerators
+from nn.types import Fraction, NonNegativeInt, PositiveInt, Range, check_settings
 
 
 @dataclass(frozen=True)
@@ -28,29 +31,25 @@ class MLP:
     skip connection.
     """
 
-    hidden: list[int] | None = None
-    depth: int | None = 2
-    width: int | None = 128
-    taper: float | None = 0.5
-    dropout: float | None = 0.0
-    activation: str = "relu"
-    normalization: str = "none"
-    initializer: str = "auto"
+    hidden: list[PositiveInt] | None = None
+    depth: NonNegativeInt | None = 2
+    width: PositiveInt | None = 128
+    taper: Annotated[float, Range(gt=0, le=1)] | None = 0.5
+    dropout: Fraction | None = 0.0
+    activation: ActivationName = "relu"
+    normalization: NormalizationName = "none"
+    initializer: InitializerName = "auto"
     residual: bool = False
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.hidden is None:
-            depth, width, taper = self.depth, self.width, self.taper
-            require(depth is not None and depth >= 0, "depth", depth, "at least 0")
-            if depth:
-                require(width is not None and width >= 1, "width", width, "at least 1")
-            if depth and depth > 1:
-                require(taper is not None and 0 < taper <= 1, "taper", taper, "above 0, at most 1")
-        require(min(self.widths, default=1) >= 1, "hidden", self.hidden, "a list of positive sizes")
+            require(self.depth is not None, "depth", None, "at least 0")
+            require(self.width is not None or not self.depth, "width", None, "at least 1")
+            if self.depth and self.depth > 1:
+                require(self.taper is not None, "taper", None, "above 0 and at most 1")
         if self.widths:
-            rate = self.dropout
-            require(rate is not None and 0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
-        check_component_names(self.activation, self.normalization, self.initializer)
+            require(self.dropout is not None, "dropout", None, "at least 0 and below 1")
         if self.residual and all(below != above for below, above in pairwise(self.widths)):
             expected = "false, or two hidden layers must be equally wide, as with model.taper=1"
             raise SettingError("residual", self.residual, expected)

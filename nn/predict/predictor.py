@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nn.batches import Samples
-from nn.config import knobs
 from nn.config.instantiate import instantiate
 from nn.data.input_spec import InputSpec
 from nn.errors import UserError
@@ -45,7 +44,6 @@ class Predictor:
     def from_run(cls, run: Path, trust: str = "") -> Self:
         """Load the network from a run directory, which is treated as untrusted data."""
         config = read_trusted_config(run, trust, "--trust ")
-        knobs.validate_hyperparameters(config)
         snapshot = checkpoint.load_best_or_last(run)
         try:
             inputs = InputSpec.from_dict(snapshot.metadata.get("input_spec"))
@@ -55,21 +53,20 @@ class Predictor:
                 "the inputs of its network; "
                 f"python scripts/train.py reproduce={relpath(run)} writes one that does."
             ) from None
-        model, loss = instantiate("model", config, Model), instantiate("loss", config, Loss)
-        network = build_network(model, inputs, RandomGenerators.from_seed(config["seed"]), config)
+        model = instantiate("model", config.model, Model)
+        loss = instantiate("loss", config.loss, Loss)
+        network = build_network(model, inputs, RandomGenerators.from_seed(config.seed), config)
         try:
             copy_arrays(checkpoint.extract_weights(snapshot), network.named_arrays)
         except UserError as error:
             raise UserError(f"{relpath(run)}: config.yaml and checkpoint differ: {error}") from None
         loss.build(len(inputs.class_names), network.parameters.values.dtype)
-        csv_settings = {
-            key: config["dataset"].get(key, "auto") for key in vars(DEFAULT_CSV_OPTIONS)
-        }
+        csv_settings = {key: config.dataset.get(key, "auto") for key in vars(DEFAULT_CSV_OPTIONS)}
         return cls(
             inputs,
             network,
             loss,
-            config["threads"],
+            config.threads,
             CsvOptions(**csv_settings),
             _unfinished_notice(run, snapshot),
         )

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nn.config.knobs import HYPERPARAMETERS
+from nn.config.schema import HYPERPARAMETERS
 from nn.report import (
     calibration,
     classes,

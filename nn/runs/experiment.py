@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 from nn.batches import Batches
-from nn.config import knobs
 from nn.config.instantiate import instantiate
+from nn.config.schema import Config
 from nn.data.augmentation import Augmentation
 from nn.data.input_spec import InputSpec
 from nn.data.source import Dataset, DataSource
@@ -46,28 +44,43 @@ class Experiment:
     tracking: Tracking
 
 
-def prepare(config: Mapping[str, Any]) -> Experiment:
-    """Build an experiment without writing anything.
+_prepared_ahead: list[tuple[Config, Experiment]] = []
+
+
+def prepare_ahead(config: Config) -> Experiment:
+    """Build the experiment that the next `prepare` of the same configuration returns."""
+    _prepared_ahead[:] = [(config, _build_experiment(config))]
+    return _prepared_ahead[0][1]
+
+
+def prepare(config: Config) -> Experiment:
+    """Build an experiment without writing anything, unless `prepare_ahead` has done so.
 
     Raises:
         UserError: The configuration is invalid; every check is made here.
     """
-    knobs.validate_hyperparameters(config)
-    model = instantiate("model", config, Model)
-    loss = instantiate("loss", config, Loss)
-    optimizer = instantiate("optimizer", config, Optimizer)
-    schedule = instantiate("schedule", config, Schedule)
-    augmentation = instantiate("augmentation", config, Augmentation)
-    tracking = instantiate("tracking", config, Tracking)
+    # taken out, since training changes it
+    if _prepared_ahead and (prepared := _prepared_ahead.pop())[0] == config:
+        return prepared[1]
+    return _build_experiment(config)
+
+
+def _build_experiment(config: Config) -> Experiment:
+    model = instantiate("model", config.model, Model)
+    loss = instantiate("loss", config.loss, Loss)
+    optimizer = instantiate("optimizer", config.optimizer, Optimizer)
+    schedule = instantiate("schedule", config.schedule, Schedule)
+    augmentation = instantiate("augmentation", config.augmentation, Augmentation)
+    tracking = instantiate("tracking", config.tracking, Tracking)
     tracking.check()
     _require_validation_set(config, schedule)
 
-    dataset = _load_dataset(json.dumps(config["dataset"]), config["seed"])
+    dataset = _load_dataset(json.dumps(config.dataset), config.seed)
     augmentation.check_shape(dataset.shape)
-    rngs = RandomGenerators.from_seed(config["seed"])
+    rngs = RandomGenerators.from_seed(config.seed)
     network = build_network(model, dataset.input_spec, rngs, config)
-    if config["init_from"] is not None:
-        _load_initial_weights(Path(config["init_from"]), network)
+    if config.init_from is not None:
+        _load_initial_weights(Path(config.init_from), network)
     loss.build(len(dataset.class_names), network.parameters.values.dtype)
     optimizer.init_state(network.parameters.values)
     augment = partial(
@@ -77,12 +90,12 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
     )
     batches = Batches(
         dataset.train,
-        len(dataset.train) if config["batch_size"] == "all" else config["batch_size"],
+        len(dataset.train) if config.batch_size == "all" else config.batch_size,
         rngs.shuffle,
         augment if augmentation.is_active else None,
-        config["samples_per_epoch"],
+        config.samples_per_epoch,
     )
-    weight_selector = WeightSelector(network, config["restore_best"], config["patience"])
+    weight_selector = WeightSelector(network, config.restore_best, config.patience)
     return Experiment(
         dataset=dataset,
         batches=batches,
@@ -99,7 +112,7 @@ def prepare(config: Mapping[str, Any]) -> Experiment:
 @lru_cache(maxsize=1)
 def _load_dataset(settings_json: str, seed: int) -> Dataset:
     """Load a dataset, once for consecutive runs of this process that share it."""
-    source = instantiate("dataset", {"dataset": json.loads(settings_json)}, DataSource)
+    source = instantiate("dataset", json.loads(settings_json), DataSource)
     return source.load(RandomGenerators.from_seed(seed).split)
 
 
@@ -115,14 +128,14 @@ def _load_initial_weights(run_dir: Path, network: Network) -> None:
         raise UserError(f"init_from={run_dir}: {error}") from None
 
 
-def _require_validation_set(config: Mapping[str, Any], schedule: Schedule) -> None:
+def _require_validation_set(config: Config, schedule: Schedule) -> None:
     """Refuse settings that need a validation set if there is none."""
-    if config["dataset"].get("validation") != 0:
+    if config.dataset.get("validation") != 0:
         return
     for setting, needs_validation_set in (
-        (f"patience={config['patience']}", config["patience"] is not None),
-        ("restore_best=true", config["restore_best"]),
-        (f"schedule={config['choices']['schedule']}", schedule.needs_validation),
+        (f"patience={config.patience}", config.patience is not None),
+        ("restore_best=true", config.restore_best),
+        (f"schedule={config.choices['schedule']}", schedule.needs_validation),
     ):
         if needs_validation_set:
             raise UserError(
@@ -131,7 +144,7 @@ def _require_validation_set(config: Mapping[str, Any], schedule: Schedule) -> No
 
 
 def build_network(
-    model: Model, input_spec: InputSpec, rngs: RandomGenerators, config: Mapping[str, Any]
+    model: Model, input_spec: InputSpec, rngs: RandomGenerators, config: Config
 ) -> Network:
     """Build the network for given inputs.
 
@@ -147,7 +160,11 @@ def build_network(
     try:
         network = Network(layers, input_spec.shape, rngs.init)
     except (TooManyParametersError, MemoryError) as error:
-        sizes = [f"{key}={config[key]}" for key in ("width", "depth") if config[key] is not None]
+        sizes = [
+            f"{name}={size}"
+            for name, size in (("width", config.width), ("depth", config.depth))
+            if size is not None
+        ]
         setting = " ".join(sizes) or "model"
         raise UserError(
             f"{setting}: {str(error) or 'the network does not fit into memory'}"
@@ -157,6 +174,6 @@ def build_network(
             f"model: its last layer, {network.sequential.layer_names[-1]}, has outputs of shape "
             f"{network.output_shape}, but {num_classes} classes need {(num_classes,)}."
         )
-    if config["batch_size"] == 1 and any(isinstance(layer, BatchNorm) for layer in layers):
+    if config.batch_size == 1 and any(isinstance(layer, BatchNorm) for layer in layers):
         raise UserError("batch_size=1: batch normalization needs more than one sample per batch.")
     return network

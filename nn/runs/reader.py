@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from nn.config.knobs import HYPERPARAMETERS
+from nn.config.schema import HYPERPARAMETERS
 from nn.errors import UserError
 from nn.io.files import read_regular_file
 from nn.io.paths import PREDICTIONS_FILE, relpath

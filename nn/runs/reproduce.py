@@ -8,20 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nn.config.schema import Config
 from nn.errors import UserError
 from nn.io.paths import default_run_dir, relpath
 from nn.runs.environment import collect_environment
-from nn.runs.experiment import prepare
+from nn.runs.experiment import prepare_ahead
 from nn.runs.history import read_history
 from nn.runs.reader import read_json
 from nn.runs.runner import run
 
 
-def reproduce_run(run_dir: Path, config: dict[str, Any]) -> int:
+def reproduce_run(run_dir: Path, config: Config) -> int:
     """Run a configuration again and print how the results differ; return 1 if they do, else 0."""
     original_summary = read_json(run_dir, "summary.json")
     dataset_sha256 = original_summary.get("dataset/sha256")
-    if dataset_sha256 is not None and prepare(config).dataset.sha256 != dataset_sha256:
+    if dataset_sha256 is not None and prepare_ahead(config).dataset.sha256 != dataset_sha256:
         raise UserError(
             f"{relpath(run_dir)}: the dataset is not the one that this run was trained on."
         )

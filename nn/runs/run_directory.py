@@ -21,6 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from nn.config.schema import Config
 from nn.data.source import Dataset
 from nn.errors import SaveError, UserError
 from nn.io.files import atomic_write, file_lock, read_regular_file, staged_file
@@ -43,7 +44,7 @@ class RunDirectory:
     def __init__(
         self,
         path: Path,
-        config: Mapping[str, Any],
+        config: Config,
         environment: Mapping[str, Any],
         history: HistoryWriter,
         restored_history: bytes = b"",
@@ -57,9 +58,7 @@ class RunDirectory:
 
     @classmethod
     @contextmanager
-    def create(
-        cls, path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]
-    ) -> Iterator[Self]:
+    def create(cls, path: Path, config: Config, environment: Mapping[str, Any]) -> Iterator[Self]:
         """Start a new run; if that fails, no file of it is left behind."""
         with _translate_os_errors(path), _remove_files_on_error(path), ExitStack() as stack:
             path.mkdir(parents=True, exist_ok=True)
@@ -71,7 +70,7 @@ class RunDirectory:
             (path / "checkpoints").mkdir(exist_ok=True)
             versioned_environment = {"format_version": RUN_FORMAT_VERSION, **environment}
             atomic_write(path / "environment.json", _encode_json(versioned_environment))
-            atomic_write(path / "config.yaml", to_yaml(config).encode())
+            atomic_write(path / "config.yaml", to_yaml(config.model_dump()).encode())
             open_files = stack.pop_all()
         with open_files:
             yield cls(path, config, environment, history)
@@ -79,7 +78,7 @@ class RunDirectory:
     @classmethod
     @contextmanager
     def resume(
-        cls, path: Path, config: Mapping[str, Any], state: TrainingState, dataset_sha256: str
+        cls, path: Path, config: Config, state: TrainingState, dataset_sha256: str
     ) -> Iterator[Self]:
         """Resume a run: restore the training state, then open the directory for writing.
 
@@ -125,7 +124,7 @@ class RunDirectory:
     @property
     def is_checkpoint_due(self) -> bool:
         """Whether the configured number of seconds has passed since the last checkpoint."""
-        interval_seconds = self.config["checkpoint_every"]
+        interval_seconds = self.config.checkpoint_every
         return (
             interval_seconds is not None
             and time.monotonic() - self._last_save_time >= interval_seconds
@@ -138,7 +137,7 @@ class RunDirectory:
         metadata = {
             "dataset_sha256": dataset.sha256,
             "input_spec": dataset.input_spec.to_dict(),
-            "config": self.config,
+            "config": self.config.model_dump(),
             "sessions": self._sessions,
         }
         last, previous = (checkpoints_dir / f"{name}.safetensors" for name in RESUME_CHECKPOINTS)
@@ -201,7 +200,7 @@ class RunDirectory:
 
 
 def _restore_checkpoint(
-    path: Path, config: Mapping[str, Any], state: TrainingState, dataset_sha256: str
+    path: Path, config: Config, state: TrainingState, dataset_sha256: str
 ) -> tuple[bytes, list[list[str]]]:
     """Restore the newest intact checkpoint.
 
@@ -248,13 +247,13 @@ def _restore_checkpoint(
 
 
 def _check_compatible(
-    path: Path, config: Mapping[str, Any], name: str, snapshot: Snapshot, dataset_sha256: str
+    path: Path, config: Config, name: str, snapshot: Snapshot, dataset_sha256: str
 ) -> None:
     """Refuse a checkpoint of another configuration or dataset."""
     if snapshot.metadata.get("dataset_sha256") != dataset_sha256:
         raise _dataset_mismatch_error(path)
     saved_config = snapshot.metadata.get("config")
-    for key, value in json.loads(to_json(config)).items():
+    for key, value in json.loads(to_json(config.model_dump())).items():
         if key in ("epochs", "tracking", "choices"):
             continue
         if not isinstance(saved_config, dict) or saved_config.get(key) != value:
@@ -267,14 +266,14 @@ def _dataset_mismatch_error(path: Path) -> UserError:
     return UserError(f"{path}: the dataset is not the one that this run started with.")
 
 
-def _prepare_resume(path: Path, config: Mapping[str, Any]) -> None:
+def _prepare_resume(path: Path, config: Config) -> None:
     """Write the configuration and remove the result of the earlier session.
 
     The configuration is staged first, so that a full disk is noticed before anything changes.
     """
     with ExitStack() as stack:
         with _translate_os_errors(path):
-            content = to_yaml(config).encode()
+            content = to_yaml(config.model_dump()).encode()
             move_into_place = stack.enter_context(staged_file(path / "config.yaml", content))
         (path / "checkpoints").mkdir(exist_ok=True)
         for name in ("summary.json", PREDICTIONS_FILE):

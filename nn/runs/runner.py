@@ -15,6 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nn import metrics
+from nn.config.schema import Config
 from nn.errors import DivergedError, SaveError, TrialPruned
 from nn.predictions import Predictions
 from nn.runs import environment
@@ -35,7 +36,7 @@ from nn.training import EpochResult, EvalResult, fit, predict
 
 
 def run(
-    config: Mapping[str, Any],
+    config: Config,
     run_dir: Path,
     resume: bool = False,
     on_epoch_end: Callable[[Mapping[str, Any]], None] = lambda _: None,
@@ -62,7 +63,7 @@ def run(
     )
     with (
         interruptible(signals) as signal_handler,
-        threadpool_limits(config["threads"], "blas"),
+        threadpool_limits(config.threads, "blas"),
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
         signal_handler.defer_signals(),  # so that a run that has started also records its end
         RunDirectory.resume(run_dir, config, state, experiment.dataset.sha256)
@@ -82,7 +83,7 @@ class Runner:
     def __init__(
         self,
         experiment: Experiment,
-        config: Mapping[str, Any],
+        config: Config,
         run_directory: RunDirectory,
         state: TrainingState,
         signal_handler: SignalHandler,
@@ -103,9 +104,9 @@ class Runner:
             run_directory.environment,
             experiment.dataset.class_names,
         )
-        self.console = RunConsole(config["epochs"], experiment.batches, verbose)
+        self.console = RunConsole(config.epochs, experiment.batches, verbose)
         self.last_epoch = 0
-        self.profiler = self._create_profiler() if config["profile"] else None
+        self.profiler = self._create_profiler() if config.profile else None
         self.start_time = time.perf_counter() - state.elapsed_seconds
 
     def execute(self, resume: bool) -> dict[str, Any]:
@@ -151,10 +152,10 @@ class Runner:
             experiment.loss,
             experiment.optimizer,
             experiment.schedule,
-            self.config["lr"],
+            self.config.lr,
             experiment.batches,
             experiment.dataset.val,
-            self.config["epochs"],
+            self.config.epochs,
             self.state.epoch,
         ):
             self.last_epoch, record = result.number, self._build_history_record(result)
@@ -244,15 +245,15 @@ class Runner:
         return profiler
 
 
-def _diverged_error(epoch: int, config: Mapping[str, Any]) -> DivergedError:
+def _diverged_error(epoch: int, config: Config) -> DivergedError:
     return DivergedError(
         f"Training diverged in epoch {epoch}: the loss is not finite. "
-        f"Try a learning rate below lr={config['lr']:g}."
+        f"Try a learning rate below lr={config.lr:g}."
     )
 
 
 def _evaluate_selected_weights(
-    experiment: Experiment, epoch: int, config: Mapping[str, Any]
+    experiment: Experiment, epoch: int, config: Config
 ) -> tuple[dict[str, Any], Predictions | None]:
     """Evaluate the selected weights on the test set, or on the validation set if there is none.
 
@@ -310,13 +311,13 @@ def _build_summary(
     }
 
 
-def _format_header(experiment: Experiment, config: Mapping[str, Any]) -> str:
+def _format_header(experiment: Experiment, config: Config) -> str:
     """Format the dataset, the sizes of its splits, the model and the optimizer."""
-    dataset, choices = experiment.dataset, config["choices"]
+    dataset, choices = experiment.dataset, config.choices
     splits = [("training", dataset.train), ("validation", dataset.val), ("test", dataset.test)]
     counts = ", ".join(f"{len(samples):,} {split}" for split, samples in splits if samples)
     return (
         f"{choices['dataset']}: {counts} samples\n"
-        f"{choices['model']}, {choices['optimizer']} with lr={config['lr']:g}:\n"
+        f"{choices['model']}, {choices['optimizer']} with lr={config.lr:g}:\n"
         f"{experiment.network.layer_table()}"
     )

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from nn.config.instantiate import get_class
-from nn.config.schema import CONFIG_GROUPS, Config
+from nn.config.schema import CONFIG_GROUPS, Config, validate_config
 from nn.data.augmentation import Augmentation
 from nn.data.source import DataSource
-from nn.errors import UserError, format_value
+from nn.errors import UserError
 from nn.losses import Loss
 from nn.models import Model
 from nn.optimizers import Optimizer
@@ -37,7 +37,7 @@ COMPONENT_TYPES: dict[str, type[Any]] = {
 
 def read_trusted_config(
     run_dir: Path, trusted_packages: str = "", trust_option: str = "trust="
-) -> dict[str, Any]:
+) -> Config:
     """Read the configuration of a run, and refuse anything that a run would not have written.
 
     Args:
@@ -45,43 +45,46 @@ def read_trusted_config(
         trusted_packages: Comma-separated names of packages whose classes may be imported.
         trust_option: The start of the command-line argument that trusts a package, for messages.
     """
-    path, config = run_dir / "config.yaml", read_config(run_dir)
-    expected_keys = {*Config.__annotations__, "choices"}
-    for key in config:
-        if key not in expected_keys:
-            raise UserError(f"{path}: {key} is not a setting of a run.")
-    for key in sorted(expected_keys):
-        if key not in config:
-            raise UserError(f"{path}: {key} is missing.")
-    for item in _iter_items(config):
-        for text in item:
-            if isinstance(text, str) and "${" in text:
-                raise UserError(
-                    f"{path}: {text!r} is an interpolation, but a run records plain values."
-                )
-    choices = config["choices"]
-    if not isinstance(choices, dict) or choices.keys() != set(CONFIG_GROUPS):
-        raise UserError(f"{path}: choices must name an option of {', '.join(CONFIG_GROUPS)}.")
-    for group, option in choices.items():
-        if option is not None and not re.fullmatch(r"[\w./-]{1,100}", str(option)):
-            raise UserError(f"{path}: {group}={option!r} is not the name of an option.")
+    config = parse_run_config(run_dir, read_config(run_dir))
     _require_trusted_targets(
         config, {"nn", *filter(None, trusted_packages.split(","))}, trust_option
     )
     return config
 
 
-def _require_trusted_targets(
-    config: Mapping[str, Any], trusted_packages: set[str], trust_option: str
-) -> None:
+def parse_run_config(run_dir: Path, settings: Mapping[str, Any]) -> Config:
+    """Validate the names and values in the config.yaml of a run, without importing its classes."""
+    path = run_dir / "config.yaml"
+    expected_keys = Config.model_fields.keys()
+    for key in settings:
+        if key not in expected_keys:
+            raise UserError(f"{path}: {key} is not a setting of a run.")
+    for key in sorted(expected_keys):
+        if key not in settings:
+            raise UserError(f"{path}: {key} is missing.")
+    for item in _iter_items(settings):
+        for text in item:
+            if isinstance(text, str) and "${" in text:
+                raise UserError(
+                    f"{path}: {text!r} is an interpolation, but a run records plain values."
+                )
+    choices = settings["choices"]
+    if not isinstance(choices, dict) or choices.keys() != set(CONFIG_GROUPS):
+        raise UserError(f"{path}: choices must name an option of {', '.join(CONFIG_GROUPS)}.")
+    for group, option in choices.items():
+        is_name = isinstance(option, str) and re.fullmatch(r"[\w./-]{1,100}", option)
+        if option is not None and not is_name:
+            raise UserError(f"{path}: {group}={option!r} is not the name of an option.")
+    return validate_config(settings)
+
+
+def _require_trusted_targets(config: Config, trusted_packages: set[str], trust_option: str) -> None:
     """Refuse classes of packages that are not trusted.
 
     The package is checked before the import, and where the class is defined after it.
     """
     for group, base_class in COMPONENT_TYPES.items():
-        node = config[group]
-        if not isinstance(node, Mapping):
-            raise UserError(f"{group}={format_value(node)}: it must be a mapping of settings.")
+        node = config.component_settings[group]
         target = f"{group}._target_={node.get('_target_')}"
         package = str(node.get("_target_")).partition(".")[0]
         if package in trusted_packages:

@@ -13,6 +13,7 @@ from nn.io.files import file_lock
 from nn.io.paths import relpath
 from nn.runs.environment import preserve_environment
 from nn.runs.reader import SavedRun, find_runs
+from nn.runs.trusted_config import parse_run_config
 from nn.tracking.settings import Tracking, require_credentials
 from nn.tracking.wandb_logger import WandbLogger, format_reason
 
@@ -44,6 +45,7 @@ def _check_uploadable(run_dir: Path) -> None:
     """Refuse a run that cannot be uploaded, before the first upload starts."""
     with _lock_run(run_dir):
         saved_run = SavedRun.read(run_dir)
+        parse_run_config(run_dir, saved_run.config)
         _read_tracking_settings(saved_run)
         _ = saved_run.predictions
 
@@ -57,7 +59,7 @@ def _upload_run(run_dir: Path) -> str:
                 wandb_logger = WandbLogger(
                     _read_tracking_settings(saved_run),
                     run_dir,
-                    saved_run.config,
+                    parse_run_config(run_dir, saved_run.config),
                     saved_run.environment,
                     saved_run.class_names,
                 )

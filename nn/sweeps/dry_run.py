@@ -13,9 +13,8 @@ from typing import Any
 
 from nn.config.aliases import list_options
 from nn.config.compose import compose_config, get_setting_type
-from nn.config.instantiate import matches_type
-from nn.config.knobs import HYPERPARAMETERS
-from nn.config.schema import CONFIG_GROUPS
+from nn.config.schema import CONFIG_GROUPS, Config
+from nn.config.validate import SettingType
 from nn.errors import UserError, format_value
 from nn.runs.experiment import prepare
 from nn.sweeps.distributions import IntUniform
@@ -59,7 +58,7 @@ class DryRun:
         self.num_configs = 0
 
     @cached_property
-    def base_config(self) -> dict[str, Any]:
+    def base_config(self) -> Config:
         """A configuration with valid options, from which the types of settings are taken."""
         chosen_options: Point = {}
         for name, dist in self.parameters.items():
@@ -85,19 +84,15 @@ class DryRun:
         plausible_values: dict[str, list[Any]] = {}
         suspicious_values: dict[str, list[Any]] = {}
         for name, dist in self.parameters.items():
-            expected_type = get_setting_type(name, self.base_config)
-            if (
-                isinstance(dist, IntUniform)
-                and expected_type is not Any
-                and matches_type(0.5, expected_type)
-            ):
+            setting_type = get_setting_type(name, self.base_config)
+            if isinstance(dist, IntUniform) and setting_type and setting_type.is_fractional:
                 yield (
                     f"parameters.{name}: min {dist.min} and max {dist.max} are integers, so only "
                     f"integers would be tried; write {dist.min}.0 and {dist.max}.0."
                 )
                 continue
             for value in dist.values_to_check:
-                if self._is_plausible(name, value, expected_type):
+                if _is_plausible(name, value, setting_type):
                     plausible_values.setdefault(name, []).append(value)
                 elif not (isinstance(value, bool) and name in self.misread_bools):
                     suspicious_values.setdefault(name, []).append(value)
@@ -224,18 +219,6 @@ class DryRun:
             return str(error)
         return None
 
-    def _is_plausible(self, name: str, value: Any, expected_type: Any) -> bool:
-        """Return whether a value is within its setting's type and range, as far as known."""
-        if name in CONFIG_GROUPS:
-            return _is_option(name, value)
-        if name in HYPERPARAMETERS:
-            return matches_type(value, expected_type) and (
-                value is None or bool(HYPERPARAMETERS[name].is_in_range(value))
-            )
-        group, _, setting = name.partition(".")
-        node = self.base_config.get(group)
-        return isinstance(node, dict) and setting in node and matches_type(value, expected_type)
-
 
 _MISSING = object()
 
@@ -251,6 +234,13 @@ def _list_options(group: str) -> frozenset[str]:
 
 def _is_option(group: str, value: Any) -> bool:
     return isinstance(value, str) and value in _list_options(group)
+
+
+def _is_plausible(name: str, value: Any, setting_type: SettingType | None) -> bool:
+    """Return whether a value is within its setting's type and range, as far as known."""
+    if name in CONFIG_GROUPS:
+        return _is_option(name, value)
+    return setting_type is not None and setting_type.accepts(value)
 
 
 def _sample_values(values: list[Any]) -> list[Any]:

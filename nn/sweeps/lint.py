@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nn.config.compose import get_setting_type
-from nn.config.instantiate import get_closest_match, matches_type
+from nn.config.instantiate import get_closest_match
 from nn.config.schema import CONFIG_GROUPS
 from nn.errors import UserError
 from nn.sweeps import schema
@@ -183,7 +183,8 @@ def _is_intended_bool(scalar: MisreadScalar, dry_run: DryRun | None) -> bool:
         return False
     if name is None:
         return scalar.key_path[-1:] == ("strict",)
-    return dry_run is None or matches_type(True, get_setting_type(name, dry_run.base_config))
+    setting_type = get_setting_type(name, dry_run.base_config) if dry_run else None
+    return setting_type is None or setting_type.accepts(True)
 
 
 def _get_parameter_name(key_path: tuple[str, ...]) -> str | None:

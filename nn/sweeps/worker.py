@@ -129,7 +129,7 @@ def _run_trial(request: TrialRequest, connection: Connection) -> ResultMessage:
             should_prune = request.is_prunable and connection.recv()
         except (EOFError, OSError):
             raise SignalInterrupt(signal.SIGTERM) from None  # the sweep has ended
-        if should_prune and epoch_record["epoch"] < config["epochs"]:
+        if should_prune and epoch_record["epoch"] < config.epochs:
             raise TrialPruned
 
     try:

@@ -6,9 +6,11 @@ import netrc
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from nn.errors import UserError, require
+from nn.types import OneOf, Positive, PositiveInt, Range, check_settings
 
 MODES = ("auto", "online", "offline", "disabled")
 WANDB_MODE_VALUES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline"}
@@ -19,7 +21,7 @@ WANDB_MODE_VALUES = {"online": "online", "run": "online", "offline": "offline", 
 class Tracking:
     """The settings of conf/tracking/, which describes them."""
 
-    mode: str = "auto"
+    mode: Annotated[str, OneOf(*MODES)] = "auto"
     project: str | None = None
     entity: str | None = None
     name: str | None = None
@@ -27,14 +29,14 @@ class Tracking:
     job_type: str | None = None
     tags: list[str] = field(default_factory=list)
     notes: str | None = None
-    confusion_every: int | None = 10
-    num_examples: int = 16
+    confusion_every: PositiveInt | None = 10
+    num_examples: Annotated[int, Range(ge=0, le=100)] = 16
     log_model: bool = True
     preemptible: bool = False
-    finish_timeout: float = 300.0
+    finish_timeout: Positive = 300.0
 
     def __post_init__(self) -> None:
-        require(self.mode in MODES, "mode", self.mode, "one of " + ", ".join(MODES))
+        check_settings(self)
         project = self.project
         is_valid_project = project is None or (
             len(project) <= 128 and not set(project) & set("/\\#?%:")
@@ -47,25 +49,6 @@ class Tracking:
         )
         are_valid_tags = all(1 <= len(tag) <= 64 for tag in self.tags)
         require(are_valid_tags, "tags", self.tags, "a list of tags of 1 to 64 characters")
-        is_valid_interval = self.confusion_every is None or self.confusion_every >= 1
-        require(
-            is_valid_interval,
-            "confusion_every",
-            self.confusion_every,
-            "a whole number, at least 1, or null",
-        )
-        require(
-            0 <= self.num_examples <= 100,
-            "num_examples",
-            self.num_examples,
-            "a whole number from 0 to 100",
-        )
-        require(
-            self.finish_timeout > 0,
-            "finish_timeout",
-            self.finish_timeout,
-            "a number of seconds above 0",
-        )
 
     @property
     def resolved_mode(self) -> str:

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from nn.config.knobs import HYPERPARAMETERS
+from nn.config.schema import HYPERPARAMETERS, Config
 from nn.errors import SaveError
 from nn.io.paths import relpath
 from nn.predictions import Predictions
@@ -57,7 +57,7 @@ class WandbLogger:
         self,
         tracking: Tracking,
         run_dir: Path,
-        config: Mapping[str, Any],
+        config: Config,
         environment: Mapping[str, Any],
         class_names: Sequence[str],
     ) -> None:
@@ -273,7 +273,7 @@ class WandbLogger:
             {key: value for key, value in summary.items() if key not in excluded_keys}
         )
         if self.tracking.log_model and summary["status"] == "finished":
-            uses_best_weights = self.config["restore_best"]
+            uses_best_weights = self.config.restore_best
             checkpoint_path = (
                 self.run_dir
                 / "checkpoints"
@@ -411,15 +411,14 @@ def format_reason(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
-def to_wandb_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def to_wandb_config(config: Config) -> dict[str, Any]:
     """Convert a configuration to the form that it has in W&B.
 
     Hyperparameters and chosen options, which a sweep sets, are plain values at the top, where the
     sweep overwrites exactly them. The settings of the options are nested under `settings`.
     """
-    groups = {group for group in config["choices"] if group in config}
     return {
-        **{name: config[name] for name in HYPERPARAMETERS},
-        **config["choices"],
-        "settings": {group: config[group] for group in sorted(groups)},
+        **config.model_dump(include=set(HYPERPARAMETERS)),
+        **config.choices,
+        "settings": dict(sorted(config.component_settings.items())),
     }

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.tasks import LEARNING_RATES, MEMORY_TASK, TRACKING_TASK, Task, make_data
+
+if TYPE_CHECKING:
+    from nn.config.schema import Config
 
 TrainEpoch = Callable[[], None]
 
@@ -210,7 +213,7 @@ def jax_jit(task: Task) -> TrainEpoch:
     return epoch
 
 
-def compose_run_config(task: Task) -> dict[str, Any]:
+def compose_run_config(task: Task) -> Config:
     """Compose the configuration of a run on digits."""
     from nn.config.compose import compose_config
 
@@ -250,10 +253,10 @@ def run_training_only(task: Task) -> TrainEpoch:
             experiment.loss,
             experiment.optimizer,
             experiment.schedule,
-            config["lr"],
+            config.lr,
             experiment.batches,
             experiment.dataset.val,
-            config["epochs"],
+            config.epochs,
         ):
             pass
         evaluate(experiment.network, experiment.loss, experiment.dataset.test)

@@ -28,15 +28,20 @@ SENTENCES = {
     "optimizer=null": "optimizer=null: there is no such optimizer",
     "~optimizer": "optimizer: choose one option",
     "lr=abc": "lr=abc: lr must be a number above 0.",
+    "+lr=0.2": "+lr: there is such a setting already; leave out the +.",
+    "model@x=mlp": "model@x=mlp: an option cannot be given another package.",
+    "lr='0.1'": "lr='0.1': lr must be a number above 0.",
     "lr=": "lr='': lr must be a number above 0.",
     "lr=true": "lr=true: lr must be a number above 0.",
     "lr=null": "lr=null: lr must be a number above 0.",
     "~lr": "lr must be a number above 0.",
     "batch_size=2.5": "batch_size=2.5: batch_size must be a whole number, at least 1, or all.",
     "epochs=1e3": "epochs=1e3: epochs must be a whole number, at least 1.",
-    "optimizer.momentum=abc": "optimizer.momentum=abc: optimizer.momentum must be a number.",
-    "optimizer.momentum=true": "optimizer.momentum=true: optimizer.momentum must be a number.",
-    "optimizer.momentum=1.5": "optimizer.momentum=1.5: optimizer.momentum must be at least 0 and",
+    "optimizer.momentum=abc": (
+        "optimizer.momentum=abc: optimizer.momentum must be a number, at least 0 and below 1."
+    ),
+    "optimizer.momentum=true": "optimizer.momentum=true: optimizer.momentum must be a number, at",
+    "optimizer.momentum=1.5": "optimizer.momentum=1.5: optimizer.momentum must be a number, at",
     "lr=-1": "lr=-1: lr must be a number above 0.",
     "lr=0": "lr=0: lr must be a number above 0.",
     "lr=nan": "lr=nan: lr must be a number above 0.",
@@ -81,21 +86,23 @@ SENTENCES = {
     "depth=0 width=64": "width=64 has no effect with depth=0",
     "model.taper=0.001": "model.taper=0.001: model.taper must be large enough to leave each layer",
     "depth=12": "with depth=12 and width=128 there is none in hidden layer 9.",
-    "model.taper=0": "model.taper=0: model.taper must be above 0, at most 1.",
-    "model.hidden=196": "model.hidden=196: model.hidden must be a list like [1,2] or null.",
-    "model.hidden=[64,0]": "model.hidden=[64,0]: model.hidden must be a list of positive sizes.",
+    "model.taper=0": (
+        "model.taper=0: model.taper must be a number above 0 and at most 1, or null."
+    ),
+    "model.hidden=196": "model.hidden must be a list like [1,2], each at least 1, or null.",
+    "model.hidden=[64,0]": "model.hidden=[64,0]: model.hidden must be a list like [1,2], each",
     "width=1000000000000": "width=1000000000000 depth=2: a network of",
     "model.residual=true": "model.residual=true: model.residual must be false, or two hidden",
     "model.activation=swish": "model.activation must be one of relu, leaky_relu, sigmoid, tanh",
     "model=cnn depth=4": "Layer maxpool2d4: a kernel of 2 x 2 does not fit into images of 1 x 1.",
     "loss.class_weights=[1,2]": "loss.class_weights has 2 numbers, but there are 10 classes.",
     "loss=mse loss.apply_softmax=distances": "loss.apply_softmax must be true or false.",
-    "loss.label_smoothing=1": "loss.label_smoothing must be at least 0, below 1.",
-    "optimizer=adam optimizer.beta1=1": "optimizer.beta1=1: optimizer.beta1 must be at least 0",
+    "loss.label_smoothing=1": ("loss.label_smoothing must be a number, at least 0 and below 1."),
+    "optimizer=adam optimizer.beta1=1": "optimizer.beta1 must be a number, at least 0",
     "schedule=step schedule.step_size=0": (
-        "schedule.step_size=0: schedule.step_size must be at least 1."
+        "schedule.step_size=0: schedule.step_size must be a whole number, at least 1."
     ),
-    "dataset.test=0": "dataset.test=0: dataset.test must be above 0 and below 1.",
+    "dataset.test=0": ("dataset.test=0: dataset.test must be a number above 0 and below 1."),
     "dataset.test=0.999": "dataset.test=0.999: class 0 has 178 samples, of which 178 would be",
     "model._target_=nn.models.Nothing": "model._target_=nn.models.Nothing: there is no such class.",
     "loss._target_=nn.schedules.Constant": "there is no setting loss.label_smoothing",
@@ -171,7 +178,7 @@ def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(workplace, finishe
 @pytest.mark.parametrize(
     ("preset", "sentence"),
     [
-        ("keep: best", "experiment/mine: keep was renamed; use restore_best."),
+        ("keep: best", "keep=best: keep was renamed; use restore_best=true."),
         (
             "tracking: {wait: 9}",
             "tracking.wait=9: tracking.wait was renamed; use tracking.finish_timeout=9.",

@@ -96,10 +96,12 @@ BAD = {
     "dataset=mnist dataset.root=nowhere": "dataset.root=nowhere cannot be read: no such file",
     "dataset=mnist dataset.mirrors=[http://127.0.0.1:9]": "mnist could not be downloaded: put",
     "dataset.normalize=twice": "dataset.normalize must be one of none, unit, standard.",
-    "dataset.max_samples=0": "dataset.max_samples=0: dataset.max_samples must be at least 1.",
+    "dataset.max_samples=0": (
+        "dataset.max_samples=0: dataset.max_samples must be a whole number, at least 1, or null."
+    ),
     "dataset.max_samples=5": "dataset.max_samples=5: some class would have no samples.",
     "augmentation=imaginary": "available: affine, flip, none.",
-    "augmentation.shift=-1": "augmentation.shift=-1: augmentation.shift must be at least 0",
+    "augmentation.shift=-1": "augmentation.shift=-1: augmentation.shift must be a number, at",
     "augmentation.flip=2": "augmentation.flip=2: augmentation.flip must be true or false.",
     "--multirun dataset=csv dataset.train=ragged.csv,nowhere.csv": "ragged.csv, row 2",
 }

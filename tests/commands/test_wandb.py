@@ -563,7 +563,7 @@ def test_a_trial_that_is_refused_tells_why_and_counts_as_failed(
     file = long_trials("epochs=3", "optimizer.momentum=2")
     _, started = agents(file, count=1)
     ended(started)
-    sentence = "optimizer.momentum=2: optimizer.momentum must be at least 0 and below 1."
+    sentence = "optimizer.momentum=2: optimizer.momentum must be a number, at least 0 and below 1."
     (run,) = server.runs.values()
     assert run.state == "failed"
     assert sentence in run.summary["reason"]

@@ -6,8 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from nn.config.aliases import RENAMED_SETTINGS
-from nn.config.compose import compose_config
-from nn.config.resolve import resolve_job_config
+from nn.config.compose import compose_config, resolve_job_config
 from nn.config.schema import CONFIG_DIR, register_with_hydra
 from nn.errors import UserError
 
