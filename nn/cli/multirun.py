@@ -84,10 +84,11 @@ class Multirun:
         if record.keys() != {"folder", "status", "reason"}:
             reason = "it did not start, or its process ended before it finished"
             return JobResult(number, overrides, None, "failed", reason, {})
-        run_dir, summary = Path(record["folder"]), {}
+        run_dir, summary = Path(str(record["folder"])), {}
         with suppress(UserError):  # the summary is unreadable
             summary = read_json(run_dir, "summary.json")
-        return JobResult(number, overrides, run_dir, record["status"], record["reason"], summary)
+        status, reason = str(record["status"]), str(record["reason"])
+        return JobResult(number, overrides, run_dir, status, reason, summary)
 
 
 _current_multirun: Multirun | None = None

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+"""Any JSON, as `json.loads` returns it."""
+JsonObject: TypeAlias = dict[str, JsonValue]
 
 
 def to_json(obj: Any) -> str:

@@ -13,7 +13,7 @@ from nn.report.coerce import to_mapping
 from nn.report.run_data import SPLITS, RunData
 from nn.report.sweep_data import SweepData
 from nn.runs.reader import read_config
-from nn.tracking.agent import get_run_id
+from nn.tracking.wandb_ids import WandbIds
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import Report
@@ -46,7 +46,7 @@ def build_run_report(run: RunData, target: ReportTarget) -> Report:
     from wandb_workspaces import expr
     from wandb_workspaces.reports.v2 import interface as wr
 
-    filters = [expr.Metric("ID") == get_run_id(run.environment)]
+    filters = [expr.Metric("ID") == WandbIds.from_environment(run.environment).run_id]
     runs = wr.Runset(entity=target.entity, project=target.project, name=run.title, filters=filters)
     confusion = [
         wr.H2(text="Confusion matrix"),

@@ -13,7 +13,7 @@ from nn.config.knobs import HYPERPARAMETERS
 from nn.errors import UserError
 from nn.io.files import read_regular_file
 from nn.io.paths import PREDICTIONS_FILE, relpath
-from nn.io.serialization import to_json
+from nn.io.serialization import JsonObject, to_json
 from nn.predictions import Predictions
 from nn.runs import checkpoint
 from nn.runs.history import read_history
@@ -30,9 +30,9 @@ class SavedRun:
 
     path: Path
     config: dict[str, Any]
-    environment: dict[str, Any]
-    history: list[dict[str, Any]]
-    summary: dict[str, Any]
+    environment: JsonObject
+    history: list[JsonObject]
+    summary: JsonObject
 
     @classmethod
     def read(cls, path: Path) -> SavedRun:
@@ -91,7 +91,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     return config
 
 
-def read_json(directory: Path, file_name: str) -> dict[str, Any]:
+def read_json(directory: Path, file_name: str) -> JsonObject:
     """Read a JSON object; a file that is missing or damaged counts as empty."""
     try:
         content = json.loads(read_regular_file(directory, file_name, MAX_JSON_BYTES))

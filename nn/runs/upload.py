@@ -11,7 +11,9 @@ from tempfile import TemporaryDirectory
 from nn.errors import SaveError, UserError
 from nn.io.files import file_lock
 from nn.io.paths import relpath
+from nn.io.records import Summary, is_summary
 from nn.runs.environment import preserve_environment
+from nn.runs.history import is_history_record
 from nn.runs.reader import SavedRun, find_runs
 from nn.tracking.settings import Tracking, require_credentials
 from nn.tracking.wandb_logger import WandbLogger, format_reason
@@ -61,9 +63,11 @@ def _upload_run(run_dir: Path) -> str:
                     saved_run.environment,
                     saved_run.class_names,
                 )
-                return wandb_logger.upload(
-                    saved_run.history, saved_run.summary, saved_run.predictions, Path(temp_dir)
-                )
+                history = [record for record in saved_run.history if is_history_record(record)]
+                summary: Summary = {"status": "crashed", "epochs": len(history)}
+                if is_summary(saved_run.summary):
+                    summary = saved_run.summary
+                return wandb_logger.upload(history, summary, saved_run.predictions, Path(temp_dir))
         except UserError:
             raise
         except Exception as error:
