@@ -15,7 +15,7 @@ from nn.errors import UserError, require
 from nn.types import Array, Shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Maximum strength of each transformation; each image draws its own up to that."""
 

@@ -19,7 +19,7 @@ from nn.randomness import RandomGenerators
 POOLING = {"max": MaxPool2D, "average": AvgPool2D}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CNN:
     """Blocks of convolution, normalization, activation and pooling, then two dense layers.
 

@@ -18,7 +18,7 @@ from nn.models.base import (
 from nn.randomness import RandomGenerators
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MLP:
     """Hidden layers (dense, normalization, activation, dropout), then a dense output layer.
 

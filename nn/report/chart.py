@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from nn.report.formatting import truncate
@@ -35,6 +35,7 @@ class Chart:
     traces: Sequence[Trace]
     layout: Mapping[str, Any] = field(default_factory=dict)
     height: int = 300
+    _: KW_ONLY
     legend: Sequence[tuple[str, str]] = ()  # color role, text
     views: Sequence[View] = ()
     extra_data: Mapping[str, Any] = field(default_factory=dict)
