@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from nn.errors import UserError
+from nn.io.serialization import JsonValue
 from nn.report import confusion
 from nn.report import formatting as fmt
 from nn.report.axes import epoch_axis
@@ -40,7 +40,7 @@ class Comparison:
         self.run_names = _distinct_names(paths)
 
     @property
-    def differing_settings(self) -> list[tuple[str, list[Any]]]:
+    def differing_settings(self) -> list[tuple[str, list[JsonValue]]]:
         """Settings that are not equal in all runs, each with its value per run."""
         settings = [
             {**run.choices, **flatten_settings({**run.config, "choices": None})}

@@ -133,7 +133,7 @@ class _NoAliasLoader(yaml.SafeLoader):
     PyYAML has no public hook for aliases, so this overrides `Composer.compose_node`.
     """
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("an alias")
         return super().compose_node(parent, index)

@@ -169,7 +169,7 @@ class RunDirectory:
         """
         return [*self._earlier_sessions, [self._session_start, _timestamp()]]
 
-    def write_model_summary(self, model_summary: Mapping[str, Any]) -> None:
+    def write_model_summary(self, model_summary: Mapping[str, object]) -> None:
         """Write the description of the layers, which only reports read."""
         with self._warn_on_os_error(MODEL_FILE):
             atomic_write(self.path / MODEL_FILE, _encode_json(model_summary), durable=False)

@@ -266,7 +266,7 @@ class WandbLogger:
                 self._log_record(run, record)
 
     def _log_record(self, run: Run, record: HistoryRecord) -> None:
-        row: dict[str, Any] = {key: value for key, value in record.items() if value is not None}
+        row: dict[str, object] = {key: value for key, value in record.items() if value is not None}
         if confusion_matrix := record.get("val/confusion_matrix"):
             row["val/confusion_matrix"] = self._confusion_chart("val", confusion_matrix)
         run.log(row, step=record["epoch"])
@@ -293,7 +293,7 @@ class WandbLogger:
             run.mark_preempting()
         run.finish(self._exit_code(summary["status"]))
 
-    def _result_tables(self, summary: Summary) -> dict[str, Any]:
+    def _result_tables(self, summary: Summary) -> dict[str, CustomChart | wandb.Table]:
         """Return the chart and the tables of the evaluation, by their keys in W&B."""
         confusion_matrix = summary.get("confusion_matrix")
         if "precision" not in summary or not confusion_matrix:
