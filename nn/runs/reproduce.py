@@ -20,6 +20,12 @@ from nn.runs.runner import run
 def reproduce_run(run_dir: Path, config: dict[str, Any]) -> int:
     """Run a configuration again and print how the results differ; return 1 if they do, else 0."""
     original_summary = read_json(run_dir, "summary.json")
+    status = original_summary.get("status", "unfinished")
+    if status != "finished":
+        raise UserError(
+            f"reproduce={relpath(run_dir)}: the run's status is {status}; "
+            "only a finished run can be reproduced."
+        )
     dataset_sha256 = original_summary.get("dataset/sha256")
     if dataset_sha256 is not None and prepare(config).dataset.sha256 != dataset_sha256:
         raise UserError(
