@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NotRequired, TypedDict, TypeGuard
+from typing import Required, TypedDict, TypeGuard
 
-Summary = TypedDict(
-    "Summary",
+FinalScores = TypedDict(
+    "FinalScores",
     {
-        "status": str,
-        "test/accuracy": NotRequired[float | None],
-        "test/loss": NotRequired[float | None],
-        "test/top3": NotRequired[float],
-        "test/calibration_error": NotRequired[float],
-        "val/accuracy": NotRequired[float | None],
-        "val/loss": NotRequired[float | None],
-        "val/top3": NotRequired[float],
-        "val/calibration_error": NotRequired[float],
-        "best/epoch": NotRequired[int | None],
-        "best/val/loss": NotRequired[float | None],
-        "best/val/accuracy": NotRequired[float | None],
-        "epochs": int,
-        "num_parameters": NotRequired[int],
-        "weights/sha256": NotRequired[str],
-        "dataset/sha256": NotRequired[str],
-        "seconds": NotRequired[float],
-        "precision": NotRequired[list[float | None]],
-        "recall": NotRequired[list[float | None]],
-        "f1": NotRequired[list[float | None]],
-        "confusion_matrix": NotRequired[list[list[int]] | None],
-        "class_names": NotRequired[list[str]],
-        "sessions": NotRequired[list[list[str]]],
+        "test/accuracy": float | None,
+        "test/loss": float | None,
+        "test/top3": float,
+        "test/calibration_error": float,
+        "val/accuracy": float | None,
+        "val/loss": float | None,
+        "val/top3": float,
+        "val/calibration_error": float,
+        "precision": list[float | None],
+        "recall": list[float | None],
+        "f1": list[float | None],
+        "confusion_matrix": list[list[int]] | None,
     },
+    total=False,
 )
+"""The evaluation of the selected weights on the test set, or without one on the validation set."""
+RunResult = TypedDict(
+    "RunResult",
+    {
+        "status": Required[str],
+        "epochs": Required[int],
+        "best/epoch": int | None,
+        "best/val/loss": float | None,
+        "best/val/accuracy": float | None,
+        "num_parameters": int,
+        "weights/sha256": str,
+        "dataset/sha256": str,
+        "seconds": float,
+        "class_names": list[str],
+        "sessions": list[list[str]],
+    },
+    total=False,
+)
+
+
+class Summary(RunResult, FinalScores):
+    """The result of a run as far as it got; scores that it did not reach are None or missing."""
 
 
 def is_summary(summary: Mapping[str, object]) -> TypeGuard[Summary]:

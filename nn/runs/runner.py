@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from nn import metrics
 from nn.errors import DivergedError, SaveError, TrialPruned
-from nn.io.records import Summary
+from nn.io.records import FinalScores, Summary
 from nn.predictions import Predictions
 from nn.runs import environment
 from nn.runs.console import RunConsole
@@ -115,7 +114,8 @@ class Runner:
 
     def execute(self, resume: bool) -> Summary:
         """Train, then write the result, also when training is interrupted or fails."""
-        status, evaluation = "crashed", None
+        status, predictions = "crashed", None
+        scores: FinalScores = {}
         self.console.show_dataset_notes(self.experiment.dataset.notes)
         self.console.show_header(_format_header(self.experiment, self.config))
         self.run_directory.write_model_summary(self.experiment.network.describe())
@@ -126,7 +126,7 @@ class Runner:
                 with self.console:
                     self._train()
                 self.experiment.weight_selector.restore_weights()
-                evaluation = _evaluate_selected_weights(
+                scores, predictions = _evaluate_selected_weights(
                     self.experiment, self.state.epoch, self.config
                 )
             status = "finished"
@@ -141,7 +141,7 @@ class Runner:
             status = "pruned"
             raise
         finally:
-            summary = self._finish(status, evaluation)
+            summary = self._finish(status, scores, predictions)
         return summary
 
     def _train(self) -> None:
@@ -188,15 +188,15 @@ class Runner:
             record["val/confusion_matrix"] = result.val.confusion.tolist()
         return record
 
-    def _finish(self, status: str, evaluation: FinalEvaluation | None) -> Summary:
+    def _finish(self, status: str, scores: FinalScores, predictions: Predictions | None) -> Summary:
         """Write the state and the result; an unfinished run returns to its last epoch boundary."""
         experiment, save_error = self.experiment, None
-        predictions = evaluation.predictions if evaluation else None
         if status != "finished":
             self.state.restore()
             experiment.weight_selector.restore_weights()
         num_epochs = self.last_epoch or self.state.epoch
-        summary = _build_summary(status, experiment, evaluation, num_epochs, self.elapsed_seconds)
+        summary = _build_summary(status, experiment, num_epochs, self.elapsed_seconds)
+        summary = {**summary, **scores}
         self.run_directory.save_checkpoint(self.state, experiment.dataset)
         if predictions:
             self.run_directory.write_predictions(predictions)
@@ -247,51 +247,52 @@ def _diverged_error(epoch: int, config: Mapping[str, Any]) -> DivergedError:
     )
 
 
-@dataclass(frozen=True)
-class FinalEvaluation:
-    """The evaluation of the selected weights, on the test set unless the dataset has none."""
-
-    is_test: bool
-    result: EvalResult
-    top3: float
-    calibration_error: float
-    predictions: Predictions
-
-
 def _evaluate_selected_weights(
     experiment: Experiment, epoch: int, config: Mapping[str, Any]
-) -> FinalEvaluation | None:
-    """Evaluate the selected weights; the test set is read here and nowhere else."""
+) -> tuple[FinalScores, Predictions | None]:
+    """Evaluate the selected weights on the test set, or on the validation set if there is none.
+
+    The test set is read here and nowhere else.
+    """
     dataset, loss = experiment.dataset, experiment.loss
     samples = dataset.test or dataset.val
     if samples is None:
-        return None
+        return {}, None
     outputs = predict(experiment.network, samples)
     result = EvalResult.from_outputs(loss, outputs, samples.labels)
     if not math.isfinite(result.loss):
         raise _diverged_error(epoch, config)
     probabilities = loss.probabilities(outputs)
-    return FinalEvaluation(
-        is_test=samples is dataset.test,
-        result=result,
-        top3=metrics.top_k_accuracy(3, outputs, samples.labels),
-        calibration_error=metrics.expected_calibration_error(probabilities, samples.labels),
-        predictions=Predictions.from_network(experiment.network, samples, probabilities),
-    )
+    top3 = metrics.top_k_accuracy(3, outputs, samples.labels)
+    calibration_error = metrics.expected_calibration_error(probabilities, samples.labels)
+    scores: FinalScores = {
+        "val/accuracy": result.accuracy,
+        "val/loss": result.loss,
+        "val/top3": top3,
+        "val/calibration_error": calibration_error,
+    }
+    if dataset.test:
+        scores = {
+            "test/accuracy": result.accuracy,
+            "test/loss": result.loss,
+            "test/top3": top3,
+            "test/calibration_error": calibration_error,
+        }
+    scores["precision"] = metrics.precision(result.confusion)
+    scores["recall"] = metrics.recall(result.confusion)
+    scores["f1"] = metrics.f1(result.confusion)
+    scores["confusion_matrix"] = result.confusion.tolist()
+    return scores, Predictions.from_network(experiment.network, samples, probabilities)
 
 
 def _build_summary(
-    status: str,
-    experiment: Experiment,
-    evaluation: FinalEvaluation | None,
-    num_epochs: int,
-    elapsed_seconds: float,
+    status: str, experiment: Experiment, num_epochs: int, elapsed_seconds: float
 ) -> Summary:
-    """Summarize a run as far as it got."""
+    """Summarize a run as far as it got; the test scores are added when it finishes."""
     selector = experiment.weight_selector
     best, selected = selector.best_epoch, selector.selected_epoch
     val = selected.val if selected else None
-    summary: Summary = {
+    return {
         "status": status,
         "test/accuracy": None,
         "test/loss": None,
@@ -308,30 +309,6 @@ def _build_summary(
         "confusion_matrix": val.confusion.tolist() if val else None,
         "class_names": list(experiment.dataset.class_names),
     }
-    if evaluation is None:
-        return summary
-    result = evaluation.result
-    if evaluation.is_test:
-        summary |= {
-            "test/accuracy": result.accuracy,
-            "test/loss": result.loss,
-            "test/top3": evaluation.top3,
-            "test/calibration_error": evaluation.calibration_error,
-        }
-    else:
-        summary |= {
-            "val/accuracy": result.accuracy,
-            "val/loss": result.loss,
-            "val/top3": evaluation.top3,
-            "val/calibration_error": evaluation.calibration_error,
-        }
-    summary |= {
-        "precision": metrics.precision(result.confusion),
-        "recall": metrics.recall(result.confusion),
-        "f1": metrics.f1(result.confusion),
-        "confusion_matrix": result.confusion.tolist(),
-    }
-    return summary
 
 
 def _format_header(experiment: Experiment, config: Mapping[str, Any]) -> str:
