@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import yaml
+from pydantic import JsonValue
 
-JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
-"""Any JSON, as `json.loads` returns it."""
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 

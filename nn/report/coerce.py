@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from pydantic import JsonValue
 
-from nn.io.serialization import JsonObject, JsonValue
+from nn.io.serialization import JsonObject
 from nn.types import IntArray
 
 MAX_CLASSES = 2000

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from nn.errors import UserError
-from nn.io.serialization import JsonValue
 from nn.report import confusion
 from nn.report import formatting as fmt
 from nn.report.axes import epoch_axis

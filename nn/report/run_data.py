@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from nn.errors import UserError
 from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, relpath
-from nn.io.serialization import JsonObject, JsonValue
+from nn.io.serialization import JsonObject
 from nn.predictions import Predictions
 from nn.report import formatting as fmt
 from nn.report.coerce import (

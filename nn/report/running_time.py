@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import accumulate
 
-from nn.io.serialization import JsonObject, JsonValue
+from pydantic import JsonValue
+
+from nn.io.serialization import JsonObject
 
 Interval = tuple[datetime, datetime]
 

@@ -9,10 +9,11 @@ from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from nn.early_stopping import WeightSelector, WeightSelectorState
 from nn.errors import UserError
-from nn.io.serialization import JsonObject, JsonValue
+from nn.io.serialization import JsonObject
 from nn.network import Network
 from nn.optimizers import Optimizer
 from nn.randomness import RandomGenerators, RngStates

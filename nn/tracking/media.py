@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from nn.io.records import Summary
-from nn.io.serialization import JsonValue
 from nn.predictions import Predictions
 
 
