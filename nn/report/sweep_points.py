@@ -9,7 +9,7 @@ import numpy as np
 from nn.report import formatting as fmt
 from nn.report.axes import category_axis, log_axis, needs_log_scale
 from nn.report.chart import Chart, Layout, Trace, escape_label, line_trace
-from nn.report.coerce import drop_none
+from nn.report.coerce import drop_none, to_finite_float
 from nn.report.palette import theme_color
 from nn.report.parallel import parameter_dimension
 from nn.report.sweep_data import SweepData, TrialData
@@ -140,7 +140,7 @@ def _parameter_positions(
             **category_axis([escape_label(text, 16) for text in dimension["ticktext"]]),
             "range": [-0.5, len(dimension["ticktext"]) - 0.5],
         }
-    values = [float(trial.params[name]) for trial in trials]
+    values = drop_none([to_finite_float(trial.params[name]) for trial in trials])
     if sweep.has_log_scale(name) and min(values) > 0:
         return values, log_axis(values)
     return values, {"nticks": 6}
