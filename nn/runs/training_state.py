@@ -27,7 +27,7 @@ class StateMismatchError(UserError):
 
 
 class SnapshotMetadata(TypedDict, total=False):
-    """What a snapshot records besides its arrays; only one of a training state has all of it."""
+    """The metadata of a snapshot, of JSON types; a training state has nearly all of it."""
 
     epoch: int
     elapsed_seconds: float

@@ -308,17 +308,15 @@ class WandbLogger:
 
     def _example_images(self, predictions: Predictions | None) -> dict[str, list[Image]]:
         """Return correctly and wrongly classified examples, by their keys in W&B."""
-        media = {}
-        if predictions and predictions.has_images:
-            for name, correct in (("right", True), ("wrong", False)):
-                examples = select_example_images(
-                    predictions, self.class_names, correct, self.tracking.num_examples
-                )
-                if examples:
-                    image = _import_wandb().Image
-                    media[f"examples/{name}"] = [
-                        image(example.pixels, caption=example.caption) for example in examples
-                    ]
+        if predictions is None or not predictions.has_images:
+            return {}
+        image, media = _import_wandb().Image, {}
+        for name, correct in (("right", True), ("wrong", False)):
+            examples = select_example_images(
+                predictions, self.class_names, correct, self.tracking.num_examples
+            )
+            if examples:
+                media[f"examples/{name}"] = [image(e.pixels, caption=e.caption) for e in examples]
         return media
 
     def _confusion_chart(self, split: str, confusion_matrix: list[list[int]]) -> CustomChart:
