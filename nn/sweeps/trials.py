@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nn.errors import UserError
 from nn.io.files import atomic_write
 from nn.io.paths import relpath
-from nn.runs.history import is_history_record, read_history
+from nn.runs.history import read_history
 from nn.runs.reader import read_json, require_format_version
 from nn.sweeps import schema
 from nn.sweeps.journal import ReadOnlyJournalBackend
@@ -243,15 +243,15 @@ def read_metric_values(metric: Metric, run_dir: Path) -> list[float]:
 def read_intermediate_values(metric: Metric, run_dir: Path) -> dict[int, float]:
     """Return the metric's finite values by epoch."""
     return {
-        record["epoch"]: value
+        epoch: value
         for record in read_history(run_dir)
-        if is_history_record(record)
+        if isinstance(epoch := record.get("epoch"), int)
         for value in _finite_metric_values([record], metric.name)
     }
 
 
 def _finite_metric_values(
-    epoch_records: Sequence[Mapping[str, object]], metric_name: str
+    epoch_records: Sequence[Mapping[str, Any]], metric_name: str
 ) -> list[float]:
     values = (_finite_number(record.get(metric_name)) for record in epoch_records)
     return [float(value) for value in values if value is not None]
