@@ -92,7 +92,7 @@ class Run:
         return f"Run({str(self.path)!r}, {self.summary.get('status', 'running')})"
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """The resolved configuration."""
         return self._saved_run.config
 

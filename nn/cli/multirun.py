@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.types import RunMode
@@ -25,6 +24,7 @@ from rich.text import Text
 from nn.errors import DivergedError, UserError
 from nn.io.files import atomic_write
 from nn.io.paths import relpath
+from nn.io.serialization import JsonObject
 from nn.runs.reader import read_json
 from nn.runs.signals import HANDLED_SIGNALS, ParentSignalHandler
 
@@ -44,7 +44,7 @@ class JobResult:
     run_dir: Path | None
     status: str
     reason: str
-    summary: dict[str, Any]
+    summary: JsonObject
 
     @property
     def sort_key(self) -> tuple[bool, float, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -29,7 +28,7 @@ class SavedRun:
     """A run on disk; before it ends, the summary is empty and there are no predictions."""
 
     path: Path
-    config: dict[str, Any]
+    config: JsonObject
     environment: JsonObject
     history: list[JsonObject]
     summary: JsonObject
@@ -68,7 +67,7 @@ class SavedRun:
         return []
 
 
-def read_config(run_dir: Path) -> dict[str, Any]:
+def read_config(run_dir: Path) -> JsonObject:
     """Read the configuration of a run as plain values.
 
     Raises:

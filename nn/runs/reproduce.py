@@ -10,6 +10,7 @@ from typing import Any
 
 from nn.errors import UserError
 from nn.io.paths import default_run_dir, relpath
+from nn.io.serialization import JsonObject
 from nn.runs.environment import collect_environment
 from nn.runs.experiment import prepare
 from nn.runs.history import read_history
@@ -58,7 +59,7 @@ def _differing_keys(original: Mapping[str, Any], reproduced: Mapping[str, Any]) 
     return [key for key in keys if original.get(key) != reproduced.get(key)]
 
 
-def _read_history_without_durations(run_dir: Path) -> list[dict[str, Any]]:
+def _read_history_without_durations(run_dir: Path) -> list[JsonObject]:
     """Read a history without durations, which differ between identical runs."""
     return [
         {key: value for key, value in record.items() if "second" not in key}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from nn.errors import SaveError, UserError
 from nn.io.files import file_lock
@@ -93,7 +94,7 @@ def _lock_run(run_dir: Path) -> Iterator[None]:
 
 def _read_tracking_settings(saved_run: SavedRun) -> Tracking:
     """Read the tracking settings of a run, with mode "online"; unknown settings are ignored."""
-    saved_settings = saved_run.config.get("tracking")
+    saved_settings: Any = saved_run.config.get("tracking")  # Tracking checks what it is given
     known_names = Tracking.__annotations__
     try:
         settings = {
