@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from nn.config.compose import compose_config
 from nn.errors import DivergedError, UserError
 from nn.io.paths import default_run_dir
+from nn.io.serialization import JsonObject
 from nn.runs.environment import preserve_environment
 from nn.runs.reader import SavedRun
 from nn.runs.runner import run as execute_run
@@ -91,17 +92,17 @@ class Run:
         return f"Run({str(self.path)!r}, {self.summary.get('status', 'running')})"
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """The resolved configuration."""
         return self._saved_run.config
 
     @property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JsonObject:
         """Status, scores and durations; empty while the run is running."""
         return self._saved_run.summary
 
     @property
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> JsonObject:
         """The machine, the versions and the commit."""
         return self._saved_run.environment
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from nn.network import Network
-from nn.training import EpochResult
+from nn.training import EpochResult, EpochState
 from nn.types import Array
+
+
+class WeightSelectorState(TypedDict):
+    """The best and the selected epoch, and the best scores, each of some epoch."""
+
+    best: EpochState | None
+    epoch: EpochState | None
+    lowest_loss: float | None
+    highest_accuracy: float | None
 
 
 class WeightSelector:
@@ -58,21 +66,20 @@ class WeightSelector:
                 np.copyto(self.network.named_arrays[name], best_array)
 
     @property
-    def state_dict(self) -> dict[str, Any]:
-        """Best and selected epoch and the best scores, as JSON-serializable values."""
+    def state_dict(self) -> WeightSelectorState:
+        """The state, of JSON types."""
         return {
-            "best": self.best_epoch and self.best_epoch.to_dict(),
-            "epoch": self.selected_epoch and self.selected_epoch.to_dict(),
+            "best": self.best_epoch.to_dict() if self.best_epoch else None,
+            "epoch": self.selected_epoch.to_dict() if self.selected_epoch else None,
             "lowest_loss": self.lowest_val_loss if self.best_epoch else None,
             "highest_accuracy": self.highest_val_accuracy if self.best_epoch else None,
         }
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: WeightSelectorState) -> None:
         """Restore from `state_dict`."""
-        self.best_epoch, self.selected_epoch = (
-            state_dict[name] and EpochResult.from_dict(state_dict[name])
-            for name in ("best", "epoch")
-        )
-        if self.best_epoch:
-            self.lowest_val_loss = float(state_dict["lowest_loss"])
-            self.highest_val_accuracy = float(state_dict["highest_accuracy"])
+        best, selected = state_dict["best"], state_dict["epoch"]
+        self.best_epoch = EpochResult.from_dict(best) if best else None
+        self.selected_epoch = EpochResult.from_dict(selected) if selected else None
+        lowest_loss, highest_accuracy = state_dict["lowest_loss"], state_dict["highest_accuracy"]
+        if lowest_loss is not None and highest_accuracy is not None:
+            self.lowest_val_loss, self.highest_val_accuracy = lowest_loss, highest_accuracy

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+
+RngStates: TypeAlias = dict[str, Mapping[str, Any]]
+"""The state of each generator's bit generator, by purpose, of JSON types."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,11 @@ class RandomGenerators:
         return cls(*(np.random.Generator(np.random.PCG64(child)) for child in seed_sequences))
 
     @property
-    def state_dict(self) -> dict[str, Any]:
-        """Position of each generator, as JSON-serializable values."""
+    def state_dict(self) -> RngStates:
+        """The position of each generator."""
         return {name: generator.bit_generator.state for name, generator in vars(self).items()}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: RngStates) -> None:
         """Restore from `state_dict`."""
         for name, generator in vars(self).items():
             generator.bit_generator.state = state_dict[name]

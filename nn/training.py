@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -23,6 +23,45 @@ MAX_EVAL_ACTIVATIONS = 2**20
 GRADIENT_NORMS_PER_EPOCH = 16
 """Approximate number of evenly spaced steps per epoch at which the gradient norm is measured."""
 
+HistoryRecord = TypedDict(
+    "HistoryRecord",
+    {
+        "epoch": int,
+        "train/loss": float,
+        "train/accuracy": float,
+        "val/loss": float | None,
+        "val/accuracy": float | None,
+        "lr": float,
+        "norm/gradient": float,
+        "norm/weights": float,
+        "seconds": float,
+        "seconds/validation": float,
+        "samples_per_second": float,
+        "val/confusion_matrix": NotRequired[list[list[int]]],
+    },
+)
+"""The metrics of an epoch under the names used in the history, W&B and sweeps."""
+
+
+class EvalState(TypedDict):
+    """An `EvalResult`, of JSON types."""
+
+    loss: float
+    confusion: list[list[int]]
+
+
+class EpochState(TypedDict):
+    """An `EpochResult`, of JSON types."""
+
+    number: int
+    train: EvalState
+    val: EvalState | None
+    lr: float
+    gradient_norm: float
+    weight_norm: float
+    seconds: float
+    seconds_of_validation: float
+
 
 @dataclass(frozen=True)
 class EvalResult:
@@ -37,12 +76,12 @@ class EvalResult:
         return accuracy(self.confusion)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any] | None) -> EvalResult | None:
-        """Restore from `to_dict()`; None stands for an epoch without validation."""
-        return cls(data["loss"], np.array(data["confusion"])) if data else None
+    def from_dict(cls, data: EvalState) -> EvalResult:
+        """Restore from `to_dict()`."""
+        return cls(data["loss"], np.array(data["confusion"]))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return both as JSON-serializable values."""
+    def to_dict(self) -> EvalState:
+        """Return both as values of JSON types."""
         return {"loss": self.loss, "confusion": self.confusion.tolist()}
 
     @classmethod
@@ -51,7 +90,7 @@ class EvalResult:
         return cls(loss.value(outputs, labels), confusion_matrix(outputs, labels))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpochResult:
     """Metrics, learning rate, norms and durations of one epoch."""
 
@@ -70,24 +109,39 @@ class EpochResult:
         return all(math.isfinite(result.loss) for result in (self.train, self.val) if result)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> EpochResult:
+    def from_dict(cls, data: EpochState) -> EpochResult:
         """Restore from `to_dict()`."""
         return cls(
-            **{**data, **{split: EvalResult.from_dict(data[split]) for split in ("train", "val")}}
+            number=data["number"],
+            train=EvalResult.from_dict(data["train"]),
+            val=EvalResult.from_dict(data["val"]) if data["val"] else None,
+            lr=data["lr"],
+            gradient_norm=data["gradient_norm"],
+            weight_norm=data["weight_norm"],
+            seconds=data["seconds"],
+            seconds_of_validation=data["seconds_of_validation"],
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields as JSON-serializable values."""
-        results = {"train": self.train.to_dict(), "val": self.val and self.val.to_dict()}
-        return {**vars(self), **results}
+    def to_dict(self) -> EpochState:
+        """Return all fields as values of JSON types."""
+        return {
+            "number": self.number,
+            "train": self.train.to_dict(),
+            "val": self.val.to_dict() if self.val else None,
+            "lr": self.lr,
+            "gradient_norm": self.gradient_norm,
+            "weight_norm": self.weight_norm,
+            "seconds": self.seconds,
+            "seconds_of_validation": self.seconds_of_validation,
+        }
 
     @property
     def sort_key(self) -> tuple[float, float]:
         """Key that sorts better epochs first: validation accuracy, then validation loss."""
         return (-self.val.accuracy, self.val.loss) if self.val else (0.0, 0.0)
 
-    def to_history_record(self) -> dict[str, float | None]:
-        """Return the metrics under the names used in the history, W&B and sweeps."""
+    def to_history_record(self) -> HistoryRecord:
+        """Return the metrics, without the confusion matrix."""
         return {
             "epoch": self.number,
             "train/loss": self.train.loss,
@@ -108,9 +162,10 @@ def fit(
     loss: Loss,
     optimizer: Optimizer,
     schedule: Schedule,
-    lr: float,
     batches: Batches,
     validation_data: Samples | None,
+    *,
+    lr: float,
     epochs: int,
     initial_epoch: int = 0,
 ) -> Iterator[EpochResult]:

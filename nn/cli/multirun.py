@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.types import RunMode
@@ -25,6 +24,7 @@ from rich.text import Text
 from nn.errors import DivergedError, UserError
 from nn.io.files import atomic_write
 from nn.io.paths import relpath
+from nn.io.serialization import JsonObject
 from nn.runs.reader import read_json
 from nn.runs.signals import HANDLED_SIGNALS, ParentSignalHandler
 
@@ -44,7 +44,7 @@ class JobResult:
     run_dir: Path | None
     status: str
     reason: str
-    summary: dict[str, Any]
+    summary: JsonObject
 
     @property
     def sort_key(self) -> tuple[bool, float, float]:
@@ -84,10 +84,11 @@ class Multirun:
         if record.keys() != {"folder", "status", "reason"}:
             reason = "it did not start, or its process ended before it finished"
             return JobResult(number, overrides, None, "failed", reason, {})
-        run_dir, summary = Path(record["folder"]), {}
+        run_dir, summary = Path(str(record["folder"])), {}
         with suppress(UserError):  # the summary is unreadable
             summary = read_json(run_dir, "summary.json")
-        return JobResult(number, overrides, run_dir, record["status"], record["reason"], summary)
+        status, reason = str(record["status"]), str(record["reason"])
+        return JobResult(number, overrides, run_dir, status, reason, summary)
 
 
 _current_multirun: Multirun | None = None

@@ -16,7 +16,7 @@ from nn.errors import UserError
 from nn.types import Array, Fraction, NonNegative, Range, Shape, check_settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Maximum strength of each transformation; each image draws its own up to that."""
 

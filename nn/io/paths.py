@@ -15,6 +15,11 @@ MODEL_FILE = "model.json"
 PREDICTIONS_FILE = "predictions.safetensors"
 
 
+def checkpoint_path(run_dir: Path, name: str) -> Path:
+    """Return the path of a checkpoint: `last`, `previous` or `best`."""
+    return run_dir / "checkpoints" / f"{name}.safetensors"
+
+
 def default_run_dir() -> str:
     """Return the directory for a new run, which is fixed by the ids if a W&B agent started it."""
     return agent_run_dir() or datetime.now().strftime(

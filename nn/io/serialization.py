@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
+from pydantic import JsonValue
+
+JsonObject: TypeAlias = dict[str, JsonValue]
 
 
 def to_json(obj: Any) -> str:

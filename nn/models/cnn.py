@@ -22,7 +22,7 @@ from nn.types import Fraction, OneOf, PositiveInt, check_settings
 POOLING = {"max": MaxPool2D, "average": AvgPool2D}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CNN:
     """Blocks of convolution, normalization, activation and pooling, then two dense layers.
 

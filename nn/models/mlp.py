@@ -21,7 +21,7 @@ from nn.randomness import RandomGenerators
 from nn.types import Fraction, NonNegativeInt, PositiveInt, Range, check_settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MLP:
     """Hidden layers (dense, normalization, activation, dropout), then a dense output layer.
 

@@ -15,7 +15,7 @@ from nn.predict.predictor import Predictor
 from nn.predict.results import PredictionResults
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictOptions:
     """Parsed command line of predict."""
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from nn.report.chart import escape_label
+from nn.report.chart import Layout, escape_label
 
 MAX_NAMED_CLASSES = 40
 """Number of classes up to which every class is named on an axis."""
 
 
-def class_axis(names: Sequence[str]) -> dict[str, object]:
+def class_axis(names: Sequence[str]) -> Layout:
     """Build an axis of class names, thinned out to at most `MAX_NAMED_CLASSES`."""
     step = -(-len(names) // MAX_NAMED_CLASSES)
     positions = list(range(0, len(names), step))
@@ -25,13 +24,13 @@ def class_axis(names: Sequence[str]) -> dict[str, object]:
     }
 
 
-def epoch_axis(num_epochs: int) -> dict[str, object]:
+def epoch_axis(num_epochs: int) -> Layout:
     """Build an epoch axis with integer ticks."""
     ticks = {"dtick": 1} if num_epochs <= 8 else {"nticks": 8}
     return {"title": {"text": "epoch"}, "hoverformat": ",d", "tickformat": ",~f", **ticks}
 
 
-def category_axis(names: Sequence[str]) -> dict[str, Any]:
+def category_axis(names: Sequence[str]) -> Layout:
     """Build an axis of named categories at positions 0, 1, 2, ..."""
     return {
         "tickmode": "array",
@@ -42,7 +41,7 @@ def category_axis(names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def log_axis(values: Sequence[float]) -> dict[str, Any]:
+def log_axis(values: Sequence[float]) -> Layout:
     """Build a logarithmic axis with up to six round ticks."""
     ticks = log_ticks(min(values), max(values))
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nn.predictions import Predictions
-from nn.report.chart import Chart
+from nn.report.chart import Chart, Trace
 from nn.report.palette import theme_color
 
 NUM_BINS = 15
@@ -52,7 +52,7 @@ def plot_reliability_diagram(predictions: Predictions) -> Chart:
         f"accuracy <b>{each.accuracy:.1%}</b>, {each.num_samples:,} samples"
         for each in bins
     ]
-    bars = {
+    bars: Trace = {
         "type": "bar",
         "x": [(each.low + each.high) / 2 for each in bins],
         "width": 1 / NUM_BINS - 0.008,
@@ -65,8 +65,8 @@ def plot_reliability_diagram(predictions: Predictions) -> Chart:
         "Accuracy by confidence",
         "Reliability diagram: accuracy against confidence, which are equal on the diagonal.",
         [
-            bars
-            | {
+            {
+                **bars,
                 "y": [each.accuracy for each in bins],
                 "marker": {"color": theme_color("series-1")},
             },
@@ -78,8 +78,8 @@ def plot_reliability_diagram(predictions: Predictions) -> Chart:
                 "line": {"color": theme_color("muted"), "dash": "dot", "width": 1.5},
                 "hoverinfo": "skip",
             },
-            bars
-            | {
+            {
+                **bars,
                 "y": [each.num_samples for each in bins],
                 "yaxis": "y2",
                 "marker": {"color": theme_color("series-3")},

@@ -5,15 +5,19 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TypeAlias
 
 from nn.report.formatting import truncate
 from nn.report.markup import Markup, element
 from nn.report.palette import ThemeColor, theme_color
 from nn.report.paths import shorten_paths
 
-Trace = dict[str, Any]
+PlotlyValue: TypeAlias = (
+    "bool | int | float | str | Sequence[PlotlyValue] | Mapping[str, PlotlyValue] | None"
+)
+Trace: TypeAlias = dict[str, PlotlyValue]
+Layout: TypeAlias = dict[str, PlotlyValue]
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,8 @@ class View:
     """An alternative view of a chart: updates to each trace and to the layout."""
 
     name: str
-    traces: Sequence[Mapping[str, Any]] = ()
-    layout: Mapping[str, Any] = field(default_factory=dict)
+    traces: Sequence[Trace] = ()
+    layout: Layout = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,12 @@ class Chart:
     title: str
     alt_text: str
     traces: Sequence[Trace]
-    layout: Mapping[str, Any] = field(default_factory=dict)
+    layout: Layout = field(default_factory=dict)
     height: int = 300
+    _: KW_ONLY
     legend: Sequence[tuple[str, str]] = ()  # color role, text
     views: Sequence[View] = ()
-    extra_data: Mapping[str, Any] = field(default_factory=dict)
+    extra_data: Mapping[str, PlotlyValue] = field(default_factory=dict)
     note: str | None = None
 
     def to_html(self) -> Markup:
@@ -70,25 +75,26 @@ class Chart:
         )
 
 
-def json_script(content: Any, **attributes: Any) -> Markup:
+def json_script(content: PlotlyValue, **attributes: str) -> Markup:
     """Embed JSON in a script element, escaped so that no string can close the element."""
     text = shorten_paths(json.dumps(content, allow_nan=False, separators=(",", ":")))
     safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return element("script", Markup(safe), type="application/json", **attributes)
 
 
-def escape_label(text: Any, max_length: int = 60) -> str:
+def escape_label(text: object, max_length: int = 60) -> str:
     """Escape a text for Plotly, which interprets some HTML tags in labels."""
     return html.escape(truncate(str(text), max_length), quote=False)
 
 
 def line_trace(
     name: str,
-    x: Sequence[Any],
-    y: Sequence[Any],
+    x: Sequence[PlotlyValue],
+    y: Sequence[PlotlyValue],
     color: ThemeColor,
     hover_format: str = "%{y:.4f}",
-    **options: Any,
+    line: Mapping[str, PlotlyValue] | None = None,
+    **options: PlotlyValue,
 ) -> Trace:
     """Build a line trace, with a marker in place of the line for a single point."""
     return {
@@ -97,21 +103,21 @@ def line_trace(
         "name": name,
         "x": x,
         "y": y,
-        "line": {"color": color, "width": 2, **options.pop("line", {})},
+        "line": {"color": color, "width": 2, **(line or {})},
         "marker": {"color": color, "size": 7},
         "hovertemplate": f"{hover_format}<extra>{escape_label(name)}</extra>",
         **options,
     }
 
 
-def vline_shape(x: float, layer: str) -> dict[str, Any]:
+def vline_shape(x: float, layer: str) -> Layout:
     """Build a dotted vertical line `below` or `above` the traces."""
-    stroke = {"color": theme_color("muted"), "width": 1.5, "dash": "dot"}
-    across = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1}
+    stroke: Layout = {"color": theme_color("muted"), "width": 1.5, "dash": "dot"}
+    across: Layout = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1}
     return {"type": "line", "x0": x, "x1": x, "line": stroke, "layer": layer, **across}
 
 
-def vline_layout(x: float, text: str) -> dict[str, Any]:
+def vline_layout(x: float, text: str) -> Layout:
     """Build the layout of a dotted vertical line with a label at its top."""
     return {
         "shapes": [vline_shape(x, "below")],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from nn.errors import UserError
 from nn.report import confusion
@@ -40,7 +41,7 @@ class Comparison:
         self.run_names = _distinct_names(paths)
 
     @property
-    def differing_settings(self) -> list[tuple[str, list[Any]]]:
+    def differing_settings(self) -> list[tuple[str, list[JsonValue]]]:
         """Settings that are not equal in all runs, each with its value per run."""
         settings = [
             {**run.choices, **flatten_settings({**run.config, "choices": None})}

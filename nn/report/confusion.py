@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nn.report import formatting as fmt
 from nn.report.axes import class_axis
-from nn.report.chart import Chart, View, escape_label
+from nn.report.chart import Chart, Layout, Trace, View, escape_label
 from nn.report.coerce import drop_none
 from nn.report.palette import colorscale, theme_color
 from nn.types import IntArray
@@ -38,12 +38,18 @@ def plot_confusion_matrix(name: str, title: str, matrix: IntArray, names: Sequen
             names, matrix.tolist(), shares.tolist(), totals.tolist(), strict=True
         )
     ]
-    common = {"type": "heatmap", "xgap": 1, "ygap": 1, "showscale": False, "hoverinfo": "text"}
+    common: Trace = {
+        "type": "heatmap",
+        "xgap": 1,
+        "ygap": 1,
+        "showscale": False,
+        "hoverinfo": "text",
+    }
     correct = _mask_cells(shares, diagonal)
     errors = _mask_cells(np.sqrt(shares), ~diagonal & (matrix > 0))
     empty = _mask_cells(0 * shares, ~diagonal & (matrix == 0))  # for their hover text
     max_error = max(drop_none([cell for row in errors for cell in row]), default=1.0)
-    traces = [
+    traces: list[Trace] = [
         {
             **common,
             "z": z,
@@ -96,7 +102,7 @@ def _mask_cells(values: NDArray[np.float64], keep: NDArray[np.bool_]) -> list[li
 
 def _cell_annotations(
     texts: Sequence[Sequence[str]], shares: NDArray[np.float64], max_wrong: float
-) -> list[dict[str, object]]:
+) -> list[Layout]:
     """Annotate the cells, with a light text color on dark cells."""
     return [
         {

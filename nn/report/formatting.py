@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from nn.errors import format_value
 
@@ -56,12 +55,12 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {remainder} s"
 
 
-def setting(value: Any) -> str:
+def setting(value: object) -> str:
     """Format a setting as in a Hydra override."""
     return format_value(value)
 
 
-def short_setting(value: Any) -> str:
+def short_setting(value: object) -> str:
     """Format a setting, floats with four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else format_value(value)
 

@@ -6,7 +6,6 @@ import io
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,5 +55,5 @@ def make_sprite_sheet(images: Sequence[Pixels]) -> SpriteSheet:
     pixels = np.zeros((rows, height, columns, width, *color_axis), np.uint8)
     for index, image in enumerate(images):
         pixels[index // columns, :, index % columns] = image
-    sheet: Any = pixels.reshape(rows * height, columns * width, *color_axis)
+    sheet: Pixels = pixels.reshape(rows * height, columns * width, *color_axis)
     return SpriteSheet(to_data_uri(sheet), columns, rows, width / height)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nn.predictions import Predictions
 from nn.report import formatting as fmt
 from nn.report.axes import MAX_NAMED_CLASSES
-from nn.report.chart import Chart, Trace, escape_label
+from nn.report.chart import Chart, Layout, Trace, escape_label
 from nn.report.images import SpriteSheet
 from nn.report.palette import class_color, class_symbol, theme_color
 from nn.report.run_data import RunData
@@ -81,7 +81,7 @@ def plot_sample_map(
     )
 
 
-def _class_annotation(x: float, y: float, name: str) -> dict[str, object]:
+def _class_annotation(x: float, y: float, name: str) -> Layout:
     return {
         "x": round(x, 2),
         "y": round(y, 2),

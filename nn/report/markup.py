@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import Any
 
 from nn.report.paths import shorten_paths
 
@@ -18,7 +17,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def element(name: str, /, *content: Any, **attributes: Any) -> Markup:
+def element(name: str, /, *content: object, **attributes: object) -> Markup:
     """Build an element from content and attributes, with `_` for `-` in attribute names.
 
     None and False omit a piece of content or an attribute; True gives an attribute without value.
@@ -27,12 +26,12 @@ def element(name: str, /, *content: Any, **attributes: Any) -> Markup:
     return Markup(opening if name in VOID_ELEMENTS else f"{opening}{join_html(content)}</{name}>")
 
 
-def join_html(content: Iterable[Any]) -> Markup:
+def join_html(content: Iterable[object]) -> Markup:
     """Concatenate pieces of HTML, nested iterables included."""
     return Markup("".join(map(_to_html, content)))
 
 
-def _to_html(piece: Any) -> str:
+def _to_html(piece: object) -> str:
     if isinstance(piece, Markup):
         return piece
     if piece is None or piece is False:
@@ -42,7 +41,7 @@ def _to_html(piece: Any) -> str:
     return escape(shorten_paths(str(piece)), quote=False)
 
 
-def _format_attribute(item: tuple[str, Any]) -> str:
+def _format_attribute(item: tuple[str, object]) -> str:
     name, value = item[0].rstrip("_").replace("_", "-"), item[1]
     if value is None or value is False:
         return ""

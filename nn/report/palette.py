@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 ThemeColor = dict[str, str]
 NUM_CLASS_COLORS = 10
 CLASS_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
@@ -25,6 +23,6 @@ def class_symbol(number: int) -> str:
     return CLASS_SYMBOLS[(number + number // NUM_CLASS_COLORS) % len(CLASS_SYMBOLS)]
 
 
-def colorscale(*roles: str) -> list[list[Any]]:
+def colorscale(*roles: str) -> list[list[float | ThemeColor]]:
     """Build a Plotly color scale with the colors at equal distances."""
     return [[index / (len(roles) - 1), theme_color(role)] for index, role in enumerate(roles)]

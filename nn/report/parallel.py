@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from nn.report import formatting as fmt
 from nn.report.axes import log_ticks, needs_log_scale
-from nn.report.chart import Chart, escape_label
+from nn.report.chart import Chart, Trace, escape_label
 from nn.report.coerce import drop_none, to_finite_float
 from nn.report.palette import colorscale, theme_color
 from nn.report.sweep_data import SweepData, TrialData
@@ -19,6 +19,17 @@ NUM_BRUSH_STOPS = 81
 """Invisible ticks on a numeric axis, at which a brushed range can start and end."""
 INVISIBLE_DIGITS = {ord("0"): "\u200b", ord("1"): "\u200c"}
 """Two zero-width characters."""
+
+
+class Dimension(TypedDict):
+    """An axis of the plot; one of named options is categorical."""
+
+    label: str
+    values: list[float]
+    tickvals: list[float]
+    ticktext: list[str]
+    range: list[float]
+    options: NotRequired[bool]
 
 
 def plot_parallel_coordinate(sweep: SweepData) -> Chart | None:
@@ -65,13 +76,13 @@ def plot_parallel_coordinate(sweep: SweepData) -> Chart | None:
     )
 
 
-def metric_dimension(sweep: SweepData, trials: Sequence[TrialData]) -> dict[str, Any]:
+def metric_dimension(sweep: SweepData, trials: Sequence[TrialData]) -> Dimension:
     """Build the axis of the metric."""
     values = [trial.value or 0.0 for trial in trials]
     return _numeric_dimension(sweep.metric.name, values, needs_log_scale(values))
 
 
-def parameter_dimension(sweep: SweepData, name: str, trials: Sequence[TrialData]) -> dict[str, Any]:
+def parameter_dimension(sweep: SweepData, name: str, trials: Sequence[TrialData]) -> Dimension:
     """Build the axis of a parameter: logarithmic, linear, or categorical up to six values."""
     values = [trial.params[name] for trial in trials]
     numbers = [to_finite_float(value) for value in values]
@@ -89,7 +100,7 @@ def parameter_dimension(sweep: SweepData, name: str, trials: Sequence[TrialData]
     }
 
 
-def _numeric_dimension(name: str, values: Sequence[float], is_log: bool) -> dict[str, Any]:
+def _numeric_dimension(name: str, values: Sequence[float], is_log: bool) -> Dimension:
     """Build a numeric axis with at most six labeled ticks, round ones if logarithmic."""
     if is_log and min(values) > 0:
         low, high = math.log10(min(values)), math.log10(max(values))
@@ -109,22 +120,23 @@ def _numeric_dimension(name: str, values: Sequence[float], is_log: bool) -> dict
     }
 
 
-def _add_brush_stops(dimension: dict[str, Any]) -> dict[str, Any]:
+def _add_brush_stops(dimension: Dimension) -> Trace:
     """Add invisible ticks to a numeric axis, so that a brush can start and end anywhere.
 
     Plotly snaps a brush to the given ticks, whose texts must all differ: each text is made unique
     by its index in zero-width characters.
     """
-    parcoords = {key: value for key, value in dimension.items() if key != "options"}
+    label, values, limits = dimension["label"], dimension["values"], dimension["range"]
     stops = dict(zip(dimension["tickvals"], dimension["ticktext"], strict=True))
     if "options" not in dimension:
-        low, high = dimension["range"]
+        low, high = limits
         stops = dict.fromkeys(np.linspace(low, high, NUM_BRUSH_STOPS).tolist(), "") | stops
     texts = [
         stops[stop] + format(index, "b").translate(INVISIBLE_DIGITS)
         for index, stop in enumerate(sorted(stops))
     ]
-    return parcoords | {"tickvals": sorted(stops), "ticktext": texts}
+    ticks = sorted(stops)
+    return {"label": label, "values": values, "tickvals": ticks, "ticktext": texts, "range": limits}
 
 
 def _natural_sort_key(text: str) -> tuple[bool, float, str]:

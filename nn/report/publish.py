@@ -16,6 +16,7 @@ from nn.report.run_data import RunData
 from nn.report.sweep_data import SweepData
 from nn.runs.reader import read_json
 from nn.tracking.settings import require_credentials
+from nn.tracking.wandb_logger import format_reason
 
 REPORT_IDS_FILE = "wandb-report.json"
 """In the run or sweep directory: W&B report id by `ENTITY/PROJECT`."""
@@ -50,7 +51,7 @@ def prepare_report(folder: Path, wandb_path: str) -> Callable[[], str]:
                 report.id = ""
             report.save()
         except Exception as error:
-            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+            reason = format_reason(error)
             raise SaveError(f"--wandb={wandb_path}: W&B rejected the report: {reason}") from None
         try:
             atomic_write(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nn.report import formatting as fmt
 from nn.report.axes import epoch_axis
-from nn.report.chart import Chart, Trace, View, line_trace, vline_layout
+from nn.report.chart import Chart, Layout, Trace, View, line_trace, vline_layout
 from nn.report.coerce import drop_none
 from nn.report.palette import theme_color
 from nn.report.run_data import SPLITS, RunData
@@ -114,9 +114,7 @@ def _line_traces(
     ]
 
 
-def _epoch_layout(
-    run: RunData, mark_selected: bool = True, label_selected: bool = True
-) -> dict[str, object]:
+def _epoch_layout(run: RunData, mark_selected: bool = True, label_selected: bool = True) -> Layout:
     marked = mark_selected and run.selected_epoch is not None and len(run.epochs) > 1
     return {
         "xaxis": epoch_axis(len(run.epochs)),

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from nn.errors import UserError
 from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, relpath
+from nn.io.serialization import JsonObject
 from nn.predictions import Predictions
 from nn.report import formatting as fmt
 from nn.report.coerce import (
@@ -222,7 +224,8 @@ class RunData:
         except UserError:
             return []
         recorded = model.get("layers")
-        inputs = {"name": "input", "output_shape": model.get("input_shape"), "num_parameters": 0}
+        inputs: JsonObject = {"name": "input", "num_parameters": 0}
+        inputs["output_shape"] = model.get("input_shape")
         records = [inputs, *(recorded if isinstance(recorded, list) else [])]
         layers = [layer for layer in map(_parse_layer, records) if layer is not None]
         return layers if len(layers) == len(records) > 1 else []
@@ -317,15 +320,16 @@ class RunData:
         )
 
 
-def _parse_layer(value: Any) -> LayerSummary | None:
+def _parse_layer(value: JsonValue) -> LayerSummary | None:
     """Parse a layer record of model.json; None if it is malformed."""
     record = to_mapping(value)
     output, parameters = record.get("output_shape"), record.get("num_parameters")
-    if not isinstance(output, list) or not isinstance(parameters, int):
+    if not isinstance(output, list):
         return None
-    if any(type(size) is not int or not 0 <= size < 2**53 for size in (*output, parameters)):
+    sizes = [n for n in (*output, parameters) if type(n) is int and 0 <= n < 2**53]
+    if len(sizes) != len(output) + 1:
         return None
-    return LayerSummary(str(record.get("name")), output, parameters)
+    return LayerSummary(str(record.get("name")), sizes[:-1], sizes[-1])
 
 
 def _target_packages(config: Mapping[str, Any]) -> set[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from nn.config.schema import HYPERPARAMETERS
 from nn.report import (
@@ -86,7 +85,7 @@ def _sections(run: RunData) -> Iterator[Section]:
 
 def _stats(run: RunData) -> list[tuple[str, str, object]]:
     split, split_name = run.split, SPLITS[run.split].capitalize()
-    scores: list[tuple[str, str, Any]] = [
+    scores: list[tuple[str, str, Callable[[float | None], str]]] = [
         (f"{split_name} accuracy", f"{split}/accuracy", fmt.percent),
         (f"{split_name} loss", f"{split}/loss", fmt.number),
         ("Top-3 accuracy", f"{split}/top3", fmt.percent),
@@ -94,16 +93,13 @@ def _stats(run: RunData) -> list[tuple[str, str, object]]:
     ]
     if split == "test":
         scores.insert(2, ("Validation accuracy", "val/accuracy", fmt.percent))
-    stats = [(name, formatted(run.score(key)), run.score(key)) for name, key, formatted in scores]
-    stats.append(
-        (
-            "Parameters",
-            fmt.count(to_finite_float(run.summary.get("num_parameters"))),
-            run.summary.get("num_parameters"),
-        )
-    )
-    stats.append(("Training time", fmt.duration(run.training_seconds), run.training_seconds))
-    return [(name, text, exact) for name, text, exact in stats if text != fmt.MISSING]
+    num_parameters = run.summary.get("num_parameters")
+    stats: list[tuple[str, str, object]] = [
+        *((name, formatted(run.score(key)), run.score(key)) for name, key, formatted in scores),
+        ("Parameters", fmt.count(to_finite_float(num_parameters)), num_parameters),
+        ("Training time", fmt.duration(run.training_seconds), run.training_seconds),
+    ]
+    return [stat for stat in stats if stat[1] != fmt.MISSING]
 
 
 def _learning_section(run: RunData) -> Section:

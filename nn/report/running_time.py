@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import accumulate
-from typing import Any
+
+from pydantic import JsonValue
+
+from nn.io.serialization import JsonObject
 
 Interval = tuple[datetime, datetime]
 
@@ -54,14 +57,14 @@ class RunningTime:
         return self._seconds_before[index] + _seconds_between(start, min(time, end))
 
 
-def read_sessions(summary: Mapping[str, Any]) -> list[Interval]:
+def read_sessions(summary: JsonObject) -> list[Interval]:
     """Return (start, end) of each session of a run, in naive local time as Optuna stores it."""
+    sessions = summary.get("sessions")
+    if not isinstance(sessions, list):
+        return []
     try:
-        return [
-            (_parse_local_time(start), _parse_local_time(end))
-            for start, end in summary.get("sessions") or []
-        ]
-    except (TypeError, ValueError):
+        return [_parse_session(session) for session in sessions]
+    except ValueError:
         return []
 
 
@@ -83,8 +86,11 @@ def trial_intervals(
     return list(zip(starts, ends, strict=False))
 
 
-def _parse_local_time(text: Any) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=None)
+def _parse_session(session: JsonValue) -> Interval:
+    if not isinstance(session, list):
+        raise ValueError(session)
+    start, end = (datetime.fromisoformat(str(time)).replace(tzinfo=None) for time in session)
+    return start, end
 
 
 def _seconds_between(start: datetime, end: datetime) -> float:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from nn.errors import UserError
 from nn.predictions import Predictions
 from nn.runs import checkpoint
-from nn.runs.training_state import Snapshot
+from nn.runs.training_state import Snapshot, SnapshotMetadata
+from nn.types import Array
 
 MAP_FILE = "map.safetensors"
 MIN_SAMPLES = 30
@@ -23,13 +22,14 @@ NUM_PCA_COMPONENTS = 50
 """Dimensions after PCA, which precedes t-SNE."""
 
 
-def load_or_compute_map(run_dir: Path, predictions: Predictions) -> NDArray[Any] | None:
+def load_or_compute_map(run_dir: Path, predictions: Predictions) -> Array | None:
     """Return t-SNE positions (samples, 2); None for too few samples or constant activations."""
     hidden = predictions.hidden
     enough = len(hidden) >= MIN_SAMPLES and hidden.shape[1] > 1 and np.isfinite(hidden).all()
     if not enough or not np.ptp(hidden, axis=0).any():
         return None
-    metadata = {"hidden": hashlib.sha256(np.ascontiguousarray(hidden).data).hexdigest()}
+    digest = hashlib.sha256(np.ascontiguousarray(hidden).data).hexdigest()
+    metadata: SnapshotMetadata = {"hidden": digest}
     cached = _load_cached_map(run_dir / MAP_FILE, metadata, len(hidden))
     if cached is not None:
         return cached
@@ -39,7 +39,7 @@ def load_or_compute_map(run_dir: Path, predictions: Predictions) -> NDArray[Any]
     return positions
 
 
-def _load_cached_map(file: Path, metadata: dict[str, Any], num_samples: int) -> NDArray[Any] | None:
+def _load_cached_map(file: Path, metadata: SnapshotMetadata, num_samples: int) -> Array | None:
     """Read the cached positions if they belong to these activations, else None."""
     try:
         snapshot = checkpoint.load(file)
@@ -51,7 +51,7 @@ def _load_cached_map(file: Path, metadata: dict[str, Any], num_samples: int) -> 
     return positions if positions.dtype == np.float32 and np.isfinite(positions).all() else None
 
 
-def _compute_tsne(hidden: NDArray[Any]) -> NDArray[Any]:
+def _compute_tsne(hidden: Array) -> Array:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -62,5 +62,5 @@ def _compute_tsne(hidden: NDArray[Any]) -> NDArray[Any]:
         values = PCA(min(NUM_PCA_COMPONENTS, samples, units), random_state=0).fit_transform(values)
         perplexity = min(30.0, (samples - 1) / 3)
         embedding = TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(values)
-    positions: NDArray[Any] = np.ascontiguousarray(embedding, np.float32)
+    positions: Array = np.ascontiguousarray(embedding, np.float32)
     return positions

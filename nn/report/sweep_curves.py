@@ -51,18 +51,15 @@ def plot_intermediate_values(sweep: SweepData) -> Chart | None:
         )
     for rank, trial in reversed(list(enumerate(best))):
         kept = minmax_downsample([trial.curve], max_points)
+        params = escape_label(sweep.format_params(trial), 90)
         trace = line_trace(
             f"trial {trial.number}",
             [trial.epochs[index] for index in kept],
             [trial.curve[index] for index in kept],
             theme_color(f"class-{rank}"),
-            f"trial {trial.number}, {escape_label(sweep.format_params(trial), 90)}"
-            "<br>epoch %{x}: %{y:.4~g}",
         )
-        traces.append(
-            trace
-            | {"hovertemplate": trace["hovertemplate"].split("<extra>")[0] + "<extra></extra>"}
-        )
+        hover = f"trial {trial.number}, {params}<br>epoch %{{x}}: %{{y:.4~g}}<extra></extra>"
+        traces.append({**trace, "hovertemplate": hover})
     values = drop_none([value for trial in trials for value in trial.curve])
     return Chart(
         "curves",

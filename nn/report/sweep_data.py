@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from nn.errors import UserError
 from nn.io.files import read_regular_file
 from nn.io.paths import relpath
+from nn.io.serialization import JsonObject
 from nn.report import formatting as fmt
 from nn.report.coerce import drop_none, epoch_numbers, extract_column, to_finite_float
 from nn.report.paths import display_path, join_command, strip_folder
@@ -21,6 +21,7 @@ from nn.runs.history import read_history
 from nn.runs.reader import read_json
 from nn.sweeps.distributions import InvLogUniform, LogNormal, LogUniform, LogUniformValues
 from nn.sweeps.schema import Metric
+from nn.sweeps.space import Point
 from nn.sweeps.trials import ParamImportances, SweepTrials, read_objective, read_summary
 
 TRIAL_STATES = ("finished", "pruned", "diverged", "failed", "running")
@@ -37,7 +38,7 @@ class TrialData:
     number: int
     status: str
     reason: str  # of a failure
-    params: Mapping[str, Any]  # empty while the point is incomplete
+    params: Point  # empty while the point is incomplete
     value: float | None  # of the objective
     epochs: list[float]
     curve: list[float | None]  # the metric by epoch
@@ -56,7 +57,7 @@ class SweepData:
         self.path, self.study = path, SweepTrials.load(path)
         self.config, self.space = self.study.sweep, self.study.space
         self.metric = self.config.metric or DEFAULT_METRIC
-        self.trials = [self._read_trial(trial) for trial in self.study.trials]
+        self.trials = [self._read_trial(index) for index in range(len(self.study.trials))]
 
     @property
     def display_name(self) -> str:
@@ -79,7 +80,7 @@ class SweepData:
         return sorted(names, key=lambda name: -self.importance.shares.get(name, 0.0))
 
     @cached_property
-    def fixed_params(self) -> dict[str, Any]:
+    def fixed_params(self) -> Point:
         """Parameters that have the same value in all trials."""
         first = self.trials[0].params if self.trials else {}
         return {name: value for name, value in first.items() if name not in self.varied_params}
@@ -213,7 +214,7 @@ class SweepData:
         return f"{shares} (fANOVA, {trials})."
 
     @cached_property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """The seed of the sampler and the overrides that apply to all trials."""
         return read_json(self.path, "settings.json")
 
@@ -226,8 +227,9 @@ class SweepData:
         """Return the shell command that repeats a trial's run."""
         return join_command(["python", "scripts/train.py", f"reproduce={relpath(trial.folder)}"])
 
-    def _read_trial(self, frozen_trial: Any) -> TrialData:
+    def _read_trial(self, index: int) -> TrialData:
         """Read a trial and its run, which may be missing or damaged."""
+        frozen_trial = self.study.trials[index]
         folder = self.study.get_trial_dir(frozen_trial.number)
         status = str(frozen_trial.user_attrs.get("status", "running"))
         summary = read_summary(frozen_trial, folder)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from nn.report import formatting as fmt
 from nn.report.axes import category_axis, log_axis, needs_log_scale
-from nn.report.chart import Chart, Trace, escape_label, line_trace
-from nn.report.coerce import drop_none
+from nn.report.chart import Chart, Layout, Trace, escape_label, line_trace
+from nn.report.coerce import drop_none, to_finite_float
 from nn.report.palette import theme_color
 from nn.report.parallel import parameter_dimension
 from nn.report.sweep_data import SweepData, TrialData
@@ -102,7 +101,7 @@ def plot_slices(sweep: SweepData) -> list[Chart]:
         x, x_axis = _parameter_positions(sweep, name, trials)
         best = sweep.best_trial
         assert best is not None
-        ring = {
+        ring: Trace = {
             "type": "scatter",
             "mode": "markers",
             "x": [x[trials.index(best)]],
@@ -131,7 +130,7 @@ def plot_slices(sweep: SweepData) -> list[Chart]:
 
 def _parameter_positions(
     sweep: SweepData, name: str, trials: Sequence[TrialData]
-) -> tuple[list[float], dict[str, Any]]:
+) -> tuple[list[float], Layout]:
     """Return each trial's x position and the axis; categories are jittered to avoid overlap."""
     dimension = parameter_dimension(sweep, name, trials)
     if "options" in dimension:
@@ -141,7 +140,7 @@ def _parameter_positions(
             **category_axis([escape_label(text, 16) for text in dimension["ticktext"]]),
             "range": [-0.5, len(dimension["ticktext"]) - 0.5],
         }
-    values = [float(trial.params[name]) for trial in trials]
+    values = drop_none([to_finite_float(trial.params[name]) for trial in trials])
     if sweep.has_log_scale(name) and min(values) > 0:
         return values, log_axis(values)
     return values, {"nticks": 6}
@@ -152,8 +151,8 @@ def _trial_markers(
 ) -> list[Trace]:
     """Draw the trials as markers, one trace per state."""
     crowded = len(trials) > MAX_LARGE_MARKERS
-    size: dict[str, Any] = {"size": 4, "opacity": 0.45} if crowded else {"size": 7, "opacity": 0.75}
-    traces = []
+    size: Trace = {"size": 4, "opacity": 0.45} if crowded else {"size": 7, "opacity": 0.75}
+    traces: list[Trace] = []
     for status, (symbol, color) in STATE_MARKERS.items():
         indices = [index for index, trial in enumerate(trials) if trial.status == status]
         if not indices:
@@ -164,7 +163,7 @@ def _trial_markers(
                 "mode": "markers",
                 "x": [x[index] for index in indices],
                 "y": [trials[index].value for index in indices],
-                "marker": {"symbol": symbol, "color": theme_color(color)} | size,
+                "marker": {"symbol": symbol, "color": theme_color(color), **size},
                 "hovertext": [
                     f"trial {trials[index].number}, {status}: "
                     f"<b>{fmt.number(trials[index].value)}</b><br>"
@@ -177,7 +176,7 @@ def _trial_markers(
     return traces
 
 
-def _value_axis(trials: Sequence[TrialData]) -> dict[str, Any]:
+def _value_axis(trials: Sequence[TrialData]) -> Layout:
     values = drop_none([trial.value for trial in trials])
     return {
         "yaxis": log_axis(values) if needs_log_scale(values) else {"nticks": 6},

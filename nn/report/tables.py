@@ -30,6 +30,7 @@ def build_table(
     columns: Sequence[Column],
     rows: Sequence[Sequence[Cell]],
     rows_per_page: int | None = None,
+    *,
     has_search: bool = False,
     filter_options: Sequence[str] = (),
     row_ids: Sequence[object] | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn.report import formatting as fmt
-from nn.report.chart import Chart, escape_label, vline_shape
+from nn.report.chart import Chart, Trace, escape_label, vline_shape
 from nn.report.palette import theme_color
 from nn.report.sweep_data import TRIAL_STATES, SweepData, TrialData
 from nn.report.sweep_points import STATE_MARKERS
@@ -35,7 +35,7 @@ def plot_timeline(sweep: SweepData) -> Chart | None:
         busy_until[row : row + 1] = [end]
         row_of[trial.number] = row
     states = [state for state in TRIAL_STATES if any(trial.status == state for trial in timed)]
-    traces = []
+    traces: list[Trace] = []
     for status in states:
         bars = [
             (

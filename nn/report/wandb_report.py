@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nn.errors import UserError
 from nn.report import formatting as fmt
@@ -13,10 +13,10 @@ from nn.report.coerce import to_mapping
 from nn.report.run_data import SPLITS, RunData
 from nn.report.sweep_data import SweepData
 from nn.runs.reader import read_config
-from nn.tracking.agent import get_run_id
+from nn.tracking.wandb_ids import WandbIds
 
 if TYPE_CHECKING:
-    from wandb_workspaces.reports.v2.interface import Report
+    from wandb_workspaces.reports.v2.interface import BlockTypes, Layout, PanelTypes, Report
 
 MAX_TITLE_LENGTH = 128
 """W&B's limit for the title of a report."""
@@ -46,7 +46,7 @@ def build_run_report(run: RunData, target: ReportTarget) -> Report:
     from wandb_workspaces import expr
     from wandb_workspaces.reports.v2 import interface as wr
 
-    filters = [expr.Metric("ID") == get_run_id(run.environment)]
+    filters = [expr.Metric("ID") == WandbIds.from_environment(run.environment).run_id]
     runs = wr.Runset(entity=target.entity, project=target.project, name=run.title, filters=filters)
     confusion = [
         wr.H2(text="Confusion matrix"),
@@ -99,7 +99,7 @@ def build_sweep_report(sweep: SweepData, target: ReportTarget) -> Report:
             metric=wr.SummaryMetric(name=metric), inverted=is_minimized
         )
     )
-    panels: list[Any] = [
+    panels: list[PanelTypes] = [
         wr.ParallelCoordinatesPlot(columns=columns, layout=_panel_layout(0, 0, FULL_WIDTH, 10)),
         wr.ParameterImportancePlot(
             with_respect_to=metric, layout=_panel_layout(0, 10, HALF_WIDTH, 8)
@@ -108,11 +108,13 @@ def build_sweep_report(sweep: SweepData, target: ReportTarget) -> Report:
             x="epoch", y=[metric], title=metric, layout=_panel_layout(HALF_WIDTH, 10, HALF_WIDTH, 8)
         ),
     ]
-    best = sweep.best_trial and [
-        wr.H2(text="Reproduce the best trial"),
-        wr.P(text=f"Trial {sweep.best_trial.number}: {sweep.format_params(sweep.best_trial)}."),
-        wr.CodeBlock(code=sweep.reproduce_command(sweep.best_trial)),
-    ]
+    best_blocks: list[BlockTypes] = []
+    if best := sweep.best_trial:
+        best_blocks = [
+            wr.H2(text="Reproduce the best trial"),
+            wr.P(text=f"Trial {best.number}: {sweep.format_params(best)}."),
+            wr.CodeBlock(code=sweep.reproduce_command(best)),
+        ]
     return _make_report(
         target,
         f"Sweep: {sweep.title}",
@@ -134,12 +136,12 @@ def build_sweep_report(sweep: SweepData, target: ReportTarget) -> Report:
             wr.PanelGrid(
                 runsets=[runs], panels=[_confusion_panel("test"), *_example_panels(top=10)]
             ),
-            *(best or []),
+            *best_blocks,
         ],
     )
 
 
-def _make_report(target: ReportTarget, title: str, blocks: list[Any]) -> Report:
+def _make_report(target: ReportTarget, title: str, blocks: list[BlockTypes]) -> Report:
     from wandb_workspaces.reports.v2 import interface as wr
 
     return wr.Report(
@@ -154,7 +156,7 @@ def _make_report(target: ReportTarget, title: str, blocks: list[Any]) -> Report:
 
 def _summary_blocks(
     summary: str, notices: list[str], items: list[tuple[str, str]]
-) -> Iterator[Any]:
+) -> Iterator[BlockTypes]:
     """Yield the summary, the notices as callouts and the key figures as a list."""
     from wandb_workspaces.reports.v2 import interface as wr
 
@@ -164,7 +166,7 @@ def _summary_blocks(
     yield wr.UnorderedList(items=[f"{name}: {value}" for name, value in items])
 
 
-def _paragraphs(*texts: str) -> Iterator[Any]:
+def _paragraphs(*texts: str) -> Iterator[BlockTypes]:
     from wandb_workspaces.reports.v2 import interface as wr
 
     yield from (wr.P(text=text) for text in texts if text)
@@ -180,7 +182,7 @@ def _score_items(run: RunData) -> list[tuple[str, str]]:
     return [(name, value) for name, value in items if value != fmt.MISSING]
 
 
-def _learning_panels() -> list[Any]:
+def _learning_panels() -> list[PanelTypes]:
     from wandb_workspaces.reports.v2 import interface as wr
 
     wide = [(HALF_WIDTH * column, 0, HALF_WIDTH, 8) for column in range(2)]
@@ -198,7 +200,7 @@ def _learning_panels() -> list[Any]:
     ]
 
 
-def _confusion_panel(split: str) -> Any:
+def _confusion_panel(split: str) -> PanelTypes:
     """Build W&B's confusion matrix chart over the table that the W&B logger has uploaded."""
     from wandb_workspaces.reports.v2 import interface as wr
 
@@ -211,7 +213,7 @@ def _confusion_panel(split: str) -> Any:
     )
 
 
-def _example_panels(top: int = 0) -> Iterator[Any]:
+def _example_panels(top: int = 0) -> Iterator[PanelTypes]:
     from wandb_workspaces.reports.v2 import interface as wr
 
     for column, (key, title) in enumerate(
@@ -225,7 +227,7 @@ def _example_panels(top: int = 0) -> Iterator[Any]:
         )
 
 
-def _panel_layout(x: int, y: int, width: int, height: int) -> Any:
+def _panel_layout(x: int, y: int, width: int, height: int) -> Layout:
     from wandb_workspaces.reports.v2 import interface as wr
 
     return wr.Layout(x=x, y=y, w=width, h=height)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,7 @@ POSITIVE_COLOR, NEGATIVE_COLOR = (213, 94, 0), (0, 114, 178)
 """RGB colors that stand out in the light and in the dark theme."""
 
 
-def first_layer_filters(
-    weights: Mapping[str, Array], shape: Sequence[int] | None
-) -> NDArray[Any] | None:
+def first_layer_filters(weights: Mapping[str, Array], shape: Sequence[int] | None) -> Array | None:
     """Return the first layer's weights (units, channels, height, width); None if not images."""
     candidates = (key for key in weights if re.search(r"(conv2d|dense)1\.weight$", key))
     name = min(candidates, default=None)  # a convolution precedes dense layers, as in the alphabet
@@ -44,7 +41,7 @@ def first_layer_filters(
     return units if is_large and is_valid else None
 
 
-def render_filters(units: NDArray[Any]) -> list[Pixels]:
+def render_filters(units: Array) -> list[Pixels]:
     """Render each unit's weights, summed over channels: color by sign, opacity by magnitude."""
     summed = units.astype(np.float64).sum(axis=1)
     largest = np.argsort(-np.square(summed).sum(axis=(1, 2)), kind="stable")[:MAX_UNITS]

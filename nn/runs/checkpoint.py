@@ -15,6 +15,7 @@ import numpy as np
 
 from nn.errors import UserError
 from nn.io.files import atomic_write, read_regular_file
+from nn.io.paths import checkpoint_path
 from nn.runs.training_state import Snapshot
 from nn.types import Array
 
@@ -77,19 +78,17 @@ def _compute_sha256(metadata_json: str, arrays: Mapping[str, Array]) -> str:
 
 def load_best_or_last(run_dir: Path) -> Snapshot:
     """Read the checkpoint that holds the selected weights: best if there is one, else the last."""
-    checkpoints_dir = run_dir / "checkpoints"
-    for name in ("best", "last", "previous"):
+    best_path = checkpoint_path(run_dir, "best")
+    for path in (best_path, *(checkpoint_path(run_dir, name) for name in ("last", "previous"))):
         try:
-            snapshot = load(checkpoints_dir / f"{name}.safetensors")
+            snapshot = load(path)
         except FileNotFoundError:
             continue
         except CorruptFileError:
-            raise UserError(f"{checkpoints_dir / name}.safetensors is damaged.") from None
+            raise UserError(f"{path} is damaged.") from None
         config = snapshot.metadata.get("config")
-        if name != "best" and isinstance(config, dict) and config.get("restore_best") is True:
-            raise UserError(
-                f"{checkpoints_dir / 'best'}.safetensors, which holds the best weights, is missing."
-            )
+        if path != best_path and isinstance(config, dict) and config.get("restore_best") is True:
+            raise UserError(f"{best_path}, which holds the best weights, is missing.")
         return snapshot
     raise UserError(f"{run_dir}: there is no checkpoint in this directory.")
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from nn.batches import Batches
 from nn.io.paths import relpath
+from nn.io.records import Summary
 from nn.training import EpochResult
 
 MAX_CONFUSION_CLASSES = 40
@@ -27,11 +28,9 @@ class RunConsole:
     def __init__(self, num_epochs: int, batches: Batches, verbose: bool) -> None:
         self.console = _PipeSafeConsole(highlight=False, soft_wrap=True, quiet=not verbose)
         self.num_epochs = num_epochs
-        self.progress_bar = (
-            _EpochProgressBar(num_epochs, batches, self.console)
-            if self.console.is_terminal
-            else None
-        )
+        self.progress_bar: _EpochProgressBar | None = None
+        if self.console.is_terminal:
+            self.progress_bar = _EpochProgressBar(num_epochs, batches, self.console)
 
     def __enter__(self) -> Self:
         if self.progress_bar:
@@ -62,23 +61,19 @@ class RunConsole:
             width = len(str(self.num_epochs))
             self._print(f"epoch {result.number:{width}}/{self.num_epochs}  {metrics_text}")
 
-    def show_summary(
-        self,
-        summary: Mapping[str, Any],
-        class_names: Sequence[str],
-        run_dir: Path,
-    ) -> None:
+    def show_summary(self, summary: Summary, run_dir: Path) -> None:
         """Print scores, confusion matrix, duration and location of the run."""
         lines: list[str | Text] = [""]
         if summary["status"] != "finished":
             lines = [f"\nRun {summary['status']}."]
-        for name, split in (("Test", "test"), ("Validation", "val")):
-            if summary[f"{split}/accuracy"] is not None:
-                accuracy, loss = summary[f"{split}/accuracy"], summary[f"{split}/loss"]
-                lines.append(f"{name} accuracy [bold]{accuracy:.4f}[/bold], loss {loss:.4f}\n")
-                break
-        if summary["confusion_matrix"] and len(class_names) <= MAX_CONFUSION_CLASSES:
-            lines.append(format_confusion_matrix(summary["confusion_matrix"], class_names))
+        split, accuracy, loss = "Test", summary["test/accuracy"], summary["test/loss"]
+        if accuracy is None:
+            split, accuracy, loss = "Validation", summary["val/accuracy"], summary["val/loss"]
+        if accuracy is not None:
+            lines.append(f"{split} accuracy [bold]{accuracy:.4f}[/bold], loss {loss:.4f}\n")
+        confusion_matrix, class_names = summary["confusion_matrix"], summary["class_names"]
+        if confusion_matrix and len(class_names) <= MAX_CONFUSION_CLASSES:
+            lines.append(format_confusion_matrix(confusion_matrix, class_names))
         lines.append(
             f"{summary['num_parameters']:,} parameters, epochs: {summary['epochs']}, "
             f"{summary['seconds']:.2f} s of training"
@@ -122,10 +117,8 @@ def format_confusion_matrix(
     name_width = max(len(name) for name in (*class_names, "true"))
     width = 1 + max(len(cell) for cell in (*numbers, *(name[:5] for name in class_names)))
     column_header = "".join(f"{name[:5]:>{width}}" for name in class_names)
-    text = Text()
-    text.append(
-        f"{'':{name_width}}  predicted\n{'true':{name_width}} {column_header}\n", style="dim"
-    )
+    header = f"{'':{name_width}}  predicted\n{'true':{name_width}} {column_header}\n"
+    text = Text().append(header, style="dim")
     for true_class, counts in enumerate(confusion_matrix):
         text.append(f"{class_names[true_class]:>{name_width}} ")
         for predicted_class, count in enumerate(counts):
@@ -152,7 +145,7 @@ class _EpochProgressBar(Progress):
         )
         self.task_id = self.add_task("", total=num_epochs, epoch=1, epochs=num_epochs)
 
-    def get_renderables(self) -> Any:
+    def get_renderables(self) -> Iterable[RenderableType]:
         if self.tasks and self.num_finished_epochs < self.tasks[0].fields["epochs"]:
             epoch_fraction = self.batches.num_completed / len(self.batches) % 1
             self.update(self.task_id, completed=self.num_finished_epochs + epoch_fraction)

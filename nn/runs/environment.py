@@ -6,26 +6,53 @@ import os
 import platform
 import secrets
 import shlex
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from subprocess import DEVNULL, SubprocessError, check_output
+from typing import TypedDict
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from nn.tracking.agent import WANDB_RUN_VARIABLES, read_sweep_parameters
+from nn.io.serialization import JsonObject
+from nn.tracking.wandb_ids import WANDB_RUN_VARIABLES, read_sweep_parameters
 
 RECORDED_PACKAGES = ("numpy", "wandb", "hydra-core", "omegaconf", "scikit-learn")
 
 
-def collect_environment() -> dict[str, Any]:
-    """Return the content of environment.json for a run that starts now."""
+class GitState(TypedDict):
+    """The commit of this code, and whether the working tree differs from it; None if unknown."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class Environment(TypedDict):
+    """The content of environment.json."""
+
+    started_at: str
+    run_id: str
+    wandb_env: dict[str, str]
+    sweep_parameters: JsonObject
+    command: str
+    git: GitState
+    python: str
+    packages: dict[str, str | None]
+    platform: str
+    cpu_model: str
+    cpu_count: int | None
+    host: str
+    blas: list[dict[str, str | None]]
+    simd: Mapping[str, object]
+
+
+def collect_environment() -> Environment:
+    """Describe the environment of a run that starts now."""
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "run_id": os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
@@ -60,19 +87,15 @@ def preserve_environment() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _read_git_state() -> dict[str, Any]:
-    """Return the commit of this code, and whether the working tree is clean; None if unknown."""
+def _read_git_state() -> GitState:
     root = Path(__file__).resolve().parents[2]
 
     def run_git(*arguments: str) -> str | None:
         command = ["git", "-C", str(root), *arguments]
         try:
-            completed = subprocess.run(
-                command, capture_output=True, text=True, check=True, timeout=5
-            )
-        except (OSError, subprocess.SubprocessError):
+            return check_output(command, stderr=DEVNULL, text=True, timeout=5).strip()
+        except (OSError, SubprocessError):
             return None
-        return completed.stdout.strip()
 
     status = run_git("status", "--porcelain")
     is_dirty = None if status is None else bool(status)

@@ -29,7 +29,7 @@ from nn.schedules import Schedule
 from nn.tracking.settings import Tracking
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """The objects that take part in training."""
 

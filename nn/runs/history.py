@@ -8,12 +8,20 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, TypeGuard
 
 from nn.io.files import OPEN_FLAGS, fsync, read_regular_file, write_at
-from nn.io.serialization import to_json
+from nn.io.serialization import JsonObject, to_json
+from nn.training import HistoryRecord
 
 MAX_HISTORY_BYTES = 2**30
+
+
+class HistoryFingerprint(TypedDict):
+    """The number of lines and the SHA-256 of a history, by which a checkpoint recognizes it."""
+
+    lines: int
+    sha256: str
 
 
 class HistoryWriter:
@@ -33,7 +41,7 @@ class HistoryWriter:
         self._hasher = hashlib.sha256(prefix)
         self._bytes_written, self._pending = len(prefix), b""
 
-    def append(self, record: Mapping[str, Any]) -> None:
+    def append(self, record: HistoryRecord) -> None:
         """Append a line and try to write everything that is pending.
 
         Raises:
@@ -51,8 +59,8 @@ class HistoryWriter:
         fsync(self._descriptor)
 
     @property
-    def fingerprint(self) -> dict[str, Any]:
-        """The number of lines and the SHA-256 of the file's content, pending lines included."""
+    def fingerprint(self) -> HistoryFingerprint:
+        """The fingerprint of the file's content, pending lines included."""
         return {"lines": self.num_lines, "sha256": self._hasher.hexdigest()}
 
     def close(self) -> None:
@@ -64,7 +72,7 @@ class HistoryWriter:
         self._bytes_written, self._pending = self._bytes_written + len(self._pending), b""
 
 
-def verify_prefix(content: bytes, fingerprint: Mapping[str, Any]) -> bytes | None:
+def verify_prefix(content: bytes, fingerprint: HistoryFingerprint) -> bytes | None:
     """Return the lines that a fingerprint covers, or None if they have changed since."""
     lines = content.splitlines(keepends=True)[: fingerprint["lines"]]
     prefix = b"".join(lines)
@@ -75,7 +83,7 @@ def verify_prefix(content: bytes, fingerprint: Mapping[str, Any]) -> bytes | Non
     return prefix if is_unchanged else None
 
 
-def read_history(run_dir: Path) -> list[dict[str, Any]]:
+def read_history(run_dir: Path) -> list[JsonObject]:
     """Read a run's history; one that is missing or damaged counts as empty."""
     try:
         return parse_history(read_regular_file(run_dir, "history.jsonl", MAX_HISTORY_BYTES))
@@ -83,7 +91,7 @@ def read_history(run_dir: Path) -> list[dict[str, Any]]:
         return []
 
 
-def parse_history(content: bytes) -> list[dict[str, Any]]:
+def parse_history(content: bytes) -> list[JsonObject]:
     """Parse the lines of a history; an incomplete last line is dropped, other damage empties it."""
     *lines, last_line = content.split(b"\n")
     try:
@@ -93,3 +101,8 @@ def parse_history(content: bytes) -> list[dict[str, Any]]:
     with suppress(ValueError, RecursionError):
         records.append(json.loads(last_line))
     return records if all(isinstance(record, dict) for record in records) else []
+
+
+def is_history_record(record: Mapping[str, object]) -> TypeGuard[HistoryRecord]:
+    """Whether a record that was read back has an epoch number, which W&B files it under."""
+    return type(record.get("epoch")) is int

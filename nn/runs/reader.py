@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -13,7 +12,7 @@ from nn.config.schema import HYPERPARAMETERS
 from nn.errors import UserError
 from nn.io.files import read_regular_file
 from nn.io.paths import PREDICTIONS_FILE, relpath
-from nn.io.serialization import to_json
+from nn.io.serialization import JsonObject, to_json
 from nn.predictions import Predictions
 from nn.runs import checkpoint
 from nn.runs.history import read_history
@@ -29,10 +28,10 @@ class SavedRun:
     """A run on disk; before it ends, the summary is empty and there are no predictions."""
 
     path: Path
-    config: dict[str, Any]
-    environment: dict[str, Any]
-    history: list[dict[str, Any]]
-    summary: dict[str, Any]
+    config: JsonObject
+    environment: JsonObject
+    history: list[JsonObject]
+    summary: JsonObject
 
     @classmethod
     def read(cls, path: Path) -> SavedRun:
@@ -68,7 +67,7 @@ class SavedRun:
         return []
 
 
-def read_config(run_dir: Path) -> dict[str, Any]:
+def read_config(run_dir: Path) -> JsonObject:
     """Read the configuration of a run as plain values.
 
     Raises:
@@ -91,7 +90,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     return config
 
 
-def read_json(directory: Path, file_name: str) -> dict[str, Any]:
+def read_json(directory: Path, file_name: str) -> JsonObject:
     """Read a JSON object; a file that is missing or damaged counts as empty."""
     try:
         content = json.loads(read_regular_file(directory, file_name, MAX_JSON_BYTES))
@@ -133,7 +132,7 @@ class _NoAliasLoader(yaml.SafeLoader):
     PyYAML has no public hook for aliases, so this overrides `Composer.compose_node`.
     """
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("an alias")
         return super().compose_node(parent, index)

@@ -11,6 +11,7 @@ from typing import Any
 from nn.config.schema import Config
 from nn.errors import UserError
 from nn.io.paths import default_run_dir, relpath
+from nn.io.serialization import JsonObject
 from nn.runs.environment import collect_environment
 from nn.runs.experiment import prepare_ahead
 from nn.runs.history import read_history
@@ -21,6 +22,12 @@ from nn.runs.runner import run
 def reproduce_run(run_dir: Path, config: Config) -> int:
     """Run a configuration again and print how the results differ; return 1 if they do, else 0."""
     original_summary = read_json(run_dir, "summary.json")
+    status = original_summary.get("status", "unfinished")
+    if status != "finished":
+        raise UserError(
+            f"reproduce={relpath(run_dir)}: the run's status is {status}; "
+            "only a finished run can be reproduced."
+        )
     dataset_sha256 = original_summary.get("dataset/sha256")
     if dataset_sha256 is not None and prepare_ahead(config).dataset.sha256 != dataset_sha256:
         raise UserError(
@@ -53,7 +60,7 @@ def _differing_keys(original: Mapping[str, Any], reproduced: Mapping[str, Any]) 
     return [key for key in keys if original.get(key) != reproduced.get(key)]
 
 
-def _read_history_without_durations(run_dir: Path) -> list[dict[str, Any]]:
+def _read_history_without_durations(run_dir: Path) -> list[JsonObject]:
     """Read a history without durations, which differ between identical runs."""
     return [
         {key: value for key, value in record.items() if "second" not in key}

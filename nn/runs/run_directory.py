@@ -19,19 +19,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 from nn.config.schema import Config
 from nn.data.source import Dataset
 from nn.errors import SaveError, UserError
 from nn.io.files import atomic_write, file_lock, read_regular_file, staged_file
-from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, RUN_FILES, relpath
+from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, RUN_FILES, checkpoint_path, relpath
+from nn.io.records import Summary
 from nn.io.serialization import to_json, to_yaml
 from nn.predictions import Predictions
 from nn.runs import checkpoint
-from nn.runs.history import MAX_HISTORY_BYTES, HistoryWriter, parse_history, verify_prefix
+from nn.runs.environment import Environment
+from nn.runs.history import (
+    MAX_HISTORY_BYTES,
+    HistoryWriter,
+    is_history_record,
+    parse_history,
+    verify_prefix,
+)
 from nn.runs.reader import RUN_FORMAT_VERSION, read_json
-from nn.runs.training_state import Snapshot, StateMismatchError, TrainingState
+from nn.runs.training_state import (
+    Snapshot,
+    SnapshotMetadata,
+    StateMismatchError,
+    TrainingState,
+)
+from nn.training import HistoryRecord
 
 RESUME_CHECKPOINTS = ("last", "previous")
 WARNING_INTERVAL_SECONDS = 10
@@ -45,7 +59,7 @@ class RunDirectory:
         self,
         path: Path,
         config: Config,
-        environment: Mapping[str, Any],
+        environment: Mapping[str, object],
         history: HistoryWriter,
         restored_history: bytes = b"",
         earlier_sessions: Sequence[list[str]] = (),
@@ -53,12 +67,11 @@ class RunDirectory:
         self.path, self.config, self.environment = path, config, environment
         self.history, self._restored_history = history, restored_history
         self._last_save_time, self._last_warning_time = time.monotonic(), -math.inf
-        self._earlier_sessions = list(earlier_sessions)
-        self._session_start = _timestamp()
+        self._earlier_sessions, self._session_start = earlier_sessions, _timestamp()
 
     @classmethod
     @contextmanager
-    def create(cls, path: Path, config: Config, environment: Mapping[str, Any]) -> Iterator[Self]:
+    def create(cls, path: Path, config: Config, environment: Environment) -> Iterator[Self]:
         """Start a new run; if that fails, no file of it is left behind."""
         with _translate_os_errors(path), _remove_files_on_error(path), ExitStack() as stack:
             path.mkdir(parents=True, exist_ok=True)
@@ -102,21 +115,18 @@ class RunDirectory:
                     f"{path} cannot be written: {error.strerror}; once that is fixed, "
                     f"python scripts/train.py resume={relpath(path)} resumes the run."
                 ) from None
-            last_epoch = state.epoch
-            progress = (
-                f"resumes after epoch {last_epoch}"
-                if last_epoch
-                else "starts over: there is no checkpoint"
-            )
+            progress = "starts over: there is no checkpoint"
+            if state.epoch:
+                progress = f"resumes after epoch {state.epoch}"
             _print(f"The run {progress}.", sys.stdout)
             yield cls(path, config, environment, history, restored_history, earlier_sessions)
 
     @property
-    def restored_records(self) -> list[dict[str, Any]]:
+    def restored_records(self) -> list[HistoryRecord]:
         """The epochs of earlier sessions."""
-        return parse_history(self._restored_history)
+        return list(filter(is_history_record, parse_history(self._restored_history)))
 
-    def append_history(self, record: Mapping[str, Any]) -> None:
+    def append_history(self, record: HistoryRecord) -> None:
         """Append a record to the history; if writing fails, warn and retry with the next one."""
         with self._warn_on_os_error("history.jsonl"):
             self.history.append(record)
@@ -133,23 +143,20 @@ class RunDirectory:
     def save_checkpoint(self, state: TrainingState, dataset: Dataset) -> None:
         """Write the best and the last checkpoint; the one that was last becomes previous."""
         self._last_save_time = time.monotonic()
-        checkpoints_dir = self.path / "checkpoints"
-        metadata = {
+        if not state.epoch:
+            return
+        metadata: SnapshotMetadata = {
             "dataset_sha256": dataset.sha256,
             "input_spec": dataset.input_spec.to_dict(),
             "config": self.config.model_dump(),
             "sessions": self._sessions,
         }
-        last, previous = (checkpoints_dir / f"{name}.safetensors" for name in RESUME_CHECKPOINTS)
-        if not state.epoch:
-            return
+        last, previous = (checkpoint_path(self.path, name) for name in RESUME_CHECKPOINTS)
         with self._warn_on_os_error("A checkpoint"):
             self.history.sync()
-            if state.best_snapshot:
-                best_snapshot = Snapshot(
-                    state.best_snapshot.arrays, state.best_snapshot.metadata | metadata
-                )
-                checkpoint.save(checkpoints_dir / "best.safetensors", best_snapshot)
+            if best := state.best_snapshot:
+                best_path = checkpoint_path(self.path, "best")
+                checkpoint.save(best_path, Snapshot(best.arrays, best.metadata | metadata))
             snapshot = Snapshot(state.snapshot.arrays, state.snapshot.metadata | metadata)
             checkpoint.save(last, snapshot, previous)
 
@@ -161,7 +168,7 @@ class RunDirectory:
         """
         return [*self._earlier_sessions, [self._session_start, _timestamp()]]
 
-    def write_model_summary(self, model_summary: Mapping[str, Any]) -> None:
+    def write_model_summary(self, model_summary: Mapping[str, object]) -> None:
         """Write the description of the layers, which only reports read."""
         with self._warn_on_os_error(MODEL_FILE):
             atomic_write(self.path / MODEL_FILE, _encode_json(model_summary), durable=False)
@@ -171,7 +178,7 @@ class RunDirectory:
         with self._warn_on_os_error(PREDICTIONS_FILE):
             checkpoint.save(self.path / PREDICTIONS_FILE, Snapshot(dict(predictions.arrays), {}))
 
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
+    def write_summary(self, summary: Summary) -> None:
         """Write the result of the run.
 
         Raises:
@@ -179,8 +186,8 @@ class RunDirectory:
         """
         try:
             self.history.sync()
-            summary_with_sessions = {**summary, "sessions": self._sessions}
-            atomic_write(self.path / "summary.json", _encode_json(summary_with_sessions))
+            content = _encode_json({**summary, "sessions": self._sessions})
+            atomic_write(self.path / "summary.json", content)
         except OSError as error:
             raise SaveError(
                 f"The result could not be written to {self.path}: {error.strerror}; once that is "
@@ -219,7 +226,7 @@ def _restore_checkpoint(
     restored_history, sessions = b"", None
     for name in RESUME_CHECKPOINTS:
         try:
-            snapshot = checkpoint.load(path / "checkpoints" / f"{name}.safetensors")
+            snapshot = checkpoint.load(checkpoint_path(path, name))
             lines = verify_prefix(history_bytes, snapshot.metadata["history"])
         except FileNotFoundError:
             continue
@@ -319,7 +326,7 @@ def _timestamp() -> str:
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
-def _encode_json(content: Mapping[str, Any]) -> bytes:
+def _encode_json(content: Mapping[str, object]) -> bytes:
     """Encode an object as JSON with one line per top-level key."""
     lines = (f"  {to_json(key)}: {to_json(value)}" for key, value in content.items())
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,11 +16,12 @@ from threadpoolctl import threadpool_limits
 from nn import metrics
 from nn.config.schema import Config
 from nn.errors import DivergedError, SaveError, TrialPruned
+from nn.io.records import FinalScores, Summary
 from nn.predictions import Predictions
 from nn.runs import environment
 from nn.runs.console import RunConsole
 from nn.runs.experiment import Experiment, prepare
-from nn.runs.profiler import Profiler
+from nn.runs.profiler import TRACKING, Profiler
 from nn.runs.run_directory import RunDirectory
 from nn.runs.signals import (
     HANDLED_SIGNALS,
@@ -32,17 +32,17 @@ from nn.runs.signals import (
 )
 from nn.runs.training_state import TrainingState
 from nn.tracking.wandb_logger import WandbLogger
-from nn.training import EpochResult, EvalResult, fit, predict
+from nn.training import EpochResult, EvalResult, HistoryRecord, fit, predict
 
 
 def run(
     config: Config,
     run_dir: Path,
     resume: bool = False,
-    on_epoch_end: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    on_epoch_end: Callable[[HistoryRecord], None] = lambda _: None,
     verbose: bool = True,
     signals: Sequence[int] = HANDLED_SIGNALS,
-) -> dict[str, Any]:
+) -> Summary:
     """Train in a run directory and return the summary.
 
     Args:
@@ -73,7 +73,13 @@ def run(
         ) as run_directory,
     ):
         return Runner(
-            experiment, config, run_directory, state, signal_handler, on_epoch_end, verbose
+            experiment,
+            config,
+            run_directory,
+            state,
+            signal_handler,
+            on_epoch_end=on_epoch_end,
+            verbose=verbose,
         ).execute(resume)
 
 
@@ -87,16 +93,13 @@ class Runner:
         run_directory: RunDirectory,
         state: TrainingState,
         signal_handler: SignalHandler,
-        on_epoch_end: Callable[[Mapping[str, Any]], None],
+        *,
+        on_epoch_end: Callable[[HistoryRecord], None],
         verbose: bool,
     ) -> None:
-        self.experiment, self.config, self.run_directory, self.state = (
-            experiment,
-            config,
-            run_directory,
-            state,
-        )
-        self.signal_handler, self.on_epoch_end = signal_handler, on_epoch_end
+        self.experiment, self.config, self.state = experiment, config, state
+        self.run_directory, self.signal_handler = run_directory, signal_handler
+        self.on_epoch_end = on_epoch_end
         self.wandb_logger = WandbLogger(
             experiment.tracking,
             run_directory.path,
@@ -109,11 +112,10 @@ class Runner:
         self.profiler = self._create_profiler() if config.profile else None
         self.start_time = time.perf_counter() - state.elapsed_seconds
 
-    def execute(self, resume: bool) -> dict[str, Any]:
+    def execute(self, resume: bool) -> Summary:
         """Train, then write the result, also when training is interrupted or fails."""
-        status = "crashed"
-        final_metrics: dict[str, Any] = {}
-        predictions = None
+        status, predictions = "crashed", None
+        scores: FinalScores = {}
         self.console.show_dataset_notes(self.experiment.dataset.notes)
         self.console.show_header(_format_header(self.experiment, self.config))
         self.run_directory.write_model_summary(self.experiment.network.describe())
@@ -124,7 +126,7 @@ class Runner:
                 with self.console:
                     self._train()
                 self.experiment.weight_selector.restore_weights()
-                final_metrics, predictions = _evaluate_selected_weights(
+                scores, predictions = _evaluate_selected_weights(
                     self.experiment, self.state.epoch, self.config
                 )
             status = "finished"
@@ -139,7 +141,7 @@ class Runner:
             status = "pruned"
             raise
         finally:
-            summary = self._finish(status, final_metrics, predictions)
+            summary = self._finish(status, scores, predictions)
         return summary
 
     def _train(self) -> None:
@@ -152,11 +154,11 @@ class Runner:
             experiment.loss,
             experiment.optimizer,
             experiment.schedule,
-            self.config.lr,
             experiment.batches,
             experiment.dataset.val,
-            self.config.epochs,
-            self.state.epoch,
+            lr=self.config.lr,
+            epochs=self.config.epochs,
+            initial_epoch=self.state.epoch,
         ):
             self.last_epoch, record = result.number, self._build_history_record(result)
             with self.signal_handler.defer_signals():
@@ -178,30 +180,23 @@ class Runner:
             if weight_selector.should_stop(result.number):
                 return
 
-    def _build_history_record(self, result: EpochResult) -> dict[str, Any]:
+    def _build_history_record(self, result: EpochResult) -> HistoryRecord:
         """Return an epoch's record, every nth time with the validation confusion matrix."""
+        record = result.to_history_record()
         confusion_every = self.experiment.tracking.confusion_every
         if result.val and confusion_every and result.number % confusion_every == 0:
-            return {
-                **result.to_history_record(),
-                "val/confusion_matrix": result.val.confusion.tolist(),
-            }
-        return result.to_history_record()
+            record["val/confusion_matrix"] = result.val.confusion.tolist()
+        return record
 
-    def _finish(
-        self, status: str, final_metrics: Mapping[str, Any], predictions: Predictions | None
-    ) -> dict[str, Any]:
+    def _finish(self, status: str, scores: FinalScores, predictions: Predictions | None) -> Summary:
         """Write the state and the result; an unfinished run returns to its last epoch boundary."""
         experiment, save_error = self.experiment, None
-        class_names = experiment.dataset.class_names
         if status != "finished":
             self.state.restore()
             experiment.weight_selector.restore_weights()
         num_epochs = self.last_epoch or self.state.epoch
-        summary = {
-            **_build_summary(status, experiment, num_epochs, self.elapsed_seconds),
-            **final_metrics,
-        }
+        summary = _build_summary(status, experiment, num_epochs, self.elapsed_seconds)
+        summary = {**summary, **scores}
         self.run_directory.save_checkpoint(self.state, experiment.dataset)
         if predictions:
             self.run_directory.write_predictions(predictions)
@@ -210,7 +205,7 @@ class Runner:
         except SaveError as error:
             save_error = error
         with self.signal_handler.allow_signals():
-            self.console.show_summary(summary, class_names, self.run_directory.path)
+            self.console.show_summary(summary, self.run_directory.path)
             try:
                 self.console.show_wandb_location(self.wandb_logger.finish(summary, predictions))
             finally:
@@ -241,7 +236,7 @@ class Runner:
             (self.wandb_logger, "log"),
             (self.console, "show_epoch"),
         ):
-            profiler.time_tracking(owner, method)
+            profiler.time_method(owner, method, TRACKING)
         return profiler
 
 
@@ -254,7 +249,7 @@ def _diverged_error(epoch: int, config: Config) -> DivergedError:
 
 def _evaluate_selected_weights(
     experiment: Experiment, epoch: int, config: Config
-) -> tuple[dict[str, Any], Predictions | None]:
+) -> tuple[FinalScores, Predictions | None]:
     """Evaluate the selected weights on the test set, or on the validation set if there is none.
 
     The test set is read here and nowhere else.
@@ -267,46 +262,51 @@ def _evaluate_selected_weights(
     result = EvalResult.from_outputs(loss, outputs, samples.labels)
     if not math.isfinite(result.loss):
         raise _diverged_error(epoch, config)
-    split = "test" if dataset.test else "val"
     probabilities = loss.probabilities(outputs)
-    final_metrics = {
-        f"{split}/accuracy": result.accuracy,
-        f"{split}/loss": result.loss,
-        f"{split}/top3": metrics.top_k_accuracy(3, outputs, samples.labels),
-        f"{split}/calibration_error": metrics.expected_calibration_error(
-            probabilities, samples.labels
-        ),
-        "precision": metrics.precision(result.confusion),
-        "recall": metrics.recall(result.confusion),
-        "f1": metrics.f1(result.confusion),
-        "confusion_matrix": result.confusion.tolist(),
+    top3 = metrics.top_k_accuracy(3, outputs, samples.labels)
+    calibration_error = metrics.expected_calibration_error(probabilities, samples.labels)
+    scores: FinalScores = {
+        "val/accuracy": result.accuracy,
+        "val/loss": result.loss,
+        "val/top3": top3,
+        "val/calibration_error": calibration_error,
     }
-    return final_metrics, Predictions.from_network(experiment.network, samples, probabilities)
+    if dataset.test:
+        scores = {
+            "test/accuracy": result.accuracy,
+            "test/loss": result.loss,
+            "test/top3": top3,
+            "test/calibration_error": calibration_error,
+        }
+    scores["precision"] = metrics.precision(result.confusion)
+    scores["recall"] = metrics.recall(result.confusion)
+    scores["f1"] = metrics.f1(result.confusion)
+    scores["confusion_matrix"] = result.confusion.tolist()
+    return scores, Predictions.from_network(experiment.network, samples, probabilities)
 
 
 def _build_summary(
     status: str, experiment: Experiment, num_epochs: int, elapsed_seconds: float
-) -> dict[str, Any]:
+) -> Summary:
     """Summarize a run as far as it got; the test scores are added when it finishes."""
-    weight_selector = experiment.weight_selector
-    val_result = weight_selector.selected_epoch.val if weight_selector.selected_epoch else None
+    selector = experiment.weight_selector
+    best, selected = selector.best_epoch, selector.selected_epoch
+    val = selected.val if selected else None
     return {
         "status": status,
         "test/accuracy": None,
         "test/loss": None,
-        "val/accuracy": val_result.accuracy if val_result else None,
-        "val/loss": val_result.loss if val_result else None,
-        "best/epoch": weight_selector.best_epoch.number if weight_selector.best_epoch else None,
-        "best/val/loss": weight_selector.lowest_val_loss if weight_selector.best_epoch else None,
-        "best/val/accuracy": weight_selector.highest_val_accuracy
-        if weight_selector.best_epoch
-        else None,
+        "val/accuracy": val.accuracy if val else None,
+        "val/loss": val.loss if val else None,
+        "best/epoch": best.number if best else None,
+        "best/val/loss": selector.lowest_val_loss if best else None,
+        "best/val/accuracy": selector.highest_val_accuracy if best else None,
         "epochs": num_epochs,
         "num_parameters": len(experiment.network.parameters),
         "weights/sha256": experiment.network.digest(),
         "dataset/sha256": experiment.dataset.sha256,
         "seconds": elapsed_seconds,
-        "confusion_matrix": val_result.confusion.tolist() if val_result else None,
+        "confusion_matrix": val.confusion.tolist() if val else None,
         "class_names": list(experiment.dataset.class_names),
     }
 

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 HANDLED_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -97,7 +98,7 @@ class BoundedSignalHandler(SignalHandler):
     def __init__(self) -> None:
         super().__init__()
         self.deadline = math.inf
-        self._call_queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._call_queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._signal_queue: SimpleQueue[int] = SimpleQueue()  # put() is safe in a signal handler
         self._call_thread = threading.Thread(target=self._process_calls, daemon=True)
         self._call_thread.start()
@@ -129,7 +130,7 @@ class BoundedSignalHandler(SignalHandler):
         if threading.current_thread() is self._call_thread:
             return function()
         future: Future[Result] = Future()
-        self._call_queue.put((future, function))
+        self._call_queue.put(partial(_resolve, future, function))
         with self.allow_signals():
             if not self.is_stopping:
                 return future.result()
@@ -137,18 +138,20 @@ class BoundedSignalHandler(SignalHandler):
             return future.result(max(0.0, calls_deadline - time.monotonic()))
 
     def _process_calls(self) -> None:
-        while True:
-            future, function = self._call_queue.get()
-            try:
-                future.set_result(function())
-            except BaseException as error:
-                future.set_exception(error)
-            del future, function  # else their objects stay alive until the next call
+        while True:  # without a variable, which would keep the objects of a call alive
+            self._call_queue.get()()
 
     def _exit_at_deadline(self) -> None:
         signum = self._signal_queue.get()
         time.sleep(STOP_TIMEOUT_SECONDS)
         exit_immediately(signum)
+
+
+def _resolve(future: Future[Result], function: Callable[[], Result]) -> None:
+    try:
+        future.set_result(function())
+    except BaseException as error:
+        future.set_exception(error)
 
 
 class ParentSignalHandler(SignalHandler):

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import index
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
-from nn.early_stopping import WeightSelector
+from nn.early_stopping import WeightSelector, WeightSelectorState
 from nn.errors import UserError
+from nn.io.serialization import JsonObject
 from nn.network import Network
 from nn.optimizers import Optimizer
-from nn.randomness import RandomGenerators
+from nn.randomness import RandomGenerators, RngStates
+from nn.runs.history import HistoryFingerprint
 from nn.schedules import Schedule
 from nn.types import Array
 
@@ -23,12 +26,30 @@ class StateMismatchError(UserError):
     """A snapshot that does not belong to this model."""
 
 
+class SnapshotMetadata(TypedDict, total=False):
+    """The metadata of a snapshot, of JSON types; a training state has nearly all of it."""
+
+    epoch: int
+    elapsed_seconds: float
+    history: HistoryFingerprint
+    optimizer_steps: int
+    schedule: JsonObject
+    weight_selector: WeightSelectorState
+    rngs: RngStates
+    dataset_sha256: str
+    input_spec: JsonObject
+    config: Mapping[str, JsonValue]
+    sessions: list[list[str]]
+    hidden: str
+    """SHA-256 of the activations that a report's map of the samples belongs to."""
+
+
 @dataclass
 class Snapshot:
     """A frozen state: named arrays, and metadata of JSON types."""
 
     arrays: dict[str, NDArray[Any]]
-    metadata: dict[str, Any]
+    metadata: SnapshotMetadata
 
 
 class TrainingState:
@@ -52,10 +73,10 @@ class TrainingState:
         self.snapshot = Snapshot(
             {name: array.copy() for name, array in self.live_arrays.items()}, {}
         )
-        self.take_snapshot(0, 0.0, {})
+        self.take_snapshot(0, 0.0, {"lines": 0, "sha256": ""})
 
     def take_snapshot(
-        self, epoch: int, elapsed_seconds: float, history_fingerprint: Mapping[str, Any]
+        self, epoch: int, elapsed_seconds: float, history_fingerprint: HistoryFingerprint
     ) -> None:
         """Copy the live state at the end of an epoch into `snapshot`, in place."""
         for name, array in self.live_arrays.items():
@@ -63,7 +84,7 @@ class TrainingState:
         self.snapshot.metadata = {
             "epoch": epoch,
             "elapsed_seconds": elapsed_seconds,
-            "history": dict(history_fingerprint),
+            "history": history_fingerprint,
             "optimizer_steps": self.optimizer.num_steps,
             "schedule": dict(self.schedule.state),
             "weight_selector": self.weight_selector.state_dict,
@@ -73,14 +94,12 @@ class TrainingState:
     @property
     def epoch(self) -> int:
         """The number of the epoch that ended with the snapshot; 0 before the first."""
-        epoch: int = self.snapshot.metadata["epoch"]
-        return epoch
+        return self.snapshot.metadata["epoch"]
 
     @property
     def elapsed_seconds(self) -> float:
         """The training time up to the snapshot, over all sessions."""
-        seconds: float = self.snapshot.metadata["elapsed_seconds"]
-        return seconds
+        return self.snapshot.metadata["elapsed_seconds"]
 
     @property
     def best_snapshot(self) -> Snapshot | None:

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from nn.errors import SaveError, UserError
 from nn.io.files import file_lock
 from nn.io.paths import relpath
+from nn.io.records import Summary, is_summary
 from nn.runs.environment import preserve_environment
+from nn.runs.history import is_history_record
 from nn.runs.reader import SavedRun, find_runs
 from nn.runs.trusted_config import parse_run_config
 from nn.tracking.settings import Tracking, require_credentials
@@ -63,9 +66,11 @@ def _upload_run(run_dir: Path) -> str:
                     saved_run.environment,
                     saved_run.class_names,
                 )
-                return wandb_logger.upload(
-                    saved_run.history, saved_run.summary, saved_run.predictions, Path(temp_dir)
-                )
+                history = [record for record in saved_run.history if is_history_record(record)]
+                summary: Summary = {"status": "crashed", "epochs": len(history)}
+                if is_summary(saved_run.summary):
+                    summary = saved_run.summary
+                return wandb_logger.upload(history, summary, saved_run.predictions, Path(temp_dir))
         except UserError:
             raise
         except Exception as error:
@@ -91,7 +96,7 @@ def _lock_run(run_dir: Path) -> Iterator[None]:
 
 def _read_tracking_settings(saved_run: SavedRun) -> Tracking:
     """Read the tracking settings of a run, with mode "online"; unknown settings are ignored."""
-    saved_settings = saved_run.config.get("tracking")
+    saved_settings: Any = saved_run.config.get("tracking")  # Tracking checks what it is given
     known_names = Tracking.__annotations__
     try:
         settings = {

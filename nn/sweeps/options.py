@@ -18,7 +18,7 @@ from nn.sweeps.schema import SweepConfig
 from nn.sweeps.trials import SWEEP_FORMAT_VERSION, require_sweep_format
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SweepOptions:
     """Options of `scripts/sweep.py`."""
 

@@ -242,10 +242,12 @@ def read_metric_values(metric: Metric, run_dir: Path) -> list[float]:
 
 def read_intermediate_values(metric: Metric, run_dir: Path) -> dict[int, float]:
     """Return the metric's finite values by epoch."""
-    metric_records = [
-        record for record in read_history(run_dir) if _finite_metric_values([record], metric.name)
-    ]
-    return {int(record["epoch"]): float(record[metric.name]) for record in metric_records}
+    return {
+        epoch: value
+        for record in read_history(run_dir)
+        if isinstance(epoch := record.get("epoch"), int)
+        for value in _finite_metric_values([record], metric.name)
+    }
 
 
 def _finite_metric_values(

@@ -17,7 +17,7 @@ WANDB_MODE_VALUES = {"online": "online", "run": "online", "offline": "offline", 
 """The values of WANDB_MODE other than disabled, with the mode that each stands for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tracking:
     """The settings of conf/tracking/, which describes them."""
 

@@ -18,18 +18,30 @@ from queue import SimpleQueue
 from shutil import copyfile, rmtree
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from nn.config.schema import HYPERPARAMETERS, Config
 from nn.errors import SaveError
-from nn.io.paths import relpath
+from nn.io.paths import checkpoint_path, relpath
+from nn.io.records import Summary
+from nn.io.serialization import JsonObject
 from nn.predictions import Predictions
-from nn.tracking.agent import WANDB_RUN_VARIABLES, get_run_id
-from nn.tracking.media import MediaBuilder
+from nn.tracking.media import (
+    Table,
+    classification_report,
+    long_confusion_table,
+    select_example_images,
+    wide_confusion_table,
+)
 from nn.tracking.settings import Tracking, has_credentials
+from nn.tracking.wandb_ids import WandbIds
+from nn.training import HistoryRecord
 
 if TYPE_CHECKING:
-    from wandb import Run
+    import wandb
+    from wandb import Image, Run
+    from wandb.plot.custom_chart import CustomChart
 
 GRACE_SECONDS = 1.0
 """After a signal, time for W&B to respond, and again for it to receive the end of the run."""
@@ -58,23 +70,20 @@ class WandbLogger:
         tracking: Tracking,
         run_dir: Path,
         config: Config,
-        environment: Mapping[str, Any],
+        environment: Mapping[str, object],
         class_names: Sequence[str],
     ) -> None:
-        self.tracking, self.config, self.class_names = tracking, config, class_names
-        self.run_dir, self.environment = run_dir, environment
-        self.run_id, self.mode = get_run_id(environment), tracking.resolved_mode
+        self.tracking, self.mode, self.run_dir = tracking, tracking.resolved_mode, run_dir
+        self.config, self.class_names = config, class_names
+        self.ids = WandbIds.from_environment(environment)
         self._run: Run | None = None
-        self._is_disabled = self._has_warned = self._is_stop_requested = self._is_finishing = (
-            self._is_abandoned
-        ) = False
+        self._is_disabled = self._has_warned = False
+        self._is_stop_requested = self._is_finishing = self._is_abandoned = False
         self._init_deadline = 0.0
         self._init_done, self._sender_thread = Event(), Thread()
         self._call_queue: SimpleQueue[Callable[[Run], None] | None] = SimpleQueue()
 
-    def init(
-        self, restored_records: Iterable[Mapping[str, Any]] = (), resume: bool = False
-    ) -> None:
+    def init(self, restored_records: Iterable[HistoryRecord] = (), resume: bool = False) -> None:
         """Start connecting to W&B in the background; if that fails, log to an offline run.
 
         Args:
@@ -95,12 +104,12 @@ class WandbLogger:
             self._sender_thread = Thread(target=send, daemon=True)
             self._sender_thread.start()
 
-    def log(self, record: Mapping[str, Any]) -> None:
+    def log(self, record: HistoryRecord) -> None:
         """Queue an epoch's history record."""
         if not self._is_disabled:
             self._call_queue.put(lambda run: self._log_record(run, record))
 
-    def finish(self, summary: Mapping[str, Any], predictions: Predictions | None) -> str | None:
+    def finish(self, summary: Summary, predictions: Predictions | None) -> str | None:
         """Send the result, finish the W&B run, and return where it can be found, if it exists."""
         self._is_finishing = True
         # the thread has no ident if a signal came before it was started
@@ -110,7 +119,7 @@ class WandbLogger:
         self._call_queue.put(None)
         try:
             if summary["status"] == "interrupted":
-                is_stopped_by_wandb = self._is_stop_requested or self._is_agent_run
+                is_stopped_by_wandb = self._is_stop_requested or self.ids.is_agent_run
                 grace_seconds = AGENT_GRACE_SECONDS if is_stopped_by_wandb else GRACE_SECONDS
                 self._init_done.wait(grace_seconds)
                 self._sender_thread.join(grace_seconds if self._run else 0)
@@ -144,8 +153,8 @@ class WandbLogger:
 
     def upload(
         self,
-        history: Sequence[Mapping[str, Any]],
-        summary: Mapping[str, Any],
+        history: Sequence[HistoryRecord],
+        summary: Summary,
         predictions: Predictions | None,
         temp_dir: Path,
     ) -> str:
@@ -157,8 +166,7 @@ class WandbLogger:
         run = self._init_run(temp_dir)
         for record in history:
             self._log_record(run, record)
-        fallback_summary = {"status": "crashed", "epochs": len(history)}
-        self._finish_run(run, summary or fallback_summary, predictions)
+        self._finish_run(run, summary, predictions)
         if history:
             _wait_until_uploaded(run.path, history[-1]["epoch"])
         return str(run.url)
@@ -168,8 +176,10 @@ class WandbLogger:
             os.environ[variable] = str(directory.absolute() / "wandb")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         os.environ.setdefault("WANDB_SILENT", "true")
-        for name, value in self._wandb_variables.items():
+        for name, value in self.ids.variables.items():
             os.environ.setdefault(name, value)
+        if self.ids.is_agent_run:  # wandb then takes the id from this variable only
+            os.environ.setdefault("WANDB_RUN_ID", self.ids.run_id)
 
     def _connect(self, resume: bool) -> Run:
         """Start the W&B run, or an offline run if that fails."""
@@ -182,7 +192,8 @@ class WandbLogger:
                     if self._is_abandoned:
                         raise
                     self._warn(format_reason(error), "the run stays offline")
-                    _teardown_wandb()
+                    with suppress(Exception, SystemExit):
+                        _import_wandb().teardown()  # else it keeps hold of the failed run
                     self.mode = "offline"
             for stale_dir in self.run_dir.glob("wandb/offline-run-*"):
                 rmtree(stale_dir, ignore_errors=True)
@@ -203,13 +214,13 @@ class WandbLogger:
             job_type=tracking.job_type,
             tags=tracking.tags or None,
             notes=tracking.notes,
-            config=to_wandb_config(self.config) | self.environment.get("sweep_parameters", {}),
-            id=self.run_id,
+            config=to_wandb_config(self.config) | self.ids.sweep_parameters,
+            id=self.ids.run_id,
             resume="allow" if resume else None,
             reinit="finish_previous",
             settings=wandb.Settings(
                 console="off",
-                git_commit=self.environment.get("git", {}).get("commit"),
+                git_commit=self.ids.commit,
                 init_timeout=_init_timeout_seconds(),
                 finish_timeout=tracking.finish_timeout,
                 finish_timeout_raises=True,
@@ -247,25 +258,22 @@ class WandbLogger:
                     raise
             time.sleep(1)
 
-    def _send_missing_records(
-        self, run: Run, restored_records: Iterable[Mapping[str, Any]]
-    ) -> None:
+    def _send_missing_records(self, run: Run, restored_records: Iterable[HistoryRecord]) -> None:
         """Send the records of earlier sessions that W&B does not have yet."""
         next_step = run.step
         for record in restored_records:
             if record["epoch"] >= next_step:
                 self._log_record(run, record)
 
-    def _log_record(self, run: Run, record: Mapping[str, Any]) -> None:
-        run.log(self._media_builder.build_history_row(record), step=record["epoch"])
+    def _log_record(self, run: Run, record: HistoryRecord) -> None:
+        row: dict[str, object] = {key: value for key, value in record.items() if value is not None}
+        if confusion_matrix := record.get("val/confusion_matrix"):
+            row["val/confusion_matrix"] = self._confusion_chart("val", confusion_matrix)
+        run.log(row, step=record["epoch"])
 
-    def _finish_run(
-        self, run: Run, summary: Mapping[str, Any], predictions: Predictions | None
-    ) -> None:
+    def _finish_run(self, run: Run, summary: Summary, predictions: Predictions | None) -> None:
         """Send media (with the last epoch's step), summary and model, and finish the W&B run."""
-        media = self._media_builder.build_result_media(
-            summary, predictions, self.tracking.num_examples
-        )
+        media = self._result_tables(summary) | self._example_images(predictions)
         if media:
             run.log(media, step=summary["epochs"])
         excluded_keys = ("confusion_matrix", "class_names")
@@ -273,46 +281,61 @@ class WandbLogger:
             {key: value for key, value in summary.items() if key not in excluded_keys}
         )
         if self.tracking.log_model and summary["status"] == "finished":
-            uses_best_weights = self.config.restore_best
-            checkpoint_path = (
-                self.run_dir
-                / "checkpoints"
-                / f"{'best' if uses_best_weights else 'last'}.safetensors"
-            )
+            has_best_weights = self.config.restore_best
+            path = checkpoint_path(self.run_dir, "best" if has_best_weights else "last")
             metrics = {key: value for key, value in summary.items() if isinstance(value, float)}
             metadata = {"config": to_wandb_config(self.config), **metrics}
-            artifact = self._media_builder.build_model_artifact(
-                f"model-{run.id}", checkpoint_path, metadata
-            )
-            run.log_artifact(
-                artifact, aliases=["latest", "best"] if uses_best_weights else ["latest"]
-            )
+            artifact = _import_wandb().Artifact(f"model-{run.id}", "model", metadata=metadata)
+            artifact.add_file(str(path), "model.safetensors", skip_cache=True, policy="mutable")
+            aliases = ["latest", "best"] if has_best_weights else ["latest"]
+            run.log_artifact(artifact, aliases=aliases)
         if summary["status"] == "interrupted" and self.tracking.preemptible:
             run.mark_preempting()
         run.finish(self._exit_code(summary["status"]))
 
-    @property
-    def _media_builder(self) -> MediaBuilder:
-        return MediaBuilder(_import_wandb(), self.class_names)
+    def _result_tables(self, summary: Summary) -> dict[str, CustomChart | wandb.Table]:
+        """Return the chart and the tables of the evaluation, by their keys in W&B."""
+        confusion_matrix = summary.get("confusion_matrix")
+        if "precision" not in summary or not confusion_matrix:
+            return {}
+        split = "test" if summary["test/accuracy"] is not None else "val"
+        counts = wide_confusion_table(confusion_matrix, self.class_names)
+        return {
+            f"{split}/confusion_matrix": self._confusion_chart(split, confusion_matrix),
+            f"{split}/confusion_counts": _wandb_table(counts),
+            f"{split}/classes": _wandb_table(classification_report(summary, self.class_names)),
+        }
 
-    @property
-    def _wandb_variables(self) -> dict[str, str]:
-        """W&B's environment variables as they were when the run started."""
-        recorded = self.environment.get("wandb_env", {})
-        variables = {name: str(recorded[name]) for name in WANDB_RUN_VARIABLES if name in recorded}
-        # in a sweep wandb takes the id of a run from this variable only
-        return variables | ({"WANDB_RUN_ID": self.run_id} if "WANDB_SWEEP_ID" in variables else {})
+    def _example_images(self, predictions: Predictions | None) -> dict[str, list[Image]]:
+        """Return correctly and wrongly classified examples, by their keys in W&B."""
+        if predictions is None or not predictions.has_images:
+            return {}
+        image, media = _import_wandb().Image, {}
+        for name, correct in (("right", True), ("wrong", False)):
+            examples = select_example_images(
+                predictions, self.class_names, correct, self.tracking.num_examples
+            )
+            if examples:
+                media[f"examples/{name}"] = [image(e.pixels, caption=e.caption) for e in examples]
+        return media
 
-    @property
-    def _is_agent_run(self) -> bool:
-        return "WANDB_SWEEP_ID" in self._wandb_variables
+    def _confusion_chart(self, split: str, confusion_matrix: list[list[int]]) -> CustomChart:
+        """Return a chart of W&B's preset for confusion matrices."""
+        cells = long_confusion_table(confusion_matrix, self.class_names)
+        chart: CustomChart = _import_wandb().plot_table(
+            "wandb/confusion_matrix/v1",
+            _wandb_table(cells),
+            {column: column for column in cells.columns},
+            {"title": f"Confusion matrix ({split})"},
+        )
+        return chart
 
     def _exit_code(self, status: str) -> int:
         """Return the exit code for W&B; 0 for a diverged trial, so that a sweep learns from it."""
         if status == "interrupted":
             return KILLED_EXIT_CODE
         is_success = status in ("finished", "pruned")
-        return 0 if is_success or (status == "diverged" and self._is_agent_run) else 1
+        return 0 if is_success or (status == "diverged" and self.ids.is_agent_run) else 1
 
     @property
     def _upload_hint(self) -> str:
@@ -339,7 +362,7 @@ class WandbLogger:
                 print(message, file=sys.stderr)
 
 
-def _import_wandb() -> Any:
+def _import_wandb() -> ModuleType:
     """Import wandb on first use, and replace three private parts of it (checked with 0.31).
 
     wandb.util.pd_available: wandb would import pandas to recognize data frames.
@@ -356,6 +379,11 @@ def _import_wandb() -> Any:
     if "addHandler" not in vars(logger):
         logger.addHandler = partial(_add_handler_quietly, logger)  # type: ignore[method-assign]
     return wandb
+
+
+def _wandb_table(table: Table) -> wandb.Table:
+    wandb_table: wandb.Table = _import_wandb().Table(columns=table.columns, data=table.rows)
+    return wandb_table
 
 
 def _add_handler_quietly(logger: logging.Logger, handler: logging.Handler) -> None:
@@ -387,12 +415,6 @@ def report_rejected_trial(reason: str) -> None:
                 run.finish(2)
 
 
-def _teardown_wandb() -> None:
-    """Shut wandb down after a failed attempt, which otherwise keeps hold of the run."""
-    with suppress(Exception, SystemExit):
-        _import_wandb().teardown()
-
-
 def _init_timeout_seconds() -> float:
     """Return the time that W&B has to respond to the first request."""
     try:
@@ -411,7 +433,7 @@ def format_reason(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
-def to_wandb_config(config: Config) -> dict[str, Any]:
+def to_wandb_config(config: Config) -> JsonObject:
     """Convert a configuration to the form that it has in W&B.
 
     Hyperparameters and chosen options, which a sweep sets, are plain values at the top, where the

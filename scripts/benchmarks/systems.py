@@ -253,10 +253,10 @@ def run_training_only(task: Task) -> TrainEpoch:
             experiment.loss,
             experiment.optimizer,
             experiment.schedule,
-            config.lr,
             experiment.batches,
             experiment.dataset.val,
-            config.epochs,
+            lr=config.lr,
+            epochs=config.epochs,
         ):
             pass
         evaluate(experiment.network, experiment.loss, experiment.dataset.test)

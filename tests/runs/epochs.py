@@ -9,4 +9,13 @@ from nn.training import EpochResult, EvalResult
 
 def epoch(number, loss=None):
     scores = EvalResult(loss or 1 / number, np.diag([number, 2, 3]))
-    return EpochResult(number, scores, scores, 0.1, 2.0, 3.0, 0.5, 0.1)
+    return EpochResult(
+        number=number,
+        train=scores,
+        val=scores,
+        lr=0.1,
+        gradient_norm=2.0,
+        weight_norm=3.0,
+        seconds=0.5,
+        seconds_of_validation=0.1,
+    )

@@ -11,9 +11,16 @@ import pytest
 from nn.runs.signals import BoundedSignalHandler, SignalInterrupt, install_signal_handler
 
 
+class HandlerWithoutDeadline(BoundedSignalHandler):
+    """Leaves the process of the tests alive, which the deadline would end seconds later."""
+
+    def _exit_at_deadline(self):
+        pass
+
+
 @pytest.fixture
 def handler():
-    with install_signal_handler(BoundedSignalHandler(), [signal.SIGTERM]) as handler:
+    with install_signal_handler(HandlerWithoutDeadline(), [signal.SIGTERM]) as handler:
         yield handler
         handler.acknowledge_interrupt()
 
