@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from nn.errors import UserError
 from nn.sweeps import lint
-from nn.sweeps.schema import load_yaml, parse_sweep_config
-from nn.sweeps.yaml_pitfalls import collect_nodes, find_duplicate_keys
+from nn.sweeps.schema import parse_sweep_config
+from nn.sweeps.sweep_file import collect_nodes, find_duplicate_keys, load_yaml
 from tests.conftest import ROOT
 
 FILE = Path("sweep.yaml")

@@ -11,10 +11,9 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
-from nn.sweeps.journal import ReadOnlyJournalBackend
 from nn.sweeps.schema import SweepConfig
-from nn.sweeps.shared import SharedStudy
-from nn.sweeps.storage import JournalStudyStorage
+from nn.sweeps.shared_study import SharedStudy
+from nn.sweeps.storage import InMemoryJournalBackend, JournalStudyStorage
 from nn.sweeps.study import SweepStudy
 
 CONTENT = {
@@ -165,7 +164,7 @@ def test_the_copy_of_a_study_is_made_when_its_storage_is_back(tmp_path, monkeypa
     monkeypatch.setattr(optuna, "copy_study", leaving)
     search.export_journal()
     study = optuna.load_study(
-        study_name="sweep", storage=JournalStorage(ReadOnlyJournalBackend(tmp_path))
+        study_name="sweep", storage=JournalStorage(InMemoryJournalBackend.load(tmp_path))
     )
     assert [trial.params for trial in study.trials] == [search.trials[0].params]
     assert len(calls) == 2
