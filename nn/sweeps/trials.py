@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import optuna
 from optuna.storages import JournalStorage
@@ -260,7 +260,7 @@ def read_intermediate_values(metric: Metric, run_dir: Path) -> dict[int, float]:
     }
 
 
-def _finite_values(records: Sequence[Mapping[str, Any]], metric: Metric) -> list[float]:
+def _finite_values(records: Sequence[Mapping[str, JsonValue]], metric: Metric) -> list[float]:
     values = (_finite_number(record.get(metric.name)) for record in records)
     return [float(value) for value in values if value is not None]
 

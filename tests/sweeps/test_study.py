@@ -127,9 +127,7 @@ def test_what_is_taken_up_is_given_out_once(tmp_path, after):
         first = machine(tmp_path, JournalStudyStorage(storage.path))
         begun = [first.ask(9), first.ask(9)]
         first.release_trials()
-        first.optuna_study._storage.create_new_trial(
-            first.optuna_study._study_id
-        )  # killed as it proposed
+        first.storage.optuna_storage.create_new_trial(first._study_id)  # killed as it proposed
         second = machine(tmp_path, storage)
         storage.begin_to_count()
         given = second.reclaim_stale_trials() + second.reclaim_stale_trials()
