@@ -210,14 +210,17 @@ class SweepRunner:
     def _update_best(self) -> None:
         """Update the best trial, and whether the metric's target has been reached."""
         metric = self.sweep.metric
+        if metric is None:
+            return
         for trial in self.study.trials:
-            value = TrialRecord.of(trial).objective
-            if metric is None or value is None or trial.number in self.compared_trials:
+            if trial.number in self.compared_trials:
                 continue
-            self.compared_trials.add(trial.number)
-            if self.best is None or metric.is_better(value, self.best.value):
-                self.best = BestTrial(value, trial.number)
-            self.is_target_reached = self.is_target_reached or metric.reaches_target(value)
+            value = TrialRecord.of(trial).objective
+            if value is not None:
+                self.compared_trials.add(trial.number)
+                if self.best is None or metric.is_better(value, self.best.value):
+                    self.best = BestTrial(value, trial.number)
+                self.is_target_reached = self.is_target_reached or metric.reaches_target(value)
 
 
 class Worker:
