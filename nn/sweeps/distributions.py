@@ -242,12 +242,8 @@ class LogUniformValues(_BoundedDistribution):
         return min(max(math.exp(low + probability * (high - low)), self.min), self.max)
 
 
-class InvLogUniform(_BoundedDistribution):
+class InvLogUniform(LogUniform):
     """1 / exp(x), with x uniform from min to max."""
-
-    is_log: ClassVar[bool] = True
-    min: Exponent
-    max: Exponent
 
     def unrounded_ppf(self, probability: float) -> float:
         """Interpolate linearly in the exponent, from the smallest value, exp(-max), upwards."""
@@ -308,10 +304,8 @@ class Quantized(Distribution):
     @model_validator(mode="after")
     def check_max_multiple(self) -> Self:
         """Refuse bounds of more than `MAX_MULTIPLE` times q."""
-        if (
-            max(abs(self.unrounded_ppf(probability)) for probability in (0.0, 1.0)) / self.q
-            > MAX_MULTIPLE
-        ):
+        largest = max(abs(self.unrounded_ppf(probability)) for probability in (0.0, 1.0))
+        if largest / self.q > MAX_MULTIPLE:
             raise ValueError(f"q={self.q:g} is too small for values as large as these")
         return self
 

@@ -293,6 +293,8 @@ def _error_message(details: ErrorDetails, model: type[BaseModel] = SweepConfig) 
         return f"{location}: there must be at least one"
     if details["type"] == "missing":
         return f"{location} is missing"
+    if details["type"] == "invalid-json-value":
+        return f"{location}: {value} is not a value of a setting"
     if details["type"] == "extra_forbidden":
         return f"{location}: there is no such key; {suggest(keys[-1], model.model_fields)}"
     if isinstance(value, str) and _is_number(value):
