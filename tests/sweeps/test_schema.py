@@ -45,6 +45,14 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
             "parameters.lr.distribution: unifrom: there is no such distribution; did you mean uni",
         ),
         (
+            "method: random\nparameters: {lr: {distribution: [uniform], min: 1, max: 2}}",
+            "parameters.lr.distribution: ['uniform']: there is no such distribution",
+        ),
+        (
+            "method: random\nparameters: {lr: {value: !!binary aGVsbG8=}}",
+            "parameters.lr.value: b'hello' is not a value of a setting.",
+        ),
+        (
             "method: random\nparameters: {lr: {distribution: uniform, min: 2.0, mx: 1.0}}",
             "parameters.lr.mx: there is no such key; did you mean max",
         ),

@@ -9,7 +9,7 @@ import pytest
 
 from nn.sweeps.console import SweepConsole
 from nn.sweeps.schema import parse_sweep_config
-from nn.sweeps.space import FixedOverrides
+from nn.sweeps.space import FixedOverrides, SearchSpace
 from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import SUMMARY_SCORES, ParamImportances, SweepTrials
 from tests.report.made import made_sweep
@@ -209,6 +209,16 @@ def test_a_sweep_whose_importance_cannot_be_estimated_ends_all_the_same(tmp_path
     made_sweep(tmp_path / "s", 12)
     monkeypatch.setattr(optuna.importance, "get_param_importances", fail)
     assert SweepTrials.load(tmp_path / "s").get_param_importances() == ParamImportances({}, 12)
+
+
+def test_a_bug_is_not_reported_as_a_damaged_sweep(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    made_sweep(tmp_path / "s", 2)
+    monkeypatch.setattr(SearchSpace, "is_complete", fail)
+    with pytest.raises(ZeroDivisionError):
+        SweepTrials.load(tmp_path / "s")
 
 
 @pytest.mark.parametrize(
