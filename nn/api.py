@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,8 +30,10 @@ from nn.types import Array, Labels
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pydantic import JsonValue
 
     from nn.predict.predictor import Predictor
+    from nn.sweeps.distributions import ParameterValue
     from nn.sweeps.trials import SweepTrials
 
 __all__ = ["DivergedError", "Run", "Sweep", "UserError", "load_run", "load_sweep", "train"]
@@ -176,9 +178,9 @@ class Sweep:
         return f"Sweep({str(self.path)!r}, {len(self._sweep_trials.trials)} trials)"
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, JsonValue]:
         """The content of the sweep file."""
-        from nn.sweeps.schema import load_yaml
+        from nn.sweeps.sweep_file import load_yaml
 
         return load_yaml(self.path / "sweep.yaml")
 
@@ -189,28 +191,29 @@ class Sweep:
         """
         import pandas as pd
 
-        from nn.sweeps.trials import SUMMARY_SCORES, read_summary
+        from nn.sweeps.trials import SUMMARY_SCORES, TrialRecord, read_summary
 
         rows = []
         for trial in self._sweep_trials.trials:
-            row: dict[str, Any] = {
-                "number": trial.number,
-                "value": trial.user_attrs.get("objective"),
-                "datetime_start": trial.datetime_start,
-                "datetime_complete": trial.datetime_complete,
-                "duration": trial.duration,
-            }
-            if self._sweep_trials.space.is_complete(trial.params):
-                point = self._sweep_trials.space.from_optuna(trial.params)
-                row |= {f"params_{name}": value for name, value in point.items()}
-            row["state"] = trial.user_attrs.get("status", trial.state.name.lower())
+            record, space = TrialRecord.of(trial), self._sweep_trials.space
+            point = space.from_optuna(trial.params) if space.is_complete(trial.params) else {}
             summary = read_summary(trial, self._sweep_trials.get_trial_dir(trial.number))
-            row |= {key: summary.get(key) for key in (*SUMMARY_SCORES, "epochs", "seconds")}
-            rows.append(row)
+            rows.append(
+                {
+                    "number": trial.number,
+                    "value": record.objective,
+                    "datetime_start": trial.datetime_start,
+                    "datetime_complete": trial.datetime_complete,
+                    "duration": trial.duration,
+                    **{f"params_{name}": value for name, value in point.items()},
+                    "state": record.status,
+                    **{key: summary.get(key) for key in (*SUMMARY_SCORES, "epochs", "seconds")},
+                }
+            )
         return pd.DataFrame(rows)
 
     @property
-    def best_params(self) -> Mapping[str, Any]:
+    def best_params(self) -> Mapping[str, ParameterValue]:
         """The parameters of the best trial."""
         return self._sweep_trials.get_point(self._best_number)
 

@@ -8,9 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Self
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 from optuna.trial import FrozenTrial
+from pydantic import JsonValue
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -18,15 +20,45 @@ from rich.text import Text
 
 from nn.errors import format_value
 from nn.io.paths import relpath
-from nn.sweeps.runner import RunningTrial, SweepRunner
-from nn.sweeps.space import Point, to_overrides
-from nn.sweeps.trials import SweepTrials, is_retriable, read_summary
+from nn.sweeps.distributions import ParameterValue
+from nn.sweeps.space import FixedOverrides, Point
+from nn.sweeps.trials import SweepTrials, TrialRecord, read_summary
 from nn.sweeps.worker import ResultMessage
 
 UNLIMITED_WIDTH = 1000
 """Columns of output that does not go to a terminal, so that no line is wrapped."""
 MAX_TRIALS_SHOWN = 10
 """Number of ranked trials, and of failed ones, in the final table."""
+
+
+@dataclass
+class RunningTrial:
+    """Progress of a trial that a worker runs."""
+
+    number: int
+    epoch: int = 0
+    value: float | None = None
+    start_time: float = field(default_factory=time.monotonic)
+
+
+class BestTrial(NamedTuple):
+    """The best objective so far and the number of its trial."""
+
+    value: float
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepProgress:
+    """Progress of a sweep, and of the trials on this machine."""
+
+    running_trials: Sequence[RunningTrial]
+    num_ended: int
+    """Number of trials that have ended on this machine."""
+    total_trials: int | None
+    """The number of trials planned on all machines, or None if it is unlimited."""
+    best: BestTrial | None
+    start_time: float
 
 
 class SweepConsole:
@@ -47,37 +79,35 @@ class SweepConsole:
         with suppress(OSError):  # the terminal may have gone away
             self.live.stop()
 
-    def show_progress(self, runner: SweepRunner) -> None:
+    def show_progress(self, study: SweepTrials, progress: SweepProgress) -> None:
         """Update the live table: running trials, best objective so far and time left."""
         if not self.live.is_started:
             return
         table = Table(box=None, pad_edge=False)
         for title in ("trial", "epoch", "now", "parameters"):
             table.add_column(title, style="dim" if title == "parameters" else "")
-        for trial in runner.running_trials:
+        for trial in progress.running_trials:
             value_text = "" if trial.value is None else f"{trial.value:.4g}"
-            params_text = _format_point(runner.study.get_point(trial.number))
+            params_text = _format_point(study.get_point(trial.number))
             table.add_row(str(trial.number), str(trial.epoch), value_text, params_text)
-        self.live.update(Group(table, Text(_format_progress(runner))), refresh=True)
+        progress_text = Text(_format_progress(progress, len(study.trials)))
+        self.live.update(Group(table, progress_text), refresh=True)
 
     def print_trial_result(
-        self, runner: SweepRunner, trial: RunningTrial, message: ResultMessage, value: float | None
+        self, study: SweepTrials, trial: RunningTrial, message: ResultMessage, value: float | None
     ) -> None:
         """Print one line for a trial that has ended."""
         parts = [f"trial {trial.number:4} {message.status:9}"]
-        if value is not None and runner.sweep.metric:
-            parts.append(f"{runner.sweep.metric.name} {value:.4g}")
-        parts.append(_format_point(runner.study.get_point(trial.number)))
+        if value is not None and study.sweep.metric:
+            parts.append(f"{study.sweep.metric.name} {value:.4g}")
+        parts.append(_format_point(study.get_point(trial.number)))
         parts.append(f"{time.monotonic() - trial.start_time:.1f} s")
         if message.reason:
             parts.append(message.reason)
         self.console.print(Text("  ".join(parts)))
 
     def print_sweep_result(
-        self,
-        study: SweepTrials,
-        fixed_overrides: tuple[Sequence[str], Sequence[str]],
-        stop_reason: str,
+        self, study: SweepTrials, fixed_overrides: FixedOverrides, stop_reason: str
     ) -> None:
         """Print the ranking, the parameter importance and the command for the best trial."""
         ranked_trials, metric = study.rank_trials(), study.sweep.metric
@@ -98,19 +128,12 @@ class SweepConsole:
         self.console.print(table)
         importances = study.get_param_importances()
         if importances.shares:
-            shares_text = ", ".join(
-                f"{name} {share:.0%}" for name, share in importances.shares.items()
-            )
+            shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.shares.items())
             basis = f"fANOVA, {importances.num_trials} finished trials"
-            self.console.print(f"\nParameter importance ({basis}): {shares_text}")
+            self.console.print(f"\nParameter importance ({basis}): {shares}")
             if importances.warning:
                 self.console.print(importances.warning)
-        overrides_before, overrides_after = fixed_overrides
-        best_overrides = [
-            *overrides_before,
-            *to_overrides(study.get_point(ranked_trials[0].number)),
-            *overrides_after,
-        ]
+        best_overrides = fixed_overrides.add_point(study.get_point(ranked_trials[0].number))
         self.console.print(f"\n{total}")
         self.console.print("Reproduce the best trial:")
         self.console.print(Text(f"  {shlex.join(['python', 'scripts/train.py', *best_overrides])}"))
@@ -123,15 +146,11 @@ def print_to_stderr(message: str) -> None:
 
 def _format_failures(study: SweepTrials) -> str:
     """Return how many trials failed, the most frequent reasons and how many can be retried."""
-    failed = study.failed_trials
-    num_started = sum(study.space.is_complete(trial.params) for trial in study.trials)
-    reason_counts = Counter(str(trial.user_attrs.get("reason")) for trial in failed)
-    lines = [f"{len(failed)} of {num_started} trials failed:"]
-    lines += [
-        f"  {reason}" + (f" ({count} trials)" if count > 1 else "")
-        for reason, count in reason_counts.most_common(3)
-    ]
-    if num_retriable := sum(map(is_retriable, failed)):
+    failed = [TrialRecord.of(trial) for trial in study.failed_trials]
+    lines = [f"{len(failed)} of {len(study.complete_trials)} trials failed:"]
+    for reason, count in Counter(str(record.reason) for record in failed).most_common(3):
+        lines.append(f"  {reason}" + (f" ({count} trials)" if count > 1 else ""))
+    if num_retriable := sum(record.retriable for record in failed):
         lines.append(f"--resume retries {num_retriable} of them.")
     return "\n".join(lines)
 
@@ -146,43 +165,43 @@ def _build_ranking_table(
 
     A score has a column if the run of any of these trials has it.
     """
-    ranked_trials = [*ranked_trials, *study.failed_trials[:MAX_TRIALS_SHOWN]]
-    summaries = [read_summary(trial, study.get_trial_dir(trial.number)) for trial in ranked_trials]
-    score_columns = {
-        score: [_format_accuracy(summary.get(score)) for summary in summaries]
-        for score in score_names
-    }
+    trials = [*ranked_trials, *study.failed_trials[:MAX_TRIALS_SHOWN]]
+    summaries = [read_summary(trial, study.get_trial_dir(trial.number)) for trial in trials]
     score_columns = {
         score: cells
-        for score, cells in score_columns.items()
-        if any(cells) and score != metric_name
+        for score in score_names
+        if any(cells := [_format_accuracy(summary.get(score)) for summary in summaries])
+        and score != metric_name
     }
     table = Table(box=None, pad_edge=False)
     for title in ("rank", metric_name, *score_columns, "trial", "state", *study.space.parameters):
         table.add_column(title, justify="left" if title == "state" else "right")
-    for index, trial in enumerate(ranked_trials):
-        point = study.space.from_optuna(trial.params)
-        value, status = trial.user_attrs["objective"], trial.user_attrs["status"]
-        rank, value_text = ("", "") if value is None else (str(index + 1), f"{value:.5g}")
-        parameters = (_format_value(point[name]) for name in study.space.parameters)
-        score_texts = (cells[index] for cells in score_columns.values())
-        table.add_row(rank, value_text, *score_texts, str(trial.number), status, *parameters)
+    for index, trial in enumerate(trials):
+        point, record = study.space.from_optuna(trial.params), TrialRecord.of(trial)
+        has_value = record.objective is not None
+        table.add_row(
+            str(index + 1) if has_value else "",
+            f"{record.objective:.5g}" if has_value else "",
+            *(cells[index] for cells in score_columns.values()),
+            *(str(trial.number), record.status),
+            *(_format_value(point[name]) for name in study.space.parameters),
+        )
     return table
 
 
-def _format_accuracy(value: object) -> str:
+def _format_accuracy(value: JsonValue) -> str:
     return f"{value:.4f}" if isinstance(value, float) else ""
 
 
-def _format_progress(runner: SweepRunner) -> str:
-    num_done, total = len(runner.trial_seconds), runner.total_trials
-    num_ended = len(runner.study.trials) - len(runner.running_trials)
+def _format_progress(progress: SweepProgress, num_trials: int) -> str:
+    total, num_running = progress.total_trials, len(progress.running_trials)
+    num_ended = num_trials - num_running
     parts = [f"{num_ended} of {total} done" if total else f"{num_ended} done"]
-    if runner.best:
-        parts.append(f"best {runner.best.value:.5g} by trial {runner.best.number}")
-    if num_done and total:
-        num_remaining = total - len(runner.study.trials) + len(runner.running_trials) / 2
-        seconds_per_trial = (time.monotonic() - runner.start_time) / num_done
+    if progress.best:
+        parts.append(f"best {progress.best.value:.5g} by trial {progress.best.number}")
+    if progress.num_ended and total:
+        num_remaining = total - num_trials + num_running / 2
+        seconds_per_trial = (time.monotonic() - progress.start_time) / progress.num_ended
         parts.append(f"about {_format_duration(num_remaining * seconds_per_trial)} left")
     return ", ".join(parts)
 
@@ -197,5 +216,5 @@ def _format_point(point: Point) -> str:
     return " ".join(f"{name}={_format_value(value)}" for name, value in point.items())
 
 
-def _format_value(value: object) -> str:
+def _format_value(value: ParameterValue) -> str:
     return f"{value:.4g}" if isinstance(value, float) else format_value(value)

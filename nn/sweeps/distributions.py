@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 import sys
-from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from statistics import NormalDist
-from typing import Annotated, Any, ClassVar, Self, TypeVar, overload
+from typing import Annotated, ClassVar, Self, TypeAlias, TypeVar, overload
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     StrictInt,
     field_validator,
     model_validator,
@@ -27,7 +27,9 @@ from pydantic import (
 
 from nn.errors import format_value
 
-Number = int | float
+Number: TypeAlias = int | float
+ParameterValue: TypeAlias = JsonValue
+"""A value of a sweep parameter: a number, string, Boolean or null, or a list such as [64, 32]."""
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Value = TypeVar("Value")
@@ -72,7 +74,7 @@ class LazySequence(Sequence[Value]):
         return self.compute_item(index % self.length)
 
 
-class Distribution(BaseModel, ABC):
+class Distribution(BaseModel):
     """Distribution of the values of a sweep parameter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,44 +83,48 @@ class Distribution(BaseModel, ABC):
     is_log: ClassVar[bool] = False
     """Whether the values are best compared on a logarithmic scale."""
 
-    @abstractmethod
-    def ppf(self, probability: float) -> Any:
+    def ppf(self, probability: float) -> ParameterValue:
         """Return the quantile: the value below which this share of the probability lies."""
+        return self.round(self.unrounded_ppf(probability))
 
     def unrounded_ppf(self, probability: float) -> float:
-        """Return the quantile before a quantized distribution rounds it."""
-        return float(self.ppf(probability))
+        """Return the quantile of a distribution of numbers, before it is rounded."""
+        raise NotImplementedError
 
-    def round(self, value: Any) -> Any:
-        """Return the nearest value that the distribution can take: itself, unless quantized."""
+    def round(self, value: Number) -> Number:
+        """Return the nearest number that the distribution can take: itself, unless quantized."""
         return value
 
-    def list_values(self) -> Sequence[Any]:
+    def list_values(self) -> Sequence[ParameterValue]:
         """Return the distinct values of a discrete distribution."""
         raise NotImplementedError
 
     @property
     def num_values(self) -> int:
         """Number of values of a discrete distribution."""
-        return len(self.list_values())
+        values = self.list_values()
+        return values.length if isinstance(values, LazySequence) else len(values)
 
     @property
-    def values_to_check(self) -> tuple[Any, ...]:
-        """Values for a dry run before the sweep: all of them, or the two extremes."""
-        return tuple(self.list_values()) if self.is_discrete else (self.ppf(0.0), self.ppf(1.0))
+    def values_to_check(self) -> tuple[ParameterValue, ...]:
+        """Values for a dry run before the sweep: the listed ones, or the extremes of a range."""
+        if not self.is_discrete:
+            return self.ppf(0.0), self.ppf(1.0)
+        values = self.list_values()
+        return (values[0], values[-1]) if isinstance(values, LazySequence) else tuple(values)
 
 
 class Constant(Distribution):
     """The same value in every trial."""
 
-    value: Any
+    value: ParameterValue
     is_discrete: ClassVar[bool] = True
 
-    def ppf(self, probability: float) -> Any:
+    def ppf(self, probability: float) -> ParameterValue:
         """Ignore the probability."""
         return self.value
 
-    def list_values(self) -> list[Any]:
+    def list_values(self) -> list[ParameterValue]:
         """Return the value as a list of one."""
         return [self.value]
 
@@ -126,14 +132,14 @@ class Constant(Distribution):
 class Categorical(Distribution):
     """One of several values, all equally probable; a value written twice is twice as probable."""
 
-    values: Annotated[list[Any], Field(min_length=1)]
+    values: Annotated[list[ParameterValue], Field(min_length=1)]
     is_discrete: ClassVar[bool] = True
 
-    def ppf(self, probability: float) -> Any:
+    def ppf(self, probability: float) -> ParameterValue:
         """Divide [0, 1] into equal parts, one for each value."""
         return self.values[min(int(probability * len(self.values)), len(self.values) - 1)]
 
-    def list_values(self) -> list[Any]:
+    def list_values(self) -> list[ParameterValue]:
         """Return the values in the order of the file, without duplicates."""
         return _unique(self.values)
 
@@ -141,7 +147,7 @@ class Categorical(Distribution):
 class CategoricalWithProbabilities(Distribution):
     """One of several values, each with its own probability."""
 
-    values: Annotated[list[Any], Field(min_length=1)]
+    values: Annotated[list[ParameterValue], Field(min_length=1)]
     probabilities: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]
     is_discrete: ClassVar[bool] = True
 
@@ -154,13 +160,13 @@ class CategoricalWithProbabilities(Distribution):
             raise ValueError("the probabilities must add up to 1")
         return self
 
-    def ppf(self, probability: float) -> Any:
+    def ppf(self, probability: float) -> ParameterValue:
         """Divide [0, 1] into parts as large as the probabilities."""
         index = bisect_right(list(accumulate(self.probabilities)), probability)
         nonzero = [i for i, weight in enumerate(self.probabilities) if weight > 0]
         return self.values[min(index, nonzero[-1])]
 
-    def list_values(self) -> list[Any]:
+    def list_values(self) -> list[ParameterValue]:
         """Return the values of nonzero probability in the order of the file, without duplicates."""
         pairs = zip(self.values, self.probabilities, strict=True)
         return _unique([value for value, weight in pairs if weight > 0])
@@ -169,8 +175,8 @@ class CategoricalWithProbabilities(Distribution):
 class _BoundedDistribution(Distribution):
     """Base of the distributions with bounds `min` and `max`."""
 
-    min: Any
-    max: Any
+    min: float
+    max: float
 
     @model_validator(mode="after")
     def check_min_below_max(self) -> Self:
@@ -195,19 +201,9 @@ class IntUniform(_BoundedDistribution):
         """Return the quantile before rounding, which spans min - 0.5 to max + 0.5."""
         return self.min - 0.5 + probability * (self.max - self.min + 1)
 
-    def list_values(self) -> Sequence[Any]:
-        """Return the integers in ascending order."""
-        return LazySequence(self.num_values, lambda index: self.min + index)
-
-    @property
-    def num_values(self) -> int:
-        """Number of integers, both bounds included."""
-        return self.max - self.min + 1
-
-    @property
-    def values_to_check(self) -> tuple[Any, ...]:
-        """The two bounds."""
-        return self.min, self.max
+    def list_values(self) -> LazySequence[ParameterValue]:
+        """Return the integers in ascending order, both bounds included."""
+        return LazySequence(self.max - self.min + 1, lambda index: self.min + index)
 
 
 class Uniform(_BoundedDistribution):
@@ -216,7 +212,7 @@ class Uniform(_BoundedDistribution):
     min: FiniteFloat
     max: FiniteFloat
 
-    def ppf(self, probability: float) -> float:
+    def unrounded_ppf(self, probability: float) -> float:
         """Interpolate linearly from min to max."""
         return min(max(self.min + probability * (self.max - self.min), self.min), self.max)
 
@@ -228,7 +224,7 @@ class LogUniform(_BoundedDistribution):
     min: Exponent
     max: Exponent
 
-    def ppf(self, probability: float) -> float:
+    def unrounded_ppf(self, probability: float) -> float:
         """Interpolate linearly in the exponent."""
         return math.exp(self.min + probability * (self.max - self.min))
 
@@ -240,20 +236,16 @@ class LogUniformValues(_BoundedDistribution):
     min: PositiveFloat
     max: PositiveFloat
 
-    def ppf(self, probability: float) -> float:
+    def unrounded_ppf(self, probability: float) -> float:
         """Interpolate linearly in the logarithm."""
         low, high = math.log(self.min), math.log(self.max)
         return min(max(math.exp(low + probability * (high - low)), self.min), self.max)
 
 
-class InvLogUniform(_BoundedDistribution):
+class InvLogUniform(LogUniform):
     """1 / exp(x), with x uniform from min to max."""
 
-    is_log: ClassVar[bool] = True
-    min: Exponent
-    max: Exponent
-
-    def ppf(self, probability: float) -> float:
+    def unrounded_ppf(self, probability: float) -> float:
         """Interpolate linearly in the exponent, from the smallest value, exp(-max), upwards."""
         return math.exp(-(self.max - probability * (self.max - self.min)))
 
@@ -268,7 +260,7 @@ class Normal(Distribution):
     mu: FiniteFloat = 0.0
     sigma: PositiveFloat = 1.0
 
-    def ppf(self, probability: float) -> float:
+    def unrounded_ppf(self, probability: float) -> float:
         """Return the quantile; a probability of 0 or 1 is clipped by 1e-9 to keep it finite."""
         return NormalDist(self.mu, self.sigma).inv_cdf(min(max(probability, 1e-9), 1 - 1e-9))
 
@@ -278,9 +270,9 @@ class LogNormal(Normal):
 
     is_log: ClassVar[bool] = True
 
-    def ppf(self, probability: float) -> float:
+    def unrounded_ppf(self, probability: float) -> float:
         """Return exp of the normal quantile, which is first clipped to +-MAX_EXPONENT."""
-        return math.exp(min(max(super().ppf(probability), -MAX_EXPONENT), MAX_EXPONENT))
+        return math.exp(min(max(super().unrounded_ppf(probability), -MAX_EXPONENT), MAX_EXPONENT))
 
 
 class Beta(Distribution):
@@ -289,7 +281,7 @@ class Beta(Distribution):
     a: PositiveFloat = 1.0
     b: PositiveFloat = 1.0
 
-    def ppf(self, probability: float) -> float:
+    def unrounded_ppf(self, probability: float) -> float:
         """Return the quantile that SciPy computes."""
         from scipy.stats import beta  # slow to import
 
@@ -312,26 +304,14 @@ class Quantized(Distribution):
     @model_validator(mode="after")
     def check_max_multiple(self) -> Self:
         """Refuse bounds of more than `MAX_MULTIPLE` times q."""
-        if (
-            max(abs(self.unrounded_ppf(probability)) for probability in (0.0, 1.0)) / self.q
-            > MAX_MULTIPLE
-        ):
+        largest = max(abs(self.unrounded_ppf(probability)) for probability in (0.0, 1.0))
+        if largest / self.q > MAX_MULTIPLE:
             raise ValueError(f"q={self.q:g} is too small for values as large as these")
         return self
 
-    def ppf(self, probability: float) -> Number:
-        """Return the rounded quantile."""
-        return self.round(self.unrounded_ppf(probability))
-
-    def unrounded_ppf(self, probability: float) -> float:
-        """Return the quantile of the distribution that is being quantized."""
-        # super() is that distribution, the next class in the MRO, and not abstract
-        return float(super().ppf(probability))  # type: ignore[safe-super]
-
-    def round(self, value: Any) -> Number:
+    def round(self, value: Number) -> Number:
         """Return the nearest multiple of q; ties go to the even multiple, as in NumPy."""
-        multiple: Number = round(value / self.q) * self.q
-        return multiple
+        return round(value / self.q) * self.q
 
 
 class QUniform(Quantized, Uniform):
@@ -339,20 +319,10 @@ class QUniform(Quantized, Uniform):
 
     is_discrete: ClassVar[bool] = True
 
-    def list_values(self) -> Sequence[Any]:
+    def list_values(self) -> LazySequence[ParameterValue]:
         """Return the multiples from the one nearest to min to the one nearest to max."""
-        first_multiple = round(self.min / self.q)
-        return LazySequence(self.num_values, lambda index: (first_multiple + index) * self.q)
-
-    @property
-    def num_values(self) -> int:
-        """Number of multiples, those nearest to min and max included."""
-        return round(self.max / self.q) - round(self.min / self.q) + 1
-
-    @property
-    def values_to_check(self) -> tuple[Any, ...]:
-        """The multiples nearest to min and max."""
-        return self.ppf(0.0), self.ppf(1.0)
+        first, last = round(self.min / self.q), round(self.max / self.q)
+        return LazySequence(last - first + 1, lambda index: (first + index) * self.q)
 
 
 class QUniformGrid(QUniform):
@@ -361,16 +331,11 @@ class QUniformGrid(QUniform):
     They are integers if min and q are, and need not be multiples of q.
     """
 
-    def list_values(self) -> Sequence[Any]:
-        """Return the values in ascending order."""
-        return LazySequence(self.num_values, self._value_at)
+    def list_values(self) -> LazySequence[ParameterValue]:
+        """Return the values in ascending order; max is excluded."""
+        return LazySequence(math.ceil((self.max - self.min) / self.q), self._value_at)
 
-    @property
-    def num_values(self) -> int:
-        """Number of values; max is excluded."""
-        return math.ceil((self.max - self.min) / self.q)
-
-    def round(self, value: Any) -> Number:
+    def round(self, value: Number) -> Number:
         """Return the nearest grid value."""
         return self._value_at(min(max(round((value - self.min) / self.q), 0), self.num_values - 1))
 
@@ -399,7 +364,7 @@ class QBeta(Quantized, Beta):
     """`Beta` rounded to multiples of q."""
 
 
-def _unique(values: list[Any]) -> list[Any]:
+def _unique(values: list[ParameterValue]) -> list[ParameterValue]:
     return list({format_value(value): value for value in reversed(values)}.values())[::-1]
 
 
@@ -426,7 +391,7 @@ DISTRIBUTIONS: dict[str, type[Distribution]] = {
 """Distributions by the name that `distribution:` takes in a sweep file."""
 
 
-def infer_distribution_name(config: dict[str, Any]) -> str | None:
+def infer_distribution_name(config: Mapping[str, ParameterValue]) -> str | None:
     """Return the distribution that W&B infers from the keys of a parameter, or None."""
     if "value" in config:
         return "constant"

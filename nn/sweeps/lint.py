@@ -15,11 +15,13 @@ from nn.errors import UserError
 from nn.sweeps import schema
 from nn.sweeps.dry_run import DryRun
 from nn.sweeps.schema import SweepConfig
-from nn.sweeps.yaml_pitfalls import (
+from nn.sweeps.sweep_file import (
     MisreadScalar,
     collect_nodes,
     find_duplicate_keys,
     find_misread_scalars,
+    load_yaml,
+    read_sweep_text,
 )
 
 EPOCH_METRICS = (
@@ -42,7 +44,7 @@ SUPPORTED_MACROS = ("env", "interpreter", "program", "args_no_hyphens", "args_ov
 
 def find_warnings(path: Path) -> Iterator[str]:
     """Yield what runs here but is probably unintended, or does not run with `wandb agent`."""
-    sweep_config = schema.load_yaml(path)
+    sweep_config = load_yaml(path)
     parameters = sweep_config.get("parameters")
     if isinstance(parameters, dict):
         for block, names in schema.find_nested_blocks(parameters).items():
@@ -53,14 +55,15 @@ def find_warnings(path: Path) -> Iterator[str]:
         for name, parameter_config in schema.flatten_parameters(parameters).items():
             if isinstance(parameter_config, Mapping):
                 yield from _exponent_warnings(name, parameter_config)
-    if isinstance(sweep_config.get("metric"), dict):
-        yield from _metric_warnings(sweep_config["metric"])
+    metric = sweep_config.get("metric")
+    if isinstance(metric, dict):
+        yield from _metric_warnings(metric)
     yield from _agent_warnings(sweep_config)
 
 
 def find_errors(path: Path, overrides: Sequence[str]) -> list[str]:
     """Return everything that is wrong with a sweep file, each message once."""
-    sweep_config, yaml_nodes = schema.load_yaml(path), collect_nodes(schema.read_sweep_text(path))
+    sweep_config, yaml_nodes = load_yaml(path), collect_nodes(read_sweep_text(path))
     schema_errors = schema.list_errors(sweep_config)
     sweep = None if schema_errors else schema.parse_sweep_config(sweep_config, path)
     misread_scalars = list(find_misread_scalars(yaml_nodes))

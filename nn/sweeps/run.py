@@ -19,12 +19,13 @@ from nn.runs.signals import BoundedSignalHandler, SignalInterrupt, install_signa
 from nn.sweeps import lint, schema
 from nn.sweeps.console import SweepConsole, print_to_stderr
 from nn.sweeps.options import SweepOptions, SweepSettings, resolve_options
-from nn.sweeps.runner import SweepRunner, worker_pool
+from nn.sweeps.runner import SweepRunner, WorkerPool
 from nn.sweeps.schema import SweepConfig
-from nn.sweeps.shared import SharedStudy
-from nn.sweeps.space import SearchSpace, quote
+from nn.sweeps.shared_study import SharedStudy
+from nn.sweeps.space import FixedOverrides, SearchSpace, quote
 from nn.sweeps.storage import STUDY_FILES, open_storage, redact_url
 from nn.sweeps.study import SweepStudy
+from nn.sweeps.sweep_file import load_yaml
 
 
 def check_sweep(sweep_file: Path, overrides: Sequence[str]) -> int:
@@ -43,25 +44,19 @@ def run_sweep(options: SweepOptions) -> int:
     """Start or resume a sweep, run it to its end and return the exit status."""
     sweep = schema.read_sweep_config(options.sweep_file)
     settings = resolve_options(options, sweep)
-    overrides_before, overrides_after = sweep.command_overrides
-    overrides_with_tracking = [
-        "tracking=offline",
-        f"tracking.group={quote(options.name)}",
-        *overrides_before,
-    ]
-    overrides_after = [*overrides_after, *settings.overrides]
+    before, after = sweep.command_overrides
+    fixed_overrides = FixedOverrides(before, [*after, *settings.overrides])
+    tracking_overrides = ["tracking=offline", f"tracking.group={quote(options.name)}"]
     max_trials = options.max_trials or sweep.run_cap
     with (
         install_signal_handler(BoundedSignalHandler()) as signal_handler,
-        worker_pool(options.num_workers, signal_handler) as pool,
+        WorkerPool(options.num_workers, signal_handler) as pool,
     ):
         if not options.sweep_dir.exists():  # workers start while this process checks the file
-            grid_size = (
-                SearchSpace(sweep.parameters).num_points if sweep.method == "grid" else math.inf
-            )
-            pool.start_workers(
-                min(max_trials or options.num_workers, grid_size, options.num_workers)
-            )
+            is_grid = sweep.method == "grid"
+            grid_size = SearchSpace(sweep.parameters).num_points if is_grid else math.inf
+            max_workers = options.num_workers
+            pool.start_workers(min(max_trials or max_workers, grid_size, max_workers))
         for message in lint.find_warnings(options.sweep_file):
             print_to_stderr(f"{options.sweep_file}: {message}")
         for message in lint.find_errors(options.sweep_file, settings.overrides):
@@ -75,7 +70,7 @@ def run_sweep(options: SweepOptions) -> int:
                     study,
                     pool,
                     max_trials,
-                    (overrides_with_tracking, overrides_after),
+                    fixed_overrides._replace(before=[*tracking_overrides, *before]),
                     console,
                     signal_handler,
                 )
@@ -95,7 +90,7 @@ def run_sweep(options: SweepOptions) -> int:
                 _close_study(study)
                 raise
             is_saved = _close_study(study)
-    console.print_sweep_result(study, (overrides_before, overrides_after), runner.stop_reason)
+    console.print_sweep_result(study, fixed_overrides, runner.stop_reason)
     return 1 if study.failed_trials or not is_saved else 0
 
 
@@ -113,8 +108,8 @@ def _open_study(
             sweep,
             options.sweep_dir,
             settings.seed,
-            settings.sampler,
-            shared_study,
+            sampler=settings.sampler,
+            shared_study=shared_study,
             notify=print_to_stderr,
         )
 
@@ -151,10 +146,8 @@ def _open_shared_study(options: SweepOptions, settings: SweepSettings) -> Shared
     """Open the storage of `--storage`, if it is given."""
     if options.storage is None:
         return None
-    sweep_config = {
-        **json.loads(to_json(schema.load_yaml(options.sweep_file))),
-        **settings.model_dump(mode="json"),
-    }
+    sweep_config = json.loads(to_json(load_yaml(options.sweep_file)))
+    sweep_config |= settings.model_dump(mode="json")
     sweep_config.pop("run_cap", None)  # which may be raised later
     storage = open_storage(options.storage)
     return SharedStudy(

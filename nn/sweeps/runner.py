@@ -6,18 +6,18 @@ import multiprocessing
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple, Protocol
+from typing import Self
 
 from nn.errors import SweepError
 from nn.runs.signals import BoundedSignalHandler
-from nn.sweeps.space import to_overrides
+from nn.sweeps.console import BestTrial, RunningTrial, SweepConsole, SweepProgress
+from nn.sweeps.space import FixedOverrides
 from nn.sweeps.study import SweepStudy
+from nn.sweeps.trials import TrialRecord
 from nn.sweeps.worker import EpochMessage, ResultMessage, TrialRequest, WorkerMessage, worker_main
 
 SYNC_INTERVAL_SECONDS = 1.0
@@ -32,35 +32,6 @@ KILL_MARGIN_SECONDS = 1.0
 """Seconds before the deadline of a stopped sweep at which its workers are killed."""
 
 
-@dataclass
-class RunningTrial:
-    """Progress of a trial that a worker runs."""
-
-    number: int
-    epoch: int = 0
-    value: float | None = None
-    start_time: float = field(default_factory=time.monotonic)
-
-
-class BestTrial(NamedTuple):
-    """The best objective so far and the number of its trial."""
-
-    value: float
-    number: int
-
-
-class SweepDisplay(Protocol):
-    """Interface of the display of a running sweep."""
-
-    def show_progress(self, runner: SweepRunner) -> None:
-        """Show the running trials."""
-
-    def print_trial_result(
-        self, runner: SweepRunner, trial: RunningTrial, message: ResultMessage, value: float | None
-    ) -> None:
-        """Print how a trial ended and its objective."""
-
-
 class SweepRunner:
     """Loop that keeps a pool of workers busy with a study's trials."""
 
@@ -69,23 +40,22 @@ class SweepRunner:
         study: SweepStudy,
         pool: WorkerPool,
         max_trials: int | None,
-        fixed_overrides: tuple[Sequence[str], Sequence[str]],
-        display: SweepDisplay,
+        fixed_overrides: FixedOverrides,
+        console: SweepConsole,
         signal_handler: BoundedSignalHandler,
     ) -> None:
         self.study, self.sweep, self.pool = study, study.sweep, pool
         self.max_trials, self.fixed_overrides = max_trials, fixed_overrides
-        self.display, self.signal_handler = display, signal_handler
+        self.console, self.signal_handler = console, signal_handler
         self.resume_queue = deque(study.reclaim_stale_trials(retry_failed=True))
-        self.last_sync_time = time.monotonic()
-        self.crash_counts: Counter[int] = Counter()
-        self.num_idle_crashes = 0
-        self.compared_trials: set[int] = set()
+        self.start_time = self.last_sync_time = time.monotonic()
         self.best: BestTrial | None = None
-        self.trial_seconds: list[float] = []
-        self.start_time = time.monotonic()
+        self.compared_trials: set[int] = set()
         self.is_target_reached = False
+        self.num_ended = 0  # on this machine
         self.num_consecutive_failures = 0
+        self.num_idle_crashes = 0  # since a worker last sent a message
+        self.crash_counts: Counter[int] = Counter()
         self._update_best()
 
     @property
@@ -103,12 +73,16 @@ class SweepRunner:
         return ""
 
     @property
-    def total_trials(self) -> int | None:
-        """The number of trials planned on all machines, or None if it is unlimited."""
-        limits = [
-            limit for limit in (self.max_trials, self.study.num_grid_points) if limit is not None
-        ]
-        return min(limits, default=None)
+    def progress(self) -> SweepProgress:
+        """The progress to display."""
+        limits = [limit for limit in (self.max_trials, self.study.num_grid_points) if limit]
+        return SweepProgress(
+            running_trials=self.running_trials,
+            num_ended=self.num_ended,
+            total_trials=min(limits, default=None),
+            best=self.best,
+            start_time=self.start_time,
+        )
 
     def run(self) -> None:
         """Run trials until none is left to start; signals are handled only while it waits."""
@@ -118,7 +92,7 @@ class SweepRunner:
                 self._assign_trials()
                 if not self.running_trials and not self.study.remote_trials:
                     return
-                self.display.show_progress(self)
+                self.console.show_progress(self.study, self.progress)
             workers_by_connection = {worker.connection: worker for worker in self.pool.workers}
             sentinels = [worker.process.sentinel for worker in self.pool.workers]
             ready = wait([*workers_by_connection, *sentinels], timeout=0.25)
@@ -155,13 +129,13 @@ class SweepRunner:
 
     def _start_trial(self, worker: Worker, number: int) -> None:
         """Send a trial to a worker."""
-        overrides_before, overrides_after = self.fixed_overrides
         point = self.study.get_point(number)
         request = TrialRequest(
             number,
             point,
-            (*overrides_before, *to_overrides(point), *overrides_after),
+            self.fixed_overrides.add_point(point),
             self.study.get_trial_dir(number),
+            metric_name=self.sweep.metric.name if self.sweep.metric else None,
             is_prunable=self.sweep.early_terminate is not None,
         )
         worker.trial, worker.was_used = RunningTrial(number), True
@@ -174,33 +148,29 @@ class SweepRunner:
         except (EOFError, OSError):
             worker.process.join()
             return
+        self.num_idle_crashes = 0
         trial = worker.trial
         assert trial is not None
         if isinstance(message, EpochMessage):
-            self._handle_epoch(worker, trial, message.epoch_record)
-            return
-        worker.trial = None
-        self._handle_trial_end(trial, message)
+            self._handle_epoch(worker, trial, message)
+        else:
+            worker.trial = None
+            self._handle_trial_end(trial, message)
 
-    def _handle_epoch(
-        self, worker: Worker, trial: RunningTrial, epoch_record: Mapping[str, Any]
-    ) -> None:
-        metric, early_terminate = self.sweep.metric, self.sweep.early_terminate
-        trial.epoch = epoch_record["epoch"]
-        value = epoch_record.get(metric.name) if metric else None
+    def _handle_epoch(self, worker: Worker, trial: RunningTrial, message: EpochMessage) -> None:
+        trial.epoch, value = message.epoch, message.value
         if value is not None:
             trial.value = value
-        if early_terminate:
-            should_prune = value is not None and self.study.should_prune(
-                trial.number, trial.epoch, value
+        if self.sweep.early_terminate:
+            worker.send(
+                value is not None and self.study.should_prune(trial.number, trial.epoch, value)
             )
-            worker.send(should_prune)
 
     def _handle_trial_end(self, trial: RunningTrial, message: ResultMessage) -> None:
         value = self.study.tell(trial.number, message.status, message.reason, message.is_external)
-        self.trial_seconds.append(time.monotonic() - trial.start_time)
+        self.num_ended += 1
         self._update_best()
-        self.display.print_trial_result(self, trial, message, value)
+        self.console.print_trial_result(self.study, trial, message, value)
         self._check_consecutive_failures(message)
 
     def _check_consecutive_failures(self, message: ResultMessage) -> None:
@@ -208,7 +178,7 @@ class SweepRunner:
         if message.status != "failed":
             self.num_consecutive_failures = 0
             return
-        all_failed = self.num_consecutive_failures + 1 == len(self.trial_seconds)
+        all_failed = self.num_consecutive_failures + 1 == self.num_ended
         self.num_consecutive_failures += message.is_external or all_failed
         if self.num_consecutive_failures == MAX_CONSECUTIVE_FAILURES:
             which = "first" if all_failed else "last"
@@ -218,7 +188,7 @@ class SweepRunner:
 
     def _handle_crash(self, worker: Worker) -> None:
         """Handle the death of a worker: retry its trial or record the trial as failed."""
-        trial, exit_code = worker.trial, worker.process.exitcode
+        trial = worker.trial
         if trial is None:
             self.num_idle_crashes += 1
             if self.num_idle_crashes > 2 * self.pool.size:
@@ -228,28 +198,29 @@ class SweepRunner:
                 )
             return
         self.crash_counts[trial.number] += 1
-        reason = f"its process died with exit code {exit_code}"
-        if self.crash_counts[trial.number] < MAX_CRASHES_PER_TRIAL and self.study.can_retry(
-            trial.number
-        ):
+        reason = f"its process died with exit code {worker.process.exitcode}"
+        is_first_crash = self.crash_counts[trial.number] < MAX_CRASHES_PER_TRIAL
+        if is_first_crash and self.study.can_retry(trial.number):
             self.study.tell(trial.number, "failed", reason, is_external=True)
             self.study.retry_trial(trial.number)
             self.resume_queue.appendleft(trial.number)
         else:
-            message = ResultMessage(trial.number, "failed", reason, is_external=True)
-            self._handle_trial_end(trial, message)
+            self._handle_trial_end(trial, ResultMessage("failed", reason, is_external=True))
 
     def _update_best(self) -> None:
         """Update the best trial, and whether the metric's target has been reached."""
         metric = self.sweep.metric
+        if metric is None:
+            return
         for trial in self.study.trials:
-            value = trial.user_attrs.get("objective")
-            if metric is None or value is None or trial.number in self.compared_trials:
+            if trial.number in self.compared_trials:
                 continue
-            self.compared_trials.add(trial.number)
-            if self.best is None or metric.is_better(value, self.best.value):
-                self.best = BestTrial(value, trial.number)
-            self.is_target_reached = self.is_target_reached or metric.reaches_target(value)
+            value = TrialRecord.of(trial).objective
+            if value is not None:
+                self.compared_trials.add(trial.number)
+                if self.best is None or metric.is_better(value, self.best.value):
+                    self.best = BestTrial(value, trial.number)
+                self.is_target_reached = self.is_target_reached or metric.reaches_target(value)
 
 
 class Worker:
@@ -258,9 +229,7 @@ class Worker:
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, child_connection = context.Pipe()
-        self.process: BaseProcess = context.Process(
-            target=worker_main, args=(child_connection,), daemon=True
-        )
+        self.process = context.Process(target=worker_main, args=(child_connection,), daemon=True)
         with _block_sigint():
             self.process.start()
         child_connection.close()
@@ -291,11 +260,28 @@ def _block_sigint() -> Iterator[None]:
 
 
 class WorkerPool:
-    """Up to `size` worker processes, started when they are first needed."""
+    """Up to `size` worker processes, started when they are first needed.
+
+    On exit from the context, running trials are saved and can be resumed.
+    """
 
     def __init__(self, size: int, signal_handler: BoundedSignalHandler) -> None:
         self.size, self.signal_handler = size, signal_handler
         self.workers: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        deadline = min(
+            time.monotonic() + SHUTDOWN_TIMEOUT_SECONDS,
+            self.signal_handler.deadline - KILL_MARGIN_SECONDS,
+        )
+        for worker in self.workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+        for worker in self.workers:
+            worker.process.kill()
 
     def start_workers(self, num_workers: float) -> None:
         """Start workers ahead of time, because their imports take a while."""
@@ -304,10 +290,8 @@ class WorkerPool:
 
     def get_idle_worker(self) -> Worker:
         """Return a worker without a trial, starting one if all are busy."""
-        return (
-            next((worker for worker in self.workers if not worker.trial), None)
-            or self._start_worker()
-        )
+        idle_workers = [worker for worker in self.workers if not worker.trial]
+        return idle_workers[0] if idle_workers else self._start_worker()
 
     def remove_worker(self, worker: Worker) -> None:
         """Remove a worker that has died."""
@@ -333,21 +317,3 @@ class WorkerPool:
         except OSError as error:
             raise SweepError(f"A worker process cannot be started: {error.strerror}.") from None
         return self.workers[-1]
-
-
-@contextmanager
-def worker_pool(size: int, signal_handler: BoundedSignalHandler) -> Iterator[WorkerPool]:
-    """Provide a pool and shut it down on exit; running trials are saved and can be resumed."""
-    pool = WorkerPool(size, signal_handler)
-    try:
-        yield pool
-    finally:
-        pool.shutdown()
-        deadline = min(
-            time.monotonic() + SHUTDOWN_TIMEOUT_SECONDS,
-            signal_handler.deadline - KILL_MARGIN_SECONDS,
-        )
-        for worker in pool.workers:
-            worker.process.join(max(0.0, deadline - time.monotonic()))
-        for worker in pool.workers:
-            worker.process.kill()

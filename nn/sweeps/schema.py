@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     SerializeAsAny,
     ValidationError,
     ValidationInfo,
@@ -30,18 +30,8 @@ from nn.sweeps.distributions import (
     QUniformGrid,
     infer_distribution_name,
 )
-
-MAX_FILE_BYTES = 2**20
-"""Maximum size of a sweep file."""
-MAX_NODES = 10**5
-"""Maximum number of values in a sweep file, with YAML aliases expanded."""
-
-
-class SweepFileLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML loader as in W&B, except that dates stay strings, as on a command line and in JSON."""
-
-
-SweepFileLoader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+from nn.sweeps.space import FixedOverrides
+from nn.sweeps.sweep_file import load_yaml
 
 
 class InvalidParametersError(ValueError):
@@ -113,16 +103,14 @@ class SweepConfig(BaseModel):
 
     @field_validator("parameters", mode="before")
     @classmethod
-    def parse_parameters(cls, value: Any, info: ValidationInfo) -> dict[str, Distribution]:
+    def parse_parameters(cls, value: JsonValue, info: ValidationInfo) -> dict[str, Distribution]:
         """Parse all parameters, and report every invalid one rather than the first."""
-        if not isinstance(value, Mapping) or not value:
+        if not isinstance(value, dict) or not value:
             raise ValueError("there must be at least one parameter")
-        parameters, messages = {}, []
+        parameters, messages, is_grid = {}, [], info.data.get("method") == "grid"
         for name, config in flatten_parameters(value).items():
             try:
-                parameters[name] = parse_distribution(
-                    name, config, info.data.get("method") == "grid"
-                )
+                parameters[name] = parse_distribution(name, config, is_grid)
             except ValueError as error:
                 messages.append(str(error))
         if messages:
@@ -148,25 +136,22 @@ class SweepConfig(BaseModel):
         return self
 
     @property
-    def command_overrides(self) -> tuple[list[str], list[str]]:
+    def command_overrides(self) -> FixedOverrides:
         """Overrides written in `command`, before and after the `${args...}` macro."""
-        before: list[str] = []
-        after: list[str] = []
-        overrides = before
+        fixed_overrides = FixedOverrides([], [])
+        overrides = fixed_overrides.before
         for argument in self.command or []:
             if argument.startswith("${args"):
-                overrides = after
+                overrides = fixed_overrides.after
             elif "=" in argument and not argument.startswith("-"):
                 overrides.append(argument)
-            elif (
-                not argument.startswith("${")
-                and argument != self.program
-                and "python" not in argument
+            elif not (
+                argument.startswith("${") or argument == self.program or "python" in argument
             ):
                 raise UserError(
                     f"command: {argument} is neither a W&B macro nor a setting KEY=VALUE."
                 )
-        return before, after
+        return fixed_overrides
 
 
 def describe_changes(before: SweepConfig, after: SweepConfig) -> Iterator[str]:
@@ -184,21 +169,14 @@ def describe_changes(before: SweepConfig, after: SweepConfig) -> Iterator[str]:
 def _dump_each_key(sweep: SweepConfig) -> dict[str, str]:
     """Dump each parameter and each other key as one line of YAML."""
     settings = sweep.model_dump(exclude={"run_cap", "parameters"}, exclude_none=True)
-    distribution_names = {model: name for name, model in DISTRIBUTIONS.items()}
+    names = {model: name for name, model in DISTRIBUTIONS.items()} | {QUniformGrid: "q_uniform"}
     for name, distribution in sweep.parameters.items():
-        distribution_name = next(
-            distribution_names[model]
-            for model in type(distribution).__mro__
-            if model in distribution_names
-        )
-        settings[f"parameters.{name}"] = {
-            "distribution": distribution_name,
-            **distribution.model_dump(),
-        }
+        kind = {"distribution": names[type(distribution)]}
+        settings[f"parameters.{name}"] = kind | distribution.model_dump()
     return {name: _to_yaml_line(value) for name, value in settings.items()}
 
 
-def _to_yaml_line(value: Any) -> str:
+def _to_yaml_line(value: JsonValue) -> str:
     text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))
     return text.removesuffix("\n").removesuffix("\n...")
 
@@ -208,58 +186,7 @@ def read_sweep_config(path: Path) -> SweepConfig:
     return parse_sweep_config(load_yaml(path), path)
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Load a sweep file without validating its keys."""
-    text = read_sweep_text(path)
-    try:
-        content = _parse_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        # libyaml reports the end of a file as the line after the last one
-        line = f", line {min(mark.line, text.count(chr(10))) + 1}" if mark else ""
-        raise UserError(f"{path}{line}: this is not valid YAML.") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a sweep file must be a mapping with method and parameters.")
-    if _count_nodes(content) > MAX_NODES:
-        raise UserError(
-            f"{path}: the file has more than {MAX_NODES:,} values, or an alias refers to itself."
-        )
-    return content
-
-
-@lru_cache(maxsize=2)
-def _parse_yaml(text: str) -> Any:
-    """Parse YAML once for all callers, none of which modifies the result."""
-    return yaml.load(text, SweepFileLoader)
-
-
-def read_sweep_text(path: Path) -> str:
-    """Read the text of a sweep file, and raise `UserError` if it is too large or unreadable."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES or not path.is_file():
-            raise UserError(f"{path} is not a sweep file.")
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file.") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: this is not valid YAML.") from None
-
-
-def _count_nodes(content: Any) -> int:
-    """Count the values with aliases expanded, up to `MAX_NODES` + 1.
-
-    A few lines of YAML can expand to billions of values, or refer to themselves.
-    """
-    count, stack = 0, [content]
-    while stack and count <= MAX_NODES:
-        count, node = count + 1, stack.pop()
-        stack += node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
-    return count
-
-
-def parse_sweep_config(content: Mapping[str, Any], path: Path) -> SweepConfig:
+def parse_sweep_config(content: Mapping[str, JsonValue], path: Path) -> SweepConfig:
     """Validate the content of a sweep file, and raise `UserError` for the first error in it."""
     try:
         return _validate(content)
@@ -267,7 +194,7 @@ def parse_sweep_config(content: Mapping[str, Any], path: Path) -> SweepConfig:
         raise UserError(f"{path}: {_error_messages(error)[0]}") from None
 
 
-def list_errors(content: Mapping[str, Any]) -> list[str]:
+def list_errors(content: Mapping[str, JsonValue]) -> list[str]:
     """Return one sentence for each error in the content of a sweep file."""
     try:
         _validate(content)
@@ -276,32 +203,43 @@ def list_errors(content: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _validate(content: Mapping[str, Any]) -> SweepConfig:
-    return SweepConfig(**{str(key): value for key, value in content.items()})
+def _validate(content: Mapping[str, JsonValue]) -> SweepConfig:
+    return SweepConfig.model_validate({str(key): value for key, value in content.items()})
 
 
-def find_nested_blocks(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, list[str]]:
+def find_nested_blocks(parameters: Mapping[str, JsonValue]) -> dict[str, list[str]]:
     """Return the dotted names of the parameters in each nested block, by the block's name."""
-    blocks: dict[str, list[str]] = {}
-    for name, config in parameters.items():
-        if isinstance(config, Mapping) and isinstance(config.get("parameters"), Mapping):
-            inner = config["parameters"]
-            blocks[f"{prefix}{name}"] = list(flatten_parameters(inner, f"{prefix}{name}."))
-    return blocks
+    blocks = {name: _get_inner_parameters(config) for name, config in parameters.items()}
+    return {
+        name: list(flatten_parameters(inner, f"{name}."))
+        for name, inner in blocks.items()
+        if inner is not None
+    }
 
 
-def flatten_parameters(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_parameters(
+    parameters: Mapping[str, JsonValue], prefix: str = ""
+) -> dict[str, JsonValue]:
     """Flatten nested `parameters` blocks into dotted names."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, JsonValue] = {}
     for name, config in parameters.items():
-        if isinstance(config, Mapping) and isinstance(config.get("parameters"), Mapping):
-            flat |= flatten_parameters(config["parameters"], f"{prefix}{name}.")
-        else:
+        inner = _get_inner_parameters(config)
+        if inner is None:
             flat[f"{prefix}{name}"] = config
+        else:
+            flat |= flatten_parameters(inner, f"{prefix}{name}.")
     return flat
 
 
-def parse_distribution(name: str, config: Any, is_grid: bool = False) -> Distribution:
+def _get_inner_parameters(config: JsonValue) -> dict[str, JsonValue] | None:
+    """Return the parameters of a nested block, or None for a parameter."""
+    inner = config.get("parameters") if isinstance(config, dict) else None
+    return inner if isinstance(inner, dict) else None
+
+
+def parse_distribution(
+    name: str, config: JsonValue | Mapping[str, JsonValue], is_grid: bool = False
+) -> Distribution:
     """Parse a parameter into the distribution that it names or implies.
 
     Raises:
@@ -313,26 +251,21 @@ def parse_distribution(name: str, config: Any, is_grid: bool = False) -> Distrib
         raise ValueError(
             f"parameters.{name}: write {name}: {{value: {format_value(config)}}}, or values: [...]"
         )
-    distribution_name = config.get("distribution") or infer_distribution_name(dict(config))
-    if distribution_name is None:
+    kind = config.get("distribution") or infer_distribution_name(config)
+    if kind is None:
         raise ValueError(f"parameters.{name}: specify value, values, or min and max")
-    if distribution_name not in DISTRIBUTIONS:
+    if not isinstance(kind, str) or kind not in DISTRIBUTIONS:
         raise ValueError(
-            f"parameters.{name}.distribution: {distribution_name}: there is no such distribution; "
-            f"{suggest(str(distribution_name), DISTRIBUTIONS)}"
+            f"parameters.{name}.distribution: {kind}: there is no such distribution; "
+            f"{suggest(str(kind), DISTRIBUTIONS)}"
         )
+    model = QUniformGrid if is_grid and kind == "q_uniform" else DISTRIBUTIONS[kind]
     settings = {str(key): value for key, value in config.items() if key != "distribution"}
-    model = (
-        QUniformGrid
-        if is_grid and distribution_name == "q_uniform"
-        else DISTRIBUTIONS[distribution_name]
-    )
     try:
-        return model(**settings)
+        return model.model_validate(settings)
     except ValidationError as error:
-        raise ValueError(
-            f"parameters.{name}{_error_message(_sort_unknown_keys_first(error)[0], model)}"
-        ) from None
+        message = _error_message(_sort_unknown_keys_first(error)[0], model)
+        raise ValueError(f"parameters.{name}{message}") from None
 
 
 def _error_messages(error: ValidationError) -> list[str]:
@@ -340,11 +273,10 @@ def _error_messages(error: ValidationError) -> list[str]:
     messages: list[str] = []
     for details in _sort_unknown_keys_first(error):
         cause = details.get("ctx", {}).get("error")
-        messages += (
-            cause.messages
-            if isinstance(cause, InvalidParametersError)
-            else [_error_message(details)]
-        )
+        if isinstance(cause, InvalidParametersError):
+            messages += cause.messages
+        else:
+            messages.append(_error_message(details))
     lines = (" ".join(message.split()) for message in messages)
     return [line if line.endswith((".", "?")) else f"{line}." for line in lines]
 
@@ -361,6 +293,8 @@ def _error_message(details: ErrorDetails, model: type[BaseModel] = SweepConfig) 
         return f"{location}: there must be at least one"
     if details["type"] == "missing":
         return f"{location} is missing"
+    if details["type"] == "invalid-json-value":
+        return f"{location}: {value} is not a value of a setting"
     if details["type"] == "extra_forbidden":
         return f"{location}: there is no such key; {suggest(keys[-1], model.model_fields)}"
     if isinstance(value, str) and _is_number(value):

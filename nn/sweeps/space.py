@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from itertools import product
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from optuna.distributions import (
@@ -16,9 +15,19 @@ from optuna.distributions import (
 )
 
 from nn.errors import format_value
-from nn.sweeps.distributions import Distribution, IntUniform, LazySequence, QUniform
+from nn.sweeps.distributions import (
+    Distribution,
+    IntUniform,
+    LazySequence,
+    ParameterValue,
+    QUniform,
+)
 
-Point = dict[str, Any]
+Point: TypeAlias = dict[str, ParameterValue]
+"""A value for each parameter, as the sweep file means them."""
+OptunaValue: TypeAlias = int | float | str
+OptunaParams: TypeAlias = dict[str, OptunaValue]
+"""A point as Optuna stores it, with categories as text."""
 MAX_ENUMERATED_POINTS = 10**6
 """Larger spaces are not enumerated to find an untried point."""
 MAX_CATEGORIES = 10**4
@@ -34,7 +43,7 @@ class SearchSpace:
             name: _to_optuna_distribution(distribution)
             for name, distribution in self.parameters.items()
         }
-        self.category_values = {
+        self.category_values: dict[str, dict[OptunaValue, ParameterValue]] = {
             name: {format_value(value): value for value in self.parameters[name].list_values()}
             for name, distribution in self.optuna_distributions.items()
             if isinstance(distribution, CategoricalDistribution)
@@ -78,48 +87,53 @@ class SearchSpace:
             if point_key(point) not in tried_keys:
                 return point
         if self.num_points <= MAX_ENUMERATED_POINTS:
-            candidates = (
-                dict(zip(self.parameters, values, strict=True))
-                for values in product(
-                    *(distribution.list_values() for distribution in self.parameters.values())
-                )
-            )
-            untried = [
-                candidate for candidate in candidates if point_key(candidate) not in tried_keys
-            ]
+            untried = [other for other in self.grid() if point_key(other) not in tried_keys]
             if untried:
                 return untried[int(rng.integers(len(untried)))]
         return point
 
-    def is_complete(self, params: Mapping[str, Any]) -> bool:
-        """Check whether a trial's params are exactly the parameters of this space."""
-        return params.keys() == self.optuna_distributions.keys()
+    def is_complete(self, names: Iterable[str]) -> bool:
+        """Check whether the names of a trial's params are exactly the parameters of this space."""
+        return self.optuna_distributions.keys() == set(names)
 
-    def to_optuna(self, point: Point) -> dict[str, Any]:
-        """Convert a point to the params that Optuna stores; categories become text.
+    def to_optuna(self, point: Point) -> OptunaParams:
+        """Convert a point to the params that Optuna stores.
 
-        Floats are clipped to the distribution's bounds, which rounding to a multiple of q may
-        exceed and Optuna enforces.
+        Raises:
+            TypeError: A value is not a number, but its distribution is one of numbers.
         """
-        params = {}
-        for name, distribution in self.optuna_distributions.items():
-            value = point[name]
-            if isinstance(distribution, CategoricalDistribution):
-                value = format_value(value)
-            elif isinstance(distribution, FloatDistribution):
-                value = min(max(value, distribution.low), distribution.high)
-            params[name] = value
-        return params
+        return {
+            name: _to_optuna_value(distribution, point[name])
+            for name, distribution in self.optuna_distributions.items()
+        }
 
-    def from_optuna(self, params: Mapping[str, Any]) -> Point:
-        """Convert params that Optuna stored or proposed to a point."""
-        point = {}
+    def from_optuna(self, params: Mapping[str, OptunaValue]) -> Point:
+        """Convert params that Optuna stored or proposed to a point.
+
+        Raises:
+            KeyError, TypeError: The params are not those of a point of this space.
+        """
+        point: Point = {}
         for name, distribution in self.parameters.items():
             value = params[name]
             if name in self.category_values:
-                value = self.category_values[name][value]
-            point[name] = distribution.round(value)
+                point[name] = self.category_values[name][value]
+            elif isinstance(value, str):
+                raise TypeError(name)
+            else:
+                point[name] = distribution.round(value)
         return point
+
+
+class FixedOverrides(NamedTuple):
+    """Overrides that all trials have in common, which stand before and after those of the point."""
+
+    before: list[str]
+    after: list[str]
+
+    def add_point(self, point: Point) -> tuple[str, ...]:
+        """Return the overrides of the trial that runs a point."""
+        return (*self.before, *to_overrides(point), *self.after)
 
 
 def to_overrides(point: Point) -> list[str]:
@@ -132,15 +146,15 @@ def quote(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _format_override_value(value: Any) -> str:
-    if isinstance(value, str) and not all(char.isalnum() or char in "_-./" for char in value):
-        return quote(value)
-    return repr(value) if isinstance(value, float) else format_value(value)
-
-
 def point_key(point: Point) -> tuple[str, ...]:
     """Return a hashable key that is unique among the points of one space."""
     return tuple(format_value(value) for value in point.values())
+
+
+def _format_override_value(value: ParameterValue) -> str:
+    if isinstance(value, str) and not all(char.isalnum() or char in "_-./" for char in value):
+        return quote(value)
+    return repr(value) if isinstance(value, float) else format_value(value)
 
 
 def _to_optuna_distribution(distribution: Distribution) -> BaseDistribution:
@@ -154,3 +168,14 @@ def _to_optuna_distribution(distribution: Distribution) -> BaseDistribution:
         )
     low, high = distribution.unrounded_ppf(0.0), distribution.unrounded_ppf(1.0)
     return FloatDistribution(low, high, log=distribution.is_log)
+
+
+def _to_optuna_value(distribution: BaseDistribution, value: ParameterValue) -> OptunaValue:
+    if isinstance(distribution, CategoricalDistribution):
+        return format_value(value)
+    if not isinstance(value, int | float):
+        raise TypeError(value)
+    if isinstance(distribution, FloatDistribution):
+        # rounding to a multiple of q may exceed the bounds, which Optuna enforces
+        return min(max(value, distribution.low), distribution.high)
+    return value

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import BaseJournalBackend
 
 from nn.errors import SaveError, UserError
+from nn.io.files import read_regular_file, write_at
 from nn.io.paths import relpath
+from nn.runs.history import MAX_HISTORY_BYTES
 from nn.runs.signals import BoundedSignalHandler
-from nn.sweeps.journal import CrashSafeJournalBackend
 
 Result = TypeVar("Result")
+JournalLog = dict[str, Any]
+"""An operation in a journal, as Optuna reads and writes it."""
 MAX_OUTAGE_SECONDS = 600.0
 """Seconds for which operations are retried while a storage is unavailable."""
 POSTGRES_SCHEMES = ("postgresql", "postgres")
@@ -45,6 +50,11 @@ LOCK_SETTINGS = {
 LOCK_QUERY = "select pg_advisory_xact_lock(hashtext('nn-sweeps'))"
 STUDY_FILES = ("study.log", ".study.log.lock", ".study.log.trials.lock")
 """Files of a study that is stored in its sweep directory."""
+JOURNAL_PREFIX = b'{"op_code":'
+"""The first bytes of a journal."""
+BLOCK_BYTES = 2**16
+"""Bytes read at a time when searching backwards for the last line end."""
+FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 
 class CorruptStudyError(UserError):
@@ -113,10 +123,11 @@ class JournalStudyStorage(StudyStorage):
         self.path, self.display_name = path, relpath(path)
         try:
             self.optuna_storage = JournalStorage(CrashSafeJournalBackend(path))
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._lock_fd = os.open(path.with_name(f".{path.name}.trials.lock"), flags, 0o644)
+            self._lock_fd = _open_lock_file(path, "trials.lock")
         except OSError as error:
             raise UserError(f"{path}: a study cannot be stored there: {error.strerror}.") from None
+        except MemoryError:
+            raise
         except Exception:  # Optuna may raise anything when it replays a damaged journal
             raise CorruptStudyError(f"{path} is not a study file.") from None
 
@@ -141,14 +152,9 @@ class JournalStudyStorage(StudyStorage):
         """Return whether this is the journal's own file."""
         return path.exists() and path.samefile(self.path)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the lock of a file next to the journal."""
-        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+        return _exclusive_lock(self._lock_fd)
 
 
 class PostgresStudyStorage(StudyStorage):
@@ -218,6 +224,122 @@ def redact_url(url: str) -> str:
     except ValueError:
         return "***"
     return url.replace(f":{password}@", ":***@") if password else url
+
+
+class CrashSafeJournalBackend(BaseJournalBackend):
+    """A journal file with one operation per line, as JSON.
+
+    When its process is killed, Optuna's own backend leaves a lock file behind, and when the disk is
+    full, a torn line that makes the journal unreadable. Here the operating system releases the
+    lock (`flock`), and the next write truncates a torn line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        _check_first_line(path)
+        self._path = path
+        self._log_offsets = [0]  # byte offset of each log, as far as the file has been read
+        self._lock_fd = _open_lock_file(path, "lock")
+        os.close(os.open(path, FILE_FLAGS, 0o644))
+
+    def read_logs(self, log_number_from: int) -> Iterator[JournalLog]:
+        """Yield the logs from a number on; an unterminated last line is still being written."""
+        number = min(log_number_from, len(self._log_offsets) - 1)
+        with self._path.open("rb") as file:
+            file.seek(self._log_offsets[number])
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                if number + 1 == len(self._log_offsets):
+                    self._log_offsets.append(self._log_offsets[number] + len(line))
+                if number >= log_number_from:
+                    yield json.loads(line)
+                number += 1
+
+    def append_logs(self, logs: list[JournalLog]) -> None:
+        """Append the logs to the file, all of them or none, and flush it to the disk."""
+        content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with _exclusive_lock(self._lock_fd):
+            fd = os.open(self._path, FILE_FLAGS, 0o644)
+            try:
+                end = _find_end_of_last_line(fd)
+                os.ftruncate(fd, end)
+                try:
+                    write_at(fd, end, content)
+                except OSError:
+                    with suppress(OSError):  # otherwise the next process to write truncates it
+                        os.ftruncate(fd, end)
+                    raise
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+class InMemoryJournalBackend(BaseJournalBackend):
+    """A journal in memory: a snapshot of a sweep's study.log, or a copy of a study for export."""
+
+    def __init__(self) -> None:
+        self._logs: list[JournalLog] = []
+
+    @classmethod
+    def load(cls, sweep_dir: Path) -> Self:
+        """Read a sweep's study.log, without a torn last line; the file is never changed."""
+        backend = cls()
+        content = read_regular_file(sweep_dir, "study.log", MAX_HISTORY_BYTES)
+        backend.append_logs([json.loads(line) for line in content.split(b"\n")[:-1]])
+        return backend
+
+    def read_logs(self, log_number_from: int) -> Sequence[JournalLog]:
+        """Return the logs from a number on."""
+        return self._logs[log_number_from:]
+
+    def append_logs(self, logs: list[JournalLog]) -> None:
+        """Append the logs to those in memory."""
+        self._logs += logs
+
+    @property
+    def content(self) -> bytes:
+        """The journal as the content of a file."""
+        return b"".join(json.dumps(log).encode() + b"\n" for log in self._logs)
+
+
+def _check_first_line(path: Path) -> None:
+    """Raise `ValueError` for a file of another kind, which the first write would truncate."""
+    if not path.exists() or path.is_dir():  # opening a directory fails with a clear error
+        return
+    if not path.is_file():
+        raise ValueError
+    with path.open("rb") as file:
+        line = file.readline(BLOCK_BYTES)
+    if line.endswith(b"\n"):
+        json.loads(line)["op_code"]
+    elif not JOURNAL_PREFIX.startswith(line[: len(JOURNAL_PREFIX)]):  # torn
+        raise ValueError
+
+
+def _find_end_of_last_line(fd: int) -> int:
+    """Return the offset just after a file's last line end, or 0 if it has none."""
+    end = os.fstat(fd).st_size
+    while end:
+        start = max(0, end - BLOCK_BYTES)
+        position = os.pread(fd, end - start, start).rfind(b"\n")
+        if position >= 0:
+            return start + position + 1
+        end = start
+    return 0
+
+
+def _open_lock_file(path: Path, suffix: str) -> int:
+    """Open a lock file next to a journal and return its descriptor."""
+    return os.open(path.with_name(f".{path.name}.{suffix}"), FILE_FLAGS, 0o644)
+
+
+@contextmanager
+def _exclusive_lock(fd: int) -> Iterator[None]:
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def _format_error(error: Exception) -> str:

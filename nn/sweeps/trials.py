@@ -8,12 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import JsonValue
 
 from nn.errors import UserError
 from nn.io.files import atomic_write
@@ -21,9 +22,9 @@ from nn.io.paths import relpath
 from nn.runs.history import read_history
 from nn.runs.reader import read_json, require_format_version
 from nn.sweeps import schema
-from nn.sweeps.journal import ReadOnlyJournalBackend
 from nn.sweeps.schema import Metric, SweepConfig
 from nn.sweeps.space import Point, SearchSpace
+from nn.sweeps.storage import InMemoryJournalBackend
 
 STUDY_NAME = "sweep"
 """Name of the study in a sweep's own study.log."""
@@ -56,21 +57,31 @@ class SweepTrials:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
         require_sweep_format(sweep_dir)
+        damaged = UserError(f"{relpath(sweep_dir / 'study.log')} is damaged.")
         try:
-            optuna_study = optuna.load_study(
-                study_name=STUDY_NAME, storage=JournalStorage(ReadOnlyJournalBackend(sweep_dir))
-            )
-            sweep_trials = cls(sweep, sweep_dir, optuna_study)
-            for trial in sweep_trials.trials:
-                if sweep_trials.space.is_complete(trial.params):
-                    sweep_trials.space.from_optuna(trial.params)
+            journal = InMemoryJournalBackend.load(sweep_dir)
         except FileNotFoundError:
             raise UserError(f"{relpath(sweep_dir)}: no trial of this sweep has started.") from None
-        except UserError:
+        except (ValueError, RecursionError):
+            raise damaged from None
+        try:
+            optuna_study = optuna.load_study(study_name=STUDY_NAME, storage=JournalStorage(journal))
+        except MemoryError:
             raise
         except Exception:  # Optuna may raise anything when it replays a damaged journal
-            raise UserError(f"{relpath(sweep_dir / 'study.log')} is damaged.") from None
+            raise damaged from None
+        sweep_trials = cls(sweep, sweep_dir, optuna_study)
+        try:
+            for trial in sweep_trials.complete_trials:
+                sweep_trials.space.from_optuna(trial.params)
+        except (KeyError, TypeError, ValueError):
+            raise damaged from None
         return sweep_trials
+
+    @property
+    def complete_trials(self) -> list[FrozenTrial]:
+        """The trials that have all parameters; others are still being proposed or were lost."""
+        return [trial for trial in self.trials if self.space.is_complete(trial.params)]
 
     def get_point(self, number: int) -> Point:
         """Return the parameter values of a trial, as the sweep file means them."""
@@ -82,76 +93,68 @@ class SweepTrials:
 
     def rank_trials(self) -> list[FrozenTrial]:
         """Return the trials that have an objective, best first."""
-        metric = self.sweep.metric
-        trials_with_objective = [
-            trial for trial in self.trials if _get_objective(trial) is not None
-        ]
-        sign = metric.minimization_sign if metric else 1
-        return sorted(
-            trials_with_objective, key=lambda trial: sign * (_get_objective(trial) or 0.0)
-        )
+        sign = self.sweep.metric.minimization_sign if self.sweep.metric else 1
+        objectives = {
+            trial.number: sign * objective
+            for trial in self.trials
+            if (objective := TrialRecord.of(trial).objective) is not None
+        }
+        return [self.trials[number] for number in sorted(objectives, key=objectives.__getitem__)]
 
     @property
     def failed_trials(self) -> list[FrozenTrial]:
         """The failed trials, including those that `--resume` would retry."""
-        return [
-            trial
-            for trial in self.trials
-            if trial.user_attrs.get("status") == "failed" and self.space.is_complete(trial.params)
-        ]
+        return [trial for trial in self.complete_trials if TrialRecord.of(trial).status == "failed"]
 
     def get_param_importances(self) -> ParamImportances:
         """Estimate by fANOVA how much of the objective's variance each parameter explains."""
-        completed_trials = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        finished = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
         varied_params = [
             name
             for name in self.space.optuna_distributions
-            if len({str(trial.params[name]) for trial in completed_trials}) > 1
+            if len({str(trial.params[name]) for trial in finished}) > 1
         ]
-        if (
-            len(completed_trials) < 4
-            or not varied_params
-            or len({trial.value for trial in completed_trials}) < 2
-        ):
-            return ParamImportances({}, len(completed_trials))
-        n_trees = max(8, min(64, MAX_TREES_TIMES_TRIALS // len(completed_trials)))
+        num_values = len({trial.value for trial in finished})
+        if len(finished) < 4 or not varied_params or num_values < 2:
+            return ParamImportances({}, len(finished))
+        n_trees = max(8, min(64, MAX_TREES_TIMES_TRIALS // len(finished)))
         evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=n_trees, seed=0)
         try:
             shares = optuna.importance.get_param_importances(
                 self.optuna_study, evaluator=evaluator, params=varied_params
             )
         except (ValueError, RuntimeError):
-            return ParamImportances({}, len(completed_trials))
+            shares = {}
         finite_shares = {
             name: float(share) for name, share in shares.items() if math.isfinite(share)
         }
-        return ParamImportances(finite_shares, len(completed_trials))
+        return ParamImportances(finite_shares, len(finished))
 
     def write_trials_csv(self) -> None:
         """Write trials.csv: one row per trial with its run's scores; unknown cells are empty."""
         param_names = list(self.space.parameters)
+        score_names = [*SUMMARY_SCORES, "epochs_trained", "seconds"]
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        score_names = [*SUMMARY_SCORES, "epochs_trained", "seconds"]
         writer.writerow(
             ["number", "state", "reason", "objective", *score_names, *param_names, "folder"]
         )
-        for trial in self.trials:
-            if not self.space.is_complete(trial.params):
-                continue  # its parameters are lost, or another machine is still proposing them
-            point, trial_dir = self.get_point(trial.number), self.get_trial_dir(trial.number)
-            status = trial.user_attrs.get("status", trial.state.name.lower())
-            reason = trial.user_attrs.get("reason")
-            summary = read_summary(trial, trial_dir)
-            scores = [
-                _finite_number(summary.get(key)) for key in (*SUMMARY_SCORES, "epochs", "seconds")
-            ]
-            values = [point[name] for name in param_names]
+        for trial in self.complete_trials:
+            record, trial_dir = TrialRecord.of(trial), self.get_trial_dir(trial.number)
+            summary, point = read_summary(trial, trial_dir), self.space.from_optuna(trial.params)
             location = str(trial_dir.relative_to(self.sweep_dir))
             if not trial_dir.exists():  # the trial ran on another machine: HOST:DIRECTORY
-                location = f"{(get_machine_id(trial) or '').rpartition('-')[0]}:{location}"
+                location = f"{(record.machine or '').rpartition('-')[0]}:{location}"
             writer.writerow(
-                [trial.number, status, reason, _get_objective(trial), *scores, *values, location]
+                [
+                    *(trial.number, record.status, record.reason, record.objective),
+                    *(
+                        _finite_number(summary.get(key))
+                        for key in (*SUMMARY_SCORES, "epochs", "seconds")
+                    ),
+                    *(point[name] for name in param_names),
+                    location,
+                ]
             )
         atomic_write(self.sweep_dir / "trials.csv", buffer.getvalue().encode())
 
@@ -159,6 +162,35 @@ class SweepTrials:
 def require_sweep_format(sweep_dir: Path) -> None:
     """Refuse a sweep directory of another format version."""
     require_format_version(sweep_dir, "settings.json", SWEEP_FORMAT_VERSION)
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """User attributes of an Optuna trial, by the names under which they are stored."""
+
+    status: str
+    """How the run ended, or is going: finished, pruned, diverged, failed or running."""
+    reason: str | None
+    objective: float | None
+    machine: str | None
+    """ID of the machine that runs the trial or ran it last."""
+    failures: int
+    """Number of failures with a cause outside the trial."""
+    retriable: bool
+    """Whether the last failure was one, and the trial is left open for a retry."""
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> TrialRecord:
+        """Read the attributes of a trial, which may lack any of them."""
+        attrs = trial.user_attrs
+        return cls(
+            status=attrs.get("status", trial.state.name.lower()),
+            reason=attrs.get("reason"),
+            objective=attrs.get("objective"),
+            machine=attrs.get("machine"),
+            failures=attrs.get("failures", 0),
+            retriable=trial.state == TrialState.RUNNING and bool(attrs.get("retriable")),
+        )
 
 
 @dataclass(frozen=True)
@@ -182,7 +214,7 @@ class ParamImportances:
         )
 
 
-def read_summary(trial: FrozenTrial, run_dir: Path) -> dict[str, Any]:
+def read_summary(trial: FrozenTrial, run_dir: Path) -> dict[str, JsonValue]:
     """Read the summary of a trial's run; return an empty one if it is missing or damaged.
 
     It is empty too if its status is not the trial's: when another machine took the trial over, this
@@ -192,35 +224,9 @@ def read_summary(trial: FrozenTrial, run_dir: Path) -> dict[str, Any]:
         summary = read_json(run_dir, "summary.json")
     except UserError:
         return {}
-    status = trial.user_attrs.get("status")
+    status = TrialRecord.of(trial).status
     has_ended = status in ("finished", "pruned", "diverged")
     return {} if has_ended and summary.get("status") != status else summary
-
-
-def get_machine_id(trial: FrozenTrial) -> str | None:
-    """Return the ID of the machine that runs a trial or ran it last."""
-    machine_id: str | None = trial.user_attrs.get("machine")
-    return machine_id
-
-
-def is_retriable(trial: FrozenTrial) -> bool:
-    """Return whether a trial failed for an external reason and is left open for a retry."""
-    return trial.state == TrialState.RUNNING and bool(trial.user_attrs.get("retriable"))
-
-
-def _get_objective(trial: FrozenTrial) -> float | None:
-    value: float | None = trial.user_attrs.get("objective")
-    return value
-
-
-def read_objective(metric: Metric | None, run_dir: Path) -> float | None:
-    """Return the best value of the metric over a run's epochs, else the value in its summary."""
-    if metric is None:
-        return None
-    values = read_metric_values(metric, run_dir)
-    if not values:
-        values = _finite_metric_values([read_json(run_dir, "summary.json")], metric.name)
-    return min(values, key=lambda value: metric.minimization_sign * value, default=None)
 
 
 def read_outcome(
@@ -235,9 +241,14 @@ def read_outcome(
     return (TrialState.FAIL if value is None else states[status]), value
 
 
-def read_metric_values(metric: Metric, run_dir: Path) -> list[float]:
-    """Return the metric's finite values over a run's recorded epochs."""
-    return _finite_metric_values(read_history(run_dir), metric.name)
+def read_objective(metric: Metric | None, run_dir: Path) -> float | None:
+    """Return the best value of the metric over a run's epochs, else the value in its summary."""
+    if metric is None:
+        return None
+    values = _finite_values(read_history(run_dir), metric)
+    if not values:
+        values = _finite_values([read_json(run_dir, "summary.json")], metric)
+    return min(values, key=lambda value: metric.minimization_sign * value, default=None)
 
 
 def read_intermediate_values(metric: Metric, run_dir: Path) -> dict[int, float]:
@@ -246,18 +257,16 @@ def read_intermediate_values(metric: Metric, run_dir: Path) -> dict[int, float]:
         epoch: value
         for record in read_history(run_dir)
         if isinstance(epoch := record.get("epoch"), int)
-        for value in _finite_metric_values([record], metric.name)
+        for value in _finite_values([record], metric)
     }
 
 
-def _finite_metric_values(
-    epoch_records: Sequence[Mapping[str, Any]], metric_name: str
-) -> list[float]:
-    values = (_finite_number(record.get(metric_name)) for record in epoch_records)
+def _finite_values(records: Sequence[Mapping[str, JsonValue]], metric: Metric) -> list[float]:
+    values = (_finite_number(record.get(metric.name)) for record in records)
     return [float(value) for value in values if value is not None]
 
 
-def _finite_number(value: object) -> int | float | None:
+def _finite_number(value: JsonValue) -> int | float | None:
     """Return a finite number as it is, and None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from nn.config.compose import compose_config
 from nn.errors import DivergedError, SaveError, TrialPruned, UserError, is_retryable
@@ -23,6 +23,9 @@ from nn.io.serialization import to_json
 from nn.runs.reader import read_json
 from nn.runs.runner import run
 from nn.runs.signals import SignalInterrupt
+
+if TYPE_CHECKING:
+    from nn.sweeps.space import Point  # imports Optuna, which workers do not need
 
 LOCK_TIMEOUT_SECONDS = 30.0
 """Seconds to wait for a trial's directory while a dying process still holds its lock."""
@@ -35,9 +38,11 @@ class TrialRequest:
     """A trial to run, or to resume if its directory already holds a run."""
 
     number: int
-    parameters: Mapping[str, Any]
+    parameters: Point
     overrides: tuple[str, ...]
     trial_dir: Path
+    metric_name: str | None = None
+    """Metric whose values the worker reports."""
     is_prunable: bool = False
     """Whether the worker waits after each epoch for the decision to prune."""
 
@@ -46,15 +51,15 @@ class TrialRequest:
 class EpochMessage:
     """Report of an epoch of a running trial."""
 
-    number: int
-    epoch_record: Mapping[str, Any]
+    epoch: int
+    value: float | None
+    """Value of the sweep's metric, if the epoch has one."""
 
 
 @dataclass(frozen=True)
 class ResultMessage:
     """Report of how a trial ended."""
 
-    number: int
     status: str
     reason: str | None = None
     is_external: bool = False
@@ -80,11 +85,7 @@ def serve_requests(connection: Connection) -> None:
         except (EOFError, OSError):  # reset if the sweep ended before it received a message
             return
         try:
-            with (
-                _open_trial_log(request.trial_dir) as log,
-                redirect_stdout(log),
-                redirect_stderr(log),
-            ):
+            with _redirect_output(request.trial_dir):
                 message = _run_trial(request, connection)
             connection.send(message)
         except (KeyboardInterrupt, EOFError, OSError):  # the sweep has ended or is ending
@@ -92,17 +93,18 @@ def serve_requests(connection: Connection) -> None:
 
 
 @contextmanager
-def _open_trial_log(trial_dir: Path) -> Iterator[TextIO]:
-    """Open a trial's output.txt; output that cannot be written is lost, but the trial runs."""
-    log = _open_log_file(trial_dir)
+def _redirect_output(trial_dir: Path) -> Iterator[None]:
+    """Redirect output to a trial's output.txt; if it cannot be written, it is lost."""
+    log = _open_log(trial_dir)
     try:
-        yield log
+        with redirect_stdout(log), redirect_stderr(log):
+            yield
     finally:
         with suppress(OSError):
             log.close()
 
 
-def _open_log_file(trial_dir: Path) -> TextIO:
+def _open_log(trial_dir: Path) -> TextIO:
     try:
         trial_dir.mkdir(parents=True, exist_ok=True)
         return (trial_dir / "output.txt").open("a", encoding="utf-8")
@@ -124,8 +126,9 @@ def _run_trial(request: TrialRequest, connection: Connection) -> ResultMessage:
     """Run a trial and return how it ended."""
 
     def report_epoch(epoch_record: Mapping[str, Any]) -> None:
+        value = epoch_record.get(request.metric_name) if request.metric_name else None
         try:
-            connection.send(EpochMessage(request.number, epoch_record))
+            connection.send(EpochMessage(epoch_record["epoch"], value))
             should_prune = request.is_prunable and connection.recv()
         except (EOFError, OSError):
             raise SignalInterrupt(signal.SIGTERM) from None  # the sweep has ended
@@ -138,21 +141,18 @@ def _run_trial(request: TrialRequest, connection: Connection) -> ResultMessage:
         _wait_until_unlocked(request.trial_dir)
         _write_trial_file(request)
         run(config, request.trial_dir, (request.trial_dir / "config.yaml").exists(), report_epoch)
-        return ResultMessage(request.number, "finished")
+        return ResultMessage("finished")
     except DivergedError as error:
-        return ResultMessage(request.number, "diverged", str(error))
+        return ResultMessage("diverged", str(error))
     except TrialPruned:
-        return ResultMessage(request.number, "pruned")
-    except (UserError, SaveError) as error:
-        return _create_failure_message(request, str(error), error)
+        return ResultMessage("pruned")
     except Exception as error:
-        with suppress(OSError):
-            traceback.print_exc()
-        return _create_failure_message(request, f"{type(error).__name__}: {error}", error)
-
-
-def _create_failure_message(request: TrialRequest, reason: str, error: Exception) -> ResultMessage:
-    return ResultMessage(request.number, "failed", reason, is_external=is_retryable(error))
+        reason = str(error)
+        if not isinstance(error, UserError | SaveError):
+            reason = f"{type(error).__name__}: {error}"
+            with suppress(OSError):
+                traceback.print_exc()
+        return ResultMessage("failed", reason, is_external=is_retryable(error))
 
 
 def _wait_until_unlocked(trial_dir: Path) -> None:

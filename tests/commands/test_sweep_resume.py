@@ -13,7 +13,7 @@ import pytest
 import yaml
 from optuna.storages import JournalStorage
 
-from nn.sweeps.journal import CrashSafeJournalBackend
+from nn.sweeps.storage import CrashSafeJournalBackend
 from tests.commands.test_sweep import QUICK, SMALL, SWEEP, children, folder, sweep
 from tests.conftest import Run
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from nn.runs.reader import SavedRun
-from nn.sweeps.schedulers.hyperband import should_prune
+from nn.sweeps.hyperband import should_prune
 from nn.sweeps.schema import Metric, parse_sweep_config
 from tests.commands.seen import by_its_folder, seen
 from tests.conftest import ROOT, Run

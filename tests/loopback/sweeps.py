@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from nn.sweeps import schema
-from nn.sweeps.schedulers import hyperband
+from nn.sweeps import hyperband, schema
 from nn.sweeps.space import Point, SearchSpace
 from tests.loopback.runs import Run, now
 

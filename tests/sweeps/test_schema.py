@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from nn.errors import UserError
 from nn.sweeps import lint
-from nn.sweeps.schema import load_yaml, parse_sweep_config
-from nn.sweeps.yaml_pitfalls import collect_nodes, find_duplicate_keys
+from nn.sweeps.schema import parse_sweep_config
+from nn.sweeps.sweep_file import collect_nodes, find_duplicate_keys, load_yaml
 from tests.conftest import ROOT
 
 FILE = Path("sweep.yaml")
@@ -43,6 +43,14 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
         (
             "method: random\nparameters: {lr: {distribution: unifrom, min: 1, max: 2}}",
             "parameters.lr.distribution: unifrom: there is no such distribution; did you mean uni",
+        ),
+        (
+            "method: random\nparameters: {lr: {distribution: [uniform], min: 1, max: 2}}",
+            "parameters.lr.distribution: ['uniform']: there is no such distribution",
+        ),
+        (
+            "method: random\nparameters: {lr: {value: !!binary aGVsbG8=}}",
+            "parameters.lr.value: b'hello' is not a value of a setting.",
         ),
         (
             "method: random\nparameters: {lr: {distribution: uniform, min: 2.0, mx: 1.0}}",

@@ -11,10 +11,9 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
-from nn.sweeps.journal import ReadOnlyJournalBackend
 from nn.sweeps.schema import SweepConfig
-from nn.sweeps.shared import SharedStudy
-from nn.sweeps.storage import JournalStudyStorage
+from nn.sweeps.shared_study import SharedStudy
+from nn.sweeps.storage import InMemoryJournalBackend, JournalStudyStorage
 from nn.sweeps.study import SweepStudy
 
 CONTENT = {
@@ -128,9 +127,7 @@ def test_what_is_taken_up_is_given_out_once(tmp_path, after):
         first = machine(tmp_path, JournalStudyStorage(storage.path))
         begun = [first.ask(9), first.ask(9)]
         first.release_trials()
-        first.optuna_study._storage.create_new_trial(
-            first.optuna_study._study_id
-        )  # killed as it proposed
+        first.storage.optuna_storage.create_new_trial(first._study_id)  # killed as it proposed
         second = machine(tmp_path, storage)
         storage.begin_to_count()
         given = second.reclaim_stale_trials() + second.reclaim_stale_trials()
@@ -165,7 +162,7 @@ def test_the_copy_of_a_study_is_made_when_its_storage_is_back(tmp_path, monkeypa
     monkeypatch.setattr(optuna, "copy_study", leaving)
     search.export_journal()
     study = optuna.load_study(
-        study_name="sweep", storage=JournalStorage(ReadOnlyJournalBackend(tmp_path))
+        study_name="sweep", storage=JournalStorage(InMemoryJournalBackend.load(tmp_path))
     )
     assert [trial.params for trial in study.trials] == [search.trials[0].params]
     assert len(calls) == 2

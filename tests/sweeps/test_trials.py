@@ -9,6 +9,7 @@ import pytest
 
 from nn.sweeps.console import SweepConsole
 from nn.sweeps.schema import parse_sweep_config
+from nn.sweeps.space import FixedOverrides, SearchSpace
 from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import SUMMARY_SCORES, ParamImportances, SweepTrials
 from tests.report.made import made_sweep
@@ -210,6 +211,16 @@ def test_a_sweep_whose_importance_cannot_be_estimated_ends_all_the_same(tmp_path
     assert SweepTrials.load(tmp_path / "s").get_param_importances() == ParamImportances({}, 12)
 
 
+def test_a_bug_is_not_reported_as_a_damaged_sweep(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    made_sweep(tmp_path / "s", 2)
+    monkeypatch.setattr(SearchSpace, "is_complete", fail)
+    with pytest.raises(ZeroDivisionError):
+        SweepTrials.load(tmp_path / "s")
+
+
 @pytest.mark.parametrize(
     ("width", "shown"),
     [
@@ -224,7 +235,7 @@ def test_the_ranking_shows_the_accuracies_that_fit_on_the_screen(tmp_path, capsy
         file.write_text(json.dumps(json.loads(file.read_text()) | {"val/accuracy": 0.875}))
     screen = SweepConsole()
     screen.console.width = width
-    screen.print_sweep_result(SweepTrials.load(tmp_path / "s"), ((), ()), "")
+    screen.print_sweep_result(SweepTrials.load(tmp_path / "s"), FixedOverrides((), ()), "")
     out = capsys.readouterr().out
     titles, first = (line.split() for line in out.splitlines()[1:3])
     assert [title for title in titles if title.endswith("accuracy")] == shown

@@ -15,7 +15,7 @@ def test_a_trial_whose_sweep_has_ended_says_that_it_was_interrupted(tmp_path):
     worker.start()
     words = ("tracking=disabled", "model.hidden=[4]", "epochs=100000", "dataset.max_samples=300")
     sweep.send(TrialRequest(0, {}, words, tmp_path / "trial"))
-    assert sweep.recv().epoch_record["epoch"] == 1
+    assert sweep.recv().epoch == 1
     sweep.close()
     worker.join(timeout=60)
     assert json.loads((tmp_path / "trial/summary.json").read_text())["status"] == "interrupted"

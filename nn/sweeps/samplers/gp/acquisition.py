@@ -56,14 +56,12 @@ def log_ei_and_grad(z: Array) -> tuple[Array, Array]:
     """
     low_z = np.clip(z, -1e8, 5.0)
     cdf_over_pdf = math.sqrt(math.pi / 2) * erfcx(-low_z / math.sqrt(2))  # Phi(z) / phi(z)
-    ei_over_pdf = np.where(
-        low_z > -1e3, 1 + low_z * cdf_over_pdf, 1 / np.square(np.minimum(low_z, -1))
-    )
+    tail = 1 / np.square(np.minimum(low_z, -1))
+    ei_over_pdf = np.where(low_z > -1e3, 1 + low_z * cdf_over_pdf, tail)
     value = np.log(ei_over_pdf) - np.square(z) / 2 - math.log(2 * math.pi) / 2
     high_z = np.maximum(z, 5.0)  # from here on, the expectation is z up to rounding
-    return np.where(z > 5, np.log(high_z), value), np.where(
-        z > 5, 1 / high_z, cdf_over_pdf / ei_over_pdf
-    )
+    grad = np.where(z > 5, 1 / high_z, cdf_over_pdf / ei_over_pdf)
+    return np.where(z > 5, np.log(high_z), value), grad
 
 
 def maximize_acquisition(
@@ -99,9 +97,8 @@ def _sample_candidates(
     groups = np.split(global_points[rng.permutation(len(global_points))], NUM_GLOBAL_GROUPS)
     best_first = np.argsort(gp.train_posterior_mean, kind="stable")
     for center in gp.x_train[best_first[:NUM_LOCAL_GROUPS]]:
-        offsets = rng.normal(size=(LOCAL_GROUP_SIZE, len(center))) * 10.0 ** rng.uniform(
-            -3.5, -0.5, (LOCAL_GROUP_SIZE, 1)
-        )
+        directions = rng.normal(size=(LOCAL_GROUP_SIZE, len(center)))
+        offsets = directions * 10.0 ** rng.uniform(-3.5, -0.5, (LOCAL_GROUP_SIZE, 1))
         groups.append(np.clip(center + np.where(cube.continuous_mask, offsets, 0.0), 0.0, 1.0))
     return groups
 
@@ -126,10 +123,11 @@ def _optimize_alternating(cube: UnitCube, acquisition: LogExpectedImprovement, x
 def _optimize_continuous(
     acquisition: LogExpectedImprovement, x: Array, continuous_mask: Array
 ) -> Array:
+    x = x.copy()
+
     def negative_acquisition(continuous_values: Array) -> tuple[float, Array]:
-        candidate = x.copy()
-        candidate[continuous_mask] = continuous_values
-        value, gradient = acquisition.value_and_grad(candidate)
+        x[continuous_mask] = continuous_values
+        value, gradient = acquisition.value_and_grad(x)
         return -value, -gradient[continuous_mask]
 
     result = minimize(
@@ -140,6 +138,5 @@ def _optimize_continuous(
         bounds=[(0.0, 1.0)] * int(continuous_mask.sum()),
         options={"maxiter": 50},
     )
-    x = x.copy()
     x[continuous_mask] = result.x
     return x

@@ -51,19 +51,16 @@ def matern52(sq_distances: Array) -> tuple[Array, Array]:
 
 def squared_distances(x: Array, column_to_dimension: Labels) -> Array:
     """Return the squared distances between points in each dimension: (dimensions, n, n)."""
-    blocks = [
-        x[:, column_to_dimension == dimension] for dimension in range(column_to_dimension.max() + 1)
-    ]
+    dimensions = range(column_to_dimension.max() + 1)
+    blocks = [x[:, column_to_dimension == dimension] for dimension in dimensions]
     return np.stack([cdist(block, block, "sqeuclidean") for block in blocks])
 
 
 def inverse_cholesky(correlation: Array, kernel_params: KernelParams) -> Array:
     """Return L^-1 for the covariance L L^T of the observed values (n, n)."""
     identity = np.eye(len(correlation))
-    cholesky_factor = cholesky(
-        kernel_params.output_scale * correlation + kernel_params.noise_variance * identity,
-        lower=True,
-    )
+    noise = kernel_params.noise_variance * identity
+    cholesky_factor = cholesky(kernel_params.output_scale * correlation + noise, lower=True)
     return np.asarray(solve_triangular(cholesky_factor, identity, lower=True))
 
 
@@ -94,10 +91,9 @@ def negative_log_posterior(log_params: Array, sq_distances: Array, y: Array) -> 
     )
     scale_grad = (covariance_grad * correlation).sum() * kernel_params.output_scale
     noise_grad = np.trace(covariance_grad) * (kernel_params.noise_variance - MIN_NOISE_VARIANCE)
+    gradient = np.array([*lengthscale_grad, scale_grad, noise_grad]) / 2
     prior, prior_grad = log_prior(log_params)
-    return float(value - prior), np.array(
-        [*lengthscale_grad, scale_grad, noise_grad]
-    ) / 2 - prior_grad
+    return float(value - prior), gradient - prior_grad
 
 
 def log_prior(log_params: Array) -> tuple[float, Array]:
@@ -106,18 +102,12 @@ def log_prior(log_params: Array) -> tuple[float, Array]:
     The priors are those of Optuna's Gaussian process: lengthscales neither tiny nor huge, an output
     scale around 1 and little noise.
     """
-    inverse_squared_lengthscales, (output_scale, noise) = (
-        np.exp(log_params[:-2]),
-        np.exp(log_params[-2:]),
-    )
+    inverse_squared_lengthscales = np.exp(log_params[:-2])
+    output_scale, noise = np.exp(log_params[-2:])
     value = -0.1 * (inverse_squared_lengthscales + 1 / inverse_squared_lengthscales).sum()
     value += log_params[-2] - output_scale + 0.1 * log_params[-1] - 30 * noise
-    gradient = [
-        *(-0.1 * (inverse_squared_lengthscales - 1 / inverse_squared_lengthscales)),
-        1 - output_scale,
-        0.1 - 30 * noise,
-    ]
-    return float(value), np.array(gradient)
+    lengthscale_grad = -0.1 * (inverse_squared_lengthscales - 1 / inverse_squared_lengthscales)
+    return float(value), np.array([*lengthscale_grad, 1 - output_scale, 0.1 - 30 * noise])
 
 
 class PosteriorAndGrad(NamedTuple):

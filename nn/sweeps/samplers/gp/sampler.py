@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -16,7 +16,8 @@ from nn.sweeps.samplers.base import Sampler
 from nn.sweeps.samplers.gp.acquisition import maximize_acquisition
 from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess, fit_gp
 from nn.sweeps.samplers.gp.unit_cube import UnitCube
-from nn.sweeps.space import Point, SearchSpace
+from nn.sweeps.space import OptunaParams, Point, SearchSpace
+from nn.sweeps.trials import TrialRecord
 from nn.types import Array
 
 N_STARTUP_TRIALS = 8
@@ -43,7 +44,7 @@ class GPSampler(Sampler):
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    ) -> OptunaParams:
         """Propose the most promising point that was not tried, as long as one is left."""
         if not self.cube.dimensions:
             return self.space.to_optuna(self.cube.constants)
@@ -53,20 +54,15 @@ class GPSampler(Sampler):
             if other.number != trial.number and self.space.is_complete(other.params)
         ]
         for other in other_trials:
-            self._cache_point(other)
+            if other.number not in self._trial_points:  # compute each only once, since it is slow
+                point = self.space.from_optuna(other.params)
+                self._trial_points[other.number] = TrialPoint(point, self.cube.transform(point))
         rng = np.random.default_rng([self.seed, trial.number])
-        point = self._propose_untried(other_trials, trial.number, study.direction, rng)
-        if point is None:
-            point = self.space.sample_untried(
-                rng, [self._trial_points[other.number].point for other in other_trials]
-            )
-        return self.space.to_optuna(point)
-
-    def _cache_point(self, trial: FrozenTrial) -> None:
-        """Compute a trial's point and its coordinates once, since that is slow."""
-        if trial.number not in self._trial_points:
-            point = self.space.from_optuna(trial.params)
-            self._trial_points[trial.number] = TrialPoint(point, self.cube.transform(point))
+        proposal = self._propose_untried(other_trials, trial.number, study.direction, rng)
+        if proposal is None:
+            tried = [self._trial_points[other.number].point for other in other_trials]
+            proposal = self.space.sample_untried(rng, tried)
+        return self.space.to_optuna(proposal)
 
     def _propose_untried(
         self,
@@ -102,11 +98,8 @@ class GPSampler(Sampler):
         values = sign * np.array([objective_value(other) for other in finished_trials])
         if not np.isfinite(values).any():
             return None
-        gp = fit_gp(
-            self._stack_x(finished_trials),
-            normalize_objective(values),
-            self.cube.column_to_dimension,
-        )
+        x, dimensions = self._stack_x(finished_trials), self.cube.column_to_dimension
+        gp = fit_gp(x, normalize_objective(values), dimensions)
         return gp.fantasize(self._stack_x(running_trials)) if running_trials else gp
 
     def _stack_x(self, trials: Sequence[FrozenTrial]) -> Array:
@@ -115,7 +108,7 @@ class GPSampler(Sampler):
 
 def objective_value(trial: FrozenTrial) -> float:
     """Return the objective of a finished trial, pruned or not; NaN if it failed."""
-    value = trial.user_attrs.get("objective")
+    value = TrialRecord.of(trial).objective
     if value is None and trial.state == TrialState.COMPLETE:
         value = trial.value
     return math.nan if value is None or not math.isfinite(value) else float(value)
@@ -129,8 +122,7 @@ def normalize_objective(values: Array) -> Array:
     """
     values = np.clip(np.where(np.isfinite(values), values, np.nanmax(values)), -1e300, 1e300)
     above_best = values - values.min()
-    compressed = np.log1p(
-        above_best / (max(np.quantile(above_best, LINEAR_QUANTILE), 1e-9 * above_best.max()) or 1.0)
-    )
+    scale = max(np.quantile(above_best, LINEAR_QUANTILE), 1e-9 * above_best.max()) or 1.0
+    compressed = np.log1p(above_best / scale)
     centered = compressed - compressed.mean()
     return np.asarray(centered / (centered.std() or 1.0))

@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 
 from nn.errors import format_value
-from nn.sweeps.distributions import Distribution, IntUniform, Quantized
+from nn.sweeps.distributions import Distribution, IntUniform, ParameterValue, Quantized
 from nn.sweeps.space import Point, SearchSpace
 from nn.types import Array, Labels
 
@@ -30,12 +30,8 @@ class Dimension:
         self.distribution = distribution
         self.values = _enumerate_values(distribution)
         """Empty if continuous."""
-        self.value_to_index = {
-            format_value(value): index for index, value in enumerate(self.values)
-        }
-        self.transformed_values = (
-            np.empty((0, 1)) if self.is_continuous else self._transform_values()
-        )
+        self.value_to_index = {format_value(value): i for i, value in enumerate(self.values)}
+        self.transformed_values = self._transform_values() if self.values else np.empty((0, 1))
         """Coordinates of the values: (values, columns)."""
 
     @property
@@ -46,27 +42,28 @@ class Dimension:
     def _transform_values(self) -> Array:
         if isinstance(self.distribution, Quantized):
             return np.array([[self._cdf(value)] for value in self.values])
-        if len(self.values) > 1 and all(type(value) in (int, float) for value in self.values):
-            return _scale_to_unit_interval(self.values)[:, None]
+        numbers = [value for value in self.values if _is_number(value)]
+        if 1 < len(self.values) == len(numbers):
+            return _scale_to_unit_interval(numbers)[:, None]
         return np.eye(len(self.values)) / math.sqrt(2)  # any two are at distance 1
 
     @cached_property
     def _ppf_table(self) -> tuple[Array, Array]:
         probabilities = np.linspace(0.0, 1.0, 1025)
-        return np.array(
-            [self.distribution.unrounded_ppf(probability) for probability in probabilities]
-        ), probabilities
+        values = [self.distribution.unrounded_ppf(probability) for probability in probabilities]
+        return np.array(values), probabilities
 
-    def _cdf(self, value: float) -> float:
+    def _cdf(self, value: ParameterValue) -> float:
+        assert isinstance(value, int | float)
         return float(np.interp(value, *self._ppf_table))
 
-    def transform(self, value: Any) -> Array:
+    def transform(self, value: ParameterValue) -> Array:
         """Return the coordinates of a value (columns)."""
         if self.is_continuous:
             return np.array([self._cdf(value)])
         return np.asarray(self.transformed_values[self.value_to_index[format_value(value)]])
 
-    def inverse_transform(self, x: Array) -> Any:
+    def inverse_transform(self, x: Array) -> ParameterValue:
         """Return the value at, or nearest to, coordinates (columns)."""
         if self.is_continuous:
             return self.distribution.ppf(float(x[0]))
@@ -84,22 +81,17 @@ class UnitCube:
     """All parameters that vary, with their columns concatenated."""
 
     def __init__(self, space: SearchSpace) -> None:
-        dimensions = {
-            name: Dimension(distribution) for name, distribution in space.parameters.items()
-        }
-        self.dimensions = {
-            name: dimension for name, dimension in dimensions.items() if len(dimension.values) != 1
-        }
-        self.constants = {
-            name: dimension.values[0]
-            for name, dimension in dimensions.items()
-            if len(dimension.values) == 1
-        }
+        self.dimensions: dict[str, Dimension] = {}
+        self.constants: Point = {}
+        for name, distribution in space.parameters.items():
+            dimension = Dimension(distribution)
+            if len(dimension.values) == 1:
+                self.constants[name] = dimension.values[0]
+            else:
+                self.dimensions[name] = dimension
         widths = [dimension.transformed_values.shape[1] for dimension in self.dimensions.values()]
         ends = np.cumsum(widths, dtype=int)
-        self.column_slices = [
-            slice(end - width, end) for end, width in zip(ends, widths, strict=True)
-        ]
+        self.column_slices = list(map(slice, ends - widths, ends))
         self.column_to_dimension: Labels = np.repeat(np.arange(len(widths)), widths)
         """Index of the parameter of each column."""
         self.continuous_mask = np.repeat(
@@ -140,10 +132,8 @@ class UnitCube:
 
     def all_points(self) -> Array:
         """Return every point of a discrete space (n, columns)."""
-        combinations = product(
-            *(dimension.transformed_values for dimension in self.dimensions.values())
-        )
-        return np.array([np.concatenate(combination) for combination in combinations])
+        values = [dimension.transformed_values for dimension in self.dimensions.values()]
+        return np.array([np.concatenate(combination) for combination in product(*values)])
 
     def neighbors(self, x: Array) -> Array:
         """Return a point and all that differ from it in one discrete parameter (n, columns)."""
@@ -155,19 +145,20 @@ class UnitCube:
         return np.vstack(blocks)
 
 
-def _enumerate_values(distribution: Distribution) -> list[Any]:
+def _enumerate_values(distribution: Distribution) -> list[ParameterValue]:
     """Return the values of a discrete parameter, or none if they are many numbers."""
     if isinstance(distribution, IntUniform):
         is_small = distribution.max - distribution.min < MAX_ENUMERATED_NUMBERS
         return list(distribution.list_values()) if is_small else []
     if isinstance(distribution, Quantized):
-        first, last = (
-            round(distribution.unrounded_ppf(probability) / distribution.q)
-            for probability in (0.0, 1.0)
-        )
+        first, last = (round(distribution.unrounded_ppf(p) / distribution.q) for p in (0.0, 1.0))
         multiples = range(first, last + 1) if last - first < MAX_ENUMERATED_NUMBERS else []
         return [distribution.round(multiple * distribution.q) for multiple in multiples]
     return list(distribution.list_values()) if distribution.is_discrete else []
+
+
+def _is_number(value: ParameterValue) -> TypeGuard[float]:
+    return type(value) in (int, float)
 
 
 def _scale_to_unit_interval(numbers: Sequence[float]) -> Array:

@@ -1,4 +1,4 @@
-"""Find text in a sweep file that YAML reads differently from what its author probably meant.
+"""Load sweep files, and find text in them that YAML reads differently from what was meant.
 
 Of duplicate keys the last silently wins, and YAML 1.1 reads `off` as false, `010` as 8, `1:30` as
 90 and `2026-01-31` as a date.
@@ -9,14 +9,80 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import yaml
+from pydantic import JsonValue
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from nn.errors import format_value
-from nn.sweeps.schema import SweepFileLoader
+from nn.errors import UserError, format_value
 
+MAX_FILE_BYTES = 2**20
+"""Maximum size of a sweep file."""
+MAX_NODES = 10**5
+"""Maximum number of values in a sweep file, with YAML aliases expanded."""
 TAG_PREFIX = "tag:yaml.org,2002:"
+
+
+# libyaml's loader is optional in PyYAML, so the base class is not known to mypy
+class SweepFileLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML loader as in W&B, except that dates stay strings, as on a command line and in JSON."""
+
+
+SweepFileLoader.add_constructor(f"{TAG_PREFIX}timestamp", yaml.SafeLoader.construct_yaml_str)
+
+
+def load_yaml(path: Path) -> dict[str, JsonValue]:
+    """Load a sweep file without validating its keys."""
+    text = read_sweep_text(path)
+    try:
+        content = _parse_yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        # libyaml reports the end of a file as the line after the last one
+        line = f", line {min(mark.line, text.count(chr(10))) + 1}" if mark else ""
+        raise UserError(f"{path}{line}: this is not valid YAML.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a sweep file must be a mapping with method and parameters.")
+    if _count_nodes(content) > MAX_NODES:
+        raise UserError(
+            f"{path}: the file has more than {MAX_NODES:,} values, or an alias refers to itself."
+        )
+    return content
+
+
+@lru_cache(maxsize=2)
+def _parse_yaml(text: str) -> JsonValue:
+    """Parse YAML once for all callers, none of which modifies the result."""
+    content: JsonValue = yaml.load(text, SweepFileLoader)
+    return content
+
+
+def read_sweep_text(path: Path) -> str:
+    """Read the text of a sweep file, and raise `UserError` if it is too large or unreadable."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES or not path.is_file():
+            raise UserError(f"{path} is not a sweep file.")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: this is not valid YAML.") from None
+
+
+def _count_nodes(content: JsonValue) -> int:
+    """Count the values with aliases expanded, up to `MAX_NODES` + 1.
+
+    A few lines of YAML can expand to billions of values, or refer to themselves.
+    """
+    count, stack = 0, [content]
+    while stack and count <= MAX_NODES:
+        count, node = count + 1, stack.pop()
+        stack += node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    return count
 
 
 @dataclass(frozen=True)

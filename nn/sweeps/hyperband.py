@@ -8,6 +8,7 @@ that iteration, sorted from best to worst. A trial is compared at the last brack
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from optuna.pruners import BasePruner
 from optuna.study import Study
@@ -19,23 +20,22 @@ MAX_ITERATION = 10**6
 """Upper limit of the brackets that `min_iter` and `eta` generate."""
 
 
-def bracket_iterations(config: HyperbandConfig) -> list[int]:
+@cache
+def bracket_iterations(config: HyperbandConfig) -> Sequence[int]:
     """Return the iterations at which trials are compared, in ascending order."""
-    iterations: list[int] = []
+    iterations: set[int] = set()
     if config.min_iter is not None:
         iteration: float = config.min_iter
         while iteration < MAX_ITERATION:
-            iterations.append(int(iteration))
+            iterations.add(int(iteration))
             iteration *= config.eta
-    else:
-        assert config.max_iter is not None
-        assert config.s is not None
+    elif config.max_iter is not None and config.s is not None:
         iteration = config.max_iter
         for _ in range(config.s):
             iteration /= config.eta
             if iteration < 1:
                 break
-            iterations.append(int(iteration))
+            iterations.add(int(iteration))
     return sorted(iterations)
 
 
@@ -60,18 +60,16 @@ def should_prune(
     if not passed:
         return False
     last_bracket = passed[-1]
-    values_at_bracket = [
-        values[last_bracket - 1]
-        for values in (own_values, *other_values)
-        if len(values) >= last_bracket
-    ]
-    ranked = sorted(values_at_bracket, key=lambda value: metric.minimization_sign * value)
-    threshold = ranked[min(int(len(ranked) / config.eta), len(ranked) - 1)]
-    own_value = (
-        own_values[last_bracket - 1]
-        if config.strict
-        else min(own_values, key=lambda value: metric.minimization_sign * value)
+
+    def loss(value: float) -> float:
+        return metric.minimization_sign * value
+
+    histories = (own_values, *other_values)
+    ranked = sorted(
+        (values[last_bracket - 1] for values in histories if len(values) >= last_bracket), key=loss
     )
+    threshold = ranked[min(int(len(ranked) / config.eta), len(ranked) - 1)]
+    own_value = own_values[last_bracket - 1] if config.strict else min(own_values, key=loss)
     return metric.is_better(threshold, own_value)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nn.sweeps.schedulers.hyperband import HyperbandPruner, bracket_iterations, should_prune
+from nn.sweeps.hyperband import HyperbandPruner, bracket_iterations, should_prune
 from nn.sweeps.schema import HyperbandConfig, Metric
 
 LOSS = Metric(name="val/loss")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import optuna
 import pytest
 
-from nn.sweeps import heartbeat
-from nn.sweeps.heartbeat import Heartbeat
+from nn.sweeps import shared_study
+from nn.sweeps.shared_study import Heartbeat
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that is advanced by hand."""
     times = [1000.0]
-    monkeypatch.setattr(heartbeat.time, "monotonic", lambda: times[0])
+    monkeypatch.setattr(shared_study.time, "monotonic", lambda: times[0])
 
     def advance(seconds):
         times[0] += seconds

@@ -1,4 +1,4 @@
-"""Heartbeats of the machines that share a sweep: trials of a stale machine are reclaimed.
+"""A study that several machines share: all run the same sweep and reclaim trials of stale machines.
 
 Each machine regularly increments a counter of its own. A machine is stale once its counter has not
 changed for the grace period, by the clock of the machine that reads it, so clocks need not agree.
@@ -9,9 +9,20 @@ from __future__ import annotations
 import platform
 import secrets
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from optuna.study import Study
+from pydantic import JsonValue
 
+from nn.errors import UserError
+from nn.sweeps import schema
+from nn.sweeps.schema import SweepConfig
+from nn.sweeps.storage import StudyStorage
+
+OPTION_KEYS = ("seed", "sampler", "overrides")
+"""Settings that must agree in addition to those of the sweep file."""
 BEATS_PER_GRACE_PERIOD = 6
 """Number of heartbeats that a machine records within a grace period."""
 MIN_SUSPENSION_SECONDS = 3.0
@@ -19,6 +30,53 @@ MIN_SUSPENSION_SECONDS = 3.0
 
 Reads are about a second apart, which must not count as one even if the grace period is short.
 """
+
+
+@dataclass(frozen=True)
+class SharedStudy:
+    """Location and configuration of a study that machines share."""
+
+    storage: StudyStorage
+    redacted_url: str
+    study_name: str
+    sweep_config: Mapping[str, JsonValue]
+    """The sweep file as JSON, with the settings of `OPTION_KEYS` and without run_cap."""
+    grace_seconds: float
+
+    def ensure_same_sweep(self, study: Study) -> None:
+        """Record the sweep's configuration in a new study, or check it against the recorded one.
+
+        Raises:
+            UserError: The study belongs to another sweep.
+        """
+        stored_config = study.user_attrs.get("about")
+        if stored_config is not None:
+            for change in self._describe_changes(stored_config):
+                raise self._mismatch_error(f"another sweep: {change}")
+        elif study.get_trials(deepcopy=False):
+            raise self._mismatch_error("not a sweep of this program")
+        else:
+            study.set_user_attr("about", dict(self.sweep_config))
+
+    def _mismatch_error(self, problem: str) -> UserError:
+        return UserError(
+            f"--storage={self.redacted_url}: {self.study_name} is {problem}; --name=NAME starts a "
+            "new one."
+        )
+
+    def _describe_changes(self, stored_config: Mapping[str, JsonValue]) -> Iterator[str]:
+        """Describe how the sweep in the storage differs from this one."""
+        yield from schema.describe_changes(
+            self._parse_sweep(stored_config), self._parse_sweep(self.sweep_config)
+        )
+        for key in OPTION_KEYS:
+            stored_value, value = stored_config.get(key), self.sweep_config.get(key)
+            if stored_value != value:
+                yield f"{key}: {stored_value} was changed to {value}"
+
+    def _parse_sweep(self, config: Mapping[str, JsonValue]) -> SweepConfig:
+        content = {key: value for key, value in config.items() if key not in OPTION_KEYS}
+        return schema.parse_sweep_config(content, Path(self.study_name))
 
 
 class Heartbeat:

@@ -1,1 +1,0 @@
-"""Schedulers, which decide how far a trial runs."""
