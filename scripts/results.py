@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -133,9 +134,7 @@ def main() -> int:
         "--quick", action="store_true", help="run one seed, and no preset that takes minutes"
     )
     parser.add_argument(
-        "--data-root",
-        metavar="DIR",
-        help="directory with mnist/ and fashion_mnist/ (default: download)",
+        "--data-root", metavar="DIR", help="contains mnist/ and fashion_mnist/ (default: download)"
     )
     parser.add_argument(
         "--output",
@@ -165,10 +164,9 @@ def update_results(args: argparse.Namespace) -> int:
     }
     finished_runs = dict(find_finished_runs(args.output))
     for preset, runs in planned_runs.items():
-        if preset.name not in names if names else args.quick and preset.is_slow:
-            continue
+        is_selected = preset.name in names if names else not (args.quick and preset.is_slow)
         for run in runs[:1] if args.quick else runs:
-            if run.digest not in finished_runs:
+            if is_selected and run.digest not in finished_runs:
                 run_dir = args.output / preset.name / f"{run.seed}-{run.digest[:8]}"
                 if status := run_training(run.overrides, run_dir):
                     return status
@@ -182,7 +180,7 @@ def update_results(args: argparse.Namespace) -> int:
     if names:
         print(table)
     else:
-        write_readme(args.readme, f"{text_before}{TABLE_BEGIN}\n{table}\n{TABLE_END}{text_after}")
+        write_readme(args.readme, f"{text_before}\n{table}\n{text_after}")
         print(f"The table is in {args.readme}.")
     return 0
 
@@ -198,18 +196,17 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def split_readme(readme: Path) -> tuple[str, str]:
-    """Return the text before and after the table."""
+    """Return the text up to the begin of the table, and that from its end."""
     try:
         text = readme.read_text()
     except OSError as error:
         raise UserError(f"{readme} cannot be read: {error.strerror}.") from None
-    text_before, begin, rest = text.partition(TABLE_BEGIN)
-    _, end, text_after = rest.partition(TABLE_END)
-    if not begin or not end:
+    match = re.fullmatch(f"(.*?{TABLE_BEGIN}).*?({TABLE_END}.*)", text, re.DOTALL)
+    if match is None:
         raise UserError(
             f"{readme}: {TABLE_BEGIN} and {TABLE_END}, which enclose the table, are missing."
         )
-    return text_before, text_after
+    return match[1], match[2]
 
 
 def write_readme(readme: Path, text: str) -> None:

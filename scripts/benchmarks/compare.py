@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from benchmarks.systems import SYSTEMS, TrainEpoch, list_systems
+from benchmarks.systems import Builder, TrainEpoch, get_systems
 from benchmarks.tasks import MEMORY_TASK, Task
 
 SINGLE_THREAD_ENV = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
@@ -43,16 +43,19 @@ class Ratio:
 
 def compare_epoch_times(task: Task, rounds: int) -> Iterator[Ratio]:
     """Time the systems in turns, and yield their ratios to this library."""
-    order = list_systems(task)
-    reference, *baselines = order
-    seconds: dict[str, list[float]] = {system: [] for system in order}
+    systems = get_systems(task)
+    seconds: dict[str, list[float]] = {name: [] for name in systems}
+    order = list(systems)
     with ExitStack() as stack:
-        workers = {system: stack.enter_context(start_worker(system, task)) for system in order}
+        workers = {
+            name: stack.enter_context(start_worker(build, task)) for name, build in systems.items()
+        }
         for _ in range(rounds):
-            for system in order:
+            for name in order:
                 time.sleep(PAUSE_SECONDS)
-                seconds[system].append(workers[system].submit(time_epoch).result())
+                seconds[name].append(workers[name].submit(time_epoch).result())
             order.append(order.pop(0))
+    reference, *baselines = systems
     for baseline in baselines:
         if baseline != "this library, training only":
             is_training_only = baseline == "matrix products"
@@ -63,13 +66,13 @@ def compare_epoch_times(task: Task, rounds: int) -> Iterator[Ratio]:
 def compare_peak_memory() -> Iterator[Ratio]:
     """Compare the peak memory of whole processes."""
     peaks = {}
-    for system in list_systems(MEMORY_TASK):
-        with start_worker(system, MEMORY_TASK) as worker:
+    for name, build in get_systems(MEMORY_TASK).items():
+        with start_worker(build, MEMORY_TASK) as worker:
             worker.submit(time_epoch).result()
-            peaks[system] = worker.submit(peak_memory_mb).result()
+            peaks[name] = worker.submit(peak_memory_mb).result()
     own_peak = peaks.pop("this library")
-    for system, peak in peaks.items():
-        baseline = f"{system}, memory: {peak:.0f} MB to {own_peak:.0f}"
+    for name, peak in peaks.items():
+        baseline = f"{name}, memory: {peak:.0f} MB to {own_peak:.0f}"
         yield Ratio.from_rounds(MEMORY_TASK, baseline, [peak], [own_peak])
 
 
@@ -77,14 +80,14 @@ _train_epoch: TrainEpoch
 """The system of a worker process."""
 
 
-def start_worker(system: str, task: Task) -> ProcessPoolExecutor:
+def start_worker(build: Builder, task: Task) -> ProcessPoolExecutor:
     """Start a process on one core, and train a first epoch of a system in it."""
-    worker = ProcessPoolExecutor(1, get_context("spawn"), _init_worker, (system, task))
+    worker = ProcessPoolExecutor(1, get_context("spawn"), _init_worker, (build, task))
     worker.submit(time_epoch).result()
     return worker
 
 
-def _init_worker(system: str, task: Task) -> None:
+def _init_worker(build: Builder, task: Task) -> None:
     global _train_epoch
     os.environ.update(SINGLE_THREAD_ENV)  # read when the builder below loads NumPy
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
@@ -92,7 +95,7 @@ def _init_worker(system: str, task: Task) -> None:
     warnings.simplefilter("ignore")
     if hasattr(os, "sched_setaffinity"):  # one core for each, even if a library starts threads
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    _train_epoch = SYSTEMS[system](task)
+    _train_epoch = build(task)
 
 
 def time_epoch() -> float:

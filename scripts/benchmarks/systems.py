@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Params = list[tuple[jax.Array, jax.Array]]
 
 TrainEpoch = Callable[[], None]
+Builder = Callable[[Task], TrainEpoch]
 
 
 def this_library(task: Task, evaluate: bool = True) -> TrainEpoch:
@@ -242,35 +243,23 @@ def run_training_only(task: Task) -> TrainEpoch:
     return train_run
 
 
-SYSTEMS: dict[str, Callable[[Task], TrainEpoch]] = {
-    "this library": this_library,
-    "this library, training only": partial(this_library, evaluate=False),
-    "matrix products": matrix_products,
-    "PyTorch": torch_eager,
-    "PyTorch with DataLoader": partial(torch_eager, use_dataloader=True),
-    "scikit-learn": sklearn_mlp,
-    "JAX": jax_jit,
-    "whole run": full_run,
-    "no tracking": run_training_only,
-}
-
-
-def list_systems(task: Task) -> list[str]:
-    """List the installed systems that support a task; the first is the reference of the ratios."""
+def get_systems(task: Task) -> dict[str, Builder]:
+    """Return the installed systems that support a task; ratios refer to the first one."""
     if task == TRACKING_TASK:
-        return ["whole run", "no tracking"]
+        return {"whole run": full_run, "no tracking": run_training_only}
     is_mlp, is_sgd = task.name == "mlp", task.optimizer == "sgd"
     is_float_mlp = task.name not in ("cnn", "memory")
     has_torch, has_jax = (find_spec(package) is not None for package in ("torch", "jax"))
-    is_supported = {
-        "this library": True,
-        "this library, training only": is_mlp and is_sgd,
-        "matrix products": is_mlp and is_sgd,
-        "PyTorch": has_torch,
-        "PyTorch with DataLoader": has_torch
-        and task.name == "mlp"
-        and task.batch_size in (32, 128),
-        "scikit-learn": is_float_mlp,
-        "JAX": has_jax and is_float_mlp and is_sgd,
-    }
-    return [name for name, supported in is_supported.items() if supported]
+    is_small_batch = task.batch_size in (32, 128)
+    training_only = partial(this_library, evaluate=False)
+    torch_dataloader = partial(torch_eager, use_dataloader=True)
+    systems: list[tuple[str, Builder, bool]] = [
+        ("this library", this_library, True),
+        ("this library, training only", training_only, is_mlp and is_sgd),
+        ("matrix products", matrix_products, is_mlp and is_sgd),
+        ("PyTorch", torch_eager, has_torch),
+        ("PyTorch with DataLoader", torch_dataloader, has_torch and is_mlp and is_small_batch),
+        ("scikit-learn", sklearn_mlp, is_float_mlp),
+        ("JAX", jax_jit, has_jax and is_float_mlp and is_sgd),
+    ]
+    return {name: build for name, build, is_supported in systems if is_supported}
