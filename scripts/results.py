@@ -104,7 +104,7 @@ class RunResult:
     train_accuracy: float
     seconds: float
     cpu_model: str
-    numpy_version: str
+    packages: Mapping[str, str | None]
 
     @classmethod
     def from_run(cls, run: SavedRun) -> RunResult:
@@ -116,7 +116,7 @@ class RunResult:
             "train_accuracy": run.history[-1]["train/accuracy"],
             "seconds": run.summary["seconds"],
             "cpu_model": run.environment["cpu_model"],
-            "numpy_version": run.environment["packages"]["numpy"],
+            "packages": run.environment["packages"],
         }
         return TypeAdapter(cls).validate_python(fields)
 
@@ -293,7 +293,7 @@ def format_table(results: Mapping[Preset, Sequence[RunResult]]) -> Iterator[str]
     all_runs = [run for runs in results.values() for run in runs]
     if all_runs:
         cpu_models = ", ".join(sorted({run.cpu_model for run in all_runs}))
-        numpy_versions = ", ".join(sorted({run.numpy_version for run in all_runs}))
+        numpy_versions = ", ".join(sorted({str(run.packages.get("numpy")) for run in all_runs}))
         caption = format_caption({len(runs) for runs in results.values() if runs})
         yield f"{caption}, one core of {cpu_models} with NumPy {numpy_versions}."
         yield ""

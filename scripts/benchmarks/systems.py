@@ -51,9 +51,16 @@ def this_library(task: Task, evaluate: bool = True) -> TrainEpoch:
     optimizer.init_state(network.parameters.values)
     scale = Rescaling(1 / 255) if x.dtype == np.uint8 else Rescaling()
     batches = Batches(Samples(x, y, scale), task.batch_size, rngs.shuffle)
-    val_samples = Samples(test_x, test_y, scale) if evaluate else None
-    lr = LEARNING_RATES[task.optimizer]
-    epochs = fit(network, loss, optimizer, Constant(), lr, batches, val_samples, 10**6)
+    epochs = fit(
+        network,
+        loss,
+        optimizer,
+        Constant(),
+        batches=batches,
+        validation_data=Samples(test_x, test_y, scale) if evaluate else None,
+        lr=LEARNING_RATES[task.optimizer],
+        epochs=10**6,
+    )
 
     def train_epoch() -> None:
         next(epochs)

@@ -65,15 +65,17 @@ def by_its_folder(
 ) -> dict[str, Any]:
     """Return what the server should store about the run in a directory."""
     saved = SavedRun.read(path)
-    names, summary = saved.class_names, saved.summary
+    names = saved.class_names
+    summary: Any = saved.summary
+    history: list[dict[str, Any]] = saved.history
     part = "test" if summary["test/accuracy"] is not None else "val"
     confusion = summary["confusion_matrix"]
-    last = saved.history[-1]["epoch"]
+    last = history[-1]["epoch"]
     tables = {
         f"val/confusion_matrix_table {record['epoch']}": media.long_confusion_table(
             record["val/confusion_matrix"], names
         ).rows
-        for record in saved.history
+        for record in history
         if "val/confusion_matrix" in record
     }
     images = {}
@@ -104,10 +106,10 @@ def by_its_folder(
         "config": config | (swept or {}),
         "history": [
             numbers({k: v for k, v in record.items() if k != "val/confusion_matrix"})
-            for record in saved.history
+            for record in history
         ],
         "summary": {
-            **numbers({k: v for k, v in saved.history[-1].items() if "matrix" not in k}),
+            **numbers({k: v for k, v in history[-1].items() if "matrix" not in k}),
             **numbers({k: v for k, v in summary.items() if k not in aside}),
         },
         "tables": tables,
