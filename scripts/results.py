@@ -9,33 +9,43 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nn.cli.arguments import run_command
+from nn.cli.arguments import create_parser, run_command
 from nn.cli.launch import launch
+from nn.errors import UserError
+
+if TYPE_CHECKING:
+    from nn.runs.reader import SavedRun
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = 0, 1, 2
 TABLE_BEGIN, TABLE_END = "<!-- results -->", "<!-- end of results -->"
+TABLE_HEADER = (
+    "",
+    "| `experiment=` | network | claimed | there, % | here, % | seconds there | seconds here |",
+    "|---|---|---|---|---|---|---|",
+)
 DIGEST_IGNORED_KEYS = "tracking", "checkpoint_every", "choices"
 """Settings that do not affect the result of training."""
 EMPTY_CELL = "—"
 
 
 @dataclass(frozen=True)
-class PresetRow:
+class Preset:
     """A preset, with the accuracy that others claim for such a network.
 
     The reference figures are what they reach with it on the original data.
     """
 
-    preset: str
+    name: str
     description: str
     claimed_accuracy: str = ""
     reference_accuracy: str = ""
@@ -43,77 +53,77 @@ class PresetRow:
     is_slow: bool = False  # takes minutes
 
 
-def make_loss_row(
-    loss: str,
-    batch_size: int,
-    lr: str,
-    epochs: int,
-    claimed_accuracy: str,
-    reference_accuracy: str = "",
-) -> PresetRow:
-    """Return a row of the comparison of two losses."""
+def loss_preset(name: str, claimed_accuracy: str, reference_accuracy: str = "") -> Preset:
+    """Describe a preset of the comparison of two losses by its name, LOSS_BATCH_LR_EPOCHS."""
+    loss, batch_size, lr_decimals, epochs = name.split("_")
     loss_name = {"mse": "squared error", "entropy": "cross-entropy"}[loss]
-    return PresetRow(
-        f"{loss}_{batch_size}_{lr.removeprefix('0.')}_{epochs}",
-        f"784-128-64-10, 42,000 images, {loss_name}, batch {batch_size}, lr={lr}, {epochs} epochs",
-        claimed_accuracy,
-        reference_accuracy,
-        "60-130",
-    )
+    training = f"batch {batch_size}, lr=0.{lr_decimals}, {epochs} epochs"
+    description = f"{PLAIN}, 42,000 images, {loss_name}, {training}"
+    return Preset(name, description, claimed_accuracy, reference_accuracy, "60-130")
 
 
-DRAWN_SETUP = "784-196-49-10, 100 steps of 20,000 images drawn with replacement"
+DRAWN = "784-196-49-10, 100 steps of 20,000 images drawn with replacement"
+PLAIN = "784-128-64-10"
+HE = f"{PLAIN}, He's initialization"
 TRAIN_ACCURACY_CLAIM = "up to 99.99 % of training"
-HE_SETUP = "784-128-64-10, He's initialization"
-ROWS = [
-    PresetRow(
-        "mnist_drawn_055", f"{DRAWN_SETUP}, lr=0.055 as the text says", "94 %", "87.67", "50-80"
-    ),
-    PresetRow(
-        "mnist_drawn_55", f"{DRAWN_SETUP}, lr=0.55 as the code has it", "94 %", "93.65", "50-80"
-    ),
-    PresetRow("fashion_drawn_055", f"Fashion-MNIST: {DRAWN_SETUP}, lr=0.055"),
-    PresetRow("fashion_drawn_55", f"Fashion-MNIST: {DRAWN_SETUP}, lr=0.55"),
-    PresetRow(
-        "plain_full_batch", "784-128-64-10, 100 steps of all images", "reasonable", "89.8", "44"
-    ),
-    PresetRow("plain_mini_batch", "784-128-64-10, 100 epochs of mini-batches", "reasonable"),
-    PresetRow("mnist_two_epochs", "784-128-128-10, two epochs", "over 90 %", "94.55", "16"),
-    PresetRow("fashion_two_epochs", "Fashion-MNIST: two epochs", "about 85 %", "85.59", "32"),
-    PresetRow("descent_full_batch", f"{HE_SETUP}, 120 steps of all images", "90-93 %"),
-    PresetRow("descent_mini_batch", f"{HE_SETUP}, 30 epochs of mini-batches", "", "97.5", "39"),
-    make_loss_row("mse", 64, "0.1", 20, "95-97 %"),
-    make_loss_row("mse", 64, "0.15", 30, "95-97 %"),
-    make_loss_row("mse", 128, "0.1", 30, "95-97 %"),
-    make_loss_row("mse", 128, "0.15", 40, "95-97 %"),
-    make_loss_row("entropy", 64, "0.01", 40, TRAIN_ACCURACY_CLAIM),
-    make_loss_row("entropy", 64, "0.1", 10, TRAIN_ACCURACY_CLAIM),
-    make_loss_row("entropy", 64, "0.15", 40, TRAIN_ACCURACY_CLAIM, "97.4"),
-    make_loss_row("entropy", 128, "0.1", 30, TRAIN_ACCURACY_CLAIM),
-    make_loss_row("entropy", 128, "0.15", 20, TRAIN_ACCURACY_CLAIM),
-    PresetRow("mnist_mlp_seconds", "784-256-128-10, batch normalization, one cycle"),
-    PresetRow("fashion_mlp_seconds", "Fashion-MNIST: 784-256-128-10, the same"),
-    PresetRow("mnist_mlp_quick", "784-512-256-10, augmentation"),
-    PresetRow("mnist_mlp", "784-1024-512-10, augmentation", is_slow=True),
-    PresetRow("fashion_mlp", "Fashion-MNIST: 784-1024-512-10, mirrored images", is_slow=True),
-    PresetRow("mnist_cnn", "convolutions of 16, 48 and 96 channels, augmentation", is_slow=True),
-    PresetRow("fashion_cnn", "Fashion-MNIST: the same, mirrored images", is_slow=True),
+PRESETS = [
+    Preset("mnist_drawn_055", f"{DRAWN}, lr=0.055 as the text says", "94 %", "87.67", "50-80"),
+    Preset("mnist_drawn_55", f"{DRAWN}, lr=0.55 as the code has it", "94 %", "93.65", "50-80"),
+    Preset("fashion_drawn_055", f"Fashion-MNIST: {DRAWN}, lr=0.055"),
+    Preset("fashion_drawn_55", f"Fashion-MNIST: {DRAWN}, lr=0.55"),
+    Preset("plain_full_batch", f"{PLAIN}, 100 steps of all images", "reasonable", "89.8", "44"),
+    Preset("plain_mini_batch", f"{PLAIN}, 100 epochs of mini-batches", "reasonable"),
+    Preset("mnist_two_epochs", "784-128-128-10, two epochs", "over 90 %", "94.55", "16"),
+    Preset("fashion_two_epochs", "Fashion-MNIST: two epochs", "about 85 %", "85.59", "32"),
+    Preset("descent_full_batch", f"{HE}, 120 steps of all images", "90-93 %"),
+    Preset("descent_mini_batch", f"{HE}, 30 epochs of mini-batches", "", "97.5", "39"),
+    loss_preset("mse_64_1_20", "95-97 %"),
+    loss_preset("mse_64_15_30", "95-97 %"),
+    loss_preset("mse_128_1_30", "95-97 %"),
+    loss_preset("mse_128_15_40", "95-97 %"),
+    loss_preset("entropy_64_01_40", TRAIN_ACCURACY_CLAIM),
+    loss_preset("entropy_64_1_10", TRAIN_ACCURACY_CLAIM),
+    loss_preset("entropy_64_15_40", TRAIN_ACCURACY_CLAIM, "97.4"),
+    loss_preset("entropy_128_1_30", TRAIN_ACCURACY_CLAIM),
+    loss_preset("entropy_128_15_20", TRAIN_ACCURACY_CLAIM),
+    Preset("mnist_mlp_seconds", "784-256-128-10, batch normalization, one cycle"),
+    Preset("fashion_mlp_seconds", "Fashion-MNIST: 784-256-128-10, the same"),
+    Preset("mnist_mlp_quick", "784-512-256-10, augmentation"),
+    Preset("mnist_mlp", "784-1024-512-10, augmentation", is_slow=True),
+    Preset("fashion_mlp", "Fashion-MNIST: 784-1024-512-10, mirrored images", is_slow=True),
+    Preset("mnist_cnn", "convolutions of 16, 48 and 96 channels, augmentation", is_slow=True),
+    Preset("fashion_cnn", "Fashion-MNIST: the same, mirrored images", is_slow=True),
 ]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of a finished run."""
+    """Results of a finished run, and the machine that they are from."""
 
     test_accuracy: float
     train_accuracy: float
     seconds: float
-    environment: Mapping[str, Any]
+    cpu_model: str
+    packages: Mapping[str, str | None]
+
+    @classmethod
+    def from_run(cls, run: SavedRun) -> RunResult:
+        """Collect the results from the files of a run, which may be of any program."""
+        from pydantic import TypeAdapter
+
+        fields = {
+            "test_accuracy": run.summary["test/accuracy"],
+            "train_accuracy": run.history[-1]["train/accuracy"],
+            "seconds": run.summary["seconds"],
+            "cpu_model": run.environment["cpu_model"],
+            "packages": run.environment["packages"],
+        }
+        return TypeAdapter(cls).validate_python(fields)
 
 
 def main() -> int:
     """Run the presets of the command line, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = create_parser("results", __doc__)
     parser.add_argument(
         "arguments",
         nargs="*",
@@ -124,14 +134,14 @@ def main() -> int:
         "--quick", action="store_true", help="run one seed, and no preset that takes minutes"
     )
     parser.add_argument(
-        "--root", metavar="DIR", help="directory with mnist/ and fashion_mnist/ (default: download)"
+        "--data-root", metavar="DIR", help="contains mnist/ and fashion_mnist/ (default: download)"
     )
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("runs/results"),
         metavar="DIR",
-        help="directory of the runs",
+        help="directory of runs",
     )
     parser.add_argument(
         "--readme",
@@ -141,99 +151,93 @@ def main() -> int:
         help="file with the table",
     )
     args = parser.parse_intermixed_args()
-
     return run_command(lambda: update_results(args))
 
 
 def update_results(args: argparse.Namespace) -> int:
-    """Run what is missing, then write the table, or print the part of it that was asked for."""
-    from nn.config.compose import compose_config
-    from nn.errors import UserError
-    from nn.io.files import atomic_write
-
-    presets, settings = split_arguments(args.arguments)
+    """Run what is missing, then write the table, or print the rows that were asked for."""
+    names, settings = split_arguments(args.arguments)
     text_before, text_after = split_readme(args.readme)
-    digests = {
-        (row, seed): config_digest(
-            compose_config(build_overrides(row, seed, args.root, settings)).model_dump()
-        )
-        for row in ROWS
-        for seed in SEEDS
+    planned_runs = {
+        preset: [PlannedRun.compose(preset, seed, args.data_root, settings) for seed in SEEDS]
+        for preset in PRESETS
     }
     finished_runs = dict(find_finished_runs(args.output))
-    for (row, seed), digest in digests.items():
-        is_selected = row.preset in presets if presets else not (args.quick and row.is_slow)
-        if digest in finished_runs or not is_selected or (args.quick and seed):
-            continue
-        run_dir = args.output / row.preset / f"{seed}-{digest[:8]}"
-        status = run_training(build_overrides(row, seed, args.root, settings), run_dir)
-        if status:
-            return status
-        finished_runs |= find_finished_runs(run_dir)
-    results_by_row = {
-        row: [
-            finished_runs[digests[row, seed]]
-            for seed in SEEDS
-            if digests[row, seed] in finished_runs
-        ]
-        for row in ROWS
+    for preset, runs in planned_runs.items():
+        is_selected = preset.name in names if names else not (args.quick and preset.is_slow)
+        for run in runs[:1] if args.quick else runs:
+            if is_selected and run.digest not in finished_runs:
+                run_dir = args.output / preset.name / f"{run.seed}-{run.digest[:8]}"
+                if status := run_training(run.overrides, run_dir):
+                    return status
+                finished_runs |= find_finished_runs(run_dir)
+    results = {
+        preset: [finished_runs[run.digest] for run in runs if run.digest in finished_runs]
+        for preset, runs in planned_runs.items()
+        if not names or preset.name in names
     }
-    if presets:
-        print(
-            "\n".join(
-                format_table({row: results_by_row[row] for row in ROWS if row.preset in presets})
-            )
-        )
-        return 0
-    text = "\n".join(
-        [f"{text_before}{TABLE_BEGIN}", *format_table(results_by_row), f"{TABLE_END}{text_after}"]
-    )
-    try:
-        atomic_write(args.readme, text.encode())
-    except OSError as error:
-        raise UserError(f"{args.readme} cannot be written: {error.strerror}.") from None
-    print(f"The table is in {args.readme}.")
+    table = "\n".join(format_table(results))
+    if names:
+        print(table)
+    else:
+        write_readme(args.readme, f"{text_before}\n{table}\n{text_after}")
+        print(f"The table is in {args.readme}.")
     return 0
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Separate the names of presets from settings."""
-    from nn.errors import UserError
-
-    presets = [argument for argument in arguments if "=" not in argument]
-    preset_names = [row.preset for row in ROWS]
-    for preset in presets:
-        if preset not in preset_names:
-            raise UserError(
-                f"{preset}: there is no such preset; there is {', '.join(preset_names)}."
-            )
-    return presets, [argument for argument in arguments if "=" in argument]
+    names = [argument for argument in arguments if "=" not in argument]
+    known_names = [preset.name for preset in PRESETS]
+    for name in names:
+        if name not in known_names:
+            raise UserError(f"{name}: there is no such preset; there is {', '.join(known_names)}.")
+    return names, [argument for argument in arguments if "=" in argument]
 
 
 def split_readme(readme: Path) -> tuple[str, str]:
-    """Return the text before and after the table."""
-    from nn.errors import UserError
-
+    """Return the text up to the begin of the table, and that from its end."""
     try:
         text = readme.read_text()
     except OSError as error:
         raise UserError(f"{readme} cannot be read: {error.strerror}.") from None
-    text_before, begin, rest = text.partition(TABLE_BEGIN)
-    _, end, text_after = rest.partition(TABLE_END)
-    if not begin or not end:
+    match = re.fullmatch(f"(.*?{TABLE_BEGIN}).*?({TABLE_END}.*)", text, re.DOTALL)
+    if match is None:
         raise UserError(
             f"{readme}: {TABLE_BEGIN} and {TABLE_END}, which enclose the table, are missing."
         )
-    return text_before, text_after
+    return match[1], match[2]
 
 
-def build_overrides(
-    row: PresetRow, seed: int, data_root: str | None, settings: Sequence[str]
-) -> list[str]:
-    """Return the overrides for train.py."""
-    dataset = "fashion_mnist" if row.preset.startswith("fashion") else "mnist"
-    root_override = [f"dataset.root={data_root}/{dataset}"] if data_root else []
-    return [f"experiment={row.preset}", f"seed={seed}", *root_override, *settings]
+def write_readme(readme: Path, text: str) -> None:
+    """Replace the file with the table."""
+    from nn.io.files import atomic_write
+
+    try:
+        atomic_write(readme, text.encode())
+    except OSError as error:
+        raise UserError(f"{readme} cannot be written: {error.strerror}.") from None
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A seed of a preset, with its overrides for train.py and the digest of its configuration."""
+
+    seed: int
+    overrides: list[str]
+    digest: str
+
+    @classmethod
+    def compose(
+        cls, preset: Preset, seed: int, data_root: str | None, settings: Sequence[str]
+    ) -> PlannedRun:
+        """Compose the configuration of a run, in which settings override the preset."""
+        from nn.config.compose import compose_config
+
+        dataset = "fashion_mnist" if preset.name.startswith("fashion") else "mnist"
+        root_override = [f"dataset.root={data_root}/{dataset}"] if data_root else []
+        overrides = [f"experiment={preset.name}", f"seed={seed}", *root_override, *settings]
+        return cls(seed, overrides, config_digest(compose_config(overrides).model_dump()))
 
 
 def config_digest(config: Mapping[str, Any]) -> str:
@@ -242,29 +246,6 @@ def config_digest(config: Mapping[str, Any]) -> str:
     dataset = {k: v for k, v in config["dataset"].items() if k not in ("root", "mirrors")}
     text = json.dumps({**settings, "dataset": dataset}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def find_finished_runs(directory: Path) -> Iterator[tuple[str, RunResult]]:
-    """Yield the finished runs below a directory, with the digests of their configurations."""
-    from nn.errors import UserError
-    from nn.runs.reader import SavedRun, find_runs
-
-    for run_dir in find_runs(directory):
-        try:
-            saved_run = SavedRun.read(run_dir)
-        except UserError as error:
-            print(error, file=sys.stderr)
-            continue
-        if saved_run.summary.get("status") == "finished" and saved_run.history:
-            yield (
-                config_digest(saved_run.config),
-                RunResult(
-                    saved_run.summary["test/accuracy"],
-                    saved_run.history[-1]["train/accuracy"],
-                    saved_run.summary["seconds"],
-                    saved_run.environment,
-                ),
-            )
 
 
 def run_training(overrides: Sequence[str], run_dir: Path) -> int:
@@ -281,48 +262,46 @@ def run_training(overrides: Sequence[str], run_dir: Path) -> int:
         raise
 
 
-def format_table(results_by_row: Mapping[PresetRow, Sequence[RunResult]]) -> Iterator[str]:
+def find_finished_runs(directory: Path) -> Iterator[tuple[str, RunResult]]:
+    """Yield the finished runs below a directory, with the digests of their configurations."""
+    from nn.runs.reader import SavedRun, find_runs
+
+    for run_dir in find_runs(directory):
+        try:
+            run = SavedRun.read(run_dir)
+            if run.summary.get("status") == "finished" and run.history:
+                yield config_digest(run.config), RunResult.from_run(run)
+        except UserError as error:
+            print(error, file=sys.stderr)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            reason = "its settings or results are not as train.py writes them"
+            print(f"{run_dir} is skipped: {reason}.", file=sys.stderr)
+
+
+def format_table(results: Mapping[Preset, Sequence[RunResult]]) -> Iterator[str]:
     """Yield the lines of the table, and a caption that names processor and NumPy version."""
+    yield from TABLE_HEADER
+    for preset, runs in results.items():
+        accuracy = format_mean_std([run.test_accuracy for run in runs])
+        if preset.claimed_accuracy == TRAIN_ACCURACY_CLAIM:
+            accuracy += f"; of training {format_mean_std([run.train_accuracy for run in runs])}"
+        seconds = f"{statistics.median(run.seconds for run in runs):.3g}" if runs else EMPTY_CELL
+        reference = f"{preset.claimed_accuracy} | {preset.reference_accuracy}"
+        times = f"{preset.reference_seconds} | {seconds}"
+        yield f"| `{preset.name}` | {preset.description} | {reference} | {accuracy} | {times} |"
     yield ""
-    yield (
-        "| `experiment=` | network | claimed | there, % | here, % | seconds there | seconds here |"
-    )
-    yield "|---|---|---|---|---|---|---|"
-    for row, results in results_by_row.items():
-        accuracy = format_mean_std([result.test_accuracy for result in results])
-        if row.claimed_accuracy == TRAIN_ACCURACY_CLAIM:
-            accuracy += (
-                f"; of training {format_mean_std([result.train_accuracy for result in results])}"
-            )
-        times = [result.seconds for result in results]
-        seconds = f"{statistics.median(times):.3g}" if times else EMPTY_CELL
-        cells = (
-            f"`{row.preset}`",
-            row.description,
-            row.claimed_accuracy,
-            row.reference_accuracy,
-            accuracy,
-            row.reference_seconds,
-            seconds,
-        )
-        yield f"| {' | '.join(cells)} |"
-    yield ""
-    environments = [result.environment for results in results_by_row.values() for result in results]
-    if environments:
-        processor, numpy = (
-            format_recorded_values(environments, "cpu_model"),
-            format_recorded_values(environments, "packages", "numpy"),
-        )
-        yield (
-            f"{format_caption({len(results) for results in results_by_row.values() if results})}, "
-            f"one core of {processor} with NumPy {numpy}."
-        )
+    all_runs = [run for runs in results.values() for run in runs]
+    if all_runs:
+        cpu_models = ", ".join(sorted({run.cpu_model for run in all_runs}))
+        numpy_versions = ", ".join(sorted({str(run.packages.get("numpy")) for run in all_runs}))
+        caption = format_caption({len(runs) for runs in results.values() if runs})
+        yield f"{caption}, one core of {cpu_models} with NumPy {numpy_versions}."
         yield ""
 
 
-def format_caption(seed_counts: set[int]) -> str:
+def format_caption(seed_counts: Collection[int]) -> str:
     """Describe the figures, by the numbers of seeds in the rows."""
-    if seed_counts == {1}:
+    if max(seed_counts) == 1:
         return "Test accuracy of one seed, and the seconds of its training"
     numbers = " to ".join(map(str, sorted({min(seed_counts), max(seed_counts)})))
     return (
@@ -339,17 +318,6 @@ def format_mean_std(accuracies: Sequence[float]) -> str:
     if len(accuracies) == 1:
         return f"{mean} (one seed)"
     return f"{mean} ± {100 * statistics.stdev(accuracies):.2f}"
-
-
-def format_recorded_values(environments: Sequence[Mapping[str, Any]], *keys: str) -> str:
-    """List the distinct values that runs have recorded under nested keys."""
-    values = set()
-    for environment in environments:
-        value: Any = environment
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        values.add(str(value))
-    return ", ".join(sorted(values))
 
 
 if __name__ == "__main__":

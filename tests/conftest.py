@@ -1,4 +1,4 @@
-"""What tests share: a clean environment, and the real commands in it."""
+"""Shared fixtures: a clean environment and the real commands running in it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, TypedDict
 
 import pytest
 
@@ -17,27 +18,28 @@ pytest_plugins = ["tests.postgres"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="the long proofs, for half an hour")
 
 
-def pytest_xdist_auto_num_workers(config):
-    """One worker more than cores, since some tests wait for a clock."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Use one worker more than cores, since some tests only wait."""
     return len(os.sched_getaffinity(0)) + 1
 
 
-def pytest_generate_tests(metafunc):
-    """A test that asks for a `draw` runs a few times, and many times in a soak."""
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with a `draw` argument a few times, and many times with --soak."""
     if "draw" in metafunc.fixturenames:
-        few, many = metafunc.function.draws
+        (mark,) = metafunc.definition.iter_markers("draws")
+        few, many = mark.args
         metafunc.parametrize("draw", range(many if metafunc.config.option.soak else few))
 
 
-def pytest_collection_modifyitems(config, items):
-    """Leave out what belongs to a soak alone."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip soak tests and excess `sampled` cases unless --soak is given."""
     if not config.option.soak:
         cases = Counter(item.nodeid.partition("[")[0] for item in items)
-        seen = Counter()
+        seen: Counter[str] = Counter()
         for item in items[:]:
             function = item.nodeid.partition("[")[0]
             place, total = seen[function], cases[function]
@@ -50,10 +52,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(tmp_path, tmp_path_factory, monkeypatch):
-    """No account, no home folder, no signal ignored, nothing left behind."""
+def clean_environment(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Provide no account, an empty home directory and default signal handlers."""
     for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_IGN:  # nohup and & pass this on
+        if signal.getsignal(number) == signal.SIG_IGN:  # inherited from nohup and `&`
             signal.signal(number, signal.SIG_DFL)
     for name in list(os.environ):
         if name.startswith("WANDB_"):
@@ -62,7 +66,7 @@ def clean_environment(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("NN_DATA", raising=False)
     monkeypatch.setenv("COLUMNS", "120")
-    # the commands of a test find their modules compiled, and compile nothing into the project
+    # commands find their modules compiled and write no bytecode into the project
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     temporary = tmp_path_factory.getbasetemp()
     shared = temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary
@@ -72,53 +76,61 @@ def clean_environment(tmp_path, tmp_path_factory, monkeypatch):
 
 @dataclass
 class Run:
-    """A run folder, read back."""
+    """A run directory, read back."""
 
     path: Path
 
     @property
-    def history(self):
+    def history(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.path / "history.jsonl").read_text().splitlines()]
 
     @property
-    def summary(self):
-        return json.loads((self.path / "summary.json").read_text())
+    def summary(self) -> dict[str, Any]:
+        summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
+        return summary
 
     @property
-    def environment(self):
-        return json.loads((self.path / "environment.json").read_text())
+    def environment(self) -> dict[str, Any]:
+        environment: dict[str, Any] = json.loads((self.path / "environment.json").read_text())
+        return environment
 
     @property
-    def bits(self):
-        """Everything that the same configuration and seed must give again."""
+    def bits(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Everything that the same config and seed must reproduce exactly."""
         lines = [without_timings(line) for line in self.history]
         return lines, without_timings(self.summary)
 
 
-def without_timings(record):
+def without_timings(record: dict[str, Any]) -> dict[str, Any]:
     return {
         key: value for key, value in record.items() if "second" not in key and key != "sessions"
     }
 
 
-def draws(few, many):
-    """Say how often a test with a `draw` runs: outside of a soak, and in one."""
+def draws(few: int, many: int) -> pytest.MarkDecorator:
+    """Set how often a test with a `draw` argument runs: normally, and with --soak."""
+    return pytest.mark.draws(few, many)
 
-    def mark(test):
-        test.draws = few, many
-        return test
 
-    return mark
+class ProcessSettings(TypedDict):
+    """Settings of `subprocess` for a command."""
+
+    cwd: Path
+    env: dict[str, str]
+    stdin: int
+    text: Literal[True]
 
 
 class Workplace:
-    """A folder in which commands run as a user runs them."""
+    """A directory in which commands run as a user runs them."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir()
 
-    def command(self, *words, **environment):
+    def command(
+        self, *words: str | Path, **environment: str
+    ) -> tuple[list[str | Path], ProcessSettings]:
         return [sys.executable, *words], {
             "cwd": self.path,
             "env": {**os.environ, **environment},
@@ -126,31 +138,33 @@ class Workplace:
             "text": True,
         }
 
-    def start(self, *words, **environment):
+    def start(self, *words: str | Path, **environment: str) -> subprocess.Popen[str]:
         line, settings = self.command(*words, **environment)
         return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings)
 
-    def run(self, *words, **environment):
+    def run(self, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         line, settings = self.command(*words, **environment)
-        return subprocess.run(line, capture_output=True, timeout=120, **settings)
+        return subprocess.run(line, capture_output=True, timeout=600, **settings)
 
-    def train(self, *overrides, tracking="disabled", **environment):
-        """Run scripts/train.py; W&B stays out unless a test is about it."""
+    def train(
+        self, *overrides: str, tracking: str = "disabled", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run scripts/train.py, with tracking disabled by default."""
         chosen = [f"tracking={tracking}"] if tracking else []
         return self.run(str(ROOT / "scripts/train.py"), *chosen, *overrides, **environment)
 
     @property
-    def runs(self):
-        """All runs in the order in which they began."""
+    def runs(self) -> list[Run]:
+        """Return all runs in the order in which they started."""
         files = self.path.rglob("config.yaml")
         return [Run(file.parent) for file in sorted(files, key=lambda f: f.stat().st_mtime_ns)]
 
     @property
-    def only_run(self):
+    def only_run(self) -> Run:
         (run,) = [Run(file.parent) for file in self.path.rglob("config.yaml")]
         return run
 
 
 @pytest.fixture
-def workplace(tmp_path):
+def workplace(tmp_path: Path) -> Workplace:
     return Workplace(tmp_path / "work")

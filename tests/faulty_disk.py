@@ -1,29 +1,48 @@
-"""A disk that fails at any of its operations, for tests in this process."""
+"""A disk that fails at a chosen operation, for tests within this process."""
 
 from __future__ import annotations
 
 import errno
 import io
 import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 
-class FaultyDisk:
-    """Fails at one operation on the files below a directory, or from then on.
+def raise_disk_full(*_: object, **__: object) -> NoReturn:
+    """Fail as a write on a full disk does, in place of the function that writes."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    The operations are functions of `os`, and "io.open", by which Python opens files itself.
+
+class FaultyDisk:
+    """Make one operation on the files below a directory fail, or all from then on.
+
+    The operations are functions of `os`, and "io.open" for the files that Python opens itself.
     """
 
-    def __init__(self, monkeypatch, directory, operations, moment, error, lasting):
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        directory: Path,
+        operations: Iterable[str],
+        moment: int,
+        error: int,
+        lasting: bool,
+    ) -> None:
         self.directory, self.moment, self.error, self.lasting = directory, moment, error, lasting
-        self.count, self.failed, self.ours = 0, "", set()
+        self.count, self.failed = 0, ""
+        self.ours: set[int] = set()
         for name in operations:
             module, function = (io, "open") if name == "io.open" else (os, name)
             monkeypatch.setattr(module, function, self.failing(name, getattr(module, function)))
 
-    def failing(self, name, original):
-        def operation(where, *arguments, **named):
+    def failing(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(where: int | str | Path, *arguments: Any, **named: Any) -> Any:
             is_descriptor = isinstance(where, int)
             below = str(where).startswith(str(self.directory))
             if not (where in self.ours if is_descriptor else below):

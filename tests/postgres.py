@@ -1,4 +1,4 @@
-"""A real PostgreSQL on this machine, of which nothing is left afterwards."""
+"""A temporary local PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 URL = "NN_SWEEPS_POSTGRES"
-"""A variable that names a server to be used in place of one that is started here."""
+"""An environment variable with the URL of a server to use in place of a temporary one."""
 
 
 class Postgres:
-    """A server that can be taken away and given back."""
+    """A PostgreSQL server that can be stopped, frozen and restarted."""
 
     def __init__(self, programs: Path) -> None:
         self.programs = programs
         self.frozen: list[int] = []
         self.home = Path(tempfile.mkdtemp(prefix="postgres-"))
-        self.user = {"user": "nobody"} if os.geteuid() == 0 else {}
+        self.user = "nobody" if os.geteuid() == 0 else None
         if self.user:
-            shutil.chown(self.home, "nobody")
+            shutil.chown(self.home, self.user)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -33,7 +34,7 @@ class Postgres:
         data = ["-D", str(self.home / "data")]
         self.call("initdb", *data, "-U", "tester", "-A", "trust", "--no-sync")
 
-    def call(self, program, *words):
+    def call(self, program: str, *words: str) -> None:
         done = subprocess.run(
             [str(self.programs / program), *words],
             cwd=self.home,
@@ -41,54 +42,55 @@ class Postgres:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            **self.user,
+            user=self.user,
         )
         assert done.returncode == 0, done.stdout
 
-    def start(self):
+    def start(self) -> None:
         options = f"-h 127.0.0.1 -p {self.port} -k {self.home} -c fsync=off"
         words = ["-D", str(self.home / "data"), "-l", str(self.home / "log.txt"), "-w"]
         self.call("pg_ctl", *words, "-o", options, "start")
 
-    def stop(self):
+    def stop(self) -> None:
         """Break all connections, as a crash does."""
         self.call("pg_ctl", "-D", str(self.home / "data"), "-m", "immediate", "-w", "stop")
 
-    def freeze(self):
-        """Keep all connections, and answer nothing."""
+    def freeze(self) -> None:
+        """Keep all connections open, but answer nothing."""
         (pid, *_) = (self.home / "data/postmaster.pid").read_text().split()
         self.frozen = [int(pid)]
-        os.kill(int(pid), signal.SIGSTOP)  # first, so that it starts nothing more
+        os.kill(int(pid), signal.SIGSTOP)  # first, so that it starts no more children
         self.frozen += children(int(pid))
         for each in self.frozen[1:]:
             os.kill(each, signal.SIGSTOP)
 
-    def thaw(self):
+    def thaw(self) -> None:
         for each in self.frozen:
             os.kill(each, signal.SIGCONT)
         self.frozen = []
 
-    def remove(self):
+    def remove(self) -> None:
         self.thaw()
         if (self.home / "data/postmaster.pid").exists():
             self.stop()
         shutil.rmtree(self.home)
 
 
-def children(pid):
-    """The processes that a process has started, from its main thread."""
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def children(pid: int) -> list[int]:
+    """Return the ids of the child processes of a process."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
 
 
-def programs():
-    """Find the programs of the newest PostgreSQL, if there is one."""
+def programs() -> Path | None:
+    """Find the program directory of the newest PostgreSQL installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     there = shutil.which("initdb") or (found[-1] if found else None)
-    return there and Path(there).parent
+    return Path(there).parent if there else None
 
 
 @pytest.fixture
-def postgres():
+def postgres() -> Iterator[Postgres]:
     where = programs()
     if where is None:
         pytest.skip("PostgreSQL is not installed on this machine")
@@ -101,6 +103,7 @@ def postgres():
 
 
 @pytest.fixture
-def database(request):
-    """The address of a database, of a server that is there already or one that is started."""
-    return os.environ.get(URL) or request.getfixturevalue("postgres").url
+def database(request: pytest.FixtureRequest) -> str:
+    """The URL of a database on an existing server, or on one started for the test."""
+    url: str = os.environ.get(URL) or request.getfixturevalue("postgres").url
+    return url

@@ -1,6 +1,8 @@
-"""Random networks and data for the proofs, in float64."""
+"""Random networks and data for gradient checks, in float64."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from nn.layers import (
     Dense,
     Dropout,
     Flatten,
+    Layer,
     LayerNorm,
     LeakyReLU,
     MaxPool2D,
@@ -23,19 +26,26 @@ from nn.layers import (
     Tanh,
 )
 from nn.network import Network
+from nn.types import Array, Labels, Shape
 
 seeds = st.integers(0, 2**32 - 1)
-activations = st.sampled_from([ReLU, LeakyReLU, Sigmoid, Tanh, GELU, SiLU])
-normalizations = st.sampled_from([list, lambda: [BatchNorm()], lambda: [LayerNorm()]])
+activations: st.SearchStrategy[type[Layer]] = st.sampled_from(
+    [ReLU, LeakyReLU, Sigmoid, Tanh, GELU, SiLU]
+)
+normalizations: st.SearchStrategy[Callable[[], list[Layer]]] = st.sampled_from(
+    [list, lambda: [BatchNorm()], lambda: [LayerNorm()]]
+)
+pools: st.SearchStrategy[type[MaxPool2D | AvgPool2D]] = st.sampled_from([MaxPool2D, AvgPool2D])
 
 
 @st.composite
-def dense_networks(draw):
-    """Draw an MLP with up to three hidden layers, residual where it can be."""
+def dense_networks(draw: st.DrawFn) -> Network:
+    """Draw an MLP with up to three hidden layers, residual where the shapes allow it."""
     shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
-    layers, below = [Flatten()], None
+    layers: list[Layer] = [Flatten()]
+    below = None
     for units in draw(st.lists(st.integers(2, 5), max_size=3)):
-        block = [Dense(units), *draw(normalizations)(), draw(activations)()]
+        block: list[Layer] = [Dense(units), *draw(normalizations)(), draw(activations)()]
         layers += [Residual(block)] if units == below else block
         below = units
     layers.append(Dense(draw(st.integers(2, 5)), column_major=draw(st.booleans())))
@@ -43,8 +53,8 @@ def dense_networks(draw):
 
 
 @st.composite
-def convolutional_networks(draw):
-    """Draw a CNN with every option of convolution and pooling."""
+def convolutional_networks(draw: st.DrawFn) -> Network:
+    """Draw a CNN with any options of convolution and pooling."""
     side = draw(st.integers(7, 8))
     convolution = Conv2D(
         draw(st.integers(1, 3)),
@@ -52,13 +62,13 @@ def convolutional_networks(draw):
         stride=draw(st.integers(1, 2)),
         padding=draw(st.integers(0, 2)),
     )
-    layers = [Conv2D(2, kernel=2), convolution, *draw(normalizations)(), draw(activations)()]
-    layers.append(draw(st.sampled_from([MaxPool2D, AvgPool2D]))(draw(st.integers(1, 2))))
-    layers += [Flatten(), Dense(3)]
+    layers: list[Layer] = [Conv2D(2, kernel=2), convolution]
+    layers += [*draw(normalizations)(), draw(activations)()]
+    layers += [draw(pools)(draw(st.integers(1, 2))), Flatten(), Dense(3)]
     return _network(draw, layers, (draw(st.integers(1, 2)), side, side + 1))
 
 
-def _network(draw, layers, shape):
+def _network(draw: st.DrawFn, layers: list[Layer], shape: Shape) -> Network:
     rng = np.random.default_rng(draw(seeds))
     network = Network(layers, shape, rng, np.float64)
     network.parameters.values[...] += rng.normal(0, 0.1, len(network.parameters))
@@ -68,27 +78,27 @@ def _network(draw, layers, shape):
 networks = dense_networks() | convolutional_networks()
 
 
-def fixed_dropout(rate):
-    """Dropout that silences the same units again and again."""
+def fixed_dropout(rate: float) -> Dropout:
+    """Make dropout drop the same units in every step."""
 
     class Fixed(Dropout):
         type_name = "dropout"
 
-        def forward(self, x, training):
+        def forward(self, x: Array, training: bool) -> Array:
             self.rng = np.random.default_rng(1)
             return super().forward(x, training)
 
     return Fixed(rate, np.random.default_rng(1))
 
 
-def batch(network, size, rng):
-    """Draw inputs and labels that fit a network."""
+def batch(network: Network, size: int, rng: np.random.Generator) -> tuple[Array, Labels]:
+    """Draw inputs and labels for a network."""
     x = rng.normal(size=(size, *network.input_shape)).astype(network.parameters.values.dtype)
     return x, rng.integers(0, network.output_shape[0], size)
 
 
-def numeric_gradient(function, values, step=1e-6):
-    """Differentiate by central differences, in place."""
+def numeric_gradient(function: Callable[[], float], values: Array, step: float = 1e-6) -> Array:
+    """Differentiate by central differences, perturbing the parameters in place."""
     gradient = np.zeros_like(values)
     for index in np.ndindex(values.shape):
         kept = values[index]

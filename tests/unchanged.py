@@ -1,15 +1,17 @@
-"""What a refused command must leave as it was: every name below a folder, and every byte."""
+"""Snapshots of a directory, to check that a refused command changes nothing."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
-def contents(folder):
-    """Name everything below a folder, with its kind and its content; links are not followed."""
+def contents(folder: Path) -> dict[str, tuple[str | int, ...]]:
+    """Return everything below a directory with its kind and content; links are not followed."""
     found = {}
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
@@ -18,7 +20,7 @@ def contents(folder):
     return found
 
 
-def content(path):
+def content(path: str) -> tuple[str | int, ...]:
     status = os.lstat(path)
     if stat.S_ISLNK(status.st_mode):
         return "link", os.readlink(path)  # noqa: PTH115
@@ -29,8 +31,8 @@ def content(path):
 
 
 @contextmanager
-def unchanged(folder):
-    """Fail if the block adds, removes or changes anything below a folder."""
+def unchanged(folder: Path) -> Iterator[None]:
+    """Fail if the block adds, removes or changes anything below a directory."""
     before = contents(folder)
     yield
     after = contents(folder)

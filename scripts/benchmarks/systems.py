@@ -6,128 +6,124 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.tasks import LEARNING_RATES, MEMORY_TASK, TRACKING_TASK, Task, make_data
 
 if TYPE_CHECKING:
+    import jax
+
     from nn.config.schema import Config
+    from nn.models import Model
+
+    Params = list[tuple[jax.Array, jax.Array]]
 
 TrainEpoch = Callable[[], None]
+Builder = Callable[[Task], TrainEpoch]
 
 
 def this_library(task: Task, evaluate: bool = True) -> TrainEpoch:
     """Build this library's own training loop."""
     import numpy as np
 
-    from nn import losses, models, optimizers, schedules, training
     from nn.batches import Batches, Rescaling, Samples
+    from nn.losses import SoftmaxCrossEntropy
+    from nn.models import CNN, MLP
     from nn.network import Network
+    from nn.optimizers import SGD, Adam
     from nn.randomness import RandomGenerators
+    from nn.schedules import Constant
+    from nn.training import fit
 
     x, y, test_x, test_y = make_data(task)
     rngs = RandomGenerators.from_seed(0)
-    if task.net == "cnn":
-        model: Any = models.CNN(channels=[16, 32], normalization="none")
-    else:
-        model = models.MLP(hidden=task.hidden_sizes)
+    model: Model = MLP(hidden=task.hidden_sizes)
+    if task.name == "cnn":
+        model = CNN(channels=[16, 32], normalization="none")
     network = Network(model.build_layers(10, rngs), x.shape[1:], rngs.init)
-    loss = losses.SoftmaxCrossEntropy()
+    loss = SoftmaxCrossEntropy()
     loss.build(10, np.dtype(np.float32))
-    optimizer = {
-        "sgd": optimizers.SGD(),
-        "momentum": optimizers.SGD(momentum=0.9),
-        "adam": optimizers.Adam(),
-    }[task.optimizer]
+    optimizers = {"sgd": SGD(), "momentum": SGD(momentum=0.9), "adam": Adam()}
+    optimizer = optimizers[task.optimizer]
     optimizer.init_state(network.parameters.values)
     scale = Rescaling(1 / 255) if x.dtype == np.uint8 else Rescaling()
-    batches = Batches(Samples(x, y, scale), task.batch, rngs.shuffle)
-    val_samples = Samples(test_x, test_y, scale) if evaluate else None
-    epochs = training.fit(
+    batches = Batches(Samples(x, y, scale), task.batch_size, rngs.shuffle)
+    epochs = fit(
         network,
         loss,
         optimizer,
-        schedules.Constant(),
-        LEARNING_RATES[task.optimizer],
-        batches,
-        val_samples,
-        10**6,
+        Constant(),
+        batches=batches,
+        validation_data=Samples(test_x, test_y, scale) if evaluate else None,
+        lr=LEARNING_RATES[task.optimizer],
+        epochs=10**6,
     )
 
-    def epoch() -> None:
+    def train_epoch() -> None:
         next(epochs)
 
-    return epoch
-
-
-def this_library_training_only(task: Task) -> TrainEpoch:
-    """Build this library's training loop without evaluation, to compare with matrix products."""
-    return this_library(task, evaluate=False)
+    return train_epoch
 
 
 def matrix_products(task: Task) -> TrainEpoch:
     """Build the matrix products of the training steps, and nothing else."""
     import numpy as np
 
-    sizes = [task.sample_shape[0], *task.hidden_sizes, 10]
     rng = np.random.default_rng(0)
     layers = []
-    for fan_in, fan_out in pairwise(sizes):
-        x, dy = (rng.random((task.batch, n), dtype=np.float32) for n in (fan_in, fan_out))
+    for fan_in, fan_out in pairwise(task.layer_sizes):
+        x, dy = (rng.random((task.batch_size, n), dtype=np.float32) for n in (fan_in, fan_out))
         weight = rng.random((fan_in, fan_out), dtype=np.float32)
         layers.append((x, dy, weight, np.empty_like(dy), np.empty_like(weight), np.empty_like(x)))
 
-    def epoch() -> None:
-        for _ in range(-(-task.n_samples // task.batch)):
+    def train_epoch() -> None:
+        for _ in range(0, task.num_samples, task.batch_size):
             for x, _, weight, y, _, _ in layers:
                 np.matmul(x, weight, out=y)
-            for x, dy, _, _, gradient, _ in layers:
-                np.matmul(x.T, dy, out=gradient)
+            for x, dy, _, _, grad, _ in layers:
+                np.matmul(x.T, dy, out=grad)
             for _, dy, weight, _, _, dx in layers[1:]:
                 np.matmul(dy, weight.T, out=dx)
 
-    return epoch
+    return train_epoch
 
 
 def torch_eager(task: Task, use_dataloader: bool = False) -> TrainEpoch:
     """Build PyTorch's training loop as in its tutorials, with one tensor or a DataLoader."""
     import torch
     from torch import nn
+    from torch.optim import SGD, Adam
+    from torch.utils.data import DataLoader, TensorDataset
 
     torch.set_num_threads(1)
     x, y, test_x, test_y = map(torch.from_numpy, make_data(task))
-    if task.net == "memory":
+    if task == MEMORY_TASK:
         x, test_x = x.float().div_(255), test_x.float().div_(255)
-    if task.net == "cnn":
+    if task.name == "cnn":
         network = nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
             nn.Flatten(), nn.Linear(32 * 49, 128), nn.ReLU(), nn.Linear(128, 10),
         )  # fmt: skip
     else:
-        sizes, layers = [task.sample_shape[0], *task.hidden_sizes], []
-        for fan_in, fan_out in pairwise(sizes):
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(task.layer_sizes):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-        network = nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
-    lr, loss = LEARNING_RATES[task.optimizer], nn.CrossEntropyLoss()
-    optimizer: Any = {
-        "sgd": lambda p: torch.optim.SGD(p, lr),
-        "momentum": lambda p: torch.optim.SGD(p, lr, 0.9),
-        "adam": lambda p: torch.optim.Adam(p, lr),
-    }[task.optimizer](network.parameters())
-    dataset = torch.utils.data.TensorDataset(x, y)
-    dataloader = torch.utils.data.DataLoader(dataset, task.batch, shuffle=True)
+        network = nn.Sequential(*layers[:-1])
+    optimizers = {"sgd": SGD, "momentum": partial(SGD, momentum=0.9), "adam": Adam}
+    optimizer = optimizers[task.optimizer](network.parameters(), LEARNING_RATES[task.optimizer])
+    loss = nn.CrossEntropyLoss()
+    dataloader = DataLoader(TensorDataset(x, y), task.batch_size, shuffle=True)
 
-    def iterate_batches() -> Iterator[tuple[Any, Any]]:
-        order = torch.randperm(len(x))
-        for start in range(0, len(x), task.batch):
-            rows = order[start : start + task.batch]
+    def iterate_batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for rows in torch.randperm(len(x)).split(task.batch_size):
             yield x[rows], y[rows]
 
-    def epoch() -> None:
+    def train_epoch() -> None:
         network.train()
         for batch, labels in dataloader if use_dataloader else iterate_batches():
             optimizer.zero_grad()
@@ -135,16 +131,10 @@ def torch_eager(task: Task, use_dataloader: bool = False) -> TrainEpoch:
             optimizer.step()
         network.eval()
         with torch.no_grad():
-            for start in range(0, len(test_x), 512):
-                outputs = network(test_x[start : start + 512])
-                (outputs.argmax(1) == test_y[start : start + 512]).sum().item()
+            for batch, labels in zip(test_x.split(512), test_y.split(512), strict=True):
+                (network(batch).argmax(1) == labels).sum().item()
 
-    return epoch
-
-
-def torch_dataloader(task: Task) -> TrainEpoch:
-    """Build PyTorch's training loop with a DataLoader."""
-    return torch_eager(task, use_dataloader=True)
+    return train_epoch
 
 
 def sklearn_mlp(task: Task) -> TrainEpoch:
@@ -155,18 +145,18 @@ def sklearn_mlp(task: Task) -> TrainEpoch:
     network = MLPClassifier(
         task.hidden_sizes,
         solver="adam" if task.optimizer == "adam" else "sgd",
-        batch_size=task.batch,
+        batch_size=task.batch_size,
         learning_rate_init=LEARNING_RATES[task.optimizer],
         momentum=0.9 if task.optimizer == "momentum" else 0.0,
         nesterovs_momentum=False,
         alpha=0.0,
     )
 
-    def epoch() -> None:
+    def train_epoch() -> None:
         network.partial_fit(x, y, classes=range(10))
         network.score(test_x, test_y)
 
-    return epoch
+    return train_epoch
 
 
 def jax_jit(task: Task) -> TrainEpoch:
@@ -177,52 +167,48 @@ def jax_jit(task: Task) -> TrainEpoch:
 
     x, y, test_x, test_y = make_data(task)
     rng, lr = np.random.default_rng(0), LEARNING_RATES[task.optimizer]
-    sizes = [task.sample_shape[0], *task.hidden_sizes, 10]
-    parameters = [
-        (rng.standard_normal((n, m)).astype(np.float32) * (2 / n) ** 0.5, np.zeros(m, np.float32))
-        for n, m in pairwise(sizes)
+    params = [
+        (jnp.asarray(rng.standard_normal((n, m)) * (2 / n) ** 0.5, np.float32), jnp.zeros(m))
+        for n, m in pairwise(task.layer_sizes)
     ]
 
-    def forward(parameters: Any, x: Any) -> Any:
-        for weight, bias in parameters[:-1]:
+    def forward(params: Params, x: jax.Array) -> jax.Array:
+        for weight, bias in params[:-1]:
             x = jax.nn.relu(x @ weight + bias)
-        return x @ parameters[-1][0] + parameters[-1][1]
+        return x @ params[-1][0] + params[-1][1]
 
-    def loss(parameters: Any, x: Any, y: Any) -> Any:
-        log_likelihoods = jnp.take_along_axis(
-            jax.nn.log_softmax(forward(parameters, x)), y[:, None], 1
+    def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+        log_probabilities = jax.nn.log_softmax(forward(params, x))
+        return -jnp.take_along_axis(log_probabilities, y[:, None], 1).mean()
+
+    def update(params: Params, x: jax.Array, y: jax.Array) -> Params:
+        updated: Params = jax.tree.map(
+            lambda param, grad: param - lr * grad, params, jax.grad(loss)(params, x, y)
         )
-        return -log_likelihoods.mean()
+        return updated
 
-    @jax.jit
-    def step(parameters: Any, x: Any, y: Any) -> Any:
-        gradients = jax.grad(loss)(parameters, x, y)
-        return jax.tree.map(lambda p, g: p - lr * g, parameters, gradients)
+    step = jax.jit(update)
+    count_correct = jax.jit(lambda params, x, y: (forward(params, x).argmax(1) == y).sum())
 
-    evaluate = jax.jit(lambda parameters, x, y: (forward(parameters, x).argmax(1) == y).sum())
-    state = [jax.tree.map(jnp.asarray, parameters)]
-
-    def epoch() -> None:
+    def train_epoch() -> None:
+        nonlocal params
         order = rng.permutation(len(x))
-        for start in range(0, len(x), task.batch):
-            rows = order[start : start + task.batch]
-            state[0] = step(state[0], x[rows], y[rows])
+        for start in range(0, len(x), task.batch_size):
+            batch = order[start : start + task.batch_size]
+            params = step(params, x[batch], y[batch])
         for start in range(0, len(test_x), 512):
-            int(evaluate(state[0], test_x[start : start + 512], test_y[start : start + 512]))
+            rows = slice(start, start + 512)
+            int(count_correct(params, test_x[rows], test_y[rows]))
 
-    return epoch
+    return train_epoch
 
 
 def compose_run_config(task: Task) -> Config:
     """Compose the configuration of a run on digits."""
     from nn.config.compose import compose_config
 
-    overrides = [
-        f"model.hidden={task.hidden_sizes}",
-        f"batch_size={task.batch}",
-        "tracking=offline",
-    ]
-    return compose_config(overrides)
+    hidden, batch_size = f"model.hidden={task.hidden_sizes}", f"batch_size={task.batch_size}"
+    return compose_config([hidden, batch_size, "tracking=offline"])
 
 
 def full_run(task: Task) -> TrainEpoch:
@@ -232,11 +218,11 @@ def full_run(task: Task) -> TrainEpoch:
     directory = tempfile.TemporaryDirectory()
     config = compose_run_config(task)
 
-    def run_epochs() -> None:
+    def train_run() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             run(config, Path(tempfile.mkdtemp(dir=directory.name)) / "run")
 
-    return run_epochs
+    return train_run
 
 
 def run_training_only(task: Task) -> TrainEpoch:
@@ -246,7 +232,7 @@ def run_training_only(task: Task) -> TrainEpoch:
 
     config = compose_run_config(task)
 
-    def run_epochs() -> None:
+    def train_run() -> None:
         experiment = prepare(config)
         for _ in fit(
             experiment.network,
@@ -259,48 +245,29 @@ def run_training_only(task: Task) -> TrainEpoch:
             epochs=config.epochs,
         ):
             pass
-        evaluate(experiment.network, experiment.loss, experiment.dataset.test)
+        if experiment.dataset.test is not None:
+            evaluate(experiment.network, experiment.loss, experiment.dataset.test)
 
-    return run_epochs
-
-
-SYSTEMS: dict[str, Callable[[Task], TrainEpoch]] = {
-    "ours": this_library,
-    "ours, training only": this_library_training_only,
-    "matrix products": matrix_products,
-    "PyTorch": torch_eager,
-    "PyTorch with DataLoader": torch_dataloader,
-    "scikit-learn": sklearn_mlp,
-    "JAX": jax_jit,
-    "whole run": full_run,
-    "no tracking": run_training_only,
-}
-REQUIRED_PACKAGES = {
-    "PyTorch": "torch",
-    "PyTorch with DataLoader": "torch",
-    "scikit-learn": "sklearn",
-    "JAX": "jax",
-}
+    return train_run
 
 
-def list_systems(task: Task) -> list[str]:
-    """List the installed systems that support a task; the first is the reference of the ratios."""
+def get_systems(task: Task) -> dict[str, Builder]:
+    """Return the installed systems that support a task; ratios refer to the first one."""
     if task == TRACKING_TASK:
-        return ["whole run", "no tracking"]
-    if task == MEMORY_TASK:
-        return ["ours", "PyTorch"] if find_spec("torch") else ["ours"]
-    is_supported = {
-        "ours, training only": task.net == "mlp" and task.optimizer == "sgd",
-        "matrix products": task.net == "mlp" and task.optimizer == "sgd",
-        "PyTorch with DataLoader": task.net == "mlp" and task.batch in (32, 128),
-        "scikit-learn": task.net != "cnn",
-        "JAX": task.net != "cnn" and task.optimizer == "sgd",
-        "whole run": False,
-        "no tracking": False,
-    }
-    return [
-        name
-        for name in SYSTEMS
-        if is_supported.get(name, True)
-        and (name not in REQUIRED_PACKAGES or find_spec(REQUIRED_PACKAGES[name]))
+        return {"whole run": full_run, "no tracking": run_training_only}
+    is_mlp, is_sgd = task.name == "mlp", task.optimizer == "sgd"
+    is_float_mlp = task.name not in ("cnn", "memory")
+    has_torch, has_jax = (find_spec(package) is not None for package in ("torch", "jax"))
+    is_small_batch = task.batch_size in (32, 128)
+    training_only = partial(this_library, evaluate=False)
+    torch_dataloader = partial(torch_eager, use_dataloader=True)
+    systems: list[tuple[str, Builder, bool]] = [
+        ("this library", this_library, True),
+        ("this library, training only", training_only, is_mlp and is_sgd),
+        ("matrix products", matrix_products, is_mlp and is_sgd),
+        ("PyTorch", torch_eager, has_torch),
+        ("PyTorch with DataLoader", torch_dataloader, has_torch and is_mlp and is_small_batch),
+        ("scikit-learn", sklearn_mlp, is_float_mlp),
+        ("JAX", jax_jit, has_jax and is_float_mlp and is_sgd),
     ]
+    return {name: build for name, build, is_supported in systems if is_supported}

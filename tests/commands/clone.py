@@ -1,4 +1,4 @@
-"""A fresh clone of the project, and a shell in it that has all but the internet."""
+"""A fresh clone of the project, with a shell that has everything but internet access."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
 from nn.data import mnist
 from tests.conftest import ROOT
+from tests.data.homes import Home
 from tests.data.idx_files import idx_bytes, images_and_labels
 from tests.loopback import QUICK_AGENT
 
@@ -43,13 +45,13 @@ PROGRAMS = {
     "srun": 'while [[ "$1" != *python* ]]; do shift; done; exec "$@"',
     "sacct": "printf 'JobID|State|NodeList\\n7_0|RUNNING|here\\n7_1|RUNNING|here\\n'",
 }
-"""Stand-ins: of pip, which only notes what is to be installed, of the tests, and of Slurm."""
+"""Stand-ins for pip, which only records its arguments, for pytest, and for Slurm."""
 
 
 class Clone:
-    """Files as a person has them who has just cloned the project, or a shell in that folder."""
+    """A copy of the project's tracked files, with a shell to run commands in."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir()
         for name in TRACKED:
@@ -66,8 +68,8 @@ class Clone:
             (tools / program).chmod(0o755)
         (path / "shared").mkdir()
 
-    def paste(self, script):
-        """Run lines in one shell, up to the first that fails."""
+    def paste(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run lines in one shell, stopping at the first that fails."""
         (self.path / "pasted.sh").write_text(script)
         return subprocess.run(
             ["bash", "-e", "pasted.sh"],
@@ -86,12 +88,12 @@ class Clone:
         )
 
     @property
-    def installed(self):
-        """What pip was asked for."""
+    def installed(self) -> list[str]:
+        """Return the arguments of every `pip install`."""
         return (self.path / "installed.txt").read_text().splitlines()
 
-    def save_files_of_the_reader(self):
-        """The files that the README shows, and those that a person has from elsewhere."""
+    def save_files_of_the_reader(self) -> None:
+        """Write the files that the README shows, and the data files that a reader brings."""
         readme = (ROOT / "README.md").read_text()
         for name, code in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", readme, re.DOTALL):
             file = self.path / name
@@ -105,8 +107,8 @@ class Clone:
         np.savetxt(self.path / "train.csv", table, header=f"label,{names}", **settings)
         np.savetxt(self.path / "test.csv", pixels, header=names, **settings)
 
-    def serve_small_mnist(self, server):
-        """Serve files of a few kilobytes as MNIST, and take them for the published ones."""
+    def serve_small_mnist(self, server: Home) -> None:
+        """Serve files of a few kilobytes as MNIST, with their checksums registered."""
         contents = map(
             idx_bytes, (*images_and_labels(600, 10, 28), *images_and_labels(200, 10, 28))
         )

@@ -1,24 +1,29 @@
-"""What W&B holds of a run, and what it should hold by the run's folder, in one form."""
+"""What W&B stores about a run and what the run directory says it should, in comparable form."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 from PIL import Image
 
+from nn.config.schema import validate_config
 from nn.runs.reader import SavedRun
 from nn.tracking import media
 from nn.tracking.wandb_logger import to_wandb_config
+from tests.loopback import Loopback
 
 PASSING = ("second", "sessions", "_timestamp", "_runtime", "_wandb", "_step")
-"""Parts of the names of what differs from one run to the same run again."""
+"""Parts of the keys whose values differ between repetitions of the same run."""
 
 
-def numbers(record):
-    """What was measured, without times and without media."""
+def numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the measured values, without timings and media."""
     return {
         key: value
         for key, value in record.items()
@@ -28,8 +33,8 @@ def numbers(record):
     }
 
 
-def seen(server, run_id):
-    """What the server holds."""
+def seen(server: Loopback, run_id: str) -> dict[str, Any]:
+    """Return what the server stores about a run."""
     run = server.runs[run_id]
     last = run.history[-1] if run.history else {}
     return {
@@ -56,22 +61,27 @@ def seen(server, run_id):
     }
 
 
-def by_its_folder(path, state="finished", swept=None):
-    """What the server should hold of the run in a folder."""
+def by_its_folder(
+    path: Path, state: str = "finished", swept: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what the server should store about the run in a directory."""
     saved = SavedRun.read(path)
-    names, summary = saved.class_names, saved.summary
+    names = saved.class_names
+    summary: Any = saved.summary
+    history: list[dict[str, Any]] = saved.history
     part = "test" if summary["test/accuracy"] is not None else "val"
     confusion = summary["confusion_matrix"]
-    last = saved.history[-1]["epoch"]
+    last = history[-1]["epoch"]
     tables = {
         f"val/confusion_matrix_table {record['epoch']}": media.long_confusion_table(
             record["val/confusion_matrix"], names
         ).rows
-        for record in saved.history
+        for record in history
         if "val/confusion_matrix" in record
     }
     images = {}
     if "precision" in summary:
+        assert saved.predictions is not None
         tables[f"{part}/confusion_matrix_table {last}"] = media.long_confusion_table(
             confusion, names
         ).rows
@@ -90,17 +100,17 @@ def by_its_folder(path, state="finished", swept=None):
         }
     best = saved.config["restore_best"]
     file = path / "checkpoints" / f"{'best' if best else 'last'}.safetensors"
-    config = to_wandb_config(saved.config)
+    config = to_wandb_config(validate_config(saved.config))
     aside = ("confusion_matrix", "class_names")
     return {
         "state": state,
         "config": config | (swept or {}),
         "history": [
             numbers({k: v for k, v in record.items() if k != "val/confusion_matrix"})
-            for record in saved.history
+            for record in history
         ],
         "summary": {
-            **numbers({k: v for k, v in saved.history[-1].items() if "matrix" not in k}),
+            **numbers({k: v for k, v in history[-1].items() if "matrix" not in k}),
             **numbers({k: v for k, v in summary.items() if k not in aside}),
         },
         "tables": tables,
@@ -112,8 +122,8 @@ def by_its_folder(path, state="finished", swept=None):
     }
 
 
-def model(server, run_id):
-    """The newest model of a run: its aliases, its configuration and its bytes."""
+def model(server: Loopback, run_id: str) -> tuple[list[str], dict[str, Any], bytes] | None:
+    """Return the newest model artifact of a run: its aliases, metadata and bytes."""
     collection = server.artifacts.get(f"model-{run_id}")
     if collection is None:
         return None
@@ -121,5 +131,6 @@ def model(server, run_id):
     return sorted(version.aliases), version.metadata["config"], version.files["model.safetensors"]
 
 
-def pixels(png):
-    return np.asarray(Image.open(io.BytesIO(png))).tolist()
+def pixels(png: bytes) -> list[Any]:
+    values: list[Any] = np.asarray(Image.open(io.BytesIO(png))).tolist()
+    return values

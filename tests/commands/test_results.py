@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import signal
+from datetime import date
 
 import pytest
 import yaml
 
+from nn.config.compose import compose_config
+from nn.runs.runner import run
 from tests.conftest import ROOT
 
 RESULTS = str(ROOT / "scripts/results.py")
@@ -109,6 +114,33 @@ def test_a_run_that_was_cut_off_goes_on(workplace, results):
     assert "train.py resume=runs/results/mse_64_1_20/0-" in done.stdout
     assert len(workplace.only_run.history) == 60
     assert workplace.only_run.summary["status"] == "finished"
+
+
+def test_a_foreign_run_is_skipped_with_a_sentence(workplace, results):
+    runs = workplace.path / "runs"
+    run(compose_config([*QUICK, "epochs=1"]), runs / "good")
+    changes = {
+        "no_dataset": ("config.yaml", {"dataset": None}),
+        "a_date": ("config.yaml", {"model": {"since": date(2020, 1, 1)}}),
+        "no_score": ("summary.json", {"test/accuracy": None}),
+        "odd_score": ("summary.json", {"test/accuracy": "high"}),
+        "no_processor": ("environment.json", {"cpu_model": None}),
+        "odd_packages": ("environment.json", {"packages": [1]}),
+    }
+    for name, (file_name, changed) in changes.items():
+        shutil.copytree(runs / "good", runs / name)
+        file = runs / name / file_name
+        content = {**yaml.safe_load(file.read_text()), **changed}
+        file.write_text((yaml.safe_dump if "date" in name else json.dumps)(content))
+    done = results("mse_64_1_20", "--quick", "--output", "runs", *QUICK)
+    skipped = "is skipped: its settings or results are not as train.py writes them."
+    assert done.stderr.splitlines() == [f"runs/{name} {skipped}" for name in sorted(changes)]
+    assert "(one seed)" in cells(done.stdout, "mse_64_1_20")[4]
+
+
+def test_an_option_of_an_earlier_version_is_refused_with_the_new_name(results):
+    told = results("--root", "data", status=2).stderr
+    assert told.endswith("argument --root: this option was renamed; use --data-root\n")
 
 
 def test_every_preset_of_the_comparison_is_in_its_sweep():

@@ -1,15 +1,18 @@
-"""What an offline run has left for W&B, read by W&B's own client."""
+"""The records of an offline W&B run, read by W&B's own client."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
+
+from tests.conftest import Workplace
 
 CALL = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
 
 
-def wandb_records(workplace, folder):
+def wandb_records(workplace: Workplace, folder: Path) -> list[dict[str, Any]]:
     """Read all records of an offline run."""
     wandb = str(Path(sys.executable).with_name("wandb"))
     read = workplace.run("-c", CALL, wandb, "leet", "inspect", "--json", str(folder))
@@ -17,5 +20,5 @@ def wandb_records(workplace, folder):
     return [json.loads(line) for line in read.stdout.splitlines()]
 
 
-def of_type(records, kind):
+def of_type(records: list[dict[str, Any]], kind: str) -> list[Any]:
     return [record[kind] for record in records if record["type"] == kind]

@@ -1,4 +1,4 @@
-"""A home of data on this machine, which can be told to misbehave."""
+"""A local download mirror that can be made to misbehave."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import contextlib
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Home(ThreadingHTTPServer):
-    """Serves files from memory under one way of behaving."""
+    """Serve files from memory with one kind of behavior."""
 
     daemon_threads = True
 
-    def __init__(self, files, manner="well"):
+    def __init__(self, files: dict[str, bytes], manner: str = "well") -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.files, self.manner = files, manner
-        self.asked = Counter()
+        self.asked: Counter[str] = Counter()
         self.half_sent = threading.Event()
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
 
 class Answer(BaseHTTPRequestHandler):
-    def do_GET(self):
+    server: Home
+
+    def do_GET(self) -> None:
         name, home = self.path.rsplit("/", 1)[-1], self.server
         home.asked[name] += 1
         if home.manner == "redirect" and not self.path.startswith("/moved"):
@@ -56,13 +59,13 @@ class Answer(BaseHTTPRequestHandler):
                 time.sleep(0.3)
             self.wfile.write(content[half:])
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 
 @contextlib.contextmanager
-def home(files, manner="well"):
-    """Run a home as long as it is needed."""
+def home(files: dict[str, bytes], manner: str = "well") -> Iterator[Home]:
+    """Run a mirror within the block."""
     server = Home(files, manner)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,11 +1,13 @@
-"""Small IDX files, images to put into them, and the input spec of these images."""
+"""Small IDX files, images to write into them, and the input spec of these images."""
 
 from __future__ import annotations
 
 import gzip
 import struct
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from nn.batches import Rescaling
 from nn.data.input_spec import ImageStats, InputSpec
@@ -23,22 +25,24 @@ INPUT_SPEC = InputSpec(
 )
 
 
-def idx_bytes(array):
-    """Write an array as IDX."""
+def idx_bytes(array: ArrayLike) -> bytes:
+    """Serialize an array as IDX."""
     array = np.asarray(array)
     header = bytes([0, 0, CODES[array.dtype.str[1:]], array.ndim])
     sizes = struct.pack(f">{array.ndim}I", *array.shape)
     return header + sizes + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
-def write_idx(path, array, compressed=False):
+def write_idx(path: Path, array: ArrayLike, compressed: bool = False) -> Path:
     content = idx_bytes(array)
     path.write_bytes(gzip.compress(content) if compressed else content)
     return path
 
 
-def images_and_labels(count=60, classes=3, side=4, seed=0):
-    """Draw images of which each class is brighter than the one before."""
+def images_and_labels(
+    count: int = 60, classes: int = 3, side: int = 4, seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw random images, brighter from class to class."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     images = labels[:, None, None] * 60 + rng.integers(0, 60, (count, side, side))

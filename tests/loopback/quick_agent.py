@@ -1,9 +1,11 @@
 """The real `wandb`, whose agent asks its server five times a second, in place of every 5 s."""
 
+from unittest.mock import patch
+
 from wandb.cli.cli import cli
 from wandb.wandb_agent import Agent
 
-Agent.POLL_INTERVAL = 0.2
+patch.object(Agent, "POLL_INTERVAL", 0.2).start()
 
 if __name__ == "__main__":
     cli()

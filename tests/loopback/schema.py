@@ -110,8 +110,9 @@ def project(state: State, name: str) -> Node:
 
     def collection(given: Given) -> Node | None:
         found = state.artifacts.get(given["name"])
-        own = found is not None and found.project == name
-        return artifacts.collection_node(state, found) if own else None
+        if found is None or found.project != name:
+            return None
+        return artifacts.collection_node(state, found)
 
     own = [each for each in state.sweeps.values() if each.project == name]
     return {

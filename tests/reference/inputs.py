@@ -1,14 +1,16 @@
-"""The numbers that both sides are given; the legacy generator's stream never changes."""
+"""Inputs of both implementations, from the legacy generator, whose stream never changes."""
 
 from __future__ import annotations
 
 import zlib
+from typing import TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def numbers(name, *shape):
-    """Draw the same float64 numbers for the same name, always and everywhere."""
+def numbers(name: str, *shape: int) -> NDArray[np.float64]:
+    """Draw float64 numbers that depend only on the name and the shape."""
     return np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
 
 
@@ -20,7 +22,24 @@ CONVOLUTIONS = {
 }
 ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu")
 POOLS = ("max", "average")
-OPTIMIZERS = {
+
+
+class OptimizerSettings(TypedDict, total=False):
+    weight_decay: float
+    max_grad_norm: float
+    momentum: float
+    rho: float
+    beta1: float
+    beta2: float
+    decoupled_weight_decay: bool
+
+
+class LossSettings(TypedDict, total=False):
+    label_smoothing: float
+    class_weights: list[float]
+
+
+OPTIMIZERS: dict[str, OptimizerSettings] = {
     "sgd": {},
     "sgd with decay": {"weight_decay": 0.1},
     "sgd with clipping": {"max_grad_norm": 0.5},
@@ -37,7 +56,7 @@ OPTIMIZERS = {
     "adamw": {"weight_decay": 0.1, "decoupled_weight_decay": True},
 }
 SCHEDULES = ("constant", "step", "exponential", "inverse_time", "cosine", "one_cycle", "plateau")
-LOSSES = {
+LOSSES: dict[str, LossSettings] = {
     "cross-entropy": {},
     "smoothed": {"label_smoothing": 0.2},
     "weighted": {"class_weights": [1.0, 2.0, 0.5, 3.0]},

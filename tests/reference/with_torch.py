@@ -1,52 +1,73 @@
 """The same computations in PyTorch, in float64.
 
-Run as a script it records what PyTorch gives, for machines without it:
+Run as a script, it records PyTorch's results for machines without PyTorch:
 python -m tests.reference.with_torch
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.reference import inputs
-from tests.reference.inputs import LABELS, LR, PER_EPOCH, STEPS, numbers
+from tests.reference.inputs import LABELS, LR, PER_EPOCH, STEPS, OptimizerSettings, numbers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+Values = dict[str, NDArray[np.float64] | float]
 
 RECORDED = Path(__file__).with_name("torch.npz")
 
 
-def compute():
-    """Give every value by name."""
-    values = {}
+def compute() -> Values:
+    """Return every value by name."""
+    values: Values = {}
     for part in (_layers, _losses, _optimizers, _schedules):
         values |= part()
     return values
 
 
-def _tensor(array):
+def _tensor(array: NDArray[np.float64]) -> Tensor:
     import torch
 
     return torch.tensor(array, dtype=torch.float64, requires_grad=True)
 
 
-def _both_ways(name, function, x, parameters):
-    """Compute a function of x and its parameters, and every derivative."""
+def _both_ways(
+    name: str,
+    function: Callable[..., Tensor],
+    x: NDArray[np.float64],
+    parameters: Mapping[str, NDArray[np.float64]],
+) -> Values:
+    """Return the value of a function of x and its parameters, with all derivatives."""
     tensors = {key: _tensor(value) for key, value in {"x": x, **parameters}.items()}
     y = function(*tensors.values())
     y.backward(_tensor(numbers(f"{name} dy", *y.shape)).detach())
-    found = {f"{name}/y": y.detach().numpy()}
+    found: Values = {f"{name}/y": y.detach().numpy()}
     for key, tensor in tensors.items():
         found[f"{name}/d_{key}"] = tensor.grad.numpy()
     return found
 
 
-def _layers():
+def _layers() -> Values:
     import torch.nn.functional as F  # noqa: N812  (as its users write it)
 
-    values = {}
+    values: Values = {}
 
-    def add(name, function, shape, **parameter_shapes):
+    def add(
+        name: str,
+        function: Callable[..., Tensor],
+        shape: tuple[int, ...],
+        **parameter_shapes: tuple[int, ...],
+    ) -> None:
         x = numbers(name, *shape)
         parameters = {key: numbers(f"{name} {key}", *s) for key, s in parameter_shapes.items()}
         values.update(_both_ways(name, function, x, parameters))
@@ -93,8 +114,8 @@ def _layers():
     return values
 
 
-def _running(name, shape):
-    """Run batch normalization three times in training, then once in evaluation."""
+def _running(name: str, shape: tuple[int, ...]) -> Values:
+    """Run batch normalization three times in training and then once in evaluation."""
     import torch
 
     kind = torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d
@@ -110,13 +131,14 @@ def _running(name, shape):
     }
 
 
-def _losses():
+def _losses() -> Values:
     import torch
     import torch.nn.functional as F  # noqa: N812  (as its users write it)
 
-    values, labels = {}, torch.tensor(LABELS)
+    values: Values = {}
+    labels = torch.tensor(LABELS)
 
-    def add(name, function):
+    def add(name: str, function: Callable[[Tensor], Tensor]) -> None:
         x = _tensor(3 * numbers(name, len(LABELS), 4))
         loss = function(x)
         loss.backward()
@@ -124,23 +146,25 @@ def _losses():
 
     for name, settings in inputs.LOSSES.items():
         weights = settings.get("class_weights")
-        add(
-            name,
-            lambda x, s=settings, w=weights: F.cross_entropy(
-                x,
-                labels,
-                weight=None if w is None else torch.tensor(w, dtype=torch.float64),
-                label_smoothing=s.get("label_smoothing", 0.0),
-            ),
+        loss = partial(
+            F.cross_entropy,
+            target=labels,
+            weight=None if weights is None else torch.tensor(weights, dtype=torch.float64),
+            label_smoothing=settings.get("label_smoothing", 0.0),
         )
+        add(name, loss)
     target = F.one_hot(labels, 4).double()
     add("squares of softmax", lambda x: ((x.softmax(1) - target) ** 2).sum(1).mean())
     add("squares of logits", lambda x: ((x - target) ** 2).sum(1).mean())
     return values
 
 
-def _train(make_optimizer, make_schedule=None, clip=None):
-    """Train a small network for fifty steps, and give its parameters."""
+def _train(
+    make_optimizer: Callable[[list[Tensor]], Optimizer],
+    make_schedule: Callable[[Optimizer], LRScheduler] | None = None,
+    clip: float | None = None,
+) -> NDArray[np.float64]:
+    """Train a small network for fifty steps and return its parameters."""
     import torch
 
     parameters = [
@@ -170,10 +194,10 @@ def _train(make_optimizer, make_schedule=None, clip=None):
     return np.concatenate([tensor.detach().numpy().ravel() for tensor in parameters])
 
 
-def _optimizers():
+def _optimizers() -> Values:
     from torch import optim
 
-    def make(name, settings):
+    def make(name: str, settings: OptimizerSettings) -> Callable[[list[Tensor]], Optimizer]:
         decay = settings.get("weight_decay", 0.0)
         momentum = settings.get("momentum", 0.0)
         betas = (settings.get("beta1", 0.9), settings.get("beta2", 0.999))
@@ -196,7 +220,7 @@ def _optimizers():
     }
 
 
-def _schedules():
+def _schedules() -> Values:
     from torch.optim import SGD, lr_scheduler
 
     makers = {
@@ -217,4 +241,4 @@ def _schedules():
 
 
 if __name__ == "__main__":
-    np.savez_compressed(RECORDED, **compute())
+    np.savez_compressed(RECORDED, allow_pickle=False, **compute())

@@ -1,10 +1,12 @@
-"""Runs and sweeps to make reports of: trained in a moment, or written as if they had been."""
+"""Factories of runs and sweeps for reports: trained in seconds, or written without training."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -30,20 +32,27 @@ SWEEP = {
 }
 
 
-def made_run(folder, *words):
-    """Train a small network, and give its folder."""
+def made_run(folder: Path, *words: str) -> Path:
+    """Train a small network and return its run directory."""
     run(compose_config([*QUICK, *words]), folder)
     return folder
 
 
-def changed(folder, name, **content):
-    """Change what a JSON file of a run says."""
+def changed(folder: Path, name: str, **content: Any) -> None:
+    """Update a JSON file of a run."""
     file = folder / name
     file.write_text(json.dumps(json.loads(file.read_text()) | content))
 
 
-def made_sweep(folder, trials=12, epochs=6, content=None, states=("finished",), point=0.05):
-    """Write a sweep as its engine would, trial after trial, without any training."""
+def made_sweep(
+    folder: Path,
+    trials: int = 12,
+    epochs: int = 6,
+    content: Mapping[str, Any] | None = None,
+    states: Sequence[str] = ("finished",),
+    point: float = 0.05,
+) -> Path:
+    """Write a sweep as the runner does, trial by trial, without training."""
     folder.mkdir(parents=True)
     (folder / "sweep.yaml").write_text(yaml.safe_dump(content or SWEEP))
     (folder / "settings.json").write_text(
@@ -55,8 +64,9 @@ def made_sweep(folder, trials=12, epochs=6, content=None, states=("finished",), 
         status = states[number % len(states)]
         place = study.get_trial_dir(number)
         place.mkdir(parents=True)
-        values = study.get_point(number)
-        floor = point + abs(math.log10(values["lr"]) + 1.5) / 5
+        lr = study.get_point(number)["lr"]
+        assert isinstance(lr, float)
+        floor = point + abs(math.log10(lr) + 1.5) / 5
         done = epochs if status == "finished" else max(1, epochs // 3)
         lines = [to_json(record(epoch, floor)) for epoch in range(1, done + 1)]
         (place / "history.jsonl").write_text("\n".join(lines) + "\n")
@@ -67,8 +77,8 @@ def made_sweep(folder, trials=12, epochs=6, content=None, states=("finished",), 
     return folder
 
 
-def record(epoch, floor):
-    """A line of history."""
+def record(epoch: int, floor: float) -> dict[str, float]:
+    """Return a history record."""
     loss = floor * (1 + 3 * math.exp(-epoch / 2)) * (1 + 0.05 * math.sin(7 * epoch))
     return {
         "epoch": epoch, "train/loss": 0.8 * loss, "train/accuracy": 1 - loss / 9,
@@ -78,8 +88,8 @@ def record(epoch, floor):
     }  # fmt: skip
 
 
-def of_letters(folder, classes=27, samples=400):
-    """Change a run's results to those of many classes with odd names."""
+def of_letters(folder: Path, classes: int = 27, samples: int = 400) -> list[str]:
+    """Replace a run's results by those of many classes with unusual names."""
     rng = np.random.default_rng(0)
     counts = rng.poisson(0.3, (classes, classes)) + 20 * np.eye(classes, dtype=int)
     names = [NASTY, *(chr(97 + each % 26) * (1 + each % 9) for each in range(1, classes))]
