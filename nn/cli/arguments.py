@@ -1,10 +1,40 @@
-"""Shared parts of the commands: argument types, and the exit status after an error."""
+"""Shared parts of the commands: parsers, argument types, and the exit status after an error."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable
+from typing import NoReturn
+
+RENAMED_OPTIONS = {
+    "predict": {"--start": "--first", "--images": "--figure", "--force": "--overwrite"},
+    "report": {"--pages": "--top-runs", "--png": "--png-dir"},
+    "sweep": {"--grace": "--grace-period"},
+}
+"""Options of earlier versions, by command; they are refused with the new name as a suggestion."""
+
+
+def create_parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """Return a parser that refuses the options of earlier versions of a command."""
+    parser = argparse.ArgumentParser(description=description)
+    for option, new_name in RENAMED_OPTIONS.get(command, {}).items():
+        parser.add_argument(
+            option,
+            nargs="?",
+            const="",
+            type=_refuse_renamed(new_name),
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )
+    return parser
+
+
+def _refuse_renamed(new_name: str) -> Callable[[str], NoReturn]:
+    def refuse(_: str) -> NoReturn:
+        raise argparse.ArgumentTypeError(f"this option was renamed; use {new_name}")
+
+    return refuse
 
 
 def int_at_least(minimum: int) -> Callable[[str], int]:

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from nn.cli.arguments import int_at_least, parse_name, parse_seconds, run_command
+from nn.cli.arguments import create_parser, int_at_least, parse_name, parse_seconds, run_command
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
         sweep_dir=sweep_dir,
         resume=args.resume,
         storage=args.storage,
-        grace_seconds=args.grace,
+        grace_seconds=args.grace_period,
         overrides=tuple(args.overrides),
     )
     return run_command(lambda: run_sweep(options))
@@ -37,7 +37,7 @@ def main() -> int:
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line, where options may stand between the overrides."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = create_parser("sweep", __doc__)
     parser.add_argument("file", type=Path, help="a sweep file, such as sweeps/random.yaml")
     parser.add_argument("overrides", nargs="*", help="settings of all trials, such as epochs=5")
     parser.add_argument(
@@ -68,7 +68,7 @@ def parse_args() -> argparse.Namespace:
         help="study shared with other machines: postgresql://USER@HOST/DATABASE, or a file",
     )
     parser.add_argument(
-        "--grace",
+        "--grace-period",
         type=parse_seconds,
         default=60.0,
         help="seconds without a heartbeat until another machine is considered dead (default: 60)",

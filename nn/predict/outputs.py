@@ -12,7 +12,7 @@ from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, RUN_FILES, relpath
 
 
 def check_output_paths(
-    output_paths: Sequence[Path], input_paths: Sequence[Path], run_dir: Path, force: bool
+    output_paths: Sequence[Path], input_paths: Sequence[Path], run_dir: Path, overwrite: bool
 ) -> None:
     """Raise a UserError for paths that must not or cannot be written, before any work is done."""
     for index, path in enumerate(output_paths):
@@ -32,8 +32,8 @@ def check_output_paths(
                 raise UserError(f"{relpath(path)} is a broken symbolic link; name another file.")
             if path.exists() and not path.is_file():
                 raise UserError(f"{relpath(path)} is not a regular file; name another one.")
-            if path.exists() and not force:
-                raise UserError(f"{relpath(path)} already exists; --force overwrites it.")
+            if path.exists() and not overwrite:
+                raise UserError(f"{relpath(path)} already exists; --overwrite replaces it.")
             with tempfile.TemporaryFile(dir=resolved_path.parent):
                 pass
         except (OSError, RuntimeError) as error:

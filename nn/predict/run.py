@@ -21,11 +21,11 @@ class PredictOptions:
     inputs: Sequence[Path]
     labels: Path | None
     output: Path | None
-    images: Path | None
+    figure: Path | None
     probabilities: bool
-    start: int
+    first: int
     invert: str
-    force: bool
+    overwrite: bool
     trust: str
 
 
@@ -33,29 +33,29 @@ def run_prediction(options: PredictOptions) -> None:
     """Predict the classes of the inputs, write the requested files and print a summary."""
     if options.probabilities and not options.output:
         raise UserError("--probabilities has no effect without --output FILE.")
-    if options.images and options.images.suffix.lower() != ".png":
+    if options.figure and options.figure.suffix.lower() != ".png":
         raise UserError(
-            f"--images {options.images}: the image is a PNG; use a file name like grid.png."
+            f"--figure {options.figure}: the image is a PNG; use a file name like grid.png."
         )
-    if options.start != 1 and not options.images:
-        raise UserError("--start has no effect without --images FILE.")
-    output_paths = [path for path in (options.output, options.images) if path]
+    if options.first != 1 and not options.figure:
+        raise UserError("--first has no effect without --figure FILE.")
+    output_paths = [path for path in (options.output, options.figure) if path]
     input_paths = [*options.inputs, *([options.labels] if options.labels else [])]
-    outputs.check_output_paths(output_paths, input_paths, options.run, options.force)
+    outputs.check_output_paths(output_paths, input_paths, options.run, options.overwrite)
     predictor = Predictor.from_run(options.run, options.trust)
     batch = inputs.read_inputs(
         options.inputs, predictor.input_spec, options.labels, options.invert, predictor.csv_options
     )
-    if options.images and predictor.input_spec.look is None:
-        raise UserError("--images: the inputs of this model are not images.")
-    if options.start > len(batch):
-        raise UserError(f"--start {options.start}: there are {len(batch):,} samples.")
+    if options.figure and predictor.input_spec.look is None:
+        raise UserError("--figure: the inputs of this model are not images.")
+    if options.first > len(batch):
+        raise UserError(f"--first {options.first}: there are {len(batch):,} samples.")
     results = PredictionResults(batch, predictor.input_spec, predictor.predict_proba(batch.samples))
     contents = {}
     if options.output:
         contents[options.output] = results.to_csv(options.probabilities)
-    if options.images:
-        contents[options.images] = results.to_png(options.start - 1)
+    if options.figure:
+        contents[options.figure] = results.to_png(options.first - 1)
     outputs.write_files(contents)
     for line in (
         *filter(None, [predictor.unfinished_notice]),
