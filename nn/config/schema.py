@@ -9,6 +9,7 @@ from typing import Any, Optional
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from nn.io.command_line import format_command
 from nn.io.paths import default_run_dir
 
 
@@ -59,6 +60,7 @@ CONFIG_GROUPS = (
 
 
 def register_with_hydra() -> None:
-    """Register the schema and the resolver that conf/config.yaml uses."""
+    """Register the schema and the resolvers that conf/ uses."""
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("run_folder", default_run_dir, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("command", format_command, replace=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nn.errors import UserError
+from nn.io.command_line import format_command
 from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, relpath
 from nn.predictions import Predictions
 from nn.report import formatting as fmt
@@ -23,7 +24,7 @@ from nn.report.coerce import (
     to_finite_float,
     to_mapping,
 )
-from nn.report.paths import display_path, join_command, strip_folder
+from nn.report.paths import display_path, normalize_command, strip_folder
 from nn.runs import checkpoint
 from nn.runs.reader import SavedRun, read_json
 from nn.types import Array, IntArray
@@ -241,9 +242,10 @@ class RunData:
     @property
     def reproduce_command(self) -> str:
         """The shell command that repeats the run, including the `trust=` that it needs."""
-        command = ["python", "scripts/train.py", f"reproduce={relpath(self.path)}"]
         foreign = sorted(_target_packages(self.config) - {"nn"})
-        return join_command([*command, *([f"trust={','.join(foreign)}"] if foreign else [])])
+        trust = [f"trust={','.join(foreign)}"] if foreign else []
+        command = format_command("train", f"reproduce={relpath(self.path)}", *trust)
+        return normalize_command(command)
 
     @property
     def summary_text(self) -> str:

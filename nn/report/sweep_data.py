@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from nn.errors import UserError
+from nn.io.command_line import format_command
 from nn.io.files import read_regular_file
 from nn.io.paths import relpath
 from nn.report import formatting as fmt
 from nn.report.coerce import drop_none, epoch_numbers, extract_column, to_finite_float
-from nn.report.paths import display_path, join_command, strip_folder
+from nn.report.paths import display_path, normalize_command, strip_folder
 from nn.report.running_time import Interval, RunningTime, read_sessions, trial_intervals
 from nn.runs.history import read_history
 from nn.runs.reader import read_json
@@ -224,7 +225,8 @@ class SweepData:
 
     def reproduce_command(self, trial: TrialData) -> str:
         """Return the shell command that repeats a trial's run."""
-        return join_command(["python", "scripts/train.py", f"reproduce={relpath(trial.folder)}"])
+        command = format_command("train", f"reproduce={relpath(trial.folder)}")
+        return normalize_command(command)
 
     def _read_trial(self, frozen_trial: Any) -> TrialData:
         """Read a trial and its run, which may be missing or damaged."""

@@ -23,6 +23,7 @@ from typing import Any, Self, TextIO
 
 from nn.data.dataset import Dataset
 from nn.errors import SaveError, UserError
+from nn.io.command_line import format_command
 from nn.io.files import atomic_write, file_lock, read_regular_file, staged_file
 from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, RUN_FILES, relpath
 from nn.io.serialization import to_json, to_yaml
@@ -101,7 +102,7 @@ class RunDirectory:
             except OSError as error:
                 raise SaveError(
                     f"{path} cannot be written: {error.strerror}; once that is fixed, "
-                    f"python scripts/train.py resume={relpath(path)} resumes the run."
+                    f"{format_command('train', f'resume={relpath(path)}')} resumes the run."
                 ) from None
             last_epoch = state.epoch
             progress = (
@@ -185,7 +186,7 @@ class RunDirectory:
         except OSError as error:
             raise SaveError(
                 f"The result could not be written to {self.path}: {error.strerror}; once that is "
-                f"fixed, python scripts/train.py resume={relpath(self.path)} restores it."
+                f"fixed, {format_command('train', f'resume={relpath(self.path)}')} restores it."
             ) from None
 
     @contextmanager

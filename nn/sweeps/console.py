@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nn.errors import format_value
+from nn.io.command_line import format_command
 from nn.io.paths import relpath
 from nn.sweeps.runner import RunningTrial, SweepRunner
 from nn.sweeps.space import Point, to_overrides
@@ -113,7 +113,7 @@ class SweepConsole:
         ]
         self.console.print(f"\n{total}")
         self.console.print("Reproduce the best trial:")
-        self.console.print(Text(f"  {shlex.join(['python', 'scripts/train.py', *best_overrides])}"))
+        self.console.print(Text(f"  {format_command('train', *best_overrides)}"))
 
 
 def print_to_stderr(message: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nn.errors import SweepError, UserError
+from nn.io.command_line import format_command
 from nn.io.files import acquire_lock, atomic_write
 from nn.io.paths import relpath
 from nn.io.serialization import to_json
@@ -204,7 +204,7 @@ def _remove_sweep_dir(sweep_dir: Path, created_dirs: Sequence[Path]) -> None:
 
 def _format_resume_command(options: SweepOptions) -> str:
     """Return the command that resumes this sweep: the present one, with `--resume` if needed."""
-    argv = ["python", relpath(sys.argv[0]), *sys.argv[1:]]
+    arguments = sys.argv[1:]
     if not (options.resume or options.storage):
-        argv.insert(argv.index("--") if "--" in argv else len(argv), "--resume")
-    return shlex.join(argv)
+        arguments.insert(arguments.index("--") if "--" in arguments else len(arguments), "--resume")
+    return format_command("sweep", *arguments)

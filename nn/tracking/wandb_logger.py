@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from nn.config.knobs import HYPERPARAMETERS
 from nn.errors import SaveError
+from nn.io.command_line import format_command
 from nn.io.paths import relpath
 from nn.predictions import Predictions
 from nn.tracking.agent import WANDB_RUN_VARIABLES, get_run_id
@@ -316,7 +317,7 @@ class WandbLogger:
 
     @property
     def _upload_hint(self) -> str:
-        return f"python scripts/upload.py {relpath(self.run_dir)} uploads it"
+        return f"{format_command('upload', relpath(self.run_dir))} uploads it"
 
     def _format_location(self, run: Run) -> str:
         if self.mode == "online":
