@@ -12,13 +12,15 @@ from nn.cli.arguments import create_parser, int_at_least, parse_name, parse_seco
 def main() -> int:
     """Run or check a sweep, and return the exit status."""
     args = parse_args()
+    from nn.config.search_path import make_cwd_importable
     from nn.sweeps.options import SweepOptions
     from nn.sweeps.run import check_sweep, run_sweep
 
+    make_cwd_importable()
     sweep_name = args.name or args.file.stem
     sweep_dir = args.output or Path("runs/sweeps") / sweep_name
     if args.check:
-        return run_command(lambda: check_sweep(args.file, args.overrides))
+        return run_command(lambda: check_sweep(args.file, args.overrides, args.config_dir))
     options = SweepOptions(
         sweep_file=args.file,
         max_trials=args.count,
@@ -31,6 +33,7 @@ def main() -> int:
         storage=args.storage,
         grace_seconds=args.grace_period,
         overrides=tuple(args.overrides),
+        config_dir=args.config_dir,
     )
     return run_command(lambda: run_sweep(options))
 
@@ -72,6 +75,12 @@ def parse_args() -> argparse.Namespace:
         type=parse_seconds,
         default=60.0,
         help="seconds without a heartbeat until another machine is considered dead (default: 60)",
+    )
+    parser.add_argument(
+        "--config-dir",
+        type=Path,
+        metavar="DIR",
+        help="directory of your own config files, in addition to conf/, as of train.py",
     )
     parser.add_argument("--check", action="store_true", help="only check the file for errors")
     args = parser.parse_intermixed_args()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 
 MAX_HELP_WIDTH = 100
 
@@ -16,7 +18,6 @@ def main() -> int:
     """Train, resume or reproduce, and return the exit status."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises errors, so that they are reported here
     import traceback
-    from pathlib import Path
 
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -29,6 +30,7 @@ def main() -> int:
     from nn.config.messages import explain_error
     from nn.config.resolve import resolve_job_config
     from nn.config.schema import CONFIG_DIR, register_with_hydra
+    from nn.config.search_path import make_cwd_importable, set_config_dir
     from nn.errors import DivergedError, SaveError, UserError
     from nn.io.paths import is_resumed_agent_run
     from nn.runs.signals import SignalInterrupt, exit_immediately, is_child_process
@@ -66,9 +68,12 @@ def main() -> int:
         multirun.record_job(hydra_config, failure)
 
     try:
-        request = parse_rerun_request(sys.argv[1:])
+        config_dir, arguments = split_config_dir(sys.argv[1:])
+        set_config_dir(config_dir)
+        request = parse_rerun_request(arguments)
         if request:
             return rerun(request)
+        make_cwd_importable()
         sys.argv[1:] = normalize_argv(sys.argv[1:])
         with wrap_long_lines() if {"-h", "--help"} & set(sys.argv) else nullcontext():
             train()
@@ -85,6 +90,17 @@ def main() -> int:
             raise
         return report_error(UserError(message))
     return status
+
+
+def split_config_dir(argv: list[str]) -> tuple[Path | None, list[str]]:
+    """Return the directory of Hydra's flag `--config-dir`, and the other arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    try:
+        args, others = parser.parse_known_args(argv)
+    except argparse.ArgumentError:
+        return None, argv  # it lacks its value, which Hydra's parser reports
+    return args.config_dir, others
 
 
 def report_error(error: Exception) -> int:

@@ -17,6 +17,7 @@ from nn.config.knobs import HYPERPARAMETERS
 from nn.config.messages import explain_error
 from nn.config.resolve import resolve_config
 from nn.config.schema import CONFIG_DIR, CONFIG_GROUPS, register_with_hydra
+from nn.config.search_path import searchpath_overrides
 from nn.errors import UserError
 
 
@@ -40,10 +41,13 @@ def compose_config(overrides: Iterable[str]) -> dict[str, Any]:
             for override in parsed_overrides
             if override.key_or_group in CONFIG_GROUPS
         )
-        base_config, choices = _compose_groups(group_overrides)
+        search_path = searchpath_overrides(parsed_overrides)
+        base_config, choices = _compose_groups((*search_path, *group_overrides))
         config = copy.deepcopy(base_config)
         value_overrides = [
-            override for override in parsed_overrides if override.key_or_group not in CONFIG_GROUPS
+            override
+            for override in parsed_overrides
+            if override.key_or_group not in (*CONFIG_GROUPS, "hydra.searchpath")
         ]
         ConfigLoaderImpl._apply_overrides_to_config(value_overrides, config)
         return resolve_config(config, choices, overrides)

@@ -13,6 +13,7 @@ from typing import Any
 
 from nn.config.instantiate import get_class
 from nn.config.schema import CONFIG_GROUPS, Config
+from nn.config.search_path import make_cwd_importable
 from nn.data.augmentation import Augmentation
 from nn.data.source import DataSource
 from nn.errors import UserError, format_value
@@ -65,6 +66,8 @@ def read_trusted_config(
     for group, option in choices.items():
         if option is not None and not re.fullmatch(r"[\w./-]{1,100}", str(option)):
             raise UserError(f"{path}: {group}={option!r} is not the name of an option.")
+    if trusted_packages:
+        make_cwd_importable()
     _require_trusted_targets(
         config, {"nn", *filter(None, trusted_packages.split(","))}, trust_option
     )

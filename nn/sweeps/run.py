@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from nn.config.search_path import set_config_dir
 from nn.errors import SweepError, UserError
 from nn.io.command_line import format_command
 from nn.io.files import acquire_lock, atomic_write
@@ -27,8 +28,9 @@ from nn.sweeps.storage import STUDY_FILES, open_storage, redact_url
 from nn.sweeps.study import SweepStudy
 
 
-def check_sweep(sweep_file: Path, overrides: Sequence[str]) -> int:
+def check_sweep(sweep_file: Path, overrides: Sequence[str], config_dir: Path | None = None) -> int:
     """Print everything that is wrong with a sweep file and return the exit status."""
+    set_config_dir(config_dir)
     for message in lint.find_warnings(sweep_file):
         print_to_stderr(f"{sweep_file}: {message}")
     errors = lint.find_errors(sweep_file, overrides)
@@ -43,6 +45,8 @@ def run_sweep(options: SweepOptions) -> int:
     """Start or resume a sweep, run it to its end and return the exit status."""
     sweep = schema.read_sweep_config(options.sweep_file)
     settings = resolve_options(options, sweep)
+    config_dir = settings.config_dir
+    set_config_dir(None if config_dir is None else Path(config_dir))
     overrides_before, overrides_after = sweep.command_overrides
     overrides_with_tracking = [
         "tracking=offline",
@@ -95,7 +99,10 @@ def run_sweep(options: SweepOptions) -> int:
                 _close_study(study)
                 raise
             is_saved = _close_study(study)
-    console.print_sweep_result(study, (overrides_before, overrides_after), runner.stop_reason)
+    flags = [] if config_dir is None else ["--config-dir", config_dir]
+    console.print_sweep_result(
+        study, ([*flags, *overrides_before], overrides_after), runner.stop_reason
+    )
     return 1 if study.failed_trials or not is_saved else 0
 
 

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
 
+from nn.config.search_path import get_config_dir
 from nn.errors import SweepError
 from nn.runs.signals import BoundedSignalHandler
 from nn.sweeps.space import to_overrides
@@ -259,7 +260,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, child_connection = context.Pipe()
         self.process: BaseProcess = context.Process(
-            target=worker_main, args=(child_connection,), daemon=True
+            target=worker_main, args=(child_connection, get_config_dir()), daemon=True
         )
         with _block_sigint():
             self.process.start()

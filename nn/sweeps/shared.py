@@ -13,7 +13,7 @@ from nn.errors import UserError
 from nn.sweeps import schema
 from nn.sweeps.storage import StudyStorage
 
-OPTION_KEYS = ("seed", "sampler", "overrides")
+OPTION_KEYS = ("seed", "sampler", "overrides", "config_dir")
 """Settings that must agree in addition to those of the sweep file."""
 
 
