@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from pathlib import Path
 
 MAX_HELP_WIDTH = 100
 
@@ -18,6 +16,7 @@ def main() -> int:
     """Train, resume or reproduce, and return the exit status."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raises errors, so that they are reported here
     import traceback
+    from pathlib import Path
 
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -30,7 +29,7 @@ def main() -> int:
     from nn.config.messages import explain_error
     from nn.config.resolve import resolve_job_config
     from nn.config.schema import CONFIG_DIR, register_with_hydra
-    from nn.config.search_path import make_cwd_importable, set_config_dir
+    from nn.config.search_path import make_cwd_importable, set_config_dir, split_config_dir
     from nn.errors import DivergedError, SaveError, UserError
     from nn.io.paths import is_resumed_agent_run
     from nn.runs.signals import SignalInterrupt, exit_immediately, is_child_process
@@ -90,17 +89,6 @@ def main() -> int:
             raise
         return report_error(UserError(message))
     return status
-
-
-def split_config_dir(argv: list[str]) -> tuple[Path | None, list[str]]:
-    """Return the directory of Hydra's flag `--config-dir`, and the other arguments."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config-dir", "-cd", type=Path)
-    try:
-        args, others = parser.parse_known_args(argv)
-    except argparse.ArgumentError:
-        return None, argv  # it lacks its value, which Hydra's parser reports
-    return args.config_dir, others
 
 
 def report_error(error: Exception) -> int:

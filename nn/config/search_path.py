@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -25,6 +26,17 @@ def set_config_dir(config_dir: Path | None) -> None:
     if config_dir is not None and not config_dir.is_dir():
         raise UserError(f"--config-dir={config_dir}: there is no such directory.")
     _user_config_dir = None if config_dir is None else config_dir.absolute()
+
+
+def split_config_dir(arguments: Sequence[str]) -> tuple[Path | None, Sequence[str]]:
+    """Return the directory of `--config-dir`, a flag of train and of Hydra, and other arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config-dir", type=Path)
+    try:
+        args, others = parser.parse_known_args(arguments)
+    except argparse.ArgumentError:  # its value is missing
+        return None, arguments
+    return args.config_dir, others
 
 
 def get_config_dir() -> Path | None:

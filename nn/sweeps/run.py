@@ -30,6 +30,8 @@ from nn.sweeps.study import SweepStudy
 
 def check_sweep(sweep_file: Path, overrides: Sequence[str], config_dir: Path | None = None) -> int:
     """Print everything that is wrong with a sweep file and return the exit status."""
+    with suppress(UserError):  # which is reported below
+        config_dir = config_dir or schema.read_sweep_config(sweep_file).config_dir
     set_config_dir(config_dir)
     for message in lint.find_warnings(sweep_file):
         print_to_stderr(f"{sweep_file}: {message}")

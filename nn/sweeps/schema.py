@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from nn.config.instantiate import suggest
+from nn.config.search_path import split_config_dir
 from nn.errors import UserError, format_value
 from nn.sweeps.distributions import (
     DISTRIBUTIONS,
@@ -153,7 +154,7 @@ class SweepConfig(BaseModel):
         before: list[str] = []
         after: list[str] = []
         overrides = before
-        for argument in self.command or []:
+        for argument in split_config_dir(self.command or [])[1]:
             if argument.startswith("${args"):
                 overrides = after
             elif "=" in argument and not argument.startswith("-"):
@@ -162,11 +163,17 @@ class SweepConfig(BaseModel):
                 not argument.startswith("${")
                 and argument != self.program
                 and "python" not in argument
+                and Path(argument).name != "nn-train"
             ):
                 raise UserError(
                     f"command: {argument} is neither a W&B macro nor a setting KEY=VALUE."
                 )
         return before, after
+
+    @property
+    def config_dir(self) -> Path | None:
+        """Directory of `--config-dir` in `command`."""
+        return split_config_dir(self.command or [])[0]
 
 
 def describe_changes(before: SweepConfig, after: SweepConfig) -> Iterator[str]:
