@@ -85,6 +85,7 @@ def test_the_commands_run_from_an_installed_package_in_an_empty_directory(run_co
     assert predicted.stderr.startswith("missing.csv: ")
     uploaded = run_command("nn-upload", "run")
     assert uploaded.returncode == 2
+    assert uploaded.stderr.startswith("nn-upload: ")
     assert "WANDB_API_KEY" in uploaded.stderr
 
 

@@ -33,7 +33,7 @@ SPLITS = {"test": "test", "val": "validation", "train": "training"}
 STATUS_NOTICES = {
     "finished": "",
     "pruned": "The sweep pruned this run: other trials performed better.",
-    "interrupted": "This run was interrupted; train.py resume= continues it.",
+    "interrupted": "This run was interrupted; resume= continues it.",
     "diverged": "Training diverged: the loss became infinite or NaN.",
     "crashed": "This run crashed; the report covers the epochs that were recorded.",
 }
