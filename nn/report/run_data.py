@@ -241,11 +241,8 @@ class RunData:
 
     @property
     def reproduce_command(self) -> str:
-        """The shell command that repeats the run, including the `trust=` that it needs."""
-        foreign = sorted(_target_packages(self.config) - {"nn"})
-        trust = [f"trust={','.join(foreign)}"] if foreign else []
-        command = format_command("train", f"reproduce={relpath(self.path)}", *trust)
-        return normalize_command(command)
+        """The shell command that repeats the run."""
+        return format_reproduce_command(self.path, self.config)
 
     @property
     def summary_text(self) -> str:
@@ -330,10 +327,13 @@ def _parse_layer(value: Any) -> LayerSummary | None:
     return LayerSummary(str(record.get("name")), output, parameters)
 
 
-def _target_packages(config: Mapping[str, Any]) -> set[str]:
-    """Return the top-level packages of all `_target_`s in a configuration."""
+def format_reproduce_command(run_dir: Path, config: Mapping[str, Any]) -> str:
+    """Return the shell command that repeats a run, including the `trust=` that it needs."""
     targets = (to_mapping(group).get("_target_") for group in config.values())
-    return {str(target).partition(".")[0] for target in targets if target is not None}
+    packages = {str(target).partition(".")[0] for target in targets if target is not None}
+    foreign = sorted(packages - {"nn"})
+    trust = [f"trust={','.join(foreign)}"] if foreign else []
+    return normalize_command(format_command("train", f"reproduce={relpath(run_dir)}", *trust))
 
 
 def _is_nonempty(file: Path) -> bool:

@@ -11,6 +11,7 @@ import yaml
 from nn.config.compose import compose_config
 from nn.config.search_path import set_config_dir
 from nn.errors import UserError
+from nn.report.sweep_data import SweepData
 from tests.conftest import ROOT
 
 TRAIN, SWEEP, PREDICT = (str(ROOT / f"scripts/{name}.py") for name in ("train", "sweep", "predict"))
@@ -80,6 +81,8 @@ def test_a_sweep_records_the_directory_for_its_workers_and_a_resume(workplace):
     assert targets == {"nn.optimizers.SGD", "mypackage.optim.Mine"}
     command = shlex.split(resumed.stdout.splitlines()[-1])
     assert command[:4] == ["python", TRAIN, *OWN]
+    sweep = SweepData(workplace.path / "runs/sweeps/small")
+    assert "trust=mypackage" in sweep.reproduce_command(sweep.best_trial)
 
 
 @pytest.fixture
