@@ -80,7 +80,7 @@ def parse_args() -> argparse.Namespace:
         "--config-dir",
         type=Path,
         metavar="DIR",
-        help="directory of your own config files, in addition to conf/, as of train.py",
+        help="directory of your own config files, such as DIR/optimizer/mine.yaml",
     )
     parser.add_argument("--check", action="store_true", help="only check the file for errors")
     args = parser.parse_intermixed_args()
