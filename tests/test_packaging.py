@@ -45,7 +45,11 @@ def run_command(site_packages, tmp_path):
         return subprocess.run(
             [sys.executable, site_packages / "bin" / command, *arguments],
             cwd=directory,
-            env={**os.environ, "PYTHONPATH": str(site_packages)},
+            env={
+                **os.environ,
+                "PATH": f"{site_packages / 'bin'}:{os.environ['PATH']}",
+                "PYTHONPATH": str(site_packages),
+            },
             capture_output=True,
             text=True,
             timeout=120,
@@ -59,18 +63,29 @@ def test_the_commands_run_from_an_installed_package_in_an_empty_directory(run_co
     trained = run_command("nn-train", "lr=0.055", "epochs=2", "hydra.run.dir=run")
     assert trained.returncode == 0, trained.stderr
     assert Run(run_command.directory / "run").summary["status"] == "finished"
+    helped = run_command("nn-train", "--help")
+    assert "\n  nn-train lr=0.055 depth=3 " in helped.stdout
+    assert "python" not in helped.stdout
+    own_model, option = map(run_command.directory.joinpath, ("mine.py", "my conf/model/own.yaml"))
+    own_model.write_text("from nn.models import MLP\n\nclass Own(MLP):\n    pass\n")
+    option.parent.mkdir(parents=True)
+    option.write_text("defaults: [mlp]\n_target_: mine.Own\n")
     sweep_file = run_command.directory / "my sweep.yaml"
     sweep_file.write_text(yaml.dump(SWEEP_CONFIG))
-    swept = run_command("nn-sweep", sweep_file.name, "--name", "mine", "--count", "2")
+    own = ("--config-dir", "my conf", "model=own")
+    swept = run_command("nn-sweep", sweep_file.name, "--name", "mine", "--count", "2", *own)
     assert swept.returncode == 0, swept.stderr
+    assert "\n  nn-train --config-dir 'my conf' " in swept.stdout
     reported = run_command("nn-report", "runs/sweeps/mine")
     assert reported.returncode == 0, reported.stderr
     assert (run_command.directory / "runs/sweeps/mine/report.html").exists()
-    predicted = run_command("nn-predict", "run", "missing.csv")
+    trial = "runs/sweeps/mine/trials/0000"
+    predicted = run_command("nn-predict", trial, "missing.csv", "--trust", "mine")
     assert predicted.returncode == 2
     assert predicted.stderr.startswith("missing.csv: ")
     uploaded = run_command("nn-upload", "run")
     assert uploaded.returncode == 2
+    assert uploaded.stderr.startswith("nn-upload: ")
     assert "WANDB_API_KEY" in uploaded.stderr
 
 

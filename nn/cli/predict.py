@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from nn.cli.arguments import int_at_least, run_command
+from nn.cli.arguments import create_parser, int_at_least, run_command
 
 
 def main() -> int:
     """Print or write predictions, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = create_parser("predict", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
     parser.add_argument(
         "inputs",
@@ -30,10 +29,10 @@ def main() -> int:
         "--probabilities", action="store_true", help="write a column per class to that file"
     )
     parser.add_argument(
-        "--images", type=Path, metavar="FILE", help="write a PNG of images with their predictions"
+        "--figure", type=Path, metavar="FILE", help="write a PNG of images with their predictions"
     )
     parser.add_argument(
-        "--start",
+        "--first",
         type=int_at_least(1),
         default=1,
         metavar="N",
@@ -49,7 +48,7 @@ def main() -> int:
         help="invert the brightness of images (default auto: if the training images have the "
         "opposite background)",
     )
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.add_argument("--overwrite", action="store_true", help="overwrite existing files")
     parser.add_argument(
         "--trust",
         default="",

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from nn.cli.arguments import int_at_least, run_command
+from nn.cli.arguments import create_parser, int_at_least, run_command
 
 
 def main() -> int:
     """Write a report, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = create_parser("report", __doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="path of the page (default: DIR/report.html)"
     )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument(
-        "--pages",
+        "--top-runs",
         type=int_at_least(1),
         metavar="N",
         help="also write pages of a sweep's best N trials",
     )
     parser.add_argument(
-        "--png", type=Path, metavar="DIR", help="write PNG files to DIR instead of a page"
+        "--png-dir", type=Path, metavar="DIR", help="write PNG files to DIR instead of a page"
     )
     parser.add_argument(
         "--wandb",
@@ -38,8 +37,8 @@ def main() -> int:
         folders=args.folders,
         output=args.output,
         open_browser=args.open,
-        num_trial_pages=args.pages,
-        png_dir=args.png,
+        num_trial_pages=args.top_runs,
+        png_dir=args.png_dir,
         wandb_path=args.wandb,
     )
     return run_command(lambda: build_report(options))

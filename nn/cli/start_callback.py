@@ -6,10 +6,9 @@ import sys
 from itertools import product
 from os.path import normpath
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra import compose
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,6 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from nn.cli import multirun
 from nn.config.aliases import canonical_name, is_renamed, renamed_setting_message
 from nn.config.compose import resolve_job_config
+from nn.config.hydra_internals import FlagParser
 from nn.config.messages import explain_error
 from nn.config.schema import CONFIG_GROUPS, HYPERPARAMETERS, Config
 from nn.errors import UserError
@@ -88,10 +88,7 @@ class ValidateOnStart(Callback):
 
 def normalize_argv(argv: list[str]) -> list[str]:
     """Move all overrides next to each other, as Hydra requires, and refuse unknown flags."""
-    parser = get_args_parser()  # private: Hydra 1.3 has no public access to its parser
-    # Hydra creates the parser, so there is no subclass in which to override this
-    parser.error = _raise_flag_error  # type: ignore[method-assign]
-    parsed_args, unparsed = parser.parse_known_args(argv)
+    parsed_args, unparsed = FlagParser().parse_known_args(argv)
     for flag in unparsed:
         name, _, value = flag.lstrip("-").partition("=")
         if flag.startswith("-") and is_renamed(name):
@@ -111,10 +108,6 @@ def normalize_argv(argv: list[str]) -> list[str]:
             *(argument for argument in argv[end:] if argument not in unparsed),
         ]
     return argv
-
-
-def _raise_flag_error(message: str) -> NoReturn:
-    raise UserError(f"{message}; --help lists the flags.")
 
 
 def _refuse_wrong_dir_setting(wrong_setting: str, right_setting: str, config: DictConfig) -> None:

@@ -6,19 +6,21 @@ import argparse
 import os
 from pathlib import Path
 
-from nn.cli.arguments import int_at_least, parse_name, parse_seconds, run_command
+from nn.cli.arguments import create_parser, int_at_least, parse_name, parse_seconds, run_command
 
 
 def main() -> int:
     """Run or check a sweep, and return the exit status."""
     args = parse_args()
+    from nn.config.search_path import make_cwd_importable
     from nn.sweeps.options import SweepOptions
     from nn.sweeps.run import check_sweep, run_sweep
 
+    make_cwd_importable()
     sweep_name = args.name or args.file.stem
     sweep_dir = args.output or Path("runs/sweeps") / sweep_name
     if args.check:
-        return run_command(lambda: check_sweep(args.file, args.overrides))
+        return run_command(lambda: check_sweep(args.file, args.overrides, args.config_dir))
     options = SweepOptions(
         sweep_file=args.file,
         max_trials=args.count,
@@ -29,15 +31,16 @@ def main() -> int:
         sweep_dir=sweep_dir,
         resume=args.resume,
         storage=args.storage,
-        grace_seconds=args.grace,
+        grace_seconds=args.grace_period,
         overrides=tuple(args.overrides),
+        config_dir=args.config_dir,
     )
     return run_command(lambda: run_sweep(options))
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line, where options may stand between the overrides."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = create_parser("sweep", __doc__)
     parser.add_argument("file", type=Path, help="a sweep file, such as sweeps/random.yaml")
     parser.add_argument("overrides", nargs="*", help="settings of all trials, such as epochs=5")
     parser.add_argument(
@@ -68,10 +71,16 @@ def parse_args() -> argparse.Namespace:
         help="study shared with other machines: postgresql://USER@HOST/DATABASE, or a file",
     )
     parser.add_argument(
-        "--grace",
+        "--grace-period",
         type=parse_seconds,
         default=60.0,
         help="seconds without a heartbeat until another machine is considered dead (default: 60)",
+    )
+    parser.add_argument(
+        "--config-dir",
+        type=Path,
+        metavar="DIR",
+        help="directory of your own config files, such as DIR/optimizer/mine.yaml",
     )
     parser.add_argument("--check", action="store_true", help="only check the file for errors")
     args = parser.parse_intermixed_args()

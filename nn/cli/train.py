@@ -29,6 +29,7 @@ def main() -> int:
     from nn.config.compose import resolve_job_config
     from nn.config.messages import explain_error
     from nn.config.schema import CONFIG_DIR, register_with_hydra
+    from nn.config.search_path import make_cwd_importable, set_config_dir, split_config_dir
     from nn.errors import DivergedError, SaveError, UserError
     from nn.io.paths import is_resumed_agent_run
     from nn.runs.signals import SignalInterrupt, exit_immediately, is_child_process
@@ -66,9 +67,12 @@ def main() -> int:
         multirun.record_job(hydra_config, failure)
 
     try:
-        request = parse_rerun_request(sys.argv[1:])
+        config_dir, arguments = split_config_dir(sys.argv[1:])
+        set_config_dir(config_dir)
+        request = parse_rerun_request(arguments)
         if request:
             return rerun(request)
+        make_cwd_importable()
         sys.argv[1:] = normalize_argv(sys.argv[1:])
         with wrap_long_lines() if {"-h", "--help"} & set(sys.argv) else nullcontext():
             train()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from nn.cli.arguments import run_command
+from nn.cli.arguments import create_parser, run_command
 
 
 def main() -> int:
     """Upload runs, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = create_parser("upload", __doc__)
     parser.add_argument("directories", nargs="+", type=Path, metavar="RUN_OR_SWEEP")
     args = parser.parse_args()
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from nn.config.instantiate import get_closest_match
-from nn.config.schema import CONFIG_DIR, CONFIG_GROUPS, HYPERPARAMETERS
+from nn.config.schema import CONFIG_GROUPS, HYPERPARAMETERS
+from nn.config.search_path import list_config_dirs
 
 ALIASES = {
     "lr": "learning_rate learningrate alpha eta step_size rate base_lr lr_rate",
@@ -91,7 +95,7 @@ def is_renamed(name: str, siblings: Collection[Any] = ()) -> bool:
     if name not in RENAMED_SETTINGS:
         return False
     new_leaf = RENAMED_SETTINGS[name].name.rpartition(".")[2]
-    return name not in _list_setting_names() or new_leaf in siblings
+    return name not in _list_setting_names(list_config_dirs()) or new_leaf in siblings
 
 
 def renamed_setting_message(name: str, value: str | None = None) -> str:
@@ -114,7 +118,7 @@ def unknown_setting_message(name: str, value: str, siblings: Collection[Any] = (
     if name in CONFIG_GROUPS:
         available = ", ".join(list_options(name))
         return f"{name}={value}: choose one option by its name; available: {available}."
-    known_names = _list_setting_names()
+    known_names = _list_setting_names(list_config_dirs())
     message = f"{name}={value}: there is no setting {name}"
     group, _, leaf = name.rpartition(".")
     if name in known_names:
@@ -135,17 +139,24 @@ def unknown_setting_message(name: str, value: str, siblings: Collection[Any] = (
 
 def list_options(group: str) -> list[str]:
     """Return the names of the options of a config group, sorted."""
-    return sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
+    return sorted({path.stem for path in _list_option_files(group, list_config_dirs())})
 
 
 @cache
-def _list_setting_names() -> list[str]:
+def _list_setting_names(config_dirs: tuple[Path, ...]) -> list[str]:
     names = [*HYPERPARAMETERS, *CONFIG_GROUPS, "hydra.run.dir", "hydra.sweep.dir"]
     for group in CONFIG_GROUPS[:-1]:
-        for option in list_options(group):
-            option_config = OmegaConf.load(CONFIG_DIR / group / f"{option}.yaml")
-            group_config = OmegaConf.select(option_config, group) or option_config
+        for path in _list_option_files(group, config_dirs):
+            try:
+                option_config = OmegaConf.load(path)
+                group_config = OmegaConf.select(option_config, group) or option_config
+            except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+                continue  # a damaged file of the user's, which is reported if it is chosen
             names += [
                 f"{group}.{key!s}" for key in group_config if key not in ("defaults", "_target_")
             ]
     return names
+
+
+def _list_option_files(group: str, config_dirs: Iterable[Path]) -> list[Path]:
+    return [path for config_dir in config_dirs for path in config_dir.glob(f"{group}/*.yaml")]

@@ -32,6 +32,7 @@ from nn.config.schema import (
     register_with_hydra,
     validate_config,
 )
+from nn.config.search_path import searchpath_overrides
 from nn.config.validate import SettingType, get_signature
 from nn.errors import UserError, format_value
 
@@ -58,7 +59,10 @@ def compose_config(overrides: Iterable[str]) -> Config:
     try:
         parsed_overrides = _parse_overrides(overrides)
         base_config, choices = _compose_with_hydra(
-            tuple(str(item.input_line) for item in parsed_overrides if not _changes_value(item))
+            (
+                *searchpath_overrides(parsed_overrides),
+                *(str(item.input_line) for item in parsed_overrides if _selects_options(item)),
+            )
         )
         config = copy.deepcopy(base_config)
         for override in filter(_changes_value, parsed_overrides):
@@ -98,6 +102,11 @@ def _changes_value(override: Override) -> bool:
         and override.key_or_group not in CONFIG_GROUPS
         and not _is_hydra_setting(override)
     )
+
+
+def _selects_options(override: Override) -> bool:
+    """Return whether Hydra must compose again for an override; it takes the search path apart."""
+    return not _changes_value(override) and override.key_or_group != "hydra.searchpath"
 
 
 def _is_hydra_setting(override: Override) -> bool:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from nn.config.aliases import list_options, unknown_setting_message
 from nn.config.instantiate import get_closest_match
 from nn.config.schema import CONFIG_GROUPS
 from nn.errors import UserError
+from nn.io.paths import relpath
 
 
 def explain_error(error: BaseException, overrides: Iterable[str]) -> str | None:
@@ -23,6 +25,9 @@ def explain_error(error: BaseException, overrides: Iterable[str]) -> str | None:
     for cause in _iter_causes(error):
         if isinstance(cause, UserError):
             return str(cause)
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:  # in a file of the user's
+        mark = error.problem_mark
+        return f"{relpath(mark.name)}, line {mark.line + 1}: this is not YAML: {error.problem}."
     if isinstance(error, OverrideParseException):
         return _parse_error_message(error.override)
     if isinstance(error, MissingConfigException) and error.options is not None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from nn.config.validate import SettingType
 from nn.errors import SettingError, UserError, format_value
+from nn.io.command_line import format_command
 from nn.io.paths import default_run_dir
 from nn.types import (
     Fraction,
@@ -148,6 +149,7 @@ def load_defaults() -> dict[str, Any]:
 def register_with_hydra() -> None:
     """Register the resolvers that conf/ uses."""
     OmegaConf.register_new_resolver("run_dir", default_run_dir, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("command", format_command, replace=True)
     OmegaConf.register_new_resolver(
         "hyperparameters_help", format_hyperparameters_help, replace=True
     )

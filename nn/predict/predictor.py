@@ -14,6 +14,7 @@ from nn.batches import Samples
 from nn.config.instantiate import instantiate
 from nn.data.input_spec import InputSpec
 from nn.errors import UserError
+from nn.io.command_line import format_command
 from nn.io.paths import relpath
 from nn.losses import Loss
 from nn.models import Model
@@ -51,7 +52,7 @@ class Predictor:
             raise UserError(
                 f"{relpath(run)}: the checkpoint is from an earlier version and does not describe "
                 "the inputs of its network; "
-                f"python scripts/train.py reproduce={relpath(run)} writes one that does."
+                f"{format_command('train', f'reproduce={relpath(run)}')} writes one that does."
             ) from None
         model = instantiate("model", config.model, Model)
         loss = instantiate("loss", config.loss, Loss)

@@ -23,11 +23,11 @@ class PredictOptions:
     inputs: Sequence[Path]
     labels: Path | None
     output: Path | None
-    images: Path | None
+    figure: Path | None
     probabilities: bool
-    start: int
+    first: int
     invert: str
-    force: bool
+    overwrite: bool
     trust: str
 
 
@@ -35,29 +35,29 @@ def run_prediction(options: PredictOptions) -> None:
     """Predict the classes of the inputs, write the requested files and print a summary."""
     if options.probabilities and not options.output:
         raise UserError("--probabilities has no effect without --output FILE.")
-    if options.images and options.images.suffix.lower() != ".png":
+    if options.figure and options.figure.suffix.lower() != ".png":
         raise UserError(
-            f"--images {options.images}: the image is a PNG; use a file name like grid.png."
+            f"--figure {options.figure}: the image is a PNG; use a file name like grid.png."
         )
-    if options.start != 1 and not options.images:
-        raise UserError("--start has no effect without --images FILE.")
-    output_paths = [path for path in (options.output, options.images) if path]
+    if options.first != 1 and not options.figure:
+        raise UserError("--first has no effect without --figure FILE.")
+    output_paths = [path for path in (options.output, options.figure) if path]
     input_paths = [*options.inputs, *([options.labels] if options.labels else [])]
-    _check_output_paths(output_paths, input_paths, options.run, options.force)
+    _check_output_paths(output_paths, input_paths, options.run, options.overwrite)
     predictor = Predictor.from_run(options.run, options.trust)
     batch = read_inputs(
         options.inputs, predictor.input_spec, options.labels, options.invert, predictor.csv_options
     )
-    if options.images and predictor.input_spec.look is None:
-        raise UserError("--images: the inputs of this model are not images.")
-    if options.start > len(batch):
-        raise UserError(f"--start {options.start}: there are {len(batch):,} samples.")
+    if options.figure and predictor.input_spec.look is None:
+        raise UserError("--figure: the inputs of this model are not images.")
+    if options.first > len(batch):
+        raise UserError(f"--first {options.first}: there are {len(batch):,} samples.")
     results = PredictionResults(batch, predictor.input_spec, predictor.predict_proba(batch.samples))
     contents = {}
     if options.output:
         contents[options.output] = results.to_csv(options.probabilities)
-    if options.images:
-        contents[options.images] = results.to_png(options.start - 1)
+    if options.figure:
+        contents[options.figure] = results.to_png(options.first - 1)
     # all files are written or none, each to the target of its path if that is a symbolic link
     with staged_files((path.resolve(), content) for path, content in contents.items()) as commit:
         commit()
@@ -66,7 +66,7 @@ def run_prediction(options: PredictOptions) -> None:
 
 
 def _check_output_paths(
-    output_paths: Sequence[Path], input_paths: Sequence[Path], run_dir: Path, force: bool
+    output_paths: Sequence[Path], input_paths: Sequence[Path], run_dir: Path, overwrite: bool
 ) -> None:
     """Raise a UserError for paths that must not or cannot be written, before any work is done."""
     for index, path in enumerate(output_paths):
@@ -85,8 +85,8 @@ def _check_output_paths(
                 raise UserError(f"{relpath(path)} is a broken symbolic link; name another file.")
             if path.exists() and not path.is_file():
                 raise UserError(f"{relpath(path)} is not a regular file; name another one.")
-            if path.exists() and not force:
-                raise UserError(f"{relpath(path)} already exists; --force overwrites it.")
+            if path.exists() and not overwrite:
+                raise UserError(f"{relpath(path)} already exists; --overwrite replaces it.")
             with tempfile.TemporaryFile(dir=resolved.parent):
                 pass
         except (OSError, RuntimeError) as error:

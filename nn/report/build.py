@@ -42,7 +42,7 @@ def build_report(options: ReportOptions) -> None:
     if options.wandb_path is not None and several:
         raise UserError("--wandb: requires a single run or sweep directory.")
     if options.num_trial_pages is not None and not sweep:
-        raise UserError("--pages: requires a single sweep directory.")
+        raise UserError("--top-runs: requires a single sweep directory.")
     output = options.output
     if output is None and options.wandb_path is None and options.png_dir is None:
         output = Path(COMPARISON_FILE) if several else folder / REPORT_FILE
@@ -76,7 +76,7 @@ def _render_pngs(folders: Sequence[Path], png_dir: Path) -> Iterator[tuple[Path,
 
     folder = folders[0]
     if len(folders) > 1 or not (is_run_dir(folder) or is_sweep_dir(folder)):
-        raise UserError("--png: requires a single run or sweep directory.")
+        raise UserError("--png-dir: requires a single run or sweep directory.")
     if is_sweep_dir(folder):
         sweep = SweepData(folder)
         yield from pictures.render_pngs(lambda: sweep_pictures.draw_sweep_figures(sweep), png_dir)

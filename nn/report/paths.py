@@ -14,7 +14,7 @@ from nn.io.paths import relpath
 
 HOME_PATTERN = r"/(?:home|Users)/[^/\s'\"<>,;:]+"
 """Any home directory on Linux or macOS: a run may come from another machine."""
-SCRIPT_PATTERN = re.compile(r"(?:.*/)?(scripts/\w+\.py)")
+PROGRAM_PATTERN = re.compile(r"(?:.*/)?(scripts/\w+\.py|nn-\w+)")
 REPORT_FILE = "report.html"
 
 
@@ -59,14 +59,15 @@ def join_command(args: Iterable[str]) -> str:
 
 
 def normalize_command(line: str) -> str:
-    """Rewrite a recorded command as it would be typed in the project directory."""
+    """Rewrite a command as it would be typed in the project directory."""
     try:
         args = shlex.split(line)
     except ValueError:  # unbalanced quotes in a damaged file
         return line
     for index, arg in enumerate(args[:2]):
-        if script := SCRIPT_PATTERN.fullmatch(arg):
-            args[index] = script[1]
+        if program := PROGRAM_PATTERN.fullmatch(arg):
+            is_console_command = program[1].startswith("nn-")
+            args[0 if is_console_command else index : index + 1] = [program[1]]
     return join_command(args)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from nn.errors import UserError
+from nn.io.command_line import format_command
 from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, relpath
 from nn.io.serialization import JsonObject
 from nn.predictions import Predictions
@@ -25,7 +26,7 @@ from nn.report.coerce import (
     to_finite_float,
     to_mapping,
 )
-from nn.report.paths import display_path, join_command, strip_folder
+from nn.report.paths import display_path, normalize_command, strip_folder
 from nn.runs import checkpoint
 from nn.runs.reader import SavedRun, read_json
 from nn.types import Array, IntArray
@@ -34,7 +35,7 @@ SPLITS = {"test": "test", "val": "validation", "train": "training"}
 STATUS_NOTICES = {
     "finished": "",
     "pruned": "The sweep pruned this run: other trials performed better.",
-    "interrupted": "This run was interrupted; train.py resume= continues it.",
+    "interrupted": "This run was interrupted; resume= continues it.",
     "diverged": "Training diverged: the loss became infinite or NaN.",
     "crashed": "This run crashed; the report covers the epochs that were recorded.",
 }
@@ -243,10 +244,8 @@ class RunData:
 
     @property
     def reproduce_command(self) -> str:
-        """The shell command that repeats the run, including the `trust=` that it needs."""
-        command = ["python", "scripts/train.py", f"reproduce={relpath(self.path)}"]
-        foreign = sorted(_target_packages(self.config) - {"nn"})
-        return join_command([*command, *([f"trust={','.join(foreign)}"] if foreign else [])])
+        """The shell command that repeats the run."""
+        return format_reproduce_command(self.path, self.config)
 
     @property
     def summary_text(self) -> str:
@@ -332,10 +331,13 @@ def _parse_layer(value: JsonValue) -> LayerSummary | None:
     return LayerSummary(str(record.get("name")), sizes[:-1], sizes[-1])
 
 
-def _target_packages(config: Mapping[str, Any]) -> set[str]:
-    """Return the top-level packages of all `_target_`s in a configuration."""
+def format_reproduce_command(run_dir: Path, config: Mapping[str, Any]) -> str:
+    """Return the shell command that repeats a run, including the `trust=` that it needs."""
     targets = (to_mapping(group).get("_target_") for group in config.values())
-    return {str(target).partition(".")[0] for target in targets if target is not None}
+    packages = {str(target).partition(".")[0] for target in targets if target is not None}
+    foreign = sorted(packages - {"nn"})
+    trust = [f"trust={','.join(foreign)}"] if foreign else []
+    return normalize_command(format_command("train", f"reproduce={relpath(run_dir)}", *trust))
 
 
 def _is_nonempty(file: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,14 +12,14 @@ from pathlib import Path
 
 from nn.errors import UserError
 from nn.io.files import read_regular_file
-from nn.io.paths import relpath
 from nn.io.serialization import JsonObject
 from nn.report import formatting as fmt
 from nn.report.coerce import drop_none, epoch_numbers, extract_column, to_finite_float
-from nn.report.paths import display_path, join_command, strip_folder
+from nn.report.paths import display_path, strip_folder
+from nn.report.run_data import format_reproduce_command
 from nn.report.running_time import Interval, RunningTime, read_sessions, trial_intervals
 from nn.runs.history import read_history
-from nn.runs.reader import read_json
+from nn.runs.reader import read_config, read_json
 from nn.sweeps.distributions import InvLogUniform, LogNormal, LogUniform, LogUniformValues
 from nn.sweeps.schema import Metric
 from nn.sweeps.space import Point
@@ -225,7 +226,10 @@ class SweepData:
 
     def reproduce_command(self, trial: TrialData) -> str:
         """Return the shell command that repeats a trial's run."""
-        return join_command(["python", "scripts/train.py", f"reproduce={relpath(trial.folder)}"])
+        config: JsonObject = {}
+        with suppress(UserError):  # the run is damaged or on another machine
+            config = read_config(trial.folder)
+        return format_reproduce_command(trial.folder, config)
 
     def _read_trial(self, index: int) -> TrialData:
         """Read a trial and its run, which may be missing or damaged."""

@@ -24,6 +24,7 @@ from typing import Self, TextIO
 from nn.config.schema import Config
 from nn.data.source import Dataset
 from nn.errors import SaveError, UserError
+from nn.io.command_line import format_command
 from nn.io.files import atomic_write, file_lock, read_regular_file, staged_file
 from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, RUN_FILES, checkpoint_path, relpath
 from nn.io.records import Summary
@@ -113,7 +114,7 @@ class RunDirectory:
             except OSError as error:
                 raise SaveError(
                     f"{path} cannot be written: {error.strerror}; once that is fixed, "
-                    f"python scripts/train.py resume={relpath(path)} resumes the run."
+                    f"{format_command('train', f'resume={relpath(path)}')} resumes the run."
                 ) from None
             progress = "starts over: there is no checkpoint"
             if state.epoch:
@@ -191,7 +192,7 @@ class RunDirectory:
         except OSError as error:
             raise SaveError(
                 f"The result could not be written to {self.path}: {error.strerror}; once that is "
-                f"fixed, python scripts/train.py resume={relpath(self.path)} restores it."
+                f"fixed, {format_command('train', f'resume={relpath(self.path)}')} restores it."
             ) from None
 
     @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 
 from nn.config.instantiate import get_class
 from nn.config.schema import CONFIG_GROUPS, Config, validate_config
+from nn.config.search_path import make_cwd_importable
 from nn.data.augmentation import Augmentation
 from nn.data.source import DataSource
 from nn.errors import UserError
@@ -46,6 +47,8 @@ def read_trusted_config(
         trust_option: The start of the command-line argument that trusts a package, for messages.
     """
     config = parse_run_config(run_dir, read_config(run_dir))
+    if trusted_packages:
+        make_cwd_importable()
     _require_trusted_targets(
         config, {"nn", *filter(None, trusted_packages.split(","))}, trust_option
     )

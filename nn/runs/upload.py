@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ def upload_runs(directories: list[Path]) -> int:
         run_dirs += found_runs
     for run_dir in run_dirs:
         _check_uploadable(run_dir)
-    require_credentials("upload.py")
+    require_credentials(Path(sys.argv[0]).name)
     status = 0
     for run_dir in run_dirs:
         try:

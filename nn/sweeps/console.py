@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nn.errors import format_value
+from nn.io.command_line import format_command
 from nn.io.paths import relpath
 from nn.sweeps.distributions import ParameterValue
 from nn.sweeps.space import FixedOverrides, Point
@@ -136,7 +136,7 @@ class SweepConsole:
         best_overrides = fixed_overrides.add_point(study.get_point(ranked_trials[0].number))
         self.console.print(f"\n{total}")
         self.console.print("Reproduce the best trial:")
-        self.console.print(Text(f"  {shlex.join(['python', 'scripts/train.py', *best_overrides])}"))
+        self.console.print(Text(f"  {format_command('train', *best_overrides)}"))
 
 
 def print_to_stderr(message: str) -> None:

@@ -7,7 +7,7 @@ sample of listed values are also prepared as in a trial, since settings must be 
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterator, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import islice, zip_longest
 from typing import Any
 
@@ -227,13 +227,8 @@ def _get_override_key(override: str) -> str:
     return override.split("=")[0].lstrip("+")
 
 
-@cache
-def _list_options(group: str) -> frozenset[str]:
-    return frozenset(list_options(group))
-
-
 def _is_option(group: str, value: Any) -> bool:
-    return isinstance(value, str) and value in _list_options(group)
+    return isinstance(value, str) and value in list_options(group)
 
 
 def _is_plausible(name: str, value: Any, setting_type: SettingType | None) -> bool:

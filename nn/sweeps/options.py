@@ -33,6 +33,7 @@ class SweepOptions:
     storage: str | None
     grace_seconds: float
     overrides: tuple[str, ...]
+    config_dir: Path | None = None
 
 
 class SweepSettings(BaseModel):
@@ -42,6 +43,7 @@ class SweepSettings(BaseModel):
     seed: NonNegativeInt
     sampler: str | None
     overrides: tuple[str, ...]
+    config_dir: str | None = None
 
     def to_json(self) -> str:
         """Return the text of settings.json."""
@@ -55,11 +57,12 @@ def resolve_options(options: SweepOptions, sweep: SweepConfig) -> SweepSettings:
         UserError: The sweep directory does not suit the options, or the sweep file or an option has
             changed since the sweep was started.
     """
-    sweep_dir = options.sweep_dir
+    sweep_dir, config_dir = options.sweep_dir, options.config_dir or sweep.config_dir
     requested_settings = SweepSettings(
         seed=options.seed or 0,
         sampler=registry.resolve_sampler_name(options.sampler, sweep.method),
         overrides=options.overrides,
+        config_dir=None if config_dir is None else relpath(config_dir),
     )
     sweep_exists = (sweep_dir / "sweep.yaml").exists()
     if options.resume and not sweep_exists and (sweep_dir / "trials").is_dir():
@@ -104,7 +107,13 @@ def resolve_options(options: SweepOptions, sweep: SweepConfig) -> SweepSettings:
     if options.overrides and options.overrides != overrides:
         saved_text = " ".join(overrides) or "no overrides"
         raise UserError(f"{' '.join(options.overrides)}: this sweep was started with {saved_text}.")
-    return SweepSettings(seed=seed, sampler=saved_sampler, overrides=overrides)
+    if requested_settings.config_dir not in (None, saved_settings.config_dir):
+        saved_text = saved_settings.config_dir or "no --config-dir"
+        raise UserError(
+            f"--config-dir={config_dir}: this sweep was started with {saved_text}; --name=NAME "
+            "starts a new one."
+        )
+    return saved_settings.model_copy(update={"sampler": saved_sampler})
 
 
 def _is_sweep_dir_used(sweep_dir: Path) -> bool:

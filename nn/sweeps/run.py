@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from nn.config.search_path import set_config_dir
 from nn.errors import SweepError, UserError
+from nn.io.command_line import format_command
 from nn.io.files import acquire_lock, atomic_write
 from nn.io.paths import relpath
 from nn.io.serialization import to_json
@@ -28,8 +29,11 @@ from nn.sweeps.study import SweepStudy
 from nn.sweeps.sweep_file import load_yaml
 
 
-def check_sweep(sweep_file: Path, overrides: Sequence[str]) -> int:
+def check_sweep(sweep_file: Path, overrides: Sequence[str], config_dir: Path | None = None) -> int:
     """Print everything that is wrong with a sweep file and return the exit status."""
+    with suppress(UserError):  # which is reported below
+        config_dir = config_dir or schema.read_sweep_config(sweep_file).config_dir
+    set_config_dir(config_dir)
     for message in lint.find_warnings(sweep_file):
         print_to_stderr(f"{sweep_file}: {message}")
     errors = lint.find_errors(sweep_file, overrides)
@@ -44,6 +48,7 @@ def run_sweep(options: SweepOptions) -> int:
     """Start or resume a sweep, run it to its end and return the exit status."""
     sweep = schema.read_sweep_config(options.sweep_file)
     settings = resolve_options(options, sweep)
+    set_config_dir(None if settings.config_dir is None else Path(settings.config_dir))
     before, after = sweep.command_overrides
     fixed_overrides = FixedOverrides(before, [*after, *settings.overrides])
     tracking_overrides = ["tracking=offline", f"tracking.group={quote(options.name)}"]
@@ -90,7 +95,9 @@ def run_sweep(options: SweepOptions) -> int:
                 _close_study(study)
                 raise
             is_saved = _close_study(study)
-    console.print_sweep_result(study, fixed_overrides, runner.stop_reason)
+    flags = [] if settings.config_dir is None else ["--config-dir", settings.config_dir]
+    shown_overrides = FixedOverrides([*flags, *before], fixed_overrides.after)
+    console.print_sweep_result(study, shown_overrides, runner.stop_reason)
     return 1 if study.failed_trials or not is_saved else 0
 
 
@@ -197,7 +204,7 @@ def _remove_sweep_dir(sweep_dir: Path, created_dirs: Sequence[Path]) -> None:
 
 def _format_resume_command(options: SweepOptions) -> str:
     """Return the command that resumes this sweep: the present one, with `--resume` if needed."""
-    argv = ["python", relpath(sys.argv[0]), *sys.argv[1:]]
+    arguments = sys.argv[1:]
     if not (options.resume or options.storage):
-        argv.insert(argv.index("--") if "--" in argv else len(argv), "--resume")
-    return shlex.join(argv)
+        arguments.insert(arguments.index("--") if "--" in arguments else len(arguments), "--resume")
+    return format_command("sweep", *arguments)

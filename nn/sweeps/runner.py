@@ -12,6 +12,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Self
 
+from nn.config.search_path import get_config_dir
 from nn.errors import SweepError
 from nn.runs.signals import BoundedSignalHandler
 from nn.sweeps.console import BestTrial, RunningTrial, SweepConsole, SweepProgress
@@ -229,7 +230,9 @@ class Worker:
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, child_connection = context.Pipe()
-        self.process = context.Process(target=worker_main, args=(child_connection,), daemon=True)
+        self.process = context.Process(
+            target=worker_main, args=(child_connection, get_config_dir()), daemon=True
+        )
         with _block_sigint():
             self.process.start()
         child_connection.close()

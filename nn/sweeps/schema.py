@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from nn.config.instantiate import suggest
+from nn.config.search_path import split_config_dir
 from nn.errors import UserError, format_value
 from nn.sweeps.distributions import (
     DISTRIBUTIONS,
@@ -140,18 +141,26 @@ class SweepConfig(BaseModel):
         """Overrides written in `command`, before and after the `${args...}` macro."""
         fixed_overrides = FixedOverrides([], [])
         overrides = fixed_overrides.before
-        for argument in self.command or []:
+        for argument in split_config_dir(self.command or [])[1]:
             if argument.startswith("${args"):
                 overrides = fixed_overrides.after
             elif "=" in argument and not argument.startswith("-"):
                 overrides.append(argument)
             elif not (
-                argument.startswith("${") or argument == self.program or "python" in argument
+                argument.startswith("${")
+                or argument == self.program
+                or "python" in argument
+                or Path(argument).name == "nn-train"
             ):
                 raise UserError(
                     f"command: {argument} is neither a W&B macro nor a setting KEY=VALUE."
                 )
         return fixed_overrides
+
+    @property
+    def config_dir(self) -> Path | None:
+        """Directory of `--config-dir` in `command`."""
+        return split_config_dir(self.command or [])[0]
 
 
 def describe_changes(before: SweepConfig, after: SweepConfig) -> Iterator[str]:

@@ -21,7 +21,7 @@ from nn.sweeps import schema
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.storage import StudyStorage
 
-OPTION_KEYS = ("seed", "sampler", "overrides")
+OPTION_KEYS = ("seed", "sampler", "overrides", "config_dir")
 """Settings that must agree in addition to those of the sweep file."""
 BEATS_PER_GRACE_PERIOD = 6
 """Number of heartbeats that a machine records within a grace period."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nn.config.compose import compose_config
+from nn.config.search_path import set_config_dir
 from nn.errors import DivergedError, SaveError, TrialPruned, UserError, is_retryable
 from nn.io.files import acquire_lock, atomic_write
 from nn.io.serialization import to_json
@@ -69,11 +70,12 @@ class ResultMessage:
 WorkerMessage = EpochMessage | ResultMessage
 
 
-def worker_main(connection: Connection) -> None:
+def worker_main(connection: Connection, config_dir: Path | None) -> None:
     """Run a worker process; SIGINT must be blocked when this is called."""
     _terminate_with_parent()
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    set_config_dir(config_dir)
     serve_requests(connection)
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from nn.config.schema import HYPERPARAMETERS, Config
 from nn.errors import SaveError
+from nn.io.command_line import format_command
 from nn.io.paths import checkpoint_path, relpath
 from nn.io.records import Summary
 from nn.io.serialization import JsonObject
@@ -339,7 +340,7 @@ class WandbLogger:
 
     @property
     def _upload_hint(self) -> str:
-        return f"python scripts/upload.py {relpath(self.run_dir)} uploads it"
+        return f"{format_command('upload', relpath(self.run_dir))} uploads it"
 
     def _format_location(self, run: Run) -> str:
         if self.mode == "online":

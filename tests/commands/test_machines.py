@@ -33,7 +33,7 @@ def machine(workplace):
 
     def start(number, *words, storage, name="shared", sweep="trials.yaml", overrides=OFF):
         line, settings = workplace.command(
-            SWEEP, sweep, "--storage", storage, "--grace", "3", "--name", name,
+            SWEEP, sweep, "--storage", storage, "--grace-period", "3", "--name", name,
             "--output", f"machine{number}", "--workers", "1", *words, *overrides,
         )  # fmt: skip
         log = (workplace.path / f"log{number}.txt").open("a")
@@ -153,11 +153,11 @@ def test_machines_may_share_the_folder_too(workplace, machine, said):
 
 
 def test_a_machine_that_is_stopped_leaves_its_trials_at_once(workplace, machine):
-    first = machine(1, "--count", "6", "--grace", "1000", storage="shared.log")
+    first = machine(1, "--count", "6", "--grace-period", "1000", storage="shared.log")
     until(lambda: finished(workplace, 1))
     first.send_signal(signal.SIGTERM)
     assert first.wait(timeout=30) == -signal.SIGTERM
-    second = machine(2, "--count", "6", "--grace", "1000", storage="shared.log")
+    second = machine(2, "--count", "6", "--grace-period", "1000", storage="shared.log")
     assert second.wait(timeout=60) == 0
     assert [row["state"] for row in rows(workplace, 2)] == ["finished"] * 6
 

@@ -42,8 +42,7 @@ def multirun(workplace):
 
     def multirun(*words, status):
         done = workplace.train(
-            *("--config-dir", "conf", "--multirun", "hydra.sweep.dir=jobs", "epochs=1", *words),
-            PYTHONPATH=".",
+            "--config-dir", "conf", "--multirun", "hydra.sweep.dir=jobs", "epochs=1", *words
         )
         assert done.returncode == status, done.stdout + done.stderr
         lines = done.stdout.splitlines()

@@ -264,10 +264,10 @@ def test_the_picture_shows_images_from_a_start_and_marks_wrong_ones(workplace, p
     truth = LABELS.copy()
     truth[20] = (truth[20] + 1) % 3
     np.save(workplace.path / "labels.npy", truth)
-    words = ("images.npy", "--labels", "labels.npy", "--images", "seen.png", "--force")
+    words = ("images.npy", "--labels", "labels.npy", "--figure", "seen.png", "--overwrite")
     orange, sizes = [], []
     for start in (1, 20, 22, 60):
-        predict(*words, "--start", start)
+        predict(*words, "--first", start)
         with Image.open(workplace.path / "seen.png") as image:
             pixels = np.asarray(image.convert("RGB")).astype(int)
         sizes.append(pixels.shape[0])
@@ -281,9 +281,9 @@ def test_an_existing_file_is_written_over_only_with_force(workplace, predict):
     np.save(workplace.path / "images.npy", IMAGES)
     (workplace.path / "label.csv").write_text("mine")
     told = predict("images.npy", "--output", "label.csv", status=2)
-    assert told == "label.csv already exists; --force overwrites it.\n"
+    assert told == "label.csv already exists; --overwrite replaces it.\n"
     assert (workplace.path / "label.csv").read_text() == "mine"
-    predict("images.npy", "--output", "label.csv", "--force")
+    predict("images.npy", "--output", "label.csv", "--overwrite")
     assert (workplace.path / "label.csv").read_text() == kaggle(LABELS)
 
 
@@ -291,7 +291,7 @@ def test_a_file_of_the_run_is_never_written_over(workplace, predict, trained):
     shutil.copytree(trained, workplace.path / "run")
     np.save(workplace.path / "images.npy", IMAGES)
     for name in ("checkpoints/last.safetensors", "config.yaml"):
-        told = predict("images.npy", "--output", f"run/{name}", "--force", status=2, run="run")
+        told = predict("images.npy", "--output", f"run/{name}", "--overwrite", status=2, run="run")
         assert told == f"run/{name} is an input or part of the run; name another file.\n"
     predict("images.npy", "--output", "run/label.csv", run="run")
 
@@ -300,7 +300,7 @@ def test_a_link_stays_and_what_it_leads_to_is_written(workplace, predict):
     np.save(workplace.path / "images.npy", IMAGES)
     (workplace.path / "real.csv").write_text("old")
     (workplace.path / "link.csv").symlink_to("real.csv")
-    predict("images.npy", "--output", "link.csv", "--force")
+    predict("images.npy", "--output", "link.csv", "--overwrite")
     assert (workplace.path / "link.csv").is_symlink()
     assert (workplace.path / "real.csv").read_text() == kaggle(LABELS)
 
@@ -400,8 +400,8 @@ def files_of_a_stranger(folder):
         ("junk.npy", "junk.npy is not a complete .npy array of numbers."),
         ("good.npy --labels order.csv", "order.csv: its rows are not sorted by ImageId."),
         (
-            "good.npy --images seen.jpg",
-            "--images seen.jpg: the image is a PNG; use a file name like grid.png.",
+            "good.npy --figure seen.jpg",
+            "--figure seen.jpg: the image is a PNG; use a file name like grid.png.",
         ),
         ("good.npy --output dangling", "dangling is a broken symbolic link; name another file."),
         ("small.npy", "small.npy has samples of 8 x 8; the model takes 12 x 12."),
@@ -415,21 +415,21 @@ def files_of_a_stranger(folder):
         ("good.npy a.png", "a.png: a file of samples cannot be combined with other inputs."),
         ("good.npy --invert yes", "--invert yes: only images can be inverted."),
         ("good.npy --probabilities", "has no effect without --output FILE."),
-        ("good.npy --start 2", "has no effect without --images FILE."),
-        ("good.npy --start 61 --images new.png", "--start 61: there are 60 samples."),
-        ("good.npy --start 0", "0 must be a whole number, at least 1"),
+        ("good.npy --first 2", "has no effect without --figure FILE."),
+        ("good.npy --first 61 --figure new.png", "--first 61: there are 60 samples."),
+        ("good.npy --first 0", "0 must be a whole number, at least 1"),
         ("good.npy --output taken", "taken is a directory; name a file."),
         ("good.npy --output absent/new.csv", "absent/new.csv: nothing can be written there"),
         ("good.npy --output /proc/new.csv", "/proc/new.csv: nothing can be written there"),
         (
-            "good.npy --output /dev/null --force",
+            "good.npy --output /dev/null --overwrite",
             "/dev/null is not a regular file; name another one.",
         ),
         (
-            "good.npy --output good.npy --force",
+            "good.npy --output good.npy --overwrite",
             "good.npy is an input or part of the run; name another file.",
         ),
-        ("good.npy --output new.png --images new.png", "two outputs cannot be the same file."),
+        ("good.npy --output new.png --figure new.png", "two outputs cannot be the same file."),
         ("", "the following arguments are required: INPUT"),
     ],
 )
@@ -451,8 +451,8 @@ def test_a_model_that_takes_no_images_says_so(workplace, predict):
     picture(workplace.path / "a.png", IMAGES[0])
     told = predict("a.png", status=2, run="run")
     assert told == "a.png: the model takes samples of 5, which are not images.\n"
-    told = predict("x", "--images", "seen.png", status=2, run="run")
-    assert told == "--images: the inputs of this model are not images.\n"
+    told = predict("x", "--figure", "seen.png", status=2, run="run")
+    assert told == "--figure: the inputs of this model are not images.\n"
     assert "90 samples: " in predict("x", run="run")
 
 
@@ -634,7 +634,7 @@ def test_labels_of_images_stand_beside_their_file_names(workplace, predict):
         picture(folder / name, IMAGES[number])
     strange = os.fsencode(folder) + b"/\xff.png"
     Path(os.fsdecode(strange)).write_bytes((folder / "2.png").read_bytes())
-    predict("scans", "--output", "label.csv", "--images", "seen.png", "--probabilities")
+    predict("scans", "--output", "label.csv", "--figure", "seen.png", "--probabilities")
     with (workplace.path / "label.csv").open(encoding="utf-8", newline="") as file:
         header, *found = csv.reader(file)
     assert header == ["File", "Label", "0", "1", "2"]

@@ -47,7 +47,7 @@ def test_no_command_of_the_readme_is_in_the_way_of_another():
         words = shlex.split(line)
         made_here = {word.partition("=")[2] for word in words if word.startswith("hydra.run.dir=")}
         for option, following in pairwise(words):
-            if option in ("--output", "--images", "--png"):
+            if option in ("--output", "--figure", "--png-dir"):
                 made_here.add(following)
         if "scripts/sweep.py" in words and not {"--check", "--resume"} & set(words):
             name = words[words.index("--name") + 1] if "--name" in words else None

@@ -418,18 +418,30 @@ def test_of_runs_of_which_one_is_refused_none_is_uploaded(work, damage, sentence
 @pytest.mark.parametrize(
     ("damage", "words", "sentence"),
     [
-        (lambda _: None, "run --png pictures --pages 2", "--pages: requires a single sweep"),
-        (lambda _: None, "run --png pictures --output mine.html", "mine.html: not a generated"),
-        (lambda _: None, "run --png pictures --output no/page.html", "no/page.html: nothing can"),
-        (lambda _: None, "run --png mine.html/pictures", "nothing can be written there"),
-        (into_folder("curves.png"), "run --png .", "curves.png: nothing can be written there"),
-        (into_folder("confusion.png"), "run --png .", "confusion.png: nothing can be written"),
+        (
+            lambda _: None,
+            "run --png-dir pictures --top-runs 2",
+            "--top-runs: requires a single sweep",
+        ),
+        (lambda _: None, "run --png-dir pictures --output mine.html", "mine.html: not a generated"),
+        (
+            lambda _: None,
+            "run --png-dir pictures --output no/page.html",
+            "no/page.html: nothing can",
+        ),
+        (lambda _: None, "run --png-dir mine.html/pictures", "nothing can be written there"),
+        (into_folder("curves.png"), "run --png-dir .", "curves.png: nothing can be written there"),
+        (into_folder("confusion.png"), "run --png-dir .", "confusion.png: nothing can be written"),
         (into_folder("run/report.html"), "run", "report.html: nothing can be written there"),
-        (lambda _: None, "run second --png pictures", "--png: requires a single run"),
+        (lambda _: None, "run second --png-dir pictures", "--png-dir: requires a single run"),
         (link("second/history.jsonl"), "run second", "is a symbolic link"),
-        (edit("second/config.yaml", "lr: ", "lr: ["), "second --png new/pictures", "is damaged"),
+        (
+            edit("second/config.yaml", "lr: ", "lr: ["),
+            "second --png-dir new/pictures",
+            "is damaged",
+        ),
         (lambda _: None, "run --wandb a/b --output mine.html", "mine.html: not a generated"),
-        (lambda _: None, "run --wandb a/b --pages 2", "--pages: requires a single sweep"),
+        (lambda _: None, "run --wandb a/b --top-runs 2", "--top-runs: requires a single sweep"),
         (lambda _: None, "run --wandb a", "--wandb a: write ENTITY/PROJECT"),
         (
             lambda folder: (folder / "run/wandb-report.json").symlink_to(folder / "mine.html"),
@@ -465,24 +477,24 @@ def test_the_pages_of_a_sweep_are_written_together_or_not_at_all(work, damage, s
         for name in ("config.yaml", "environment.json"):
             shutil.copy(work.path / "run" / name, trial)
     damage(work.path)
-    refuse(work, [REPORT, "s", "--pages", "3"], sentence)
+    refuse(work, [REPORT, "s", "--top-runs", "3"], sentence)
 
 
 @pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("--output out.csv --images out.csv", "the image is a PNG"),
-        ("--output out.png --images out.png", "two outputs cannot be the same file"),
+        ("--output out.csv --figure out.csv", "the image is a PNG"),
+        ("--output out.png --figure out.png", "two outputs cannot be the same file"),
         ("--output data.csv", "is an input or part of the run"),
-        ("--output data.csv --force", "is an input or part of the run"),
-        ("--output run/history.jsonl --force", "is an input or part of the run"),
-        ("--output run/checkpoints/x --force", "is an input or part of the run"),
-        ("--output mine.csv", "already exists; --force overwrites it"),
-        ("--output new.csv --images mine.png", "mine.png already exists"),
-        ("--output new.csv --images new.png --start 99", "there are 90 samples"),
+        ("--output data.csv --overwrite", "is an input or part of the run"),
+        ("--output run/history.jsonl --overwrite", "is an input or part of the run"),
+        ("--output run/checkpoints/x --overwrite", "is an input or part of the run"),
+        ("--output mine.csv", "already exists; --overwrite replaces it"),
+        ("--output new.csv --figure mine.png", "mine.png already exists"),
+        ("--output new.csv --figure new.png --first 99", "there are 90 samples"),
         ("--output new.csv --labels mine.csv", "already contains labels"),
-        ("--output new.csv --images no/new.png", "no/new.png: nothing can be written there"),
+        ("--output new.csv --figure no/new.png", "no/new.png: nothing can be written there"),
         ("--output run", "is a directory"),
         ("--output new.csv --invert yes", "only images"),
         ("--output new.csv --trust x", None),
@@ -596,7 +608,7 @@ def test_a_damaged_sweep_that_is_refused_is_left_as_it_was(workplace, swept, dam
     [
         [SWEEP, "small.yaml", "--resume"],
         [REPORT, "runs/sweeps/small"],
-        [REPORT, "runs/sweeps/small", "--png", "new"],
+        [REPORT, "runs/sweeps/small", "--png-dir", "new"],
         [REPORT, "runs/sweeps/small", "--wandb", "a/b"],
     ],
 )

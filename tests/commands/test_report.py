@@ -85,7 +85,7 @@ def test_the_browser_is_opened_on_demand(runs):
 
 
 def test_pictures_are_written_instead_of_a_page(runs):
-    done = runs.run(REPORT, "runs/one", "--png", "pictures")
+    done = runs.run(REPORT, "runs/one", "--png-dir", "pictures")
     assert done.stdout.split() == [
         f"pictures/{name}.png" for name in ("curves", "confusion", "predictions")
     ]
@@ -98,15 +98,15 @@ def test_pictures_are_written_instead_of_a_page(runs):
         (["nowhere"], "nowhere: no such directory."),
         (["empty"], "empty: no runs or sweeps found."),
         (["runs/one/config.yaml"], "runs/one/config.yaml: no such directory."),
-        (["runs/one", "--pages", "2"], "--pages: requires a single sweep directory."),
-        (["runs", "--pages", "2"], "--pages: requires a single sweep directory."),
+        (["runs/one", "--top-runs", "2"], "--top-runs: requires a single sweep directory."),
+        (["runs", "--top-runs", "2"], "--top-runs: requires a single sweep directory."),
         (["runs/one", "runs/one"], "The same run is given twice"),
         (["runs/one", "runs/s"], "runs/s is not a run directory"),
         (["runs/one", "--output", "empty"], "empty: nothing can be written there"),
         (["runs/one", "--output", "no/page.html"], "no/page.html: nothing can be written there"),
         (["runs/one", "--output", "mine.html"], "mine.html: not a generated report"),
-        (["runs/one", "--png", "mine.html"], "nothing can be written there"),
-        (["runs", "--png", "pictures"], "--png: requires a single run or sweep directory."),
+        (["runs/one", "--png-dir", "mine.html"], "nothing can be written there"),
+        (["runs", "--png-dir", "pictures"], "--png-dir: requires a single run or sweep directory."),
     ],
 )
 def test_what_cannot_be_done_costs_one_sentence(runs, words, sentence):

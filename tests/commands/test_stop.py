@@ -32,7 +32,7 @@ def sweep(workplace):
     started = []
 
     def start(*words, count=1000, storage=None):
-        shared = ["--storage", storage, "--grace", "3"] if storage else []
+        shared = ["--storage", storage, "--grace-period", "3"] if storage else []
         line, settings = workplace.command(
             SWEEP, "trials.yaml", *shared, "--output", "machine1", "--name", "shared",
             "--workers", "2", "--count", str(count), *words, "tracking=disabled",

@@ -109,7 +109,7 @@ def test_a_sweep_leaves_a_run_folder_for_each_trial_and_a_table(workplace, sweep
 def test_the_best_trial_is_repeated_to_the_same_bits_by_the_command_shown(workplace, sweep):
     done = sweep(SMALL, "--count", "4", *QUICK)
     words = shlex.split(done.stdout.splitlines()[-1])
-    assert words[:2] == ["python", "scripts/train.py"]
+    assert words[:2] == ["python", str(ROOT / "scripts/train.py")]
     again = workplace.run(*words[1:], "hydra.run.dir=again")
     assert again.returncode == 0, again.stderr
     swept = folder(workplace)

@@ -443,7 +443,7 @@ def test_a_server_that_is_gone_costs_a_warning(workplace, server, online):
     assert process.returncode == 0
     assert told.startswith("W&B failed (")
     assert told.count("\n") == 1
-    assert "python scripts/upload.py run uploads it.\n" in told
+    assert f"python {ROOT}/scripts/upload.py run uploads it.\n" in told
     assert Run(workplace.path / "run").bits == undisturbed(workplace, workplace.path / "run")
     server.start()
     restored(workplace, server, online, workplace.path / "run")

@@ -82,6 +82,8 @@ def test_a_shell_reads_the_shortened_command_as_the_words_that_it_was(here, odd)
         ("python {home}/nn/scripts/train.py lr=0.1", "python scripts/train.py lr=0.1"),
         ("python /opt/nn/scripts/sweep.py a.yaml", "python scripts/sweep.py a.yaml"),
         ("python scripts/train.py 'a=[1, 2]'", "python scripts/train.py 'a=[1, 2]'"),
+        ("python3 /opt/env/bin/nn-train lr=0.1", "nn-train lr=0.1"),
+        ("/opt/env/bin/nn-train lr=0.1", "nn-train lr=0.1"),
         ("python x.py hydra.run.dir={home}/r", 'python x.py "hydra.run.dir=$HOME/r"'),
         ("python x.py 'unfinished", "python x.py 'unfinished"),
         ("", ""),

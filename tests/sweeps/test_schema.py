@@ -178,6 +178,14 @@ def test_words_in_the_command_that_are_no_macros_are_overrides():
         _ = parse_sweep_config({**SOUND, "command": command}, FILE).command_overrides
 
 
+@pytest.mark.parametrize("flag", [["--config-dir", "my/conf"], ["--config-dir=my/conf"]])
+def test_a_command_may_be_the_console_command_with_a_directory_of_config_files(flag):
+    command = ["${env}", "/opt/env/bin/nn-train", *flag, "epochs=3", "${args_no_hyphens}"]
+    sweep = parse_sweep_config({**SOUND, "command": command}, FILE)
+    assert sweep.command_overrides == (["epochs=3"], [])
+    assert sweep.config_dir == Path("my/conf")
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_files_of_this_project_are_sweeps(path):
     sweep = parse_sweep_config(load_yaml(path), path)
