@@ -1,4 +1,4 @@
-"""What tests share: a clean environment, and the real commands in it."""
+"""Shared fixtures: a clean environment and the real commands running in it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def pytest_addoption(parser):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """One worker more than cores, since some tests wait for a clock."""
+    """Use one worker more than cores, since some tests only wait."""
     return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_generate_tests(metafunc):
-    """A test that asks for a `draw` runs a few times, and many times in a soak."""
+    """Run a test with a `draw` argument a few times, and many times with --soak."""
     if "draw" in metafunc.fixturenames:
         few, many = metafunc.function.draws
         metafunc.parametrize("draw", range(many if metafunc.config.option.soak else few))
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what belongs to a soak alone."""
+    """Skip soak tests and excess `sampled` cases unless --soak is given."""
     if not config.option.soak:
         cases = Counter(item.nodeid.partition("[")[0] for item in items)
         seen = Counter()
@@ -51,9 +51,9 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path, tmp_path_factory, monkeypatch):
-    """No account, no home folder, no signal ignored, nothing left behind."""
+    """Provide no account, an empty home directory and default signal handlers."""
     for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_IGN:  # nohup and & pass this on
+        if signal.getsignal(number) == signal.SIG_IGN:  # inherited from nohup and `&`
             signal.signal(number, signal.SIG_DFL)
     for name in list(os.environ):
         if name.startswith("WANDB_"):
@@ -62,7 +62,7 @@ def clean_environment(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("NN_DATA", raising=False)
     monkeypatch.setenv("COLUMNS", "120")
-    # the commands of a test find their modules compiled, and compile nothing into the project
+    # commands find their modules compiled and write no bytecode into the project
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "compiled"))
     (tmp_path / "home").mkdir()
@@ -70,7 +70,7 @@ def clean_environment(tmp_path, tmp_path_factory, monkeypatch):
 
 @dataclass
 class Run:
-    """A run folder, read back."""
+    """A run directory, read back."""
 
     path: Path
 
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def bits(self):
-        """Everything that the same configuration and seed must give again."""
+        """Everything that the same config and seed must reproduce exactly."""
         lines = [without_timings(line) for line in self.history]
         return lines, without_timings(self.summary)
 
@@ -100,7 +100,7 @@ def without_timings(record):
 
 
 def draws(few, many):
-    """Say how often a test with a `draw` runs: outside of a soak, and in one."""
+    """Set how often a test with a `draw` argument runs: normally, and with --soak."""
 
     def mark(test):
         test.draws = few, many
@@ -110,7 +110,7 @@ def draws(few, many):
 
 
 class Workplace:
-    """A folder in which commands run as a user runs them."""
+    """A directory in which commands run as a user runs them."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -133,13 +133,13 @@ class Workplace:
         return subprocess.run(line, capture_output=True, timeout=120, **settings)
 
     def train(self, *overrides, tracking="disabled", **environment):
-        """Run scripts/train.py; W&B stays out unless a test is about it."""
+        """Run scripts/train.py, with tracking disabled by default."""
         chosen = [f"tracking={tracking}"] if tracking else []
         return self.run(str(ROOT / "scripts/train.py"), *chosen, *overrides, **environment)
 
     @property
     def runs(self):
-        """All runs in the order in which they began."""
+        """Return all runs in the order in which they started."""
         files = self.path.rglob("config.yaml")
         return [Run(file.parent) for file in sorted(files, key=lambda f: f.stat().st_mtime_ns)]
 

@@ -1,4 +1,4 @@
-"""A disk that fails at any of its operations, for tests in this process."""
+"""A disk that fails at a chosen operation, for tests within this process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 
 class FaultyDisk:
-    """Fails at one operation on the files below a directory, or from then on.
+    """Make one operation on the files below a directory fail, or all from then on.
 
-    The operations are functions of `os`, and "io.open", by which Python opens files itself.
+    The operations are functions of `os`, and "io.open" for the files that Python opens itself.
     """
 
     def __init__(self, monkeypatch, directory, operations, moment, error, lasting):

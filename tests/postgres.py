@@ -1,4 +1,4 @@
-"""A real PostgreSQL on this machine, of which nothing is left afterwards."""
+"""A temporary local PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ URL = "NN_SWEEPS_POSTGRES"
 
 
 class Postgres:
-    """A server that can be taken away and given back."""
+    """A PostgreSQL server that can be stopped, frozen and restarted."""
 
     def __init__(self, programs: Path) -> None:
         self.programs = programs
@@ -55,10 +55,10 @@ class Postgres:
         self.call("pg_ctl", "-D", str(self.home / "data"), "-m", "immediate", "-w", "stop")
 
     def freeze(self):
-        """Keep all connections, and answer nothing."""
+        """Keep all connections open, but answer nothing."""
         (pid, *_) = (self.home / "data/postmaster.pid").read_text().split()
         self.frozen = [int(pid)]
-        os.kill(int(pid), signal.SIGSTOP)  # first, so that it starts nothing more
+        os.kill(int(pid), signal.SIGSTOP)  # first, so that it starts no more children
         self.frozen += children(int(pid))
         for each in self.frozen[1:]:
             os.kill(each, signal.SIGSTOP)
@@ -76,12 +76,12 @@ class Postgres:
 
 
 def children(pid):
-    """The processes that a process has started, from its main thread."""
+    """Return the child processes started by a process's main thread."""
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def programs():
-    """Find the programs of the newest PostgreSQL, if there is one."""
+    """Find the program directory of the newest PostgreSQL installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     there = shutil.which("initdb") or (found[-1] if found else None)
     return there and Path(there).parent
@@ -102,5 +102,5 @@ def postgres():
 
 @pytest.fixture
 def database(request):
-    """The address of a database, of a server that is there already or one that is started."""
+    """The URL of a database on an existing server, or on one started for the session."""
     return os.environ.get(URL) or request.getfixturevalue("postgres").url

@@ -1,4 +1,4 @@
-"""Random networks and data for the proofs, in float64."""
+"""Random networks and data for gradient checks, in float64."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ normalizations = st.sampled_from([list, lambda: [BatchNorm()], lambda: [LayerNor
 
 @st.composite
 def dense_networks(draw):
-    """Draw an MLP with up to three hidden layers, residual where it can be."""
+    """Draw an MLP with up to three hidden layers, residual where the shapes allow it."""
     shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
     layers, below = [Flatten()], None
     for units in draw(st.lists(st.integers(2, 5), max_size=3)):
@@ -44,7 +44,7 @@ def dense_networks(draw):
 
 @st.composite
 def convolutional_networks(draw):
-    """Draw a CNN with every option of convolution and pooling."""
+    """Draw a CNN with any options of convolution and pooling."""
     side = draw(st.integers(7, 8))
     convolution = Conv2D(
         draw(st.integers(1, 3)),
@@ -69,7 +69,7 @@ networks = dense_networks() | convolutional_networks()
 
 
 def fixed_dropout(rate):
-    """Dropout that silences the same units again and again."""
+    """Make dropout drop the same units in every step."""
 
     class Fixed(Dropout):
         type_name = "dropout"
@@ -82,13 +82,13 @@ def fixed_dropout(rate):
 
 
 def batch(network, size, rng):
-    """Draw inputs and labels that fit a network."""
+    """Draw inputs and labels for a network."""
     x = rng.normal(size=(size, *network.input_shape)).astype(network.parameters.values.dtype)
     return x, rng.integers(0, network.output_shape[0], size)
 
 
 def numeric_gradient(function, values, step=1e-6):
-    """Differentiate by central differences, in place."""
+    """Differentiate by central differences, perturbing the parameters in place."""
     gradient = np.zeros_like(values)
     for index in np.ndindex(values.shape):
         kept = values[index]

@@ -1,4 +1,4 @@
-"""The loopback server, by the real client."""
+"""The fake server, tested with the real client."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def server():
 
 @pytest.fixture
 def ran(server, workplace):
-    """Run a program with the server, and demand that it succeeds."""
+    """Run a program against the server and require that it succeeds."""
 
     def run(*words, **environment):
         done = workplace.run(*words, **{**server.environment, **environment})
@@ -107,7 +107,7 @@ def wait_for(condition):
 
 
 def end(process):
-    """Wait for a process that was started, and give what it said."""
+    """Wait for a process and return its output."""
     said, complaints = process.communicate(timeout=100)
     return said + complaints
 

@@ -1,4 +1,4 @@
-"""What a refused command must leave as it was: every name below a folder, and every byte."""
+"""Snapshots of a directory, to check that a refused command changes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 def contents(folder):
-    """Name everything below a folder, with its kind and its content; links are not followed."""
+    """Return everything below a directory with its kind and content; links are not followed."""
     found = {}
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
@@ -30,7 +30,7 @@ def content(path):
 
 @contextmanager
 def unchanged(folder):
-    """Fail if the block adds, removes or changes anything below a folder."""
+    """Fail if the block adds, removes or changes anything below a directory."""
     before = contents(folder)
     yield
     after = contents(folder)

@@ -1,4 +1,4 @@
-"""In an interactive session a command is a guest: it ends itself, not the session."""
+"""In an interactive session a command returns or raises; it never exits the session."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def script(name, *words):
 
 
 def ended(process):
-    """Wait for a session, and give what its cells show."""
+    """Wait for a session to end and return the output of its cells."""
     out, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     return json.loads(out)
@@ -127,7 +127,7 @@ def test_ctrl_c_while_a_sweep_starts_its_workers_prints_no_traceback(workplace, 
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
     )
     time.sleep(delay)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors

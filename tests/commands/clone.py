@@ -1,4 +1,4 @@
-"""A fresh clone of the project, and a shell in it that has all but the internet."""
+"""A fresh clone of the project, with a shell that has everything but internet access."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PROGRAMS = {
 
 
 class Clone:
-    """Files as a person has them who has just cloned the project, or a shell in that folder."""
+    """A copy of the project's tracked files, with a shell to run commands in."""
 
     def __init__(self, path):
         self.path = path
@@ -67,7 +67,7 @@ class Clone:
         (path / "shared").mkdir()
 
     def paste(self, script):
-        """Run lines in one shell, up to the first that fails."""
+        """Run lines in one shell, stopping at the first that fails."""
         (self.path / "pasted.sh").write_text(script)
         return subprocess.run(
             ["bash", "-e", "pasted.sh"],
@@ -87,11 +87,11 @@ class Clone:
 
     @property
     def installed(self):
-        """What pip was asked for."""
+        """Return the arguments of every `pip install`."""
         return (self.path / "installed.txt").read_text().splitlines()
 
     def save_files_of_the_reader(self):
-        """The files that the README shows, and those that a person has from elsewhere."""
+        """Write the files that the README shows, and the data files that a reader brings."""
         readme = (ROOT / "README.md").read_text()
         for name, code in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", readme, re.DOTALL):
             file = self.path / name
@@ -106,7 +106,7 @@ class Clone:
         np.savetxt(self.path / "test.csv", pixels, header=names, **settings)
 
     def serve_small_mnist(self, server):
-        """Serve files of a few kilobytes as MNIST, and take them for the published ones."""
+        """Serve files of a few kilobytes as MNIST, with their checksums registered."""
         contents = map(
             idx_bytes, (*images_and_labels(600, 10, 28), *images_and_labels(200, 10, 28))
         )

@@ -1,4 +1,4 @@
-"""What W&B holds of a run, and what it should hold by the run's folder, in one form."""
+"""What W&B stores about a run and what the run directory says it should, in comparable form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PASSING = ("second", "sessions", "_timestamp", "_runtime", "_wandb", "_step")
 
 
 def numbers(record):
-    """What was measured, without times and without media."""
+    """Return the measured values, without timings and media."""
     return {
         key: value
         for key, value in record.items()
@@ -29,7 +29,7 @@ def numbers(record):
 
 
 def seen(server, run_id):
-    """What the server holds."""
+    """Return what the server stores about a run."""
     run = server.runs[run_id]
     last = run.history[-1] if run.history else {}
     return {
@@ -57,7 +57,7 @@ def seen(server, run_id):
 
 
 def by_its_folder(path, state="finished", swept=None):
-    """What the server should hold of the run in a folder."""
+    """Return what the server should store about the run in a directory."""
     saved = SavedRun.read(path)
     names, summary = saved.class_names, saved.summary
     part = "test" if summary["test/accuracy"] is not None else "val"
@@ -113,7 +113,7 @@ def by_its_folder(path, state="finished", swept=None):
 
 
 def model(server, run_id):
-    """The newest model of a run: its aliases, its configuration and its bytes."""
+    """Return the newest model artifact of a run: its aliases, metadata and bytes."""
     collection = server.artifacts.get(f"model-{run_id}")
     if collection is None:
         return None

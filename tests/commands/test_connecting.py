@@ -1,4 +1,4 @@
-"""W&B is connected to while a training runs; one that does not answer holds nothing up."""
+"""The connection to W&B is made in the background; a server that does not answer delays nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONG = ["epochs=1000000", "tracking.confusion_every=1000000", "hydra.run.dir=run
 
 @contextmanager
 def unanswering(kind):
-    """Give the variables of a server that takes requests and never answers, or worse."""
+    """Return the environment of a server that accepts requests and never answers, or worse."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port, taken = listener.getsockname()[1], []
 
@@ -120,7 +120,7 @@ def test_ctrl_c_ends_the_waiting_for_w_and_b(workplace):
 
 @pytest.fixture
 def slow(workplace):
-    """A server that takes its time to begin a run."""
+    """A server that takes several seconds to create a run."""
     (workplace.path / "scripts").symlink_to(ROOT / "scripts")
     with Loopback() as server:
         server.failing(delay=5, match="UpsertBucket", times=2)
@@ -196,7 +196,7 @@ def test_ctrl_c_does_not_wait_for_a_server_that_answers_no_more(workplace):
             stopped = time.monotonic()
             assert process.wait(timeout=60) == 130
             assert time.monotonic() - stopped < 20
-            server.stop()  # for what wandb goes on with
+            server.stop()  # for the work that wandb continues in the background
         _, told = process.communicate(timeout=60)
     assert told == ""
     assert Run(workplace.path / "run").summary["status"] == "interrupted"

@@ -1,4 +1,4 @@
-"""One sweep on several machines: what one of them loses, another takes up."""
+"""One sweep on several machines: trials lost on one are resumed on another."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OFF = ("tracking=disabled",)
 
 @pytest.fixture
 def machine(workplace):
-    """Start a process that stands for a machine, with a folder of its own."""
+    """Start a sweep process with its own directory, standing in for a machine."""
     (workplace.path / "trials.yaml").write_text(yaml.dump(TRIALS))
     started = []
 
@@ -49,18 +49,18 @@ def machine(workplace):
 
 @pytest.fixture
 def said(workplace):
-    """Read what a machine has said."""
+    """Read the output of a machine."""
     return lambda number: (workplace.path / f"log{number}.txt").read_text()
 
 
 def rows(workplace, number):
-    """The table of trials that a machine has written."""
+    """Read the table of trials that a machine has written."""
     text = (workplace.path / f"machine{number}/trials.csv").read_text()
     return list(csv.DictReader(text.splitlines()))
 
 
 def finished(workplace, number):
-    """The trials that a machine has run to their end, by their numbers."""
+    """Return the summaries of the trials that a machine has finished, by trial number."""
     found = (workplace.path / f"machine{number}/trials").glob("*/summary.json")
     runs = [Run(file.parent) for file in found]
     return {run.path.name: run for run in runs if run.summary["status"] == "finished"}

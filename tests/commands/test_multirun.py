@@ -1,4 +1,4 @@
-"""A `--multirun` ends with a table of its jobs, and with a status that tells how they ended."""
+"""`--multirun` ends with a table of its jobs and an exit status that reflects their outcomes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LAUNCHERS = [[], ["hydra/launcher=joblib"], ["hydra/launcher=submitit_local"]]
 
 @pytest.fixture
 def multirun(workplace):
-    """Run several jobs, of a model that breaks if asked to."""
+    """Run several jobs of a model that fails on request."""
     (workplace.path / "own.py").write_text(BREAKING)
     (workplace.path / "conf/model").mkdir(parents=True)
     (workplace.path / "conf/model/own.yaml").write_text("_target_: own.Model\nlayer: sound\n")
@@ -167,7 +167,7 @@ def test_a_stop_ends_the_workers_and_begins_no_other_job(workplace, send, number
         time.sleep(0.05)
     send(process.pid, number)
     stopped = time.monotonic()
-    _, errors = process.communicate(timeout=60)  # until no worker has the streams any more
+    _, errors = process.communicate(timeout=60)  # until no worker holds the streams open
     assert time.monotonic() - stopped < 10
     assert process.returncode == status
     assert "Traceback" not in errors

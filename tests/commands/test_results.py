@@ -1,4 +1,4 @@
-"""One command runs the presets and writes what they reach; nothing of that is typed by hand."""
+"""One command trains the presets and writes the results tables, which are never typed by hand."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_caption_says_how_many_seeds_were_run(results):
 @pytest.mark.soak
 def test_quick_leaves_out_other_seeds_and_what_takes_minutes(workplace, results):
     done = results("--quick", *QUICK)
-    # on the digits a preset for Fashion-MNIST may be the same as one for MNIST, and is used again
+    # on digits a preset for Fashion-MNIST may equal one for MNIST, whose run is then reused
     assert asked(done) == SHORT - {"fashion_mlp_seconds"}
     assert "seed=1" not in done.stdout
     page = (workplace.path / "page.md").read_text()

@@ -1,4 +1,4 @@
-"""A run that is killed, at any moment and by whatever, goes on to the same bits."""
+"""A run killed at any moment, in any way, resumes to a bit-identical result."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def unbroken(workplace):
 
 
 def wait_for(history, lines, process=None):
-    """Wait until a history has so many lines, or the process has ended."""
+    """Wait until a history has n lines or the process has ended."""
     while process is None or process.poll() is None:
         if history.exists() and history.read_bytes().count(b"\n") >= lines:
             return
@@ -56,7 +56,7 @@ def wait_for(history, lines, process=None):
 
 
 def kill_after(process, history, lines, delay):
-    """Wait for so many lines of history and a moment more, then kill."""
+    """Kill a run shortly after its history has reached n lines."""
     wait_for(history, lines, process)
     time.sleep(delay)
     process.kill()
@@ -86,7 +86,7 @@ def test_resume_after_kill_gives_the_same_bits(workplace, unbroken, draw):
             assert run.summary["epochs"] == epochs
         process = workplace.start(TRAIN, "resume=killed")
     _, errors = process.communicate(timeout=100)
-    if process.returncode == 2:  # killed before it had written what was asked for
+    if process.returncode == 2:  # killed before it had written all lines
         assert "there is no config.yaml" in errors
         return
     assert process.returncode == 0, errors
@@ -356,6 +356,6 @@ def test_ten_thousand_epochs_leave_memory_handles_and_time_flat(workplace):
     assert process.returncode == 0
     (_, _, first, handles), (_, _, last, at_the_end) = seen[1], seen[-1]
     assert last < first * 1.1
-    assert at_the_end <= handles + 1  # of a file that is being written
+    assert at_the_end <= handles + 1  # a file that is being written
     spans = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(seen)]
     assert min(spans[-3:]) < 1.5 * min(spans[:3])

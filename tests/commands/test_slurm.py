@@ -1,4 +1,4 @@
-"""The README's scripts for Slurm, with all of Slurm that they use: signals, and `scontrol`."""
+"""The README's Slurm scripts, with stand-ins for the parts of Slurm that they use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = ["epochs=20000", "tracking.confusion_every=20000", "checkpoint_every=0"]
 
 @pytest.fixture
 def job(workplace, monkeypatch):
-    """Start a job of Slurm's, whose `scontrol` notes what it is asked for."""
+    """Start a Slurm job whose `scontrol` records its calls."""
     tools = workplace.path / "tools"
     tools.mkdir()
     programs = {

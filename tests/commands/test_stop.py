@@ -1,4 +1,4 @@
-"""A sweep that is stopped ends within ten seconds, whatever does not answer it."""
+"""A stopped sweep ends within ten seconds, even if a server, disk or worker does not respond."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENDS = {signal.SIGINT: 130, signal.SIGTERM: -signal.SIGTERM, signal.SIGHUP: -sig
 
 @pytest.fixture
 def sweep(workplace):
-    """Start a sweep in a process group of its own."""
+    """Start a sweep in its own process group."""
     (workplace.path / "trials.yaml").write_text(yaml.dump(TRIALS))
     started = []
 
@@ -58,7 +58,7 @@ def said(workplace):
 
 
 def stopped(process, number):
-    """Stop a sweep, and give the seconds that it took; it has the right death."""
+    """Stop a sweep, check its exit status, and return the seconds that it took."""
     began = time.monotonic()
     process.send_signal(number)
     assert process.wait(timeout=60) == ENDS[number], process.log.read_text()
@@ -69,7 +69,7 @@ def stopped(process, number):
 
 @contextmanager
 def away(server, how):
-    """Take a server away, and give it back."""
+    """Make a server unavailable within the block."""
     if how == "down":
         server.stop()
     if how == "frozen":
@@ -84,12 +84,12 @@ def away(server, how):
 
 
 def trials(workplace):
-    """How many trials have begun."""
+    """Count the trials that have started."""
     return len(list((workplace.path / "machine1/trials").glob("*")))
 
 
 def whole(workplace, count):
-    """Every trial is there once, and has been run to its end once."""
+    """Check that every trial is listed once and has run to its end once."""
     table = rows(workplace, 1)
     assert [int(row["number"]) for row in table] == list(range(count))
     assert {row["state"] for row in table} == {"finished"}

@@ -1,4 +1,4 @@
-"""Standard streams that are closed or full cost what would be shown, not the work."""
+"""Closed or full standard streams lose output, never work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nn.runs.runner import run
 from tests.conftest import ROOT, Run
 from tests.loopback import Loopback
 
-EXAMPLES = {"notebook"}  # cells to read and run, without a command line
+EXAMPLES = {"notebook"}  # a notebook-style script without a command line
 SCRIPTS = sorted({path.stem for path in (ROOT / "scripts").glob("*.py")} - EXAMPLES)
 CLOSED = [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
 FULL = "The output could not be written: No space left on device.\n"
@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def command(workplace):
-    """Run a script with its streams as a shell redirects them."""
+    """Run a script with its streams redirected by a shell."""
 
     def start(redirected, name, *words, **environment):
         script = str(ROOT / f"scripts/{name}.py")

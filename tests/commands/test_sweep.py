@@ -1,4 +1,4 @@
-"""scripts/sweep.py: W&B's sweep files without a server."""
+"""scripts/sweep.py runs W&B sweep files without a server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ QUICK = ("epochs=2", "tracking=disabled")
 
 
 class Sweep:
-    """A sweep's folder, read back."""
+    """A sweep directory, read back."""
 
     def __init__(self, path):
         self.path = path
@@ -51,7 +51,7 @@ class Sweep:
 
 @pytest.fixture
 def sweep(workplace):
-    """Write a sweep file, and run it."""
+    """Return a function that writes a sweep file and runs it."""
     (workplace.path / "scripts").symlink_to(ROOT / "scripts")
 
     def run(content, *words, status=0):
@@ -271,7 +271,7 @@ def test_an_existing_sweep_is_refused_without_resume(workplace, sweep):
 
 
 def check_whole(swept, count, told=""):
-    """The count is met, none is there twice, and each is what its folder says."""
+    """Check that there are n trials, each listed once and as its run directory says."""
     table = swept.table
     assert [int(row["number"]) for row in table] == list(range(count))
     assert len(set(points(swept))) == count
@@ -294,7 +294,7 @@ def test_kill_9_of_the_whole_sweep_loses_no_trial(workplace, sweep, draw):
     time.sleep(chance.random() * 0.2)
     process.kill()
     process.communicate()
-    time.sleep(1)  # its workers have heard of it and are ending
+    time.sleep(1)  # its workers have received the signal and are ending
     done = {
         trial.path: trial.summary["weights/sha256"]
         for trial in swept.trials
@@ -311,7 +311,7 @@ def test_kill_9_of_the_whole_sweep_loses_no_trial(workplace, sweep, draw):
 
 
 def children(process):
-    """The workers of a sweep: its child processes that were spawned to work."""
+    """Return the process ids of a sweep's spawned workers."""
     found = []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -332,7 +332,7 @@ def test_kill_9_of_single_workers_costs_nothing(workplace, sweep, draw):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     process = workplace.start(SWEEP, "small.yaml", *words)
     swept = folder(workplace)
-    for begun in (1, 5):  # far enough apart for no trial to be hit twice
+    for begun in (1, 5):  # far enough apart that no trial is hit twice
         while (
             len(list(swept.path.glob("trials/*/history.jsonl"))) < begun and process.poll() is None
         ):
@@ -496,7 +496,7 @@ def test_a_nested_block_works_here_with_a_warning(workplace, sweep):
 @pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda f: f.stem)
 def test_the_files_of_this_project_are_sound_and_run(workplace, file):
     content = yaml.safe_load(file.read_text())
-    if content["parameters"].pop("dataset", None):  # which is not there without a network
+    if content["parameters"].pop("dataset", None):  # which is missing without a network
         assert file.stem == "mnist"
     digits = ["dataset=digits"] if file.stem in ("mnist", "claims") else []
     (workplace.path / file.name).write_text(yaml.safe_dump(content))

@@ -1,4 +1,4 @@
-"""A sweep that is resumed after its file, its study or its disk have changed."""
+"""Resuming a sweep after its file, its study or its disk has changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GRID = {**SMALL, "method": "grid", "parameters": {"lr": {"values": [0.05, 0.1, 0
 
 
 def snapshot(directory):
-    """All files of a directory with their content."""
+    """Return the digests of all files in a directory."""
     return {
         path.relative_to(directory): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in directory.rglob("*")
@@ -57,7 +57,7 @@ BEGUN = {**SMALL, "parameters": {**SMALL["parameters"], "width": {"value": 64}}}
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
-    """A sweep of two trials that every test of a changed file may copy."""
+    """A stopped sweep of two trials, to be copied by each test of a changed file."""
     return tmp_path_factory.mktemp("begun") / "work"
 
 
@@ -114,7 +114,7 @@ def test_a_study_with_a_trial_that_cannot_be_completed_marks_it_failed(workplace
     sweep(content, "--count", "2", *QUICK)
     swept = folder(workplace)
     poisoned = study(swept).ask()
-    poisoned.suggest_float("depth", 1.0, 2.0)  # of a file that has another parameter
+    poisoned.suggest_float("depth", 1.0, 2.0)  # from a file with another parameter
     sweep(content, "--resume", "--count", "3")
     assert [row["lr"] for row in swept.table] == ["0.05", "0.1", "0.2"] or method != "grid"
     assert [int(row["number"]) for row in swept.table] == [0, 1, 3]
@@ -174,7 +174,7 @@ def test_a_sweep_whose_disk_is_full_stops_and_is_resumed(workplace, sweep):
 
 
 def results(swept):
-    """The table without its timings: one trial may have been evaluated again."""
+    """Return the table without timings, which differ for a trial that was evaluated again."""
     return [
         {name: value for name, value in row.items() if name != "seconds"} for row in swept.table
     ]
@@ -218,7 +218,7 @@ def test_a_lost_study_is_restored_from_the_directories_of_its_trials(
     assert [row["state"] for row in swept.table] == ["finished"] * 4
     assert [row["lr"] for row in swept.table] == [row["lr"] for row in whole.table]
     for path, history in written.items():
-        assert (path / "history.jsonl").read_bytes() == history  # times included
+        assert (path / "history.jsonl").read_bytes() == history  # including times
     if damage == "garbage":
         assert (swept.path / "study.log.damaged").exists()
 
@@ -230,7 +230,7 @@ def test_a_trial_whose_parameters_the_study_has_lost_has_those_of_its_directory(
 ):
     content = {**SMALL, "method": "bayes"}
     words = ["--count", "4", "--workers", "1"]
-    sweep(content, *words, "--sampler", "tpe", *QUICK)  # proposes other points when it is resumed
+    sweep(content, *words, "--sampler", "tpe", *QUICK)  # proposes different points when resumed
     swept = folder(workplace)
     before = results(swept)
     lines = (swept.path / "study.log").read_text().splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""scripts/train.py as a person runs it."""
+"""scripts/train.py as a user runs it."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_a_screen_that_is_gone_does_not_cost_the_run(workplace):
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7])
 def test_ctrl_c_at_the_start_leaves_no_traceback_and_no_half_run(workplace, delay):
     process = None
-    while process is None or process.returncode == -signal.SIGINT:  # Python itself was starting
+    while process is None or process.returncode == -signal.SIGINT:  # Python was starting
         process = workplace.start(TRAIN, "epochs=100000", "tracking=offline")
         time.sleep(delay)
         process.send_signal(signal.SIGINT)

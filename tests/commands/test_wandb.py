@@ -1,4 +1,4 @@
-"""Runs and sweeps with the real W&B client, against a server on this machine."""
+"""Runs and sweeps with the real W&B client against a local server."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def server(workplace):
 
 @pytest.fixture
 def online(workplace, server):
-    """Run a command with an account at the server."""
+    """Run a command with an account on the server."""
 
     def run(*words, expect=0, **environment):
         done = workplace.run(*words, **server.environment, **environment)
@@ -55,7 +55,7 @@ def online(workplace, server):
 
 @pytest.fixture
 def agents(workplace, server, online):
-    """Create a sweep, start agents for it, and kill at the end whatever is left of them."""
+    """Create a sweep and start agents for it; kill the remaining ones at the end."""
     started = []
 
     def start(file, count, processes=1):
@@ -78,7 +78,7 @@ def agents(workplace, server, online):
 
 @pytest.fixture
 def long_trials(workplace):
-    """Write a sweep file whose trials have these words."""
+    """Write a sweep file whose trials get these arguments."""
 
     def write(*words):
         file = workplace.path / "trials.yaml"
@@ -112,14 +112,14 @@ def lines(path):
 
 
 def process_of(path):
-    """Find the process that trains in a folder, by the lock that it holds."""
+    """Find the process that trains in a run directory by the lock that it holds."""
     inode = f":{(path / '.lock').stat().st_ino} "
     with Path("/proc/locks").open() as locks:
         return next(int(line.split()[4]) for line in locks if inode in line)
 
 
 def value_at(config, name):
-    """Find in a configuration what a parameter of a sweep sets."""
+    """Return the value in a config that a sweep parameter sets."""
     if "." in name:
         group, _, key = name.partition(".")
         return config[group][key]
@@ -139,7 +139,7 @@ def test_an_online_run_is_all_there(workplace, server, online):
     assert run.commit == Run(workplace.path / "run").environment["git"]["commit"]
     environment = (workplace.path / "run/environment.json").read_bytes()
     assert run.files["environment.json"] == environment
-    assert [row["_step"] for row in run.history] == list(range(1, 13))  # a row for each epoch
+    assert [row["_step"] for row in run.history] == list(range(1, 13))  # one row per epoch
 
 
 def test_variables_say_where_a_run_belongs(server, online):
@@ -218,7 +218,7 @@ def test_a_sweep_file_means_the_same_behind_an_agent_and_offline(
             assert (there, type(there)) == (value, type(value))
             assert type(value_at(offline.config, parameter)) is type(there)
         assert seen(server, run_id) == by_its_folder(path, swept=point)
-    if name == "hyperband":  # whose trials may be stopped, without a test score
+    if name == "hyperband":  # its trials may be stopped and then have no test score
         return
     read = json.loads(online("-c", READ, f"somebody/digits/{sweep}").stdout)
     for run_id in proposed:
@@ -325,7 +325,7 @@ def test_a_preempted_run_that_comes_back_finds_its_folder_and_resumes(
 
 
 def undisturbed(workplace, path):
-    """What the run in a folder gives when nothing happens to it."""
+    """Return the results of a run that is never interrupted."""
     done = workplace.run(TRAIN, f"reproduce={path}", "tracking=disabled")
     assert done.returncode == 0, done.stdout + done.stderr
     (again,) = [
@@ -337,7 +337,7 @@ def undisturbed(workplace, path):
 
 
 def restored(workplace, server, online, path):
-    """Upload a run, and see that the server has all of it."""
+    """Upload a run and check that the server has all of it."""
     online(UPLOAD, str(path.relative_to(workplace.path)))
     run_id = Run(path).environment["run_id"]
     swept = Run(path).environment["sweep_parameters"]
@@ -474,7 +474,7 @@ def test_a_full_disk_under_wandbs_folder_costs_one_warning(workplace, server, on
 
 
 def alike(content):
-    """What two runs of one seed have in common: all but the bytes of their checkpoints."""
+    """Return what two runs of one seed share: everything but the bytes of their checkpoints."""
     settings = {key: each for key, each in content["settings"].items() if key != "tracking"}
     config = {key: each for key, each in content["config"].items() if key != "settings"}
     config |= {"tracking": None, "choices": None}
@@ -496,7 +496,7 @@ def test_offline_and_online_runs_of_a_seed_come_to_the_same(workplace, server, o
     killed.kill()
     killed.communicate()
     online(TRAIN, "resume=killed", "tracking=offline")
-    for _ in range(2):  # twice does no harm
+    for _ in range(2):  # uploading twice is harmless
         done = online(UPLOAD, "killed")
         run_id = Run(workplace.path / "killed").environment["run_id"]
         assert done.stdout == f"killed: {server.state.url}/somebody/nn-sweeps/runs/{run_id}\n"

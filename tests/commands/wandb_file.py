@@ -1,4 +1,4 @@
-"""What an offline run has left for W&B, read by W&B's own client."""
+"""The records of an offline W&B run, read by W&B's own client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The genuine MNIST and Fashion-MNIST, on machines that have them beside the project."""
+"""The published MNIST and Fashion-MNIST files, on machines that have them next to the project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A home of data on this machine, which can be told to misbehave."""
+"""A local download mirror that can be made to misbehave."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Home(ThreadingHTTPServer):
-    """Serves files from memory under one way of behaving."""
+    """Serve files from memory with one kind of behavior."""
 
     daemon_threads = True
 
@@ -62,7 +62,7 @@ class Answer(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def home(files, manner="well"):
-    """Run a home as long as it is needed."""
+    """Run a mirror within the block."""
     server = Home(files, manner)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

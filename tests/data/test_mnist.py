@@ -123,7 +123,7 @@ def test_a_folder_that_does_not_exist_is_refused(read):
 
 
 def test_a_folder_without_permission_is_told(tmp_path):
-    """As root nothing is forbidden, so a child process gives its rights up first."""
+    """Root may read everything, so a child process drops its privileges first."""
     code = (
         "import os, sys, tempfile\n"
         "import numpy as np\n"

@@ -1,4 +1,4 @@
-"""Artifacts: collections of versions, told apart by their digests."""
+"""Artifacts: collections of versions, distinguished by their digests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.loopback.runs import now
 
 @dataclass
 class Version:
-    """A version of an artifact, pending until all its files are there."""
+    """A version of an artifact, pending until all its files are uploaded."""
 
     id: str
     collection: Collection
@@ -42,7 +42,7 @@ class Version:
 
 @dataclass
 class Collection:
-    """An artifact by name: its versions in order."""
+    """A named artifact: its versions in order."""
 
     id: str
     name: str
@@ -55,12 +55,12 @@ class Collection:
 
     @property
     def versions(self) -> list[Version]:
-        """The versions that are complete, v0 first."""
+        """The complete versions, v0 first."""
         complete = (version for version in self.all if version.index is not None)
         return sorted(complete, key=lambda version: version.index or 0)
 
     def find(self, alias: str) -> Version | None:
-        """The version of this alias, number (v0) or digest."""
+        """Find a version by alias, number (v0) or digest."""
         for version in self.versions:
             if alias in (f"v{version.index}", version.digest, *version.aliases):
                 return version
@@ -70,14 +70,14 @@ class Collection:
         return next((each for each in self.versions if each.digest == digest), None)
 
     def name_it(self, version: Version, aliases: Sequence[Mapping[str, str]]) -> None:
-        """Give a version aliases: those for this collection, now or when it is complete."""
+        """Assign the aliases for this collection, now or when the version is complete."""
         named = [each["alias"] for each in aliases if each["artifactCollectionName"] == self.name]
         version.wanted += named
         if version.index is not None:
             self._move(version)
 
     def commit(self, version: Version) -> None:
-        """Make a version complete."""
+        """Mark a version as complete and assign its aliases."""
         if version.index is None:
             version.index = len(self.versions)
             version.wanted.append("latest")

@@ -1,4 +1,4 @@
-"""The numbers that both sides are given; the legacy generator's stream never changes."""
+"""Inputs of both implementations, from the legacy generator, whose stream never changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def numbers(name, *shape):
-    """Draw the same float64 numbers for the same name, always and everywhere."""
+    """Draw float64 numbers that depend only on the name and the shape."""
     return np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
 
 

@@ -1,6 +1,6 @@
 """The same computations in PyTorch, in float64.
 
-Run as a script it records what PyTorch gives, for machines without it:
+Run as a script, it records PyTorch's results for machines without PyTorch:
 python -m tests.reference.with_torch
 """
 
@@ -17,7 +17,7 @@ RECORDED = Path(__file__).with_name("torch.npz")
 
 
 def compute():
-    """Give every value by name."""
+    """Return every value by name."""
     values = {}
     for part in (_layers, _losses, _optimizers, _schedules):
         values |= part()
@@ -31,7 +31,7 @@ def _tensor(array):
 
 
 def _both_ways(name, function, x, parameters):
-    """Compute a function of x and its parameters, and every derivative."""
+    """Return the value of a function of x and its parameters, with all derivatives."""
     tensors = {key: _tensor(value) for key, value in {"x": x, **parameters}.items()}
     y = function(*tensors.values())
     y.backward(_tensor(numbers(f"{name} dy", *y.shape)).detach())
@@ -94,7 +94,7 @@ def _layers():
 
 
 def _running(name, shape):
-    """Run batch normalization three times in training, then once in evaluation."""
+    """Run batch normalization three times in training and then once in evaluation."""
     import torch
 
     kind = torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d
@@ -140,7 +140,7 @@ def _losses():
 
 
 def _train(make_optimizer, make_schedule=None, clip=None):
-    """Train a small network for fifty steps, and give its parameters."""
+    """Train a small network for fifty steps and return its parameters."""
     import torch
 
     parameters = [

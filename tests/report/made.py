@@ -1,4 +1,4 @@
-"""Runs and sweeps to make reports of: trained in a moment, or written as if they had been."""
+"""Factories of runs and sweeps for reports: trained in seconds, or written without training."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ SWEEP = {
 
 
 def made_run(folder, *words):
-    """Train a small network, and give its folder."""
+    """Train a small network and return its run directory."""
     run(compose_config([*QUICK, *words]), folder)
     return folder
 
 
 def changed(folder, name, **content):
-    """Change what a JSON file of a run says."""
+    """Update a JSON file of a run."""
     file = folder / name
     file.write_text(json.dumps(json.loads(file.read_text()) | content))
 
 
 def made_sweep(folder, trials=12, epochs=6, content=None, states=("finished",), point=0.05):
-    """Write a sweep as its engine would, trial after trial, without any training."""
+    """Write a sweep as the runner does, trial by trial, without training."""
     folder.mkdir(parents=True)
     (folder / "sweep.yaml").write_text(yaml.safe_dump(content or SWEEP))
     (folder / "settings.json").write_text(
@@ -68,7 +68,7 @@ def made_sweep(folder, trials=12, epochs=6, content=None, states=("finished",), 
 
 
 def record(epoch, floor):
-    """A line of history."""
+    """Return a history record."""
     loss = floor * (1 + 3 * math.exp(-epoch / 2)) * (1 + 0.05 * math.sin(7 * epoch))
     return {
         "epoch": epoch, "train/loss": 0.8 * loss, "train/accuracy": 1 - loss / 9,
@@ -79,7 +79,7 @@ def record(epoch, floor):
 
 
 def of_letters(folder, classes=27, samples=400):
-    """Change a run's results to those of many classes with odd names."""
+    """Replace a run's results by those of many classes with unusual names."""
     rng = np.random.default_rng(0)
     counts = rng.poisson(0.3, (classes, classes)) + 20 * np.eye(classes, dtype=int)
     names = [NASTY, *(chr(97 + each % 26) * (1 + each % 9) for each in range(1, classes))]

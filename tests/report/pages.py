@@ -1,4 +1,4 @@
-"""A page, read back."""
+"""A report page, read back."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class Page:
 
     @property
     def text(self):
-        """What a reader reads."""
+        """The visible text."""
         bare = re.sub(r"<(script|style)\b.*?</\1>", " ", self.html, flags=re.DOTALL)
         return " ".join(unescape(re.sub(r"<[^>]+>", " ", bare)).split())
 
     @property
     def figures(self):
-        """The figures at the head, by name, exactly."""
+        """The key figures at the top of the page, by name, unrounded."""
         found = re.findall(r"<dt>([^<]*)</dt><dd><data value=\"([^\"]*)\">", self.html)
         return {unescape(name): float(value) for name, value in found}
 
     @property
     def charts(self):
-        """What each chart is made of."""
+        """The Plotly figure of each chart."""
         pattern = r'<figure class="chart" id="chart-([^"]+)">(.*?)</figure>'
         return {
             name: json.loads(re.search(r"<script[^>]*>(.*?)</script>", body, re.DOTALL)[1])
@@ -37,7 +37,7 @@ class Page:
         return re.findall(r'<section id="([^"]+)"', self.html)
 
     def rows(self, table):
-        """The values of a table, row by row."""
+        """Return the values of a table, row by row."""
         place = self.html.index(f'id="{table}"')
         start = self.html.rfind('<div class="table"', 0, place + 1)
         body = re.search(r"<tbody>(.*?)</tbody>", self.html[start:], re.DOTALL)[1]

@@ -1,4 +1,4 @@
-"""The page of a run shows what is in its folder, as far as there is anything."""
+"""The page of a run shows the content of its directory, however incomplete."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fixture_folder(original, tmp_path):
 
 
 def report(*folders, **wanted):
-    """Make a page, and read it."""
+    """Build a page and read it back."""
     settings = {
         "output": None,
         "open_browser": False,

@@ -1,4 +1,4 @@
-"""The page of a sweep shows its trials, whatever has become of them."""
+"""The page of a sweep shows all its trials, whatever their state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A storage that goes away at any moment loses no trial and gives none out twice."""
+"""A storage outage at any moment loses no trial and assigns none twice."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ WRITES = (
 
 
 class Gone(Exception):
-    """The storage does not answer."""
+    """The storage does not respond."""
 
 
 class Leaving(JournalStudyStorage):
-    """A storage that goes away once: before or after something that changes it, or a turn."""
+    """A storage that fails once: before or after a write or a lock."""
 
     def __init__(self, path, moment=math.inf, after=False):
         super().__init__(path)
@@ -92,7 +92,7 @@ def machine(folder, storage):
 
 
 def storages(folder, after):
-    """One that goes away at its first step, one that does at its second, until there is none."""
+    """Yield storages that fail at their first step, at their second, and so on to the last."""
     for moment in count():
         storage = Leaving(folder / f"{moment}.log", moment, after)
         yield storage
@@ -107,7 +107,7 @@ def running(search):
 
 
 def proposed(search, numbers):
-    """Whether these trials have a value for each parameter."""
+    """Return whether these trials have a value for each parameter."""
     return all(search.get_point(number).keys() == SWEEP.parameters.keys() for number in numbers)
 
 
@@ -130,7 +130,7 @@ def test_what_is_taken_up_is_given_out_once(tmp_path, after):
         first.release_trials()
         first.optuna_study._storage.create_new_trial(
             first.optuna_study._study_id
-        )  # killed as it proposed
+        )  # killed while proposing
         second = machine(tmp_path, storage)
         storage.begin_to_count()
         given = second.reclaim_stale_trials() + second.reclaim_stale_trials()
