@@ -14,9 +14,9 @@ class Fault:
     first of them on, or until it is disabled.
 
     A label is the name of a GraphQL operation (`UpsertBucket`), or method and path
-    (`POST /files/me/digits/abc/file_stream`). `delay` waits, `drop` breaks the connection, and
-    `status` is the response; each alone or combined. With `carried_out` the request is
-    executed before its response fails: the data arrived, and the client cannot know.
+    (`POST /files/me/digits/abc/file_stream`). `delay` waits, `drop` breaks the connection,
+    and `status` is the response; each alone or combined. With `carried_out` the request
+    is executed before its response fails: the data arrived, and the client cannot know.
     """
 
     match: str = ""
