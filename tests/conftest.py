@@ -130,7 +130,7 @@ class Workplace:
 
     def run(self, *words, **environment):
         line, settings = self.command(*words, **environment)
-        return subprocess.run(line, capture_output=True, timeout=120, **settings)
+        return subprocess.run(line, capture_output=True, timeout=600, **settings)
 
     def train(self, *overrides, tracking="disabled", **environment):
         """Run scripts/train.py, with tracking disabled by default."""

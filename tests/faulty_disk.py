@@ -9,6 +9,11 @@ import os
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 
+def raise_disk_full(*_, **__):
+    """Fail as a write on a full disk does, in place of the function that writes."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class FaultyDisk:
     """Make one operation on the files below a directory fail, or all from then on.
 

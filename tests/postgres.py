@@ -76,8 +76,9 @@ class Postgres:
 
 
 def children(pid):
-    """Return the child processes started by a process's main thread."""
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Return the ids of the child processes of a process."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
 
 
 def programs():
@@ -102,5 +103,5 @@ def postgres():
 
 @pytest.fixture
 def database(request):
-    """The URL of a database on an existing server, or on one started for the session."""
+    """The URL of a database on an existing server, or on one started for the test."""
     return os.environ.get(URL) or request.getfixturevalue("postgres").url

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.loopback import QUICK_AGENT, Fault, Loopback
+from tests.waiting import wait_until
 
 LOG = """
 import sys, wandb
@@ -97,13 +98,6 @@ def ran(server, workplace):
 
 def losses(run):
     return [row["loss"] for row in run.history]
-
-
-def wait_for(condition):
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until, "waited for too long"
-        time.sleep(0.05)
 
 
 def end(process):
@@ -202,7 +196,7 @@ def test_the_server_stops_a_run(server, ran, workplace, by):
     (sweep,) = server.sweeps.values()
     words = (QUICK_AGENT, "agent", f"somebody/digits/{sweep.id}")
     agent = workplace.start(*words, **server.environment)
-    wait_for(lambda: any(run.history for run in server.runs.values()))
+    wait_until(lambda: any(run.history for run in server.runs.values()))
     (run,) = server.runs.values()
     server.stop_run(run.id, by=(by,))
     end(agent)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, Run
+from tests.waiting import count_epochs, wait_until
 
 SESSION = """
 import io, json, os, runpy, signal, sys
@@ -106,10 +107,7 @@ def test_a_session_sweeps(workplace):
 def test_ctrl_c_ends_a_training_and_not_the_session(workplace):
     words = script("train", "tracking=disabled", "epochs=1000000", "hydra.run.dir=run")
     process = workplace.start("-c", SESSION, json.dumps([words]))
-    history = workplace.path / "run/history.jsonl"
-    while not (history.exists() and history.stat().st_size):
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: count_epochs(workplace.path / "run"))
     process.send_signal(signal.SIGINT)
     shown, errors = ended(process)
     assert "Run interrupted." in shown

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.waiting import wait_until
 
 RESULTS = str(ROOT / "scripts/results.py")
 README = (ROOT / "README.md").read_text()
@@ -98,8 +99,9 @@ def test_a_run_that_was_cut_off_goes_on(workplace, results):
     words = "mse_64_1_20", "--quick", "dataset=digits", "epochs=60", "checkpoint_every=0"
     process = workplace.start(RESULTS, "--readme", "page.md", *words)
     history = "runs/results/mse_64_1_20/*/history.jsonl"
-    while not any(path.read_text().count("\n") > 2 for path in workplace.path.glob(history)):
-        assert process.poll() is None
+    wait_until(
+        lambda: any(path.read_text().count("\n") > 2 for path in workplace.path.glob(history))
+    )
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130

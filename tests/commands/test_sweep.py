@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ import yaml
 
 from nn.errors import UserError
 from nn.sweeps.samplers import registry
+from tests import postgres
 from tests.conftest import ROOT, Run, draws
 from tests.report.pages import Page
+from tests.waiting import count_epochs, wait_until
 
 SWEEP = str(ROOT / "scripts/sweep.py")
 SMALL = {
@@ -289,8 +292,12 @@ def test_kill_9_of_the_whole_sweep_loses_no_trial(workplace, sweep, draw):
     chance = random.Random(draw)
     process = workplace.start(SWEEP, "small.yaml", *words, "--name", "killed")
     swept, ends = folder(workplace, "killed"), chance.randrange(1, 5)
-    while len(list(swept.path.glob("trials/*/summary.json"))) < ends and process.poll() is None:
-        time.sleep(0.002)
+    wait_until(
+        lambda: (
+            len(list(swept.path.glob("trials/*/summary.json"))) >= ends
+            or process.poll() is not None
+        )
+    )
     time.sleep(chance.random() * 0.2)
     process.kill()
     process.communicate()
@@ -313,15 +320,10 @@ def test_kill_9_of_the_whole_sweep_loses_no_trial(workplace, sweep, draw):
 def children(process):
     """Return the process ids of a sweep's spawned workers."""
     found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                place = Path(entry.path)
-                parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == process.pid and "spawn_main" in (place / "cmdline").read_text():
-                    found.append(int(entry.name))
-            except (OSError, ValueError):
-                pass
+    for pid in postgres.children(process.pid):
+        with suppress(OSError):  # it may just have ended
+            if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
+                found.append(pid)
     return found
 
 
@@ -333,10 +335,12 @@ def test_kill_9_of_single_workers_costs_nothing(workplace, sweep, draw):
     process = workplace.start(SWEEP, "small.yaml", *words)
     swept = folder(workplace)
     for begun in (1, 5):  # far enough apart that no trial is hit twice
-        while (
-            len(list(swept.path.glob("trials/*/history.jsonl"))) < begun and process.poll() is None
-        ):
-            time.sleep(0.002)
+        wait_until(
+            lambda begun=begun: (
+                len(list(swept.path.glob("trials/*/history.jsonl"))) >= begun
+                or process.poll() is not None
+            )
+        )
         time.sleep(chance.random() * 0.1)
         if workers := children(process):
             os.kill(chance.choice(workers), signal.SIGKILL)
@@ -352,10 +356,9 @@ def test_ctrl_c_leaves_a_sweep_that_goes_on(workplace, sweep):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     words = ["--count", "4", "epochs=60", "tracking=disabled"]
     process = workplace.start(SWEEP, "small.yaml", *words)
-    while not list(folder(workplace).path.glob("trials/*/history.jsonl")):
-        time.sleep(0.01)
+    wait_until(lambda: list(folder(workplace).path.glob("trials/*/history.jsonl")))
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     command = errors.strip().splitlines()[-1].partition("To resume: ")[2]
@@ -372,17 +375,16 @@ def test_the_time_between_a_stop_and_a_resume_is_not_running_time(workplace, swe
     words = ["small.yaml", "--count", "2", "--workers", "1", "epochs=300", "tracking=disabled"]
     began = time.monotonic()
     process = workplace.start(SWEEP, *words)
-    history = folder(workplace).path / "trials/0000/history.jsonl"
-    while not history.exists() or history.read_bytes().count(b"\n") < 20:
-        time.sleep(0.01)
+    first = folder(workplace).path / "trials/0000"
+    wait_until(lambda: count_epochs(first) >= 20)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     time.sleep(8)
     done = workplace.run(SWEEP, *words[:-2], "--resume")
     assert done.returncode == 0, done.stderr
     longest = time.monotonic() - began - 8
 
-    assert len(Run(history.parent).summary["sessions"]) == 2
+    assert len(Run(first).summary["sessions"]) == 2
     done = workplace.run(str(ROOT / "scripts/report.py"), "runs/sweeps/small")
     assert done.returncode == 0, done.stderr
     page = Page(folder(workplace).path / "report.html")
@@ -474,8 +476,7 @@ def test_the_only_worker_can_die(workplace, sweep):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     words = ["--count", "3", "--workers", "1", "epochs=300", "tracking=disabled"]
     process = workplace.start(SWEEP, "small.yaml", *words)
-    while not list(folder(workplace).path.glob("study.log")) or not children(process):
-        time.sleep(0.01)
+    wait_until(lambda: (folder(workplace).path / "study.log").exists() and children(process))
     os.kill(children(process)[0], signal.SIGKILL)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors

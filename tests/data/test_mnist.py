@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from nn.errors import UserError
 from tests.data.genuine import GENUINE, needs_genuine
 from tests.data.homes import home
 from tests.data.idx_files import idx_bytes, images_and_labels
+from tests.faulty_disk import raise_disk_full
 
 CONTENTS = dict(
     zip(
@@ -188,10 +188,7 @@ def test_a_killed_download_leaves_nothing_to_be_trusted(read):
 
 
 def test_a_full_disk_is_told(read, monkeypatch):
-    def full(*_):
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr(download, "_fetch", full)
+    monkeypatch.setattr(download, "_fetch", raise_disk_full)
     with home(ARCHIVES) as first, pytest.raises(UserError, match="No space left on device"):
         read(first)
     assert cached() == []

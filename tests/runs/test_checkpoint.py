@@ -23,13 +23,19 @@ from nn.runs.history import HistoryWriter
 from nn.runs.run_directory import RunDirectory
 from nn.runs.training_state import Snapshot, TrainingState
 from nn.schedules import ReduceOnPlateau
+from nn.training import EpochResult, EvalResult
 from tests.conftest import draws
-from tests.runs.epochs import epoch
+from tests.faulty_disk import raise_disk_full
 
 CONFIG = {"checkpoint_every": 0, "lr": 0.1, "epochs": 9, "restore_best": True}
 SAMPLES = Samples(np.zeros((3, 5), np.float32), np.arange(3))
 INPUTS = InputSpec.from_samples(SAMPLES.raw, 1, NO_RESCALING, ("a", "b", "c"))
 DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
+
+
+def epoch(number, loss=None):
+    scores = EvalResult(loss or 1 / number, np.diag([number, 2, 3]))
+    return EpochResult(number, scores, scores, 0.1, 2.0, 3.0, 0.5, 0.1)
 
 
 def training(units=7, seed=0):
@@ -225,7 +231,7 @@ def test_a_line_that_could_not_be_written_is_written_later(tmp_path, monkeypatch
     history = HistoryWriter(tmp_path / "history.jsonl")
     history.append({"epoch": 1})
     with monkeypatch.context() as patch:
-        patch.setattr("os.pwrite", full_disk)
+        patch.setattr("os.pwrite", raise_disk_full)
         for number in (2, 3):
             with pytest.raises(OSError, match="No space left"):
                 history.append({"epoch": number})
@@ -233,7 +239,3 @@ def test_a_line_that_could_not_be_written_is_written_later(tmp_path, monkeypatch
     history.close()
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
-
-
-def full_disk(*_):
-    raise OSError(28, "No space left on device")

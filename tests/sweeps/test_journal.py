@@ -12,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from nn.sweeps import journal
 from nn.sweeps.journal import CrashSafeJournalBackend
+from tests.faulty_disk import raise_disk_full
 
 
 def study(path):
@@ -61,7 +62,7 @@ def test_a_line_for_which_the_disk_is_too_full_can_be_written_later(
         os.pwrite(file, content[: len(content) // 2], offset)
         if not can_truncate:
             monkeypatch.setattr(os, "ftruncate", refuse)
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise_disk_full()
 
     def refuse(*_):
         raise OSError(errno.EIO, "Input/output error")

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 import sqlalchemy
 
@@ -23,6 +21,7 @@ def databases(postgres):
 def test_a_machine_that_is_suspended_in_its_turn_loses_it(databases, monkeypatch):
     suspended, other = databases
     monkeypatch.setitem(storage.LOCK_SETTINGS, "idle_in_transaction_session_timeout", "1s")
-    began = time.monotonic()
+    has_other_lock = False
     with pytest.raises(sqlalchemy.exc.DBAPIError), suspended.lock(), other.lock():
-        assert time.monotonic() - began < 30
+        has_other_lock = True
+    assert has_other_lock
