@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 URL = "NN_SWEEPS_POSTGRES"
-"""A variable that names a server to be used in place of one that is started here."""
+"""An environment variable with the URL of a server to use in place of a temporary one."""
 
 
 class Postgres:

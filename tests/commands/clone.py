@@ -43,7 +43,7 @@ PROGRAMS = {
     "srun": 'while [[ "$1" != *python* ]]; do shift; done; exec "$@"',
     "sacct": "printf 'JobID|State|NodeList\\n7_0|RUNNING|here\\n7_1|RUNNING|here\\n'",
 }
-"""Stand-ins: of pip, which only notes what is to be installed, of the tests, and of Slurm."""
+"""Stand-ins for pip, which only records its arguments, for pytest, and for Slurm."""
 
 
 class Clone:

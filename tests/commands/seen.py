@@ -14,7 +14,7 @@ from nn.tracking import media
 from nn.tracking.wandb_logger import to_wandb_config
 
 PASSING = ("second", "sessions", "_timestamp", "_runtime", "_wandb", "_step")
-"""Parts of the names of what differs from one run to the same run again."""
+"""Parts of the keys whose values differ between repetitions of the same run."""
 
 
 def numbers(record):

@@ -20,7 +20,7 @@ RUNNABLE = [text for kind, text in BLOCKS if kind == "sh"]
 MAIN, TESTS, *OTHERS = RUNNABLE
 CONSOLE = re.findall(r"^\$ (.*)\n(.*)$", README, re.MULTILINE)
 EXTRAS = {"submitit": "cluster", "postgresql://": "postgres"}
-"""What a command contains that needs an extra, and the extra."""
+"""Text in a command that needs an extra, and the extra."""
 
 
 @pytest.fixture

@@ -8,5 +8,5 @@ from tests.conftest import ROOT
 
 GENUINE = ROOT.parent / "shared" / "data"
 needs_genuine = pytest.mark.skipif(
-    not GENUINE.is_dir(), reason="the genuine files are not beside the project"
+    not GENUINE.is_dir(), reason="the published files are not next to the project"
 )

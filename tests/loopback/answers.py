@@ -10,10 +10,10 @@ from tests.loopback.language import Document, Field, Spread, Variable
 
 Given = Mapping[str, Any]
 Node = Mapping[str, Any]
-"""A field's value, or a function of its arguments that gives it."""
+"""The value of a field, or a function that computes it from the field's arguments."""
 
 KINDS = {"ArtifactSequence": "ArtifactCollection"}
-"""The interface that a type has."""
+"""The interface that each type implements."""
 
 
 class Unknown(Exception):

@@ -21,13 +21,13 @@ class Version:
     description: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
-    """The aliases that it gets as soon as it is complete."""
+    """The aliases to assign when the version is complete."""
     tags: list[str] = field(default_factory=list)
     history_step: int | None = None
     manifest: bytes = b""
     files: dict[str, bytes] = field(default_factory=dict)
     index: int | None = None
-    """Its number in the collection; none while it is pending."""
+    """The number in the collection; None while the version is pending."""
     created: str = field(default_factory=now)
 
     @property
@@ -49,7 +49,7 @@ class Collection:
     type: str
     project: str
     all: list[Version] = field(default_factory=list)
-    """Pending versions too."""
+    """All versions, including pending ones."""
     aliases: dict[str, int] = field(default_factory=dict)
     created: str = field(default_factory=now)
 

@@ -24,7 +24,7 @@ ATTRIBUTES: dict[str, Callable[[Run], Any]] = {
     "createdAt": lambda run: run.created,
     "heartbeat_at": lambda run: run.heard,
 }
-"""What runs can be filtered and ordered by, beside config.* and summary_metrics.*."""
+"""Attributes for filters and orders, in addition to config.* and summary_metrics.*."""
 
 
 ORDERS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}

@@ -23,7 +23,7 @@ class Run:
     entity: str
     project: str
     raw_config: dict[str, Any] = field(default_factory=dict)
-    """The configuration as it is sent, {key: {value}}, with wandb's own `_wandb`."""
+    """The config as sent by the client, {key: {value}}, including its own `_wandb`."""
     summary: dict[str, Any] = field(default_factory=dict)
     lines: dict[str, list[str]] = field(default_factory=dict)
     """The lines of wandb-history.jsonl, wandb-events.jsonl and output.log."""
@@ -44,7 +44,7 @@ class Run:
     stop_by_agent: bool = False
     used: list[str] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
-    """The ids of the artifacts that it used and logged."""
+    """The ids of the artifacts that the run used and logged."""
     created: str = field(default_factory=now)
     heard: str = field(default_factory=now)
 

@@ -25,10 +25,10 @@ from tests.loopback.storage import fetch, store
 from tests.loopback.stream import receive
 
 QUICK_AGENT = str(Path(__file__).with_name("quick_agent.py"))
-"""A script that is `wandb`, but for an agent that asks more often: [QUICK_AGENT, "agent", ...]."""
+"""The `wandb` command line with an agent that polls more often: [QUICK_AGENT, "agent", ...]."""
 KEY = "l" * 40
 SILENT = ("/sdk/otel/",)
-"""Paths of telemetry, which get a 404 and nothing more."""
+"""Paths of telemetry, which are answered with 404."""
 
 
 class Loopback:

@@ -42,9 +42,9 @@ class Sweep:
     display_name: str | None = None
     state: str = "RUNNING"
     proposed: dict[str, Point] = field(default_factory=dict)
-    """The points that were given out, by run id."""
+    """The points that were proposed, by run id."""
     queue: list[str] = field(default_factory=list)
-    """Runs that were preempted and are to be given out again."""
+    """Preempted runs to be assigned again."""
     seed: int = 0
     created: str = field(default_factory=now)
 

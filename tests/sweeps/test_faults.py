@@ -23,7 +23,7 @@ OPERATIONS = (
     "open", "io.open", "pwrite", "write", "fsync", "replace", "rename", "ftruncate", "mkdir",
 )  # fmt: skip
 STRIDE = 24
-"""In a soak there are as many draws, and so every operation fails once in each way."""
+"""With --soak there are as many repetitions, so that every operation fails once in each way."""
 POINTS = ["0.05", "0.1", "0.2"]
 SWEEP = {
     "method": "grid",
