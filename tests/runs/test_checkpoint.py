@@ -23,19 +23,14 @@ from nn.runs.history import HistoryWriter
 from nn.runs.run_directory import RunDirectory
 from nn.runs.training_state import Snapshot, TrainingState
 from nn.schedules import ReduceOnPlateau
-from nn.training import EpochResult, EvalResult
 from tests.conftest import draws
 from tests.faulty_disk import raise_disk_full
+from tests.runs.epochs import epoch
 
 CONFIG = {"checkpoint_every": 0, "lr": 0.1, "epochs": 9, "restore_best": True}
 SAMPLES = Samples(np.zeros((3, 5), np.float32), np.arange(3))
 INPUTS = InputSpec.from_samples(SAMPLES.raw, 1, NO_RESCALING, ("a", "b", "c"))
 DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
-
-
-def epoch(number, loss=None):
-    scores = EvalResult(loss or 1 / number, np.diag([number, 2, 3]))
-    return EpochResult(number, scores, scores, 0.1, 2.0, 3.0, 0.5, 0.1)
 
 
 def training(units=7, seed=0):
