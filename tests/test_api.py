@@ -1,4 +1,4 @@
-"""From Python a run is a return value and a mistake an exception; the process stays as it was."""
+"""In Python a run is a return value and an error an exception; the process is left unchanged."""
 
 from __future__ import annotations
 

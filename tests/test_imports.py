@@ -1,4 +1,4 @@
-"""Who may import whom, so that data goes one way and a plain run starts fast."""
+"""The allowed imports: dependencies point one way, and a plain run starts fast."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ The exception is nn/__init__.py, which imports nn.api on first use.
 
 
 def imports(path):
-    """Name every module that a file imports, at its top or in a function."""
+    """Yield every module that a file imports, at its top or in a function."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -43,7 +43,7 @@ def packages(path):
 
 
 def rank(name):
-    """Return the place of a module in the order of imports; the numeric library is first."""
+    """Return the position of a module in the import order; the numeric library is first."""
     part = name.split(".")[1] if "." in name else ""
     return ORDER.index(part) + 1 if part in ORDER else 0
 

@@ -1,4 +1,4 @@
-"""The loopback server, by the real client."""
+"""The fake server, tested with the real client."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.loopback import QUICK_AGENT, Fault, Loopback
+from tests.waiting import wait_until
 
 LOG = """
 import sys, wandb
@@ -85,7 +86,7 @@ def server():
 
 @pytest.fixture
 def ran(server, workplace):
-    """Run a program with the server, and demand that it succeeds."""
+    """Run a program against the server and require that it succeeds."""
 
     def run(*words, **environment):
         done = workplace.run(*words, **{**server.environment, **environment})
@@ -99,15 +100,8 @@ def losses(run):
     return [row["loss"] for row in run.history]
 
 
-def wait_for(condition):
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until, "waited for too long"
-        time.sleep(0.05)
-
-
 def end(process):
-    """Wait for a process that was started, and give what it said."""
+    """Wait for a process and return its output."""
     said, complaints = process.communicate(timeout=100)
     return said + complaints
 
@@ -204,7 +198,7 @@ def test_the_server_stops_a_run(server, ran, workplace, by):
     (sweep,) = server.sweeps.values()
     words = (QUICK_AGENT, "agent", f"somebody/digits/{sweep.id}")
     agent = workplace.start(*words, **server.environment)
-    wait_for(lambda: any(run.history for run in server.runs.values()))
+    wait_until(lambda: any(run.history for run in server.runs.values()))
     (run,) = server.runs.values()
     server.stop_run(run.id, by=(by,))
     end(agent)

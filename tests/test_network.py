@@ -33,7 +33,7 @@ def test_gradients_of_random_networks_agree_with_central_differences(network, si
     network.backward(loss.gradient(network.forward(x, training=True), labels))
     found = network.parameters.gradients.copy()
     values = network.parameters.values
-    # a kink within reach of the step would spoil the difference: where two steps disagree, skip
+    # a kink within the step spoils the difference: skip where two step sizes disagree
     coarse, fine = (numeric_gradient(value, values, step) for step in (2e-6, 1e-6))
     smooth = np.isclose(coarse, fine, rtol=1e-3, atol=1e-6)
     assert smooth.mean() > 0.9

@@ -20,7 +20,7 @@ KINDS = {
 
 
 def path_of(optimizer, start=1.0, lr=0.1, steps=3):
-    """Go down the parabola whose gradient is the position."""
+    """Descend the parabola whose gradient is the position."""
     position = np.array([start])
     optimizer.init_state(position)
     places = []

@@ -1,4 +1,4 @@
-"""An installed package needs no clone: its commands run from any directory."""
+"""The installed package works without a clone, from any directory."""
 
 from __future__ import annotations
 

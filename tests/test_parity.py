@@ -1,4 +1,4 @@
-"""Agreement with PyTorch to float64 rounding: live where it is installed, else as recorded."""
+"""Agreement with PyTorch to float64 rounding: live where installed, else from recorded values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def agree(found, expected):
 
 
 def connected(layer, name, shape, parts):
-    """Connect a layer, and give it the parameters of the reference."""
+    """Build a network of one layer with the parameters of the reference."""
     network = Network([layer, *_learner(layer)], shape[1:], np.random.default_rng(0), np.float64)
     layer.needs_input_grad = True
     views = network.parameters.named_views(network.parameters.values)
@@ -35,7 +35,7 @@ def connected(layer, name, shape, parts):
 
 
 def _learner(layer):
-    """A network needs a layer that learns; one without parameters gets one on top."""
+    """Add a trainable layer to one without parameters, since a network needs parameters."""
     learns = isinstance(layer, (layers.Dense, layers.Conv2D, layers.BatchNorm, layers.LayerNorm))
     return [] if learns else [layers.Flatten(), layers.Dense(1)]
 
@@ -111,7 +111,7 @@ def test_loss(torch, name):
 
 
 def trained(optimizer, schedule=None):
-    """Train the reference's network for fifty steps, and give its parameters."""
+    """Train the reference network for fifty steps and return its parameters."""
     chain = [layers.Dense(5), layers.Tanh(), layers.Dense(4)]
     network = Network(chain, (6,), np.random.default_rng(0), np.float64)
     parameters, gradients = network.parameters.values, network.parameters.gradients

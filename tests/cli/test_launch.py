@@ -1,4 +1,4 @@
-"""In an interactive session a command is a guest: it ends itself, not the session."""
+"""In an interactive session a command returns or raises; it never exits the session."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, Run
+from tests.waiting import count_epochs, wait_until
 
 SESSION = """
 import io, json, os, runpy, signal, sys
@@ -44,7 +45,7 @@ def script(name, *words):
 
 
 def ended(process):
-    """Wait for a session, and give what its cells show."""
+    """Wait for a session to end and return the output of its cells."""
     out, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     return json.loads(out)
@@ -105,10 +106,7 @@ def test_a_session_sweeps(workplace):
 def test_ctrl_c_ends_a_training_and_not_the_session(workplace):
     words = script("train", "tracking=disabled", "epochs=1000000", "hydra.run.dir=run")
     process = workplace.start("-c", SESSION, json.dumps([words]))
-    history = workplace.path / "run/history.jsonl"
-    while not (history.exists() and history.stat().st_size):
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: count_epochs(workplace.path / "run"))
     process.send_signal(signal.SIGINT)
     shown, errors = ended(process)
     assert "Run interrupted." in shown
@@ -127,7 +125,7 @@ def test_ctrl_c_while_a_sweep_starts_its_workers_prints_no_traceback(workplace, 
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
     )
     time.sleep(delay)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors

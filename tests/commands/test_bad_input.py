@@ -1,4 +1,4 @@
-"""A mistake costs its user one readable sentence and nothing else."""
+"""Invalid input is reported in one readable sentence and has no other effect."""
 
 from __future__ import annotations
 

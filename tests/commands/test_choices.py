@@ -1,4 +1,4 @@
-"""Every choice in every group, taken alone from the command line, trains sensibly."""
+"""Every option of every config group, selected alone on the command line, trains well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NN_DATA names a folder of data, so that no command has to."""
+"""NN_DATA names a directory of datasets, so that no command needs its path."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_root_comes_first_and_the_folder_before_the_cache(data, tmp_path):
 
 
 def test_another_dataset_of_the_same_file_names_is_passed_over(data, monkeypatch):
-    """Both datasets have files of the same names, which may be right in the folder."""
+    """MNIST and Fashion-MNIST have the same file names, and either may lie in the directory."""
     wrong = {name: content[:-1] + b"\xff" for name, content in CONTENTS.items()}
     fill(data, wrong)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in wrong.items()}

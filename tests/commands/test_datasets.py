@@ -1,4 +1,4 @@
-"""scripts/train.py on data of the user's own."""
+"""scripts/train.py on the user's own data."""
 
 from __future__ import annotations
 

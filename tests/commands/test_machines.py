@@ -1,4 +1,4 @@
-"""One sweep on several machines: what one of them loses, another takes up."""
+"""One sweep on several machines: trials lost on one are resumed on another."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import yaml
 
 from nn.sweeps.trials import SweepTrials
 from tests.conftest import ROOT, Run
+from tests.waiting import wait_until
 
 SWEEP = str(ROOT / "scripts/sweep.py")
 TRIALS = {
@@ -27,7 +28,7 @@ OFF = ("tracking=disabled",)
 
 @pytest.fixture
 def machine(workplace):
-    """Start a process that stands for a machine, with a folder of its own."""
+    """Start a sweep process with its own directory, standing in for a machine."""
     (workplace.path / "trials.yaml").write_text(yaml.dump(TRIALS))
     started = []
 
@@ -49,28 +50,21 @@ def machine(workplace):
 
 @pytest.fixture
 def said(workplace):
-    """Read what a machine has said."""
+    """Read the output of a machine."""
     return lambda number: (workplace.path / f"log{number}.txt").read_text()
 
 
 def rows(workplace, number):
-    """The table of trials that a machine has written."""
+    """Read the table of trials that a machine has written."""
     text = (workplace.path / f"machine{number}/trials.csv").read_text()
     return list(csv.DictReader(text.splitlines()))
 
 
 def finished(workplace, number):
-    """The trials that a machine has run to their end, by their numbers."""
+    """Return the summaries of the trials that a machine has finished, by trial number."""
     found = (workplace.path / f"machine{number}/trials").glob("*/summary.json")
     runs = [Run(file.parent) for file in found]
     return {run.path.name: run for run in runs if run.summary["status"] == "finished"}
-
-
-def until(condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def same_trial(workplace, row, number, name):
@@ -89,7 +83,7 @@ def test_a_machine_that_is_killed_loses_only_what_another_takes_up(
     name = f"sweep{secrets.token_hex(4)}"
     first = machine(1, "--count", "40", storage=database, name=name)
     second = machine(2, "--count", "40", storage=database, name=name)
-    until(lambda: len(finished(workplace, 1)) + len(finished(workplace, 2)) >= 20)
+    wait_until(lambda: len(finished(workplace, 1)) + len(finished(workplace, 2)) >= 20)
     first.kill()
     assert second.wait(timeout=180) == 0
     table = rows(workplace, 2)
@@ -112,7 +106,7 @@ def test_a_database_that_goes_away_for_ten_seconds_costs_nothing(
 ):
     first = machine(1, "--count", "30", storage=postgres.url)
     second = machine(2, "--count", "30", storage=postgres.url)
-    until(lambda: len(finished(workplace, 1)) + len(finished(workplace, 2)) >= 6)
+    wait_until(lambda: len(finished(workplace, 1)) + len(finished(workplace, 2)) >= 6)
     postgres.stop()
     time.sleep(10)
     postgres.start()
@@ -127,7 +121,7 @@ def test_a_database_that_goes_away_for_ten_seconds_costs_nothing(
 def test_machines_share_a_file_on_a_disk_that_they_share(workplace, machine):
     first = machine(1, "--count", "16", storage="shared.log")
     second = machine(2, "--count", "16", storage="shared.log")
-    until(lambda: finished(workplace, 1) and finished(workplace, 2))
+    wait_until(lambda: finished(workplace, 1) and finished(workplace, 2))
     first.kill()
     assert second.wait(timeout=120) == 0
     table = rows(workplace, 2)
@@ -154,7 +148,7 @@ def test_machines_may_share_the_folder_too(workplace, machine, said):
 
 def test_a_machine_that_is_stopped_leaves_its_trials_at_once(workplace, machine):
     first = machine(1, "--count", "6", "--grace-period", "1000", storage="shared.log")
-    until(lambda: finished(workplace, 1))
+    wait_until(lambda: finished(workplace, 1))
     first.send_signal(signal.SIGTERM)
     assert first.wait(timeout=30) == -signal.SIGTERM
     second = machine(2, "--count", "6", "--grace-period", "1000", storage="shared.log")

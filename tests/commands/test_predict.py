@@ -1,4 +1,4 @@
-"""A trained network says what it sees, in any file that a user has, or why it cannot."""
+"""scripts/predict.py labels the samples in any common file, or reports why it cannot."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from nn.predict.predictor import Predictor
 from nn.runs.reader import SavedRun
 from tests.conftest import ROOT, Workplace
 from tests.data.idx_files import INPUT_SPEC, write_idx
+from tests.unchanged import unchanged
 
 PREDICT = str(ROOT / "scripts/predict.py")
 SIDE = 12
 
 
 def letters(count, seed=0):
-    """Images of three letters, light on dark, a little noisy."""
+    """Draw images of three letters, light on dark, with a little noise."""
     chance = np.random.default_rng(seed)
     images = chance.integers(0, 40, (count, SIDE, SIDE), dtype=np.uint8)
     labels = chance.integers(0, 3, count)
@@ -46,7 +47,7 @@ IMAGES, LABELS = letters(60, seed=1)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run that has learned the letters to the last."""
+    """A run that has learned the letters perfectly."""
     place = Workplace(tmp_path_factory.mktemp("trained") / "work")
     images, labels = letters(400)
     write_idx(place.path / "images", images)
@@ -159,7 +160,7 @@ def test_black_and_white_is_scaled_too(workplace, predict, form):
 
 
 def test_a_csv_file_is_read_as_the_run_has_read_its_own(workplace, predict):
-    """A label in the last column, without a header, as dataset.label=last says."""
+    """The label is in the last column, without a header, as dataset.label=last specifies."""
     images, labels = letters(200)
     rows = np.column_stack([images.reshape(200, -1), labels])
     np.savetxt(workplace.path / "train.csv", rows, "%d", ",")
@@ -186,7 +187,7 @@ def test_probabilities_stand_beside_the_labels_if_asked_for(workplace, predict):
 
 
 def test_predictions_are_those_that_the_run_made_itself(workplace):
-    """The test set, read by predict.py, gives the probabilities that training has written."""
+    """predict.py computes for the test set the probabilities that training has stored."""
     write_idx(workplace.path / "images", IMAGES)
     write_idx(workplace.path / "labels", LABELS.astype(np.uint8))
     parts = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
@@ -251,7 +252,7 @@ def test_what_is_transparent_is_background(workplace, predict, ink):
 def test_sixteen_bits_and_a_turned_photograph_are_understood(workplace, predict):
     picture(workplace.path / "deep.png", IMAGES[6].astype(np.uint16) * 257)
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter
+    exif[0x0112] = 6  # rotate by 90 degrees
     large = np.kron(np.rot90(IMAGES[7]), np.ones((8, 8), np.uint8))
     picture(workplace.path / "turned.jpg", large, exif=exif, quality=95)
     told = predict("deep.png", "turned.jpg")
@@ -339,7 +340,7 @@ def test_the_weights_of_a_run_that_is_not_finished_are_said_to_be_so(workplace, 
 
 
 def files_of_a_stranger(folder):
-    """Write one of everything that can be wrong."""
+    """Write one file of every kind that must be refused."""
     (folder / "empty.csv").touch()
     (folder / "empty.png").touch()
     (folder / "fake.png").write_text("no image")
@@ -435,11 +436,10 @@ def files_of_a_stranger(folder):
 )
 def test_a_mistake_costs_one_sentence_and_leaves_nothing(workplace, predict, words, told):
     files_of_a_stranger(workplace.path)
-    before = {path: path.lstat().st_mtime_ns for path in workplace.path.rglob("*")}
-    answer = predict(*words.split(), status=2)
+    with unchanged(workplace.path):
+        answer = predict(*words.split(), status=2)
     assert told in answer
     assert answer.count("\n") == 1 or "usage:" in answer
-    assert {path: path.lstat().st_mtime_ns for path in workplace.path.rglob("*")} == before
 
 
 def test_a_model_that_takes_no_images_says_so(workplace, predict):
@@ -531,7 +531,7 @@ def test_colour_images_are_read_in_colour(tmp_path):
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_damaged_file_is_a_bug(trained, tmp_path_factory, data):
-    """Whatever is in a file, it is read or refused in a sentence."""
+    """A file with arbitrary content is read or refused in one sentence."""
     place = tmp_path_factory.mktemp("damaged")
     kind = data.draw(st.sampled_from(["png", "jpg", "npy", "idx", "csv"]))
     path = place / f"file.{kind}"

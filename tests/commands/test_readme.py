@@ -1,4 +1,4 @@
-"""Every command in the README that needs no account works as it stands."""
+"""Every command in the README that needs no account works as written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUNNABLE = [text for kind, text in BLOCKS if kind == "sh"]
 MAIN, TESTS, *OTHERS = RUNNABLE
 CONSOLE = re.findall(r"^\$ (.*)\n(.*)$", README, re.MULTILINE)
 EXTRAS = {"submitit": "cluster", "postgresql://": "postgres"}
-"""What a command contains that needs an extra, and the extra."""
+"""Text in a command that needs an extra, and the extra."""
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_the_commands_of_the_readme_work(clone, block):
 
 
 def test_no_command_of_the_readme_is_in_the_way_of_another():
-    """Each folder and file is made once, before it is used, by commands in their order."""
+    """Run in order, the commands create each directory and file once, before using it."""
     made = set()
     for line in "".join(text for kind, text in BLOCKS if kind in ("sh", "")).splitlines():
         words = shlex.split(line)
@@ -71,7 +71,7 @@ def test_an_extra_is_installed_before_it_is_needed():
 
 @pytest.mark.soak
 def test_the_readme_can_be_pasted_from_top_to_bottom_into_one_shell(clone, database):
-    """Placeholders are filled in, and an account, Slurm and Kaggle's files are at hand."""
+    """Placeholders are filled in; a W&B account, Slurm and Kaggle's files are provided."""
     with Loopback() as server:
         script = pasted(server.environment, database, clone.path / "shared")
         done = clone.paste(script)
@@ -82,7 +82,7 @@ def test_the_readme_can_be_pasted_from_top_to_bottom_into_one_shell(clone, datab
 
 
 def pasted(account, database, shared):
-    """Write all blocks as one script, with what the reader has in place of placeholders."""
+    """Join all blocks into one script, with the placeholders filled in."""
     values = {
         "postgresql://USER@HOST/DATABASE": database,
         "/shared/": f"{shared}/",
@@ -103,7 +103,7 @@ def pasted(account, database, shared):
         elif kind == "bash":
             text = f"cat > job.sh <<'END'\n{text}END\nbash job.sh"
         elif kind not in ("sh", ""):
-            continue  # a file, which is there
+            continue  # a file that exists
         if "$SWEEP" in text:
             create = "wandb sweep --project digits sweeps/random.yaml 2>&1"
             text = f"export SWEEP=$({create} | sed -n 's/.*wandb agent //p')\n{text}"
@@ -121,7 +121,7 @@ def test_the_readme_shows_what_is_really_answered(workplace, command, answer):
 
 
 def test_the_two_commands_that_set_everything_up_install_what_they_need():
-    """.ci/run pastes both of them into a fresh environment."""
+    """.ci/run executes both of them in a fresh environment."""
     assert MAIN == "pip install -e . && python scripts/train.py lr=0.055\n"
     assert TESTS == 'pip install -e ".[test]" && python -m pytest\n'
 

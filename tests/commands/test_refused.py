@@ -1,4 +1,4 @@
-"""A command that is refused has written nothing, whatever was there before."""
+"""A refused command writes nothing, whatever existed before."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORDS += ["epochs=2", "restore_best=true"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder with a file of samples and a finished run that has learned from it."""
+    """A directory with a file of samples and a finished run trained on it."""
     folder = tmp_path_factory.mktemp("finished")
     chance = random.Random(0)
     with (folder / "data.csv").open("w", newline="") as file:
@@ -42,7 +42,7 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run(compose_config(WORDS), folder / "run")
-    # as it is when a run is copied without its hidden files: who looks must not make one
+    # as in a run copied without its hidden files: a command that only reads must not create one
     (folder / "run/.lock").unlink()
     return folder
 
@@ -54,7 +54,7 @@ def work(workplace, finished):
 
 
 def refuse(workplace, words, sentence, **environment):
-    """Run a command that is refused in one sentence and leaves all as it was."""
+    """Check that a command is refused in one sentence and changes nothing."""
     with unchanged(workplace.path):
         done = workplace.run(*words, **environment)
     assert (done.returncode, done.stdout) == (2, ""), done.stdout + done.stderr
@@ -158,7 +158,7 @@ def enlarged(name, size):
 
 
 def format_version(name, version):
-    """Make a folder one that another version of the program has written."""
+    """Pretend that another version of the program has written a run directory."""
 
     def change(folder):
         content = json.loads((folder / name).read_text())
@@ -339,7 +339,7 @@ def test_an_agents_run_that_comes_back_and_is_refused_is_left_as_it_was(
     (work.path / "runs/s").mkdir(parents=True)
     (work.path / "run").rename(work.path / "runs/s/r")
     for file in work.path.rglob("*"):
-        if file.is_symlink():  # which is to lead to where it led
+        if file.is_symlink():  # the link must still lead to the same place
             target = file.readlink()
             file.unlink()
             file.symlink_to(target)
@@ -538,7 +538,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """A folder with a sweep of one trial, as a sweep leaves it."""
+    """A directory with a finished sweep of one trial."""
     from tests.conftest import Workplace
 
     place = Workplace(tmp_path_factory.mktemp("swept") / "work")
@@ -575,7 +575,7 @@ def test_a_sweep_that_is_refused_leaves_the_one_of_before_as_it_was(
 
 
 def settings(**changes):
-    """Write settings that no sweep has begun with."""
+    """Write sweep settings that no sweep was started with."""
     content = {"format_version": 2, "seed": 0, "sampler": None, "overrides": []} | changes
     return lambda sweep: (sweep / "settings.json").write_text(json.dumps(content))
 

@@ -1,4 +1,4 @@
-"""scripts/report.py: a page of whatever a folder holds, or one sentence."""
+"""scripts/report.py writes a page about any directory, or one sentence."""
 
 from __future__ import annotations
 

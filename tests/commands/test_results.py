@@ -1,4 +1,4 @@
-"""One command runs the presets and writes what they reach; nothing of that is typed by hand."""
+"""One command trains the presets and writes the results tables, which are never typed by hand."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import yaml
 from nn.config.compose import compose_config
 from nn.runs.runner import run
 from tests.conftest import ROOT
+from tests.waiting import wait_until
 
 RESULTS = str(ROOT / "scripts/results.py")
 README = (ROOT / "README.md").read_text()
@@ -81,7 +82,7 @@ def test_the_caption_says_how_many_seeds_were_run(results):
 @pytest.mark.soak
 def test_quick_leaves_out_other_seeds_and_what_takes_minutes(workplace, results):
     done = results("--quick", *QUICK)
-    # on the digits a preset for Fashion-MNIST may be the same as one for MNIST, and is used again
+    # on digits a preset for Fashion-MNIST may equal one for MNIST, whose run is then reused
     assert asked(done) == SHORT - {"fashion_mlp_seconds"}
     assert "seed=1" not in done.stdout
     page = (workplace.path / "page.md").read_text()
@@ -105,8 +106,9 @@ def test_a_run_that_was_cut_off_goes_on(workplace, results):
     words = "mse_64_1_20", "--quick", "dataset=digits", "epochs=60", "checkpoint_every=0"
     process = workplace.start(RESULTS, "--readme", "page.md", *words)
     history = "runs/results/mse_64_1_20/*/history.jsonl"
-    while not any(path.read_text().count("\n") > 2 for path in workplace.path.glob(history)):
-        assert process.poll() is None
+    wait_until(
+        lambda: any(path.read_text().count("\n") > 2 for path in workplace.path.glob(history))
+    )
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130

@@ -1,4 +1,4 @@
-"""Standard streams that are closed or full cost what would be shown, not the work."""
+"""Closed or full standard streams lose output, never work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -17,8 +16,9 @@ from nn.config.compose import compose_config
 from nn.runs.runner import run
 from tests.conftest import ROOT, Run
 from tests.loopback import Loopback
+from tests.waiting import wait_until
 
-EXAMPLES = {"notebook"}  # cells to read and run, without a command line
+EXAMPLES = {"notebook"}  # a notebook-style script without a command line
 SCRIPTS = sorted({path.stem for path in (ROOT / "scripts").glob("*.py")} - EXAMPLES)
 CLOSED = [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
 FULL = "The output could not be written: No space left on device.\n"
@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def command(workplace):
-    """Run a script with its streams as a shell redirects them."""
+    """Run a script with its streams redirected by a shell."""
 
     def start(redirected, name, *words, **environment):
         script = str(ROOT / f"scripts/{name}.py")
@@ -146,11 +146,9 @@ def test_a_stopped_sweep_prints_how_to_resume_however_its_streams_are_buffered(
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SWEEP))
     words = [str(ROOT / "scripts/sweep.py"), "small.yaml", "--workers", "1", "epochs=5000"]
     with workplace.start(*words, PYTHONUNBUFFERED=unbuffered) as process:
-        until = time.monotonic() + 60
-        while not list(workplace.path.rglob("history.jsonl")) and time.monotonic() < until:
-            time.sleep(0.1)
+        wait_until(lambda: list(workplace.path.rglob("history.jsonl")))
         process.send_signal(number)
-        assert "Stopped. To resume: python " in process.communicate(timeout=30)[1]
+        assert "Stopped. To resume: python " in process.communicate(timeout=60)[1]
         assert process.returncode == -number
 
 
@@ -158,8 +156,6 @@ def test_the_command_to_resume_keeps_the_overrides_behind_two_dashes(workplace):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SWEEP))
     words = ["small.yaml", "--workers", "1", "--count", "1", "--", "epochs=5000"]
     with workplace.start(str(ROOT / "scripts/sweep.py"), *words) as process:
-        until = time.monotonic() + 60
-        while not list(workplace.path.rglob("history.jsonl")) and time.monotonic() < until:
-            time.sleep(0.1)
+        wait_until(lambda: list(workplace.path.rglob("history.jsonl")))
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=30)[1].endswith("--count 1 --resume -- epochs=5000\n")
+        assert process.communicate(timeout=60)[1].endswith("--count 1 --resume -- epochs=5000\n")

@@ -1,4 +1,4 @@
-"""scripts/sweep.py: W&B's sweep files without a server."""
+"""scripts/sweep.py runs W&B sweep files without a server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ import yaml
 
 from nn.errors import UserError
 from nn.sweeps.samplers import registry
+from tests import postgres
 from tests.conftest import ROOT, Run, draws
 from tests.report.pages import Page
+from tests.waiting import count_epochs, wait_until
 
 SWEEP = str(ROOT / "scripts/sweep.py")
 SMALL = {
@@ -34,7 +37,7 @@ QUICK = ("epochs=2", "tracking=disabled")
 
 
 class Sweep:
-    """A sweep's folder, read back."""
+    """A sweep directory, read back."""
 
     def __init__(self, path):
         self.path = path
@@ -51,7 +54,7 @@ class Sweep:
 
 @pytest.fixture
 def sweep(workplace):
-    """Write a sweep file, and run it."""
+    """Return a function that writes a sweep file and runs it."""
     (workplace.path / "scripts").symlink_to(ROOT / "scripts")
 
     def run(content, *words, status=0):
@@ -272,7 +275,7 @@ def test_an_existing_sweep_is_refused_without_resume(workplace, sweep):
 
 
 def check_whole(swept, count, told=""):
-    """The count is met, none is there twice, and each is what its folder says."""
+    """Check that there are n trials, each listed once and as its run directory says."""
     table = swept.table
     assert [int(row["number"]) for row in table] == list(range(count))
     assert len(set(points(swept))) == count
@@ -290,12 +293,16 @@ def test_kill_9_of_the_whole_sweep_loses_no_trial(workplace, sweep, draw):
     chance = random.Random(draw)
     process = workplace.start(SWEEP, "small.yaml", *words, "--name", "killed")
     swept, ends = folder(workplace, "killed"), chance.randrange(1, 5)
-    while len(list(swept.path.glob("trials/*/summary.json"))) < ends and process.poll() is None:
-        time.sleep(0.002)
+    wait_until(
+        lambda: (
+            len(list(swept.path.glob("trials/*/summary.json"))) >= ends
+            or process.poll() is not None
+        )
+    )
     time.sleep(chance.random() * 0.2)
     process.kill()
     process.communicate()
-    time.sleep(1)  # its workers have heard of it and are ending
+    time.sleep(1)  # its workers have received the signal and are ending
     done = {
         trial.path: trial.summary["weights/sha256"]
         for trial in swept.trials
@@ -312,17 +319,12 @@ def test_kill_9_of_the_whole_sweep_loses_no_trial(workplace, sweep, draw):
 
 
 def children(process):
-    """The workers of a sweep: its child processes that were spawned to work."""
+    """Return the process ids of a sweep's spawned workers."""
     found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                place = Path(entry.path)
-                parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == process.pid and "spawn_main" in (place / "cmdline").read_text():
-                    found.append(int(entry.name))
-            except (OSError, ValueError):
-                pass
+    for pid in postgres.children(process.pid):
+        with suppress(OSError):  # it may just have ended
+            if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
+                found.append(pid)
     return found
 
 
@@ -333,11 +335,13 @@ def test_kill_9_of_single_workers_costs_nothing(workplace, sweep, draw):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     process = workplace.start(SWEEP, "small.yaml", *words)
     swept = folder(workplace)
-    for begun in (1, 5):  # far enough apart for no trial to be hit twice
-        while (
-            len(list(swept.path.glob("trials/*/history.jsonl"))) < begun and process.poll() is None
-        ):
-            time.sleep(0.002)
+    for begun in (1, 5):  # far enough apart that no trial is hit twice
+        wait_until(
+            lambda begun=begun: (
+                len(list(swept.path.glob("trials/*/history.jsonl"))) >= begun
+                or process.poll() is not None
+            )
+        )
         time.sleep(chance.random() * 0.1)
         if workers := children(process):
             os.kill(chance.choice(workers), signal.SIGKILL)
@@ -353,10 +357,9 @@ def test_ctrl_c_leaves_a_sweep_that_goes_on(workplace, sweep):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     words = ["--count", "4", "epochs=60", "tracking=disabled"]
     process = workplace.start(SWEEP, "small.yaml", *words)
-    while not list(folder(workplace).path.glob("trials/*/history.jsonl")):
-        time.sleep(0.01)
+    wait_until(lambda: list(folder(workplace).path.glob("trials/*/history.jsonl")))
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     command = errors.strip().splitlines()[-1].partition("To resume: ")[2]
@@ -373,17 +376,16 @@ def test_the_time_between_a_stop_and_a_resume_is_not_running_time(workplace, swe
     words = ["small.yaml", "--count", "2", "--workers", "1", "epochs=300", "tracking=disabled"]
     began = time.monotonic()
     process = workplace.start(SWEEP, *words)
-    history = folder(workplace).path / "trials/0000/history.jsonl"
-    while not history.exists() or history.read_bytes().count(b"\n") < 20:
-        time.sleep(0.01)
+    first = folder(workplace).path / "trials/0000"
+    wait_until(lambda: count_epochs(first) >= 20)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     time.sleep(8)
     done = workplace.run(SWEEP, *words[:-2], "--resume")
     assert done.returncode == 0, done.stderr
     longest = time.monotonic() - began - 8
 
-    assert len(Run(history.parent).summary["sessions"]) == 2
+    assert len(Run(first).summary["sessions"]) == 2
     done = workplace.run(str(ROOT / "scripts/report.py"), "runs/sweeps/small")
     assert done.returncode == 0, done.stderr
     page = Page(folder(workplace).path / "report.html")
@@ -475,8 +477,7 @@ def test_the_only_worker_can_die(workplace, sweep):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     words = ["--count", "3", "--workers", "1", "epochs=300", "tracking=disabled"]
     process = workplace.start(SWEEP, "small.yaml", *words)
-    while not list(folder(workplace).path.glob("study.log")) or not children(process):
-        time.sleep(0.01)
+    wait_until(lambda: (folder(workplace).path / "study.log").exists() and children(process))
     os.kill(children(process)[0], signal.SIGKILL)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
@@ -497,7 +498,7 @@ def test_a_nested_block_works_here_with_a_warning(workplace, sweep):
 @pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda f: f.stem)
 def test_the_files_of_this_project_are_sound_and_run(workplace, file):
     content = yaml.safe_load(file.read_text())
-    if content["parameters"].pop("dataset", None):  # which is not there without a network
+    if content["parameters"].pop("dataset", None):  # which is missing without a network
         assert file.stem == "mnist"
     digits = ["dataset=digits"] if file.stem in ("mnist", "claims") else []
     (workplace.path / file.name).write_text(yaml.safe_dump(content))

@@ -1,9 +1,8 @@
-"""A sweep that is resumed after its file, its study or its disk have changed."""
+"""Resuming a sweep after its file, its study or its disk has changed."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import shutil
 import time
@@ -16,18 +15,11 @@ from optuna.storages import JournalStorage
 from nn.sweeps.storage import CrashSafeJournalBackend
 from tests.commands.test_sweep import QUICK, SMALL, SWEEP, children, folder, sweep
 from tests.conftest import Run
+from tests.unchanged import unchanged
+from tests.waiting import count_epochs, wait_until
 
 __all__ = ["sweep"]
 GRID = {**SMALL, "method": "grid", "parameters": {"lr": {"values": [0.05, 0.1, 0.2]}}}
-
-
-def snapshot(directory):
-    """All files of a directory with their content."""
-    return {
-        path.relative_to(directory): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
 
 
 def study(swept):
@@ -57,7 +49,7 @@ BEGUN = {**SMALL, "parameters": {**SMALL["parameters"], "width": {"value": 64}}}
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
-    """A sweep of two trials that every test of a changed file may copy."""
+    """A stopped sweep of two trials, to be copied by each test of a changed file."""
     return tmp_path_factory.mktemp("begun") / "work"
 
 
@@ -70,15 +62,14 @@ def test_a_changed_parameter_is_refused_on_resume_and_nothing_is_written(
         sweep(BEGUN, "--count", "2", *QUICK)
         shutil.copytree(workplace.path / "runs", begun)
     shutil.copytree(begun, workplace.path / "runs", dirs_exist_ok=True)
-    before = snapshot(workplace.path / "runs")
     changed = copy.deepcopy(BEGUN)
     parameters, sentence = CHANGES[change]
     changed["parameters"].update(parameters)
     changed["parameters"] = {n: each for n, each in changed["parameters"].items() if each}
-    done = sweep(changed, "--resume", "--count", "4", status=2)
+    with unchanged(workplace.path / "runs"):
+        done = sweep(changed, "--resume", "--count", "4", status=2)
     assert done.stderr.startswith(f"small.yaml: {sentence}")
     assert len(done.stderr.splitlines()) == 1
-    assert snapshot(workplace.path / "runs") == before
     sweep(BEGUN, "--resume", "--count", "3")
     assert len(folder(workplace).table) == 3
 
@@ -117,7 +108,7 @@ def test_a_study_with_a_trial_that_cannot_be_completed_marks_it_failed(workplace
     sweep(content, "--count", "2", *QUICK)
     swept = folder(workplace)
     poisoned = study(swept).ask()
-    poisoned.suggest_float("depth", 1.0, 2.0)  # of a file that has another parameter
+    poisoned.suggest_float("depth", 1.0, 2.0)  # from a file with another parameter
     sweep(content, "--resume", "--count", "3")
     assert [row["lr"] for row in swept.table] == ["0.05", "0.1", "0.2"] or method != "grid"
     assert [int(row["number"]) for row in swept.table] == [0, 1, 3]
@@ -177,7 +168,7 @@ def test_a_sweep_whose_disk_is_full_stops_and_is_resumed(workplace, sweep):
 
 
 def results(swept):
-    """The table without its timings: one trial may have been evaluated again."""
+    """Return the table without timings, which differ for a trial that was evaluated again."""
     return [
         {name: value for name, value in row.items() if name != "seconds"} for row in swept.table
     ]
@@ -221,7 +212,7 @@ def test_a_lost_study_is_restored_from_the_directories_of_its_trials(
     assert [row["state"] for row in swept.table] == ["finished"] * 4
     assert [row["lr"] for row in swept.table] == [row["lr"] for row in whole.table]
     for path, history in written.items():
-        assert (path / "history.jsonl").read_bytes() == history  # times included
+        assert (path / "history.jsonl").read_bytes() == history  # including times
     if damage == "garbage":
         assert (swept.path / "study.log.damaged").exists()
 
@@ -233,7 +224,7 @@ def test_a_trial_whose_parameters_the_study_has_lost_has_those_of_its_directory(
 ):
     content = {**SMALL, "method": "bayes"}
     words = ["--count", "4", "--workers", "1"]
-    sweep(content, *words, "--sampler", "tpe", *QUICK)  # proposes other points when it is resumed
+    sweep(content, *words, "--sampler", "tpe", *QUICK)  # proposes different points when resumed
     swept = folder(workplace)
     before = results(swept)
     lines = (swept.path / "study.log").read_text().splitlines(keepends=True)
@@ -250,35 +241,26 @@ def test_a_study_of_another_sweep_is_refused_before_anything_is_added_to_it(work
     sweep(SMALL, "--count", "2", *QUICK)
     swept = folder(workplace)
     shutil.copy(folder(workplace, "other").path / "study.log", swept.path)
-    before = snapshot(swept.path)
-    done = sweep(SMALL, "--resume", status=2)
+    with unchanged(swept.path):
+        done = sweep(SMALL, "--resume", status=2)
     assert "the parameters of trial 0 differ from those of the sweep file" in done.stderr
-    assert snapshot(swept.path) == before
 
 
 def test_a_trial_that_was_running_when_the_study_was_lost_continues(workplace, sweep):
     (workplace.path / "small.yaml").write_text(yaml.safe_dump(SMALL))
-    words = [
-        "--count",
-        "2",
-        "--workers",
-        "1",
-        "epochs=400",
-        "tracking=disabled",
-        "checkpoint_every=0",
-    ]
+    words = ["--count", "2", "--workers", "1", "epochs=400", "tracking=disabled"]
+    words += ["checkpoint_every=0"]
     process = workplace.start(SWEEP, "small.yaml", *words)
     swept = folder(workplace)
-    first = swept.path / "trials/0000/history.jsonl"
-    while not first.exists() or first.read_bytes().count(b"\n") < 20:
-        time.sleep(0.01)
+    first = swept.path / "trials/0000"
+    wait_until(lambda: count_epochs(first) >= 20)
     process.terminate()
     process.communicate(timeout=60)
-    history = Run(first.parent).history
+    history = Run(first).history
     (swept.path / "study.log").unlink()
     sweep(SMALL, "--resume", *words)
     assert [row["state"] for row in swept.table] == ["finished"] * 2
-    assert Run(first.parent).history[: len(history)] == history
+    assert Run(first).history[: len(history)] == history
 
 
 def test_a_directory_of_another_sweep_is_not_mistaken_for_a_trial(workplace, sweep):

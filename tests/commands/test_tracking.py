@@ -1,4 +1,4 @@
-"""What reaches Weights & Biases, read back from its own file by its own client."""
+"""What is logged to Weights & Biases, read back from an offline run by its own client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.commands.wandb_file import of_type, wandb_records
 
 @pytest.fixture
 def tracked(workplace):
-    """An offline run, and the records in its W&B file."""
+    """Return a function that trains offline and returns the run and its W&B records."""
 
     def start(*words, **environment):
         done = workplace.train(*words, tracking=None, **environment)

@@ -1,4 +1,4 @@
-"""Runs and sweeps with the real W&B client, against a server on this machine."""
+"""Runs and sweeps with the real W&B client against a local server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from nn.sweeps.schema import Metric, parse_sweep_config
 from tests.commands.seen import by_its_folder, seen
 from tests.conftest import ROOT, Run
 from tests.loopback import QUICK_AGENT, Loopback
+from tests.waiting import count_epochs, wait_until
 
 TRAIN, UPLOAD = str(ROOT / "scripts/train.py"), str(ROOT / "scripts/upload.py")
 LONG = ["epochs=100000", "tracking.confusion_every=100000"]
@@ -43,7 +43,7 @@ def server(workplace):
 
 @pytest.fixture
 def online(workplace, server):
-    """Run a command with an account at the server."""
+    """Run a command with an account on the server."""
 
     def run(*words, expect=0, **environment):
         done = workplace.run(*words, **server.environment, **environment)
@@ -55,7 +55,7 @@ def online(workplace, server):
 
 @pytest.fixture
 def agents(workplace, server, online):
-    """Create a sweep, start agents for it, and kill at the end whatever is left of them."""
+    """Create a sweep and start agents for it; kill the remaining ones at the end."""
     started = []
 
     def start(file, count, processes=1):
@@ -78,7 +78,7 @@ def agents(workplace, server, online):
 
 @pytest.fixture
 def long_trials(workplace):
-    """Write a sweep file whose trials have these words."""
+    """Write a sweep file whose trials get these arguments."""
 
     def write(*words):
         file = workplace.path / "trials.yaml"
@@ -86,15 +86,6 @@ def long_trials(workplace):
         return file
 
     return write
-
-
-def until(condition, seconds=60):
-    """Wait for something to happen."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-    return found
 
 
 def ended(processes):
@@ -106,20 +97,15 @@ def folder(workplace, sweep, run_id):
     return workplace.path / "runs" / sweep / run_id
 
 
-def lines(path):
-    file = path / "history.jsonl"
-    return file.read_bytes().count(b"\n") if file.exists() else 0
-
-
 def process_of(path):
-    """Find the process that trains in a folder, by the lock that it holds."""
+    """Find the process that trains in a run directory by the lock that it holds."""
     inode = f":{(path / '.lock').stat().st_ino} "
     with Path("/proc/locks").open() as locks:
         return next(int(line.split()[4]) for line in locks if inode in line)
 
 
 def value_at(config, name):
-    """Find in a configuration what a parameter of a sweep sets."""
+    """Return the value in a config that a sweep parameter sets."""
     if "." in name:
         group, _, key = name.partition(".")
         return config[group][key]
@@ -139,7 +125,7 @@ def test_an_online_run_is_all_there(workplace, server, online):
     assert run.commit == Run(workplace.path / "run").environment["git"]["commit"]
     environment = (workplace.path / "run/environment.json").read_bytes()
     assert run.files["environment.json"] == environment
-    assert [row["_step"] for row in run.history] == list(range(1, 13))  # a row for each epoch
+    assert [row["_step"] for row in run.history] == list(range(1, 13))  # one row per epoch
 
 
 def test_variables_say_where_a_run_belongs(server, online):
@@ -218,7 +204,7 @@ def test_a_sweep_file_means_the_same_behind_an_agent_and_offline(
             assert (there, type(there)) == (value, type(value))
             assert type(value_at(offline.config, parameter)) is type(there)
         assert seen(server, run_id) == by_its_folder(path, swept=point)
-    if name == "hyperband":  # whose trials may be stopped, without a test score
+    if name == "hyperband":  # its trials may be stopped and then have no test score
         return
     read = json.loads(online("-c", READ, f"somebody/digits/{sweep}").stdout)
     for run_id in proposed:
@@ -254,11 +240,11 @@ def test_a_stop_from_the_server_ends_a_trial_and_the_agent_goes_on(
     sweep, started = agents(long_trials(*LONG), count=2)
     stopped = []
     for number in range(2):
-        run_id = until(lambda number=number: list(server.runs)[number:])[0]
+        run_id = wait_until(lambda number=number: list(server.runs)[number:])[0]
         path = folder(workplace, sweep, run_id)
-        until(lambda path=path: lines(path) > 100)
+        wait_until(lambda path=path: count_epochs(path) > 100)
         server.stop_run(run_id, by=(by,))
-        until(lambda run_id=run_id: server.runs[run_id].state == "killed")
+        wait_until(lambda run_id=run_id: server.runs[run_id].state == "killed")
         stopped.append(path)
     ended(started)
     for path in stopped:
@@ -312,11 +298,11 @@ def test_a_preempted_run_that_comes_back_finds_its_folder_and_resumes(
 ):
     words = ["epochs=2000", "tracking.confusion_every=1000", "tracking.preemptible=true"]
     sweep, started = agents(long_trials(*words), count=2)
-    run_id = until(lambda: list(server.runs))[0]
+    run_id = wait_until(lambda: list(server.runs))[0]
     path = folder(workplace, sweep, run_id)
-    until(lambda: lines(path) > 50)
+    wait_until(lambda: count_epochs(path) > 50)
     os.kill(process_of(path), signal.SIGTERM)
-    until(lambda: server.runs[run_id].state in ("preempted", "finished"))
+    wait_until(lambda: server.runs[run_id].state in ("preempted", "finished"))
     ended(started)
     assert list(server.runs) == [run_id]
     expected = undisturbed(workplace, path)
@@ -325,7 +311,7 @@ def test_a_preempted_run_that_comes_back_finds_its_folder_and_resumes(
 
 
 def undisturbed(workplace, path):
-    """What the run in a folder gives when nothing happens to it."""
+    """Return the results of a run that is never interrupted."""
     done = workplace.run(TRAIN, f"reproduce={path}", "tracking=disabled")
     assert done.returncode == 0, done.stdout + done.stderr
     (again,) = [
@@ -337,7 +323,7 @@ def undisturbed(workplace, path):
 
 
 def restored(workplace, server, online, path):
-    """Upload a run, and see that the server has all of it."""
+    """Upload a run and check that the server has all of it."""
     online(UPLOAD, str(path.relative_to(workplace.path)))
     run_id = Run(path).environment["run_id"]
     swept = Run(path).environment["sweep_parameters"]
@@ -351,9 +337,9 @@ def test_a_trial_that_is_killed_resumes_and_uploads_to_the_same_state(
     sweep, started = agents(
         long_trials("epochs=1500", "tracking.confusion_every=500", "checkpoint_every=0.1"), 2
     )
-    run_id = until(lambda: list(server.runs))[0]
+    run_id = wait_until(lambda: list(server.runs))[0]
     path = folder(workplace, sweep, run_id)
-    until(lambda: lines(path) > 100)
+    wait_until(lambda: count_epochs(path) > 100)
     os.kill(process_of(path), signal.SIGKILL)
     ended(started)
     server.crash_run(run_id)
@@ -369,12 +355,12 @@ def test_a_trial_that_is_killed_resumes_and_uploads_to_the_same_state(
 @pytest.mark.soak
 def test_a_trial_outlives_its_agent(workplace, server, online, agents, long_trials):
     sweep, started = agents(long_trials("epochs=1500", "tracking.confusion_every=500"), count=1)
-    run_id = until(lambda: list(server.runs))[0]
+    run_id = wait_until(lambda: list(server.runs))[0]
     path = folder(workplace, sweep, run_id)
-    until(lambda: lines(path) > 10)
+    wait_until(lambda: count_epochs(path) > 10)
     started[0].kill()
-    until(lambda: server.runs[run_id].state == "finished")
-    until(lambda: (path / "summary.json").exists())
+    wait_until(lambda: server.runs[run_id].state == "finished")
+    wait_until(lambda: (path / "summary.json").exists())
     assert Run(path).bits == undisturbed(workplace, path)
     assert seen(server, run_id) == by_its_folder(path, swept={"seed": 5})
 
@@ -385,11 +371,11 @@ def test_a_server_that_dies_and_comes_back_costs_nothing(
 ):
     words = ["epochs=2500", "tracking.confusion_every=2500", "tracking.finish_timeout=60"]
     sweep, started = agents(long_trials(*words), count=1)
-    run_id = until(lambda: list(server.runs))[0]
+    run_id = wait_until(lambda: list(server.runs))[0]
     path = folder(workplace, sweep, run_id)
-    until(lambda: lines(path) > 50)
+    wait_until(lambda: count_epochs(path) > 50)
     server.stop()
-    until(lambda: lines(path) > 1000)
+    wait_until(lambda: count_epochs(path) > 1000)
     server.start()
     ended(started)
     assert Run(path).bits == undisturbed(workplace, path)
@@ -418,7 +404,7 @@ def test_a_server_that_misbehaves_costs_nothing(workplace, server, online, fault
         **server.environment,
         WANDB_PROJECT="digits",
     )
-    until(lambda: server.runs and lines(workplace.path / "run") > 20)
+    wait_until(lambda: server.runs and count_epochs(workplace.path / "run") > 20)
     with server.failing(**fault):
         _, told = process.communicate(timeout=120)
     assert (process.returncode, told) == (0, "")
@@ -437,7 +423,7 @@ def test_a_server_that_is_gone_costs_a_warning(workplace, server, online):
         **server.environment,
         WANDB_PROJECT="digits",
     )
-    until(lambda: server.runs and lines(workplace.path / "run") > 20)
+    wait_until(lambda: server.runs and count_epochs(workplace.path / "run") > 20)
     server.stop()
     _, told = process.communicate(timeout=120)
     assert process.returncode == 0
@@ -474,7 +460,7 @@ def test_a_full_disk_under_wandbs_folder_costs_one_warning(workplace, server, on
 
 
 def alike(content):
-    """What two runs of one seed have in common: all but the bytes of their checkpoints."""
+    """Return what two runs of one seed share: everything but the bytes of their checkpoints."""
     settings = {key: each for key, each in content["settings"].items() if key != "tracking"}
     config = {key: each for key, each in content["config"].items() if key != "settings"}
     config |= {"tracking": None, "choices": None}
@@ -492,11 +478,11 @@ def test_offline_and_online_runs_of_a_seed_come_to_the_same(workplace, server, o
     killed = workplace.start(
         TRAIN, *words, "hydra.run.dir=killed", "tracking=offline", "checkpoint_every=0", "threads=1"
     )
-    until(lambda: lines(workplace.path / "killed") >= 5)
+    wait_until(lambda: count_epochs(workplace.path / "killed") >= 5)
     killed.kill()
     killed.communicate()
     online(TRAIN, "resume=killed", "tracking=offline")
-    for _ in range(2):  # twice does no harm
+    for _ in range(2):  # uploading twice is harmless
         done = online(UPLOAD, "killed")
         run_id = Run(workplace.path / "killed").environment["run_id"]
         assert done.stdout == f"killed: {server.state.url}/somebody/nn-sweeps/runs/{run_id}\n"

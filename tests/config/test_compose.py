@@ -1,4 +1,4 @@
-"""A configuration composed in parts is the one that Hydra composes at once."""
+"""A config composed in parts equals the one that Hydra composes at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The genuine MNIST and Fashion-MNIST, on machines that have them beside the project."""
+"""The published MNIST and Fashion-MNIST files, on machines that have them next to the project."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from tests.conftest import ROOT
 
 GENUINE = ROOT.parent / "shared" / "data"
 needs_genuine = pytest.mark.skipif(
-    not GENUINE.is_dir(), reason="the genuine files are not beside the project"
+    not GENUINE.is_dir(), reason="the published files are not next to the project"
 )

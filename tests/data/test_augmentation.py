@@ -11,7 +11,7 @@ from tests.strategies import seeds
 
 
 def images(count=64, side=12, seed=0):
-    """Bright crosses, a little off the middle, so that no mirror maps them to themselves."""
+    """Return bright crosses, slightly off center so that no reflection maps them to themselves."""
     x = np.zeros((count, 1, side, side), np.float32)
     x[:, :, 4, 2:9] = 1
     x[:, :, 2:9, 4] = 1

@@ -11,6 +11,7 @@ from nn.data import cache, csv, csv_parser
 from nn.data.csv import CSV
 from nn.errors import UserError
 from tests.data.idx_files import images_and_labels
+from tests.faulty_disk import raise_disk_full
 
 EXAMPLES = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -277,7 +278,7 @@ def test_a_full_cache_is_told_and_leaves_nothing(tmp_path, monkeypatch):
 
     def full(path, values):
         path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+        raise_disk_full()
 
     monkeypatch.setattr(csv.np, "save", full)
     with pytest.raises(UserError, match=r"cache directory .* cannot be written to: No space left"):

@@ -1,4 +1,4 @@
-"""Files of other formats are read where that is easy, and else called what they are."""
+"""Files of other formats are read where that is easy, and otherwise identified."""
 
 from __future__ import annotations
 

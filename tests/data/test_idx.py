@@ -112,7 +112,7 @@ def test_a_folder_a_pipe_and_nothing_are_no_files(tmp_path):
 
 @pytest.mark.parametrize("claimed", [2**31, 2**20])
 def test_a_bomb_is_refused_in_little_memory(tmp_path, claimed):
-    """A few kilobytes that unpack to a gigabyte, of which the header claims more or less."""
+    """A few kilobytes unpack to a gigabyte, whatever size the header claims."""
     header = b"\0\0\x08\x01" + struct.pack(">I", claimed)
     with gzip.open(tmp_path / "bomb", "wb", compresslevel=9) as file:
         file.write(header)
@@ -133,7 +133,7 @@ def test_a_bomb_is_refused_in_little_memory(tmp_path, claimed):
 
 
 def source(tmp_path, train=None, test=None, **settings):
-    """Write files and name them as a configuration would."""
+    """Write files and return a source configured with their names."""
     train, test = train or images_and_labels(), test or images_and_labels(30, seed=1)
     names = ("train_images", "train_labels", "test_images", "test_labels")
     paths = [

@@ -1,4 +1,4 @@
-"""How training images look is found in them."""
+"""Image statistics are measured from the training images."""
 
 from __future__ import annotations
 

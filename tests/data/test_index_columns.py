@@ -1,4 +1,4 @@
-"""A CSV file that pandas wrote with its index is learned from without it, and so is predicted."""
+"""The index column that pandas writes into a CSV file is ignored in training and prediction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNT = 60
 
 
 def frame(count=COUNT, label=0, seed=0):
-    """Images and labels as pandas has them, the labels in some column or in none."""
+    """Return images and labels as a DataFrame, with the labels in any column or without them."""
     images, labels = images_and_labels(count, seed=seed)
     table = pd.DataFrame(images.reshape(count, -1), columns=NAMES)
     if label is not None:
@@ -201,7 +201,7 @@ def test_one_sample_to_predict_may_have_an_id(tmp_path):
 
 @pytest.mark.parametrize("header", [True, False])
 def test_a_pixel_that_counts_upwards_is_never_an_index(tmp_path, header):
-    """Where the columns make a square image, all of them are pixels."""
+    """Where the number of columns is a square, all of them are pixels."""
     for place in (1, 16):
         table = frame()
         table.iloc[:, place] = np.arange(COUNT, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""What a network takes is written beside its weights, and comes back as it was, or not at all."""
+"""The input spec stored with the weights round-trips, or is refused."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from nn.errors import UserError
 from tests.data.genuine import GENUINE, needs_genuine
 from tests.data.homes import home
 from tests.data.idx_files import idx_bytes, images_and_labels
+from tests.faulty_disk import raise_disk_full
 
 CONTENTS = dict(
     zip(
@@ -123,7 +123,7 @@ def test_a_folder_that_does_not_exist_is_refused(read):
 
 
 def test_a_folder_without_permission_is_told(tmp_path):
-    """As root nothing is forbidden, so a child process gives its rights up first."""
+    """Root may read everything, so a child process drops its privileges first."""
     code = (
         "import os, sys, tempfile\n"
         "import numpy as np\n"
@@ -192,7 +192,7 @@ def test_a_full_disk_is_told(read, monkeypatch):
 
     def full(url, _):
         fetched.append(url)
-        raise OSError(28, os.strerror(28))
+        raise_disk_full()
 
     monkeypatch.setattr(cache, "_fetch", full)
     sentence = f"^The cache directory {cache.cache_dir('mnist')} cannot be written to: No space"

@@ -43,7 +43,7 @@ def test_a_class_too_small_to_split_is_named():
 
 
 def test_a_seed_means_this_split_on_every_machine():
-    """Recorded once; another value here would change everybody's results."""
+    """Recorded once; another value would change every user's results."""
     labels = np.repeat(np.arange(3), 10)
     _, part = stratified_split(labels, 0.2, RandomGenerators.from_seed(0).split, "share")
     assert list(part) == [3, 6, 11, 17, 20, 24]

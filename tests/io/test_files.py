@@ -1,4 +1,4 @@
-"""A file is written whole or not at all, whoever else writes it."""
+"""A file is written completely or not at all, even with concurrent writers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WRITERS, TIMES = 4, 50
 
 
 def written(path, writer):
-    """Write a file again and again; give what was read there in between."""
+    """Write a file repeatedly and return the contents read in between."""
     seen = set()
     for _ in range(TIMES):
         atomic_write(path, bytes([writer]) * (1000 * writer + 1))

@@ -1,4 +1,4 @@
-"""What every layer must do, whatever it computes."""
+"""Requirements on every layer, independent of its formula."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SHAPE = (2, 4, 6)
 
 @pytest.fixture(params=LAYERS.values(), ids=LAYERS.keys())
 def network(request):
-    """A network in which the layer stands above and below others."""
+    """Build a network with the layer between others."""
     layers = [Conv2D(2, kernel=1), *request.param(), Flatten(), Dense(2)]
     return Network(layers, SHAPE, np.random.default_rng(0))
 

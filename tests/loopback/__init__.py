@@ -1,4 +1,4 @@
-"""A server on this machine that speaks W&B's protocol to the real client, for tests."""
+"""A local fake of W&B's server that speaks its protocol with the real client."""
 
 from tests.loopback.faults import Fault
 from tests.loopback.server import QUICK_AGENT, Loopback

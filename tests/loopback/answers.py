@@ -1,4 +1,4 @@
-"""Answers a GraphQL document from nodes: dictionaries of what each type's fields are."""
+"""Execute a GraphQL document on nodes: dictionaries of each type's fields."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tests.loopback.language import Document, Field, Spread, Variable
 
 Given = Mapping[str, Any]
 Node = Mapping[str, Any]
-"""A field's value, or a function of its arguments that gives it."""
+"""The value of a field, or a function that computes it from the field's arguments."""
 
 KINDS = {"ArtifactSequence": "ArtifactCollection"}
-"""The interface that a type has."""
+"""The interface that each type implements."""
 
 
 class Unknown(Exception):
-    """Nobody has taught the server this."""
+    """The fake server does not implement this request."""
 
 
 class Refused(Exception):
-    """An answer that is an error, as W&B gives it: a status and a sentence."""
+    """An error response of W&B's API: a status and a message."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -30,7 +30,7 @@ class Refused(Exception):
 
 @dataclass
 class Answer:
-    """What a document asks, answered from a root node."""
+    """The execution of one document, starting from a root node."""
 
     document: Document
     variables: Mapping[str, Any]
@@ -73,7 +73,7 @@ class Answer:
         return conditions.get("include", True) and not conditions.get("skip", False)
 
     def filled(self, value: Any) -> Any:
-        """Put values in the place of variables; one that was not sent leaves no argument."""
+        """Substitute values for variables; a variable that was not sent drops its argument."""
         if isinstance(value, Variable):
             return self.variables.get(value.name, self.document.defaults.get(value.name))
         if isinstance(value, dict):
@@ -89,7 +89,7 @@ def connection(
     kind: str,
     beside: Callable[[Any], Node] = lambda _: {},
 ) -> Callable[[Given], Node]:
-    """Give a list page by page; `beside` tells what an edge says beside its node."""
+    """Paginate a list; `beside` adds fields to an edge next to its node."""
 
     def page(given: Given) -> Node:
         begin = int(given.get("after") or 0)

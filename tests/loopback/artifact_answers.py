@@ -1,4 +1,4 @@
-"""How artifacts look in W&B's GraphQL."""
+"""Resolvers for artifacts in W&B's GraphQL API."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def membership_node(state: State, version: Version) -> Node:
 
 
 def find(state: State, project: str, name: str) -> Version | None:
-    """The version that is meant by NAME:ALIAS."""
+    """Return the version that NAME:ALIAS refers to."""
     name, _, alias = name.partition(":")
     collection = state.artifacts.get(name)
     if collection is None or collection.project != project:

@@ -1,4 +1,4 @@
-"""How artifacts come to be: from a digest, over uploads, to a version with aliases."""
+"""Mutations that create artifacts: from a digest through uploads to a version with aliases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.loopback.state import State
 
 
 def create(state: State, given: Given) -> Node:
-    """CreateArtifact: a pending version, or the complete one that has the same content."""
+    """CreateArtifact: return a pending version, or the complete one with the same content."""
     (name,) = given.get("artifactCollectionNames") or [given["artifactCollectionName"]]
     project, kind = state.project(given["projectName"]), given["artifactTypeName"]
     if name not in state.artifacts:
@@ -52,7 +52,7 @@ def update_manifest(state: State, given: Given) -> Node:
 
 
 def create_files(state: State, given: Given) -> Node:
-    """CreateArtifactFiles: where the content is to be uploaded to."""
+    """CreateArtifactFiles: return the upload URLs."""
 
     def shown(asked: Given) -> Node:
         version = state.version(asked["artifactID"])
@@ -87,7 +87,7 @@ def update(state: State, given: Given) -> Node:
 
 
 def use(state: State, given: Given) -> Node:
-    """UseArtifact: an artifact as the input of a run."""
+    """UseArtifact: record an artifact as an input of a run."""
     version = state.version(given["artifactID"])
     run = state.runs[given["runName"]]
     if version.id not in run.used:

@@ -1,4 +1,4 @@
-"""Artifacts: collections of versions, told apart by their digests."""
+"""Artifacts: collections of versions, distinguished by their digests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.loopback.runs import now
 
 @dataclass
 class Version:
-    """A version of an artifact, pending until all its files are there."""
+    """A version of an artifact, pending until all its files are uploaded."""
 
     id: str
     collection: Collection
@@ -21,13 +21,13 @@ class Version:
     description: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
-    """The aliases that it gets as soon as it is complete."""
+    """The aliases to assign when the version is complete."""
     tags: list[str] = field(default_factory=list)
     history_step: int | None = None
     manifest: bytes = b""
     files: dict[str, bytes] = field(default_factory=dict)
     index: int | None = None
-    """Its number in the collection; none while it is pending."""
+    """The number in the collection; None while the version is pending."""
     created: str = field(default_factory=now)
 
     @property
@@ -42,25 +42,25 @@ class Version:
 
 @dataclass
 class Collection:
-    """An artifact by name: its versions in order."""
+    """A named artifact: its versions in order."""
 
     id: str
     name: str
     type: str
     project: str
     all: list[Version] = field(default_factory=list)
-    """Pending versions too."""
+    """All versions, including pending ones."""
     aliases: dict[str, int] = field(default_factory=dict)
     created: str = field(default_factory=now)
 
     @property
     def versions(self) -> list[Version]:
-        """The versions that are complete, v0 first."""
+        """The complete versions, v0 first."""
         complete = (version for version in self.all if version.index is not None)
         return sorted(complete, key=lambda version: version.index or 0)
 
     def find(self, alias: str) -> Version | None:
-        """The version of this alias, number (v0) or digest."""
+        """Find a version by alias, number (v0) or digest."""
         for version in self.versions:
             if alias in (f"v{version.index}", version.digest, *version.aliases):
                 return version
@@ -70,14 +70,14 @@ class Collection:
         return next((each for each in self.versions if each.digest == digest), None)
 
     def name_it(self, version: Version, aliases: Sequence[Mapping[str, str]]) -> None:
-        """Give a version aliases: those for this collection, now or when it is complete."""
+        """Assign the aliases for this collection, now or when the version is complete."""
         named = [each["alias"] for each in aliases if each["artifactCollectionName"] == self.name]
         version.wanted += named
         if version.index is not None:
             self._move(version)
 
     def commit(self, version: Version) -> None:
-        """Make a version complete."""
+        """Mark a version as complete and assign its aliases."""
         if version.index is None:
             version.index = len(self.versions)
             version.wanted.append("latest")

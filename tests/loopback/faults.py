@@ -1,4 +1,4 @@
-"""How a server misbehaves when a test tells it to."""
+"""Faults that a test injects into the server."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 @dataclass
 class Fault:
-    """What happens to requests whose label matches: so many times, for so many seconds from the
-    first of them on, or until it is ended.
+    """A fault for requests whose label matches: a number of times, for a number of seconds from the
+    first of them on, or until it is disabled.
 
     A label is the name of a GraphQL operation (`UpsertBucket`), or method and path
-    (`POST /files/me/digits/abc/file_stream`). `delay` waits, `drop` breaks the connection, and
-    `status` answers so; each of them alone or together. With `carried_out` the request is
-    carried out before its answer is spoiled: what was sent arrived, and the client cannot know.
+    (`POST /files/me/digits/abc/file_stream`). `delay` waits, `drop` breaks the connection,
+    and `status` is the response; each alone or combined. With `carried_out` the request
+    is executed before its response fails: the data arrived, and the client cannot know.
     """
 
     match: str = ""
@@ -33,7 +33,7 @@ class Fault:
     began: float | None = None
 
     def strikes(self, label: str) -> bool:
-        """Say whether this request is met, and count it."""
+        """Return whether the fault applies to this request, and count it."""
         if self.ended or not re.search(self.match, label):
             return False
         if self.began is None:
@@ -64,5 +64,5 @@ class Fault:
 
 
 def errors(message: str) -> bytes:
-    """Write an error in W&B's form."""
+    """Format an error as W&B does."""
     return json.dumps({"errors": [{"message": message}], "data": None}).encode()

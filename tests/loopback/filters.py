@@ -1,4 +1,4 @@
-"""Which runs a filter of the client's lets through, and in what order."""
+"""Filtering and ordering of runs by the client's MongoDB-style queries."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ATTRIBUTES: dict[str, Callable[[Run], Any]] = {
     "createdAt": lambda run: run.created,
     "heartbeat_at": lambda run: run.heard,
 }
-"""What runs can be filtered and ordered by, beside config.* and summary_metrics.*."""
+"""Attributes for filters and orders, in addition to config.* and summary_metrics.*."""
 
 
 ORDERS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
 
 
 def listed(state: State, project: str, given: Given) -> list[Run]:
-    """The runs of a project that a filter lets through, in the order that is asked for."""
+    """Return the runs of a project that pass the filters, in the requested order."""
     chosen = json.loads(given.get("filters") or "{}")
     runs = [run for run in state.runs.values() if run.project == project and fits(run, chosen)]
     order = given.get("order") or "+created_at"
@@ -44,7 +44,7 @@ def sortable(value: Any) -> tuple[bool, Any]:
 
 
 def fits(run: Run, chosen: Mapping[str, Any]) -> bool:
-    """Whether a run passes a filter in MongoDB's form."""
+    """Return whether a run passes a MongoDB-style filter."""
     for key, wanted in chosen.items():
         if key in ("$and", "$or"):
             passed = [fits(run, each) for each in wanted]

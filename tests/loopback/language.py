@@ -1,4 +1,4 @@
-"""Reads GraphQL, so that any question of the client's can be answered by its own words."""
+"""A parser for the GraphQL documents that the client sends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CONSTANTS = {"true": True, "false": False, "null": None}
 
 @dataclass(frozen=True)
 class Variable:
-    """A value that is sent beside the document."""
+    """A reference to a value that is sent along with the document."""
 
     name: str
 
 
 @dataclass
 class Field:
-    """A field that is asked for, and what is asked of it."""
+    """A requested field with its arguments and selection set."""
 
     key: str
     name: str
@@ -34,7 +34,7 @@ class Field:
 
 @dataclass
 class Spread:
-    """Fields that stand elsewhere (`...Name`) or here under a condition (`... on Type`)."""
+    """A named fragment (`...Name`) or an inline one with a type condition (`... on Type`)."""
 
     fragment: str | None
     condition: str | None
@@ -53,7 +53,7 @@ class Document:
 
 
 def parse(text: str) -> Document:
-    """Read a document."""
+    """Parse a document of one operation."""
     return _Reader(text).document()
 
 

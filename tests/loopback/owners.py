@@ -1,4 +1,4 @@
-"""Who and where: the user, the entity and the projects, without what is in them."""
+"""Resolvers for the user, the entity and the projects, without their contents."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def project_number(state: State, project: str) -> str:
 
 
 def project_node(state: State, project: str) -> Node:
-    """What a project is, without what is in it."""
+    """Return the fields of a project other than its contents."""
     return {
         "__typename": "Project",
         "id": f"project-{project}",

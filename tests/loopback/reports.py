@@ -1,4 +1,4 @@
-"""Reports: W&B calls them views."""
+"""Reports, which the API calls views."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.loopback.state import State
 
 @dataclass
 class Report:
-    """A report, as plain data."""
+    """A stored report."""
 
     id: str
     project: str
@@ -22,12 +22,12 @@ class Report:
 
     @property
     def spec(self) -> Any:
-        """What stands in it."""
+        """The parsed content of the report."""
         return json.loads(self.content["spec"])
 
 
 def upsert(state: State, given: Given) -> Node:
-    """Make a report, or write one anew by its id."""
+    """Create a report, or overwrite the one with this id."""
     report_id, inserted = given.get("id"), False
     if not report_id:
         report_id, inserted = f"report{len(state.reports)}", True

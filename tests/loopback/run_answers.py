@@ -1,4 +1,4 @@
-"""How runs look in W&B's GraphQL."""
+"""Resolvers for runs in W&B's GraphQL API."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def node(state: State, run: Run) -> Node:
 
 
 def wandb_config(run: Run, keys: list[str]) -> str:
-    """What wandb itself wrote: `t` is there as soon as a run has begun."""
+    """The `_wandb` section of a run's config; `t` exists as soon as the run has started."""
     known = run.raw_config.get("_wandb", {}).get("value", {})
     return json.dumps({key: known[key] for key in keys if key in known})
 
@@ -93,7 +93,7 @@ def history_keys(run: Run) -> dict[str, Any] | None:
 
 
 def between(run: Run, given: Given, history: list[str]) -> list[str]:
-    """The rows of a range of steps."""
+    """Return the rows within a range of steps."""
     low, high = given.get("minStep") or 0, given.get("maxStep")
     rows = zip(run.history, history, strict=True)
     found = [
@@ -103,12 +103,12 @@ def between(run: Run, given: Given, history: list[str]) -> list[str]:
 
 
 def listed(value: str | list[str]) -> list[str]:
-    """Take one value for a list of it, as GraphQL does."""
+    """Coerce a single value to a list, as GraphQL does."""
     return [value] if isinstance(value, str) else value
 
 
 def sampled(run: Run, spec: str) -> list[dict[str, Any]]:
-    """The rows that have all of the keys; all of the rows, where W&B would draw some."""
+    """Return all rows that have all of the keys, where W&B would return a sample."""
     keys = json.loads(spec).get("keys")
     if keys is None:
         return run.history
@@ -139,14 +139,14 @@ def file_node(state: State, run: Run, name: str) -> Node:
 
 
 def upserted(state: State, run: Run, inserted: bool) -> Node:
-    # The client begins to write at this historyLineCount, which counts what a fork inherits. What
-    # a resumed run has is told by RunResumeStatus; a run begun anew is to write over the old one.
+    # The client starts writing at this historyLineCount, which counts what a fork inherits. The
+    # lines of a resumed run come from RunResumeStatus; a restarted run overwrites the old one.
     bucket = {**node(state, run), "historyLineCount": 0}
     return {"__typename": "Payload", "bucket": bucket, "inserted": inserted}
 
 
 def upsert(state: State, given: Given) -> Node:
-    """UpsertBucket: a new run, or what is new about one."""
+    """UpsertBucket: create or update a run."""
     if given.get("id"):
         run = next((run for run in state.runs.values() if run.storage_id == given["id"]), None)
         if run is None:
@@ -167,7 +167,7 @@ def upsert(state: State, given: Given) -> Node:
 
 
 def new_files(state: State, given: Given) -> Node:
-    """CreateRunFiles: where files are to be uploaded to."""
+    """CreateRunFiles: return the upload URLs."""
     run = state.find_run(given["projectName"], given["runName"])
     if run is None:
         raise Refused(404, f"run {given['runName']} not found")

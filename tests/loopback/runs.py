@@ -1,4 +1,4 @@
-"""What the server knows of a run, and what W&B derives from it."""
+"""The stored state of a run, and what W&B derives from it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def now() -> str:
 
 @dataclass
 class Run:
-    """A run, as plain data."""
+    """A stored run."""
 
     id: str
     entity: str
     project: str
     raw_config: dict[str, Any] = field(default_factory=dict)
-    """The configuration as it is sent, {key: {value}}, with wandb's own `_wandb`."""
+    """The config as sent by the client, {key: {value}}, including its own `_wandb`."""
     summary: dict[str, Any] = field(default_factory=dict)
     lines: dict[str, list[str]] = field(default_factory=dict)
     """The lines of wandb-history.jsonl, wandb-events.jsonl and output.log."""
@@ -44,7 +44,7 @@ class Run:
     stop_by_agent: bool = False
     used: list[str] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
-    """The ids of the artifacts that it used and logged."""
+    """The ids of the artifacts that the run used and logged."""
     created: str = field(default_factory=now)
     heard: str = field(default_factory=now)
 
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration as the user gave it."""
+        """The config as the user set it."""
         pairs = self.raw_config.items()
         return {key: each["value"] for key, each in pairs if key != "_wandb"}
 
@@ -78,7 +78,7 @@ class Run:
         return {0: "finished", KILLED: "killed"}.get(self.exit_code, "failed")
 
     def upsert(self, given: Mapping[str, Any]) -> None:
-        """Take over what the client says of the run."""
+        """Update the run with the attributes that the client sends."""
         names = {
             "displayName": "display_name",
             "groupName": "group",
@@ -100,12 +100,12 @@ class Run:
         self.heard = now()
 
     def begin(self) -> None:
-        """Run, for the first time or again."""
+        """Mark the run as running, for the first time or again."""
         self.exit_code, self.crashed, self.preempting = None, False, False
         self.stop_by_stream = self.stop_by_agent = False
 
     def values(self, metric: str) -> list[float]:
-        """The numbers of a metric over the history."""
+        """Return the values of a metric over the history."""
         found = (row.get(metric) for row in self.history)
         return [
             float(value)

@@ -1,4 +1,4 @@
-"""Everything that can be asked of the server, and everything that can be told to it."""
+"""All queries and mutations that the server supports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.loopback.state import State
 
 
 def answer(state: State, document: Document, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry out an operation."""
+    """Execute an operation."""
     with state.lock:
         return Answer(document, variables).of(queries(state) | mutations(state))
 
@@ -78,7 +78,7 @@ def mutations(state: State) -> dict[str, Any]:
 
 
 def stop(state: State, given: Given) -> Node:
-    """StopRun: what the button on the web page does."""
+    """StopRun: what the stop button of the web page sends."""
     for run in state.runs.values():
         if run.storage_id == given["id"]:
             run.stop_by_stream = run.stop_by_agent = True
@@ -86,7 +86,7 @@ def stop(state: State, given: Given) -> Node:
 
 
 def project(state: State, name: str) -> Node:
-    """A project and what is in it."""
+    """Return all fields of a project, with its contents."""
 
     def run(given: Given) -> Node | None:
         found = state.find_run(name, given["name"])

@@ -1,4 +1,4 @@
-"""The server itself: HTTP on a port of this machine, and what tests do with it."""
+"""The HTTP server, and its controls for tests."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.loopback.storage import fetch, store
 from tests.loopback.stream import receive
 
 QUICK_AGENT = str(Path(__file__).with_name("quick_agent.py"))
-"""A script that is `wandb`, but for an agent that asks more often: [QUICK_AGENT, "agent", ...]."""
+"""The `wandb` command line with an agent that polls more often: [QUICK_AGENT, "agent", ...]."""
 KEY = "l" * 40
 SILENT = ("/sdk/otel/",)
-"""Paths of telemetry, which get a 404 and nothing more."""
+"""Paths of telemetry, which are answered with 404."""
 
 
 class Loopback:
-    """W&B on a free port of this machine, with all that it was told kept beyond a stop."""
+    """W&B on a free local port; its state survives a stop."""
 
     def __init__(self, entity: str = "somebody", seed: int = 0) -> None:
         self.state = State(entity, seed)
@@ -52,7 +52,7 @@ class Loopback:
             self.check()
 
     def start(self) -> None:
-        """Listen, on the same port each time."""
+        """Listen on the same port as before."""
         self._http = _Server(("127.0.0.1", self.port), self)
         self.port = self._http.server_address[1]
         self.state.url = f"http://127.0.0.1:{self.port}"
@@ -60,21 +60,21 @@ class Loopback:
         self._thread.start()
 
     def stop(self) -> None:
-        """Break all connections, as a server that is killed does; keep what is known."""
+        """Break all connections, as a killed server does; keep the state."""
         if self._http:
             self._http.stop()
             self._thread.join()
             self._http = None
 
     def check(self) -> None:
-        """Fail where the client wanted something that this server does not know."""
+        """Fail if the client sent a request that this server does not support."""
         assert not self.unknown, f"the loopback server does not know: {'; '.join(self.unknown)}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a command needs to find this server, and to be quick about it.
+        """Return the environment in which a command uses this server, with short waits.
 
-        The client reads these seconds as whole numbers: less than one is its long default.
+        The client parses these durations as integers; 0 stands for its long default.
         """
         waits = {
             f"WANDB_X_{part}_RETRY_WAIT_{end}_SECONDS": "1"
@@ -103,19 +103,19 @@ class Loopback:
         return self.state.artifacts
 
     def failing(self, status: int | None = None, **settings: Any) -> Fault:
-        """Misbehave from now on: see Fault."""
+        """Inject a fault from now on; see `Fault`."""
         fault = Fault(status=status, **settings)
         self.faults.append(fault)
         return fault
 
     def stop_run(self, run_id: str, by: tuple[str, ...] = ("agent", "stream")) -> None:
-        """Ask a run to stop, through its agent's next heartbeat, its own stream, or both."""
+        """Request a run to stop through its agent's next heartbeat, its own stream, or both."""
         run = self.state.runs[run_id]
         run.stop_by_agent |= "agent" in by
         run.stop_by_stream |= "stream" in by
 
     def crash_run(self, run_id: str) -> None:
-        """Take a run for dead, as W&B does after five minutes of silence."""
+        """Mark a run as crashed, as W&B does after five minutes without a heartbeat."""
         self.state.crash(run_id)
 
 

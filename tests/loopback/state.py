@@ -1,4 +1,4 @@
-"""All that the server knows, and finding things in it."""
+"""The state of the server, with lookups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.loopback.sweeps import Agent, Sweep
 
 
 class State:
-    """Runs, sweeps and artifacts, by name."""
+    """All projects, runs, sweeps, artifacts and reports, by name."""
 
     def __init__(self, entity: str, seed: int) -> None:
         self.entity, self.url = entity, ""
@@ -28,18 +28,18 @@ class State:
         self._random = random.Random(seed)
 
     def new_id(self) -> str:
-        """Make up eight characters, as W&B does."""
+        """Return a random id of eight characters, as W&B does."""
         return "".join(self._random.choices(string.ascii_lowercase + string.digits, k=8))
 
     def project(self, name: str | None) -> str:
-        """The project of this name, which is made if it is not there."""
+        """Return the project of this name, created if missing."""
         name = name or "uncategorized"
         if name not in self.projects:
             self.projects.append(name)
         return name
 
     def own(self, entity: str | None) -> str:
-        """The entity that is meant; there is one."""
+        """Return the requested entity, of which there is only one."""
         if entity not in (None, "", self.entity):
             raise Refused(404, f"entity {entity} not found")
         return self.entity
@@ -62,7 +62,7 @@ class State:
         return [run for run in self.runs.values() if run.sweep == sweep]
 
     def ended(self, run: Run) -> None:
-        """Give a run that was preempted back to its sweep."""
+        """Return a preempted run to the queue of its sweep."""
         sweep = self.sweeps.get(run.sweep or "")
         if sweep and run.state == "preempted" and run.id not in sweep.queue:
             sweep.queue.append(run.id)

@@ -1,4 +1,4 @@
-"""Where uploaded bytes are kept, and read from."""
+"""Storage of uploaded files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.loopback.state import State
 
 
 def store(state: State, path: str, content: bytes) -> None:
-    """Take in an upload to /storage/KIND/ID/NAME."""
+    """Store an upload to /storage/KIND/ID/NAME."""
     kind, name, files = _place(state, path)
     if kind == "manifests":
         state.version(name).manifest = content
@@ -19,7 +19,7 @@ def store(state: State, path: str, content: bytes) -> None:
 
 
 def fetch(state: State, path: str) -> bytes:
-    """Give what was uploaded."""
+    """Return an uploaded file."""
     kind, name, files = _place(state, path)
     if kind == "manifests":
         return state.version(name).manifest
@@ -41,5 +41,5 @@ def _place(state: State, path: str) -> tuple[str, str, dict[str, bytes]]:
 
 
 def md5(content: bytes) -> str:
-    """The digest as W&B writes it."""
+    """Return the MD5 digest in base64, as W&B stores it."""
     return base64.b64encode(hashlib.md5(content).digest()).decode()

@@ -1,4 +1,4 @@
-"""file_stream: how a run's history, summary and output arrive, line by line."""
+"""The file_stream endpoint, which receives a run's history, summary and output line by line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINES = ("wandb-history.jsonl", "wandb-events.jsonl", "output.log")
 
 
 def receive(state: State, run_id: str, sent: Mapping[str, Any]) -> dict[str, Any]:
-    """Take in what a run sends, and say whether it is to stop."""
+    """Store what a run sends, and answer whether it should stop."""
     run = state.runs.get(run_id)
     if run is None:
         raise Refused(404, f"run {run_id} not found")
@@ -33,7 +33,7 @@ def receive(state: State, run_id: str, sent: Mapping[str, Any]) -> dict[str, Any
 
 
 def _place(run: Run, name: str, part: Mapping[str, Any]) -> None:
-    """Put lines where they belong; what stood there, of another try, is replaced line by line."""
+    """Write lines at their offset, overwriting those of an earlier attempt."""
     offset, content = part.get("offset", 0), part["content"]
     if name == "wandb-summary.json":
         run.summary = json.loads(content[-1])

@@ -1,4 +1,4 @@
-"""How sweeps look in W&B's GraphQL, and how agents get their orders."""
+"""Resolvers for sweeps and agents in W&B's GraphQL API."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def agent_node(state: State, agent: Agent) -> Node:
 
 
 def upsert(state: State, given: Given) -> Node:
-    """UpsertSweep: a new sweep, or the state of one."""
+    """UpsertSweep: create a sweep or set its state."""
     name = (given.get("id") or "").removeprefix("sweep-")
     if name:
         sweep = state.sweeps.get(name)
@@ -96,7 +96,7 @@ def create_agent(state: State, given: Given) -> Node:
 
 
 def heartbeat(state: State, given: Given) -> Node:
-    """Heartbeat: what an agent runs, and what it is to do next."""
+    """Heartbeat: record what an agent runs and return its next commands."""
     agent = state.agents.get(given["id"])
     if agent is None or agent.sweep not in state.sweeps:
         raise Refused(404, f"agent {given['id']} not found")

@@ -1,4 +1,4 @@
-"""Sweeps: which trial an agent runs next, and which it ends."""
+"""Sweeps: which trial an agent starts next and which it stops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Command = dict[str, Any]
 
 @dataclass
 class Agent:
-    """An agent, and the runs that it says it runs."""
+    """An agent and the runs that it reports as running."""
 
     id: str
     sweep: str
@@ -32,7 +32,7 @@ class Agent:
 
 @dataclass
 class Sweep:
-    """A sweep, as plain data."""
+    """A stored sweep."""
 
     id: str
     project: str
@@ -41,9 +41,9 @@ class Sweep:
     display_name: str | None = None
     state: str = "RUNNING"
     proposed: dict[str, Point] = field(default_factory=dict)
-    """The points that were given out, by run id."""
+    """The points that were proposed, by run id."""
     queue: list[str] = field(default_factory=list)
-    """Runs that were preempted and are to be given out again."""
+    """Preempted runs to be assigned again."""
     seed: int = 0
     created: str = field(default_factory=now)
 
@@ -53,7 +53,7 @@ class Sweep:
 
     @property
     def expected(self) -> int | None:
-        """How many runs there will be, if that is known."""
+        """The number of runs that there will be, if known."""
         grid = len(self.space.grid()) if self.rule.method == "grid" else None
         limits = [limit for limit in (grid, self.rule.run_cap) if limit is not None]
         return min(limits, default=None)
@@ -67,14 +67,14 @@ class Sweep:
         return self.expected is not None and len(self.proposed) >= self.expected
 
     def propose(self) -> Point:
-        """The next point: in the grid's order, else drawn, for bayes too."""
+        """Return the next point: in grid order, or random (for bayes as well)."""
         number, tried = len(self.proposed), list(self.proposed.values())
         if self.rule.method == "grid":
             return self.space.grid()[number]
         return self.space.sample_untried(np.random.default_rng([self.seed, number]), tried)
 
     def next(self, new_id: str) -> Command | None:
-        """The next run: one that was preempted, else a new point."""
+        """Return the command for the next run: a preempted one, or a new point."""
         if self.queue:
             run_id = self.queue.pop(0)
         elif self.exhausted:
@@ -85,14 +85,14 @@ class Sweep:
         return {"type": "run", "run_id": run_id, "program": self.rule.program, "args": args}
 
     def reached(self, runs: Iterable[Run]) -> bool:
-        """Whether a run is as good as the metric's target."""
+        """Whether a run has reached the metric's target."""
         metric = self.rule.metric
         return metric is not None and any(
             metric.reaches_target(value) for run in runs for value in run.values(metric.name)
         )
 
     def lags(self, run: Run, runs: Sequence[Run]) -> bool:
-        """Whether hyperband ends a run."""
+        """Whether hyperband stops a run."""
         rule, metric = self.rule.early_terminate, self.rule.metric
         if rule is None or metric is None:
             return False
@@ -100,7 +100,7 @@ class Sweep:
         return hyperband.should_prune(rule, metric, run.values(metric.name), others)
 
     def commands(self, agent: Agent, runs: Sequence[Run], new_id: str) -> list[Command]:
-        """What an agent is to do next."""
+        """Return the next commands for an agent."""
         own = [run for run in runs if run.id in agent.live]
         if self.state == "RUNNING" and self.reached(runs):
             self.state = "FINISHED"

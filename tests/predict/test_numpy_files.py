@@ -1,4 +1,4 @@
-"""NumPy's files are read as data, with the usual names, and never as code."""
+"""NumPy files are read as data, by the usual array names, and never run code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture becomes what a training image of the same thing is, however it was taken."""
+"""A photograph is transformed to match a training image of the same object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FRAMED = "framed like the training images"
 
 
 def hook():
-    """An image such as a network learns from: a hook that fits into a square of 20 pixels."""
+    """Draw a training image: a hook that fits into a square of 20 pixels."""
     image = np.zeros(SIZE)
     image[4:24, 15:18] = 255
     image[21:24, 9:18] = 255
@@ -27,7 +27,7 @@ LOOK = ImageStats.from_images(hook()[None, None] / 255)
 
 
 def distance(pixels, look=LOOK):
-    """How far an image is from the hook, as a share of the hook's own ink."""
+    """Return the distance of an image from the hook, relative to the norm of the hook."""
     wanted = hook() if look.has_dark_background else 255 - hook()
     return abs(pixels - wanted).sum() / hook().sum()
 

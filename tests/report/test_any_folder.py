@@ -1,4 +1,4 @@
-"""A folder may come from anyone: whatever is in it makes a page or one sentence."""
+"""A directory may come from anyone: any content gives a page or one sentence."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def swept(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
-    """Leave out what is the same on every page."""
+    """Skip the slow parts that are the same on every page."""
     monkeypatch.setattr("nn.report.page._plotly", lambda: "")
     monkeypatch.setattr("os.fsync", lambda _: None)
 

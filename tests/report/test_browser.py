@@ -1,4 +1,4 @@
-"""Pages in a real browser: drawn, silent, and answering to whoever reads them."""
+"""Pages in a real browser: rendered, without errors or requests, and interactive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = ("run", "odd", "sweep", "index", "comparison")
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """A page of each kind."""
+    """Build a page of each kind."""
     place = tmp_path_factory.mktemp("pages")
     run = made_run(place / "runs/one", "epochs=5", "restore_best=true")
     odd = shutil.copytree(run, place / "runs/odd")
@@ -51,7 +51,7 @@ def browser():
 
 @contextmanager
 def opened(browser, file, width=1280, **settings):
-    """Open a page, wait until all is drawn, and see at the end that it was silent throughout."""
+    """Open a page, wait until it is rendered, and check at the end for errors and requests."""
     said, asked = [], []
     page = browser.new_page(
         viewport={"width": width, "height": 900}, reduced_motion="reduce", **settings
@@ -160,7 +160,7 @@ def test_names_are_texts_everywhere(browser, pages):
 
 
 def into_view(place):
-    """Scroll to a place, and wait until that is over."""
+    """Scroll to an element and wait until scrolling has ended."""
     place.evaluate(
         "(each) => { each.scrollIntoView({ block: 'center' }); return new Promise((done) =>"
         " requestAnimationFrame(() => requestAnimationFrame(done))); }"

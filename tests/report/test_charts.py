@@ -1,4 +1,4 @@
-"""Every chart is one that plotly knows, with colours that the style sheet has."""
+"""Every chart is a valid Plotly figure that uses only colors of the style sheet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_plotly_takes_them_as_they_are(folders, kind, tmp_path):
 
 
 def coloured(content):
-    """Put a colour in the place of its name, which must be one of the style sheet's."""
+    """Replace color names by the colors of the style sheet, which must define them."""
     if isinstance(content, list):
         return [coloured(each) for each in content]
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""A text on a page is a text, whatever is in it."""
+"""Text on a page stays text, whatever it contains."""
 
 from __future__ import annotations
 

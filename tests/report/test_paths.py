@@ -1,4 +1,4 @@
-"""A page may be shared: it names no home folder where a shorter path says the same."""
+"""A shared page does not reveal the home directory where a shorter path suffices."""
 
 from __future__ import annotations
 

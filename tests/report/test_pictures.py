@@ -1,4 +1,4 @@
-"""Pictures for papers: there, small, and of whatever a folder holds."""
+"""PNG export of the charts of any run or sweep directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a run shows what is in its folder, as far as there is anything."""
+"""The page of a run shows the content of its directory, however incomplete."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from nn.runs.checkpoint import load
 from nn.runs.experiment import prepare
 from nn.runs.reader import SavedRun, read_config
 from nn.runs.runner import run
+from tests.faulty_disk import raise_disk_full
 from tests.report.made import NASTY, changed, made_run, of_letters
 from tests.report.pages import Page
 
@@ -44,7 +45,7 @@ def fixture_folder(original, tmp_path):
 
 
 def report(*folders, **wanted):
-    """Make a page, and read it."""
+    """Build a page and read it back."""
     settings = {
         "output": None,
         "open_browser": False,
@@ -173,10 +174,7 @@ def test_the_map_is_made_once(folder):
 
 
 def test_a_page_is_made_of_a_folder_in_which_nothing_can_be_written(folder, tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("nn.runs.checkpoint.atomic_write", full)
+    monkeypatch.setattr("nn.runs.checkpoint.atomic_write", raise_disk_full)
     page = report(folder, output=tmp_path / "page.html")
     assert "map" in page.charts
     assert not (folder / MAP_FILE).exists()

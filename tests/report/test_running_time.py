@@ -1,4 +1,4 @@
-"""A sweep's running time counts when trials ran, and no pause."""
+"""A sweep's running time counts the time in which trials ran, not pauses."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_a_moment_in_a_pause_is_where_the_pause_begins():
         (0, 10, [], [(0, 10)]),
         (0, 10, [(1, 9)], [(0, 10)]),
         (0, 100, [(1, 9), (80, 98)], [(0, 9), (80, 100)]),
-        (0, 100, [(70, 98)], [(70, 100)]),  # proposed, killed before it began, and run later
-        (0, None, [(1, 9), (80, 98)], [(0, 9), (80, 98)]),  # stopped, and not resumed yet
+        (0, 100, [(70, 98)], [(70, 100)]),  # proposed, killed before it started, and run later
+        (0, None, [(1, 9), (80, 98)], [(0, 9), (80, 98)]),  # stopped and not yet resumed
         (0, None, [], []),
         (None, None, [(1, 9)], []),
-        (0, 10, [(-3600, -3590)], [(0, 10)]),  # by a clock in another time zone
+        (0, 10, [(-3600, -3590)], [(0, 10)]),  # recorded in another time zone
         (0, 10, [(5, 3), (2, 9)], [(0, 10)]),
     ],
 )

@@ -1,4 +1,4 @@
-"""The page of a sweep shows its trials, whatever has become of them."""
+"""The page of a sweep shows all its trials, whatever their state."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import STUDY_NAME, SweepTrials
 from tests.report.made import SWEEP, changed, made_run, made_sweep
 from tests.report.pages import Page
+from tests.unchanged import unchanged
 
 BOMB = "\n".join(
     [
@@ -39,13 +40,6 @@ def report(folder, pages=None, output=None):
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     return made_sweep(tmp_path_factory.mktemp("swept") / "s", 28, states=STATES)
-
-
-def content(folder):
-    return {
-        path: (path.stat().st_mtime_ns, path.is_dir() or path.read_bytes())
-        for path in sorted(folder.rglob("*"))
-    }
 
 
 def test_the_numbers_of_the_table_are_those_of_the_trials(swept, tmp_path):
@@ -80,9 +74,8 @@ def test_every_chart_has_its_trials(swept, tmp_path):
 
 
 def test_reading_a_sweep_writes_nothing(swept):
-    before = content(swept)
-    SweepData(swept)
-    assert content(swept) == before
+    with unchanged(swept):
+        SweepData(swept)
 
 
 def test_a_sweep_is_read_where_nothing_can_be_written_and_while_it_is_torn(swept, tmp_path):

@@ -1,4 +1,4 @@
-"""Curves of fewer points look as they did."""
+"""Thinned curves keep their shape."""
 
 from __future__ import annotations
 

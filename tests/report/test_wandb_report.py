@@ -1,4 +1,4 @@
-"""The W&B report says what the page says."""
+"""The W&B report shows the same content as the page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nn.report.sweep_data import SweepData
 from nn.report.wandb_report import ReportTarget, build_run_report, build_sweep_report
 from tests.report.made import made_run, made_sweep
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # on its import
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # when it is imported
 PLACE = ReportTarget("someone", "digits")
 
 

@@ -1,4 +1,4 @@
-"""Epochs to be tracked, without a training."""
+"""Epoch results for tracking, without training."""
 
 from __future__ import annotations
 

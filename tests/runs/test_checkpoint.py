@@ -1,4 +1,4 @@
-"""Whatever befalls the files of a run, what is read back is what was written, or is refused."""
+"""Whatever happens to the files of a run, it resumes from a saved state or is refused."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from nn.runs.run_directory import RunDirectory
 from nn.runs.training_state import Snapshot, TrainingState
 from nn.schedules import ReduceOnPlateau
 from tests.conftest import draws
+from tests.faulty_disk import raise_disk_full
 from tests.runs.epochs import epoch
 
 CONFIG = {"checkpoint_every": 0, "lr": 0.1, "epochs": 9, "restore_best": True}
@@ -33,7 +34,7 @@ DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
 
 
 def training(units=7, seed=0):
-    """A network of a few hundred parameters, with everything that a state can have."""
+    """Return the state of a small training run that uses every component with state."""
     chance = RandomGenerators.from_seed(seed)
     layers = [Dense(units), BatchNorm(), ReLU(), Dense(3)]
     network = Network(layers, (5,), chance.init)
@@ -45,7 +46,7 @@ def training(units=7, seed=0):
 
 
 def learn(network, state, number, folder):
-    """Something happens to all of the state, as in an epoch."""
+    """Change every part of the state, as an epoch does."""
     x = state.rngs.shuffle.random((8, 5), dtype=np.float32)
     loss = SoftmaxCrossEntropy()
     loss.build(3, np.dtype(np.float32))
@@ -60,7 +61,7 @@ def learn(network, state, number, folder):
 
 @pytest.fixture
 def run(tmp_path):
-    """A run of five epochs whose checkpoints stand at the third and the fifth."""
+    """A run of five epochs with checkpoints at the third and the fifth."""
     path = tmp_path / "run"
     network, state = training()
     moments = {}
@@ -89,7 +90,7 @@ def test_weights_that_are_not_those_of_the_best_epoch_are_not_taken_for_them(run
 
 
 def restored(path):
-    """Take a run up; give the epoch, the state, and the history that was left standing."""
+    """Resume a run and return the epoch, the state and the history that was kept."""
     _, state = training()
     with RunDirectory.resume(path, CONFIG, state, "digest"):
         pass
@@ -97,7 +98,7 @@ def restored(path):
 
 
 def check(path, moments, history):
-    """Restored is what was saved at the third or fifth epoch, or the beginning."""
+    """Check that the state is that of the third or fifth epoch, or the initial one."""
     done, state, left = restored(path)
     assert done in (0, 3, 5)
     if done:
@@ -225,7 +226,7 @@ def test_a_line_that_could_not_be_written_is_written_later(tmp_path, monkeypatch
     history = HistoryWriter(tmp_path / "history.jsonl")
     history.append({"epoch": 1})
     with monkeypatch.context() as patch:
-        patch.setattr("os.pwrite", full_disk)
+        patch.setattr("os.pwrite", raise_disk_full)
         for number in (2, 3):
             with pytest.raises(OSError, match="No space left"):
                 history.append({"epoch": number})
@@ -233,7 +234,3 @@ def test_a_line_that_could_not_be_written_is_written_later(tmp_path, monkeypatch
     history.close()
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
-
-
-def full_disk(*_):
-    raise OSError(28, "No space left on device")

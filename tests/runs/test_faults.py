@@ -1,4 +1,4 @@
-"""A disk that fails at any moment costs at most a checkpoint, never a run or its truth."""
+"""A disk that fails at any moment loses at most a checkpoint and never corrupts a run."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_fault_at_every_operation_costs_no_run(
             continue
         if saved:
             assert Run(folder).bits == Run(unbroken).bits
-            # a name in W&B that cannot be read is given anew
+            # a W&B run name that cannot be read is generated again
             assert (
                 "cannot be written" in told
                 or "environment.json" in disk.failed

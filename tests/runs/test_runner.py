@@ -1,4 +1,4 @@
-"""A run says how it ended, whenever the end comes."""
+"""A run records how it ended, whenever that happens."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PACKAGE = str(Path(nn.__file__).parent)
 
 
 def interrupted_at_call(number, config, path):
-    """Run with Ctrl-C at a call of a function of this project; return whether it came.
+    """Run with Ctrl-C at the n-th call of a project function; return whether it was sent.
 
-    Calls are counted from where the run starts to write. Those of generators are left out: in one
+    Calls are counted from where the run starts writing, except those of generators: in one
     that is closed while it is deleted, Python drops every exception.
     """
     calls = 0

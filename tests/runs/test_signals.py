@@ -1,4 +1,4 @@
-"""A signal that asks a process to stop reaches the code that stops it."""
+"""A stop signal reaches the code that handles it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each distribution is what W&B's words for it say."""
+"""Each distribution is as W&B documents it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def drawn(kind, **settings):
 
 
 def multiples(kind, q, **settings):
-    """What a quantized distribution is by definition: the plain one, rounded to multiples."""
+    """Define a quantized distribution: the continuous one rounded to multiples."""
     plain = drawn(kind.removeprefix("q_"), **settings)
     return np.round(plain / q) * q
 

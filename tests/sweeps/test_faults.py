@@ -1,4 +1,4 @@
-"""A disk that fails at any moment of a sweep costs no result: a resume brings all of them."""
+"""A disk that fails at any moment of a sweep loses no result: resuming completes all of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPERATIONS = (
     "open", "io.open", "pwrite", "write", "fsync", "replace", "rename", "ftruncate", "mkdir",
 )  # fmt: skip
 STRIDE = 24
-"""In a soak there are as many draws, and so every operation fails once in each way."""
+"""With --soak there are as many repetitions, so that every operation fails once in each way."""
 POINTS = ["0.05", "0.1", "0.2"]
 SWEEP = {
     "method": "grid",
@@ -35,7 +35,7 @@ WORDS = ("epochs=1", "model.hidden=[4]", "batch_size=512", "tracking=disabled")
 
 
 class LocalWorker:
-    """A worker in a thread, so that faults reach it too."""
+    """A worker in a thread, so that injected faults reach it as well."""
 
     exitcode = 0
 
@@ -63,13 +63,13 @@ class LocalWorker:
         self.thread.join(timeout)
 
     def terminate(self):
-        """The worker ends by itself, since its line is closed."""
+        """Do nothing: the worker ends by itself when its connection is closed."""
 
     kill = terminate
 
 
 def sweep(path, resume=False):
-    """Run the sweep in this process, and give its exit status."""
+    """Run the sweep in this process and return its exit status."""
     file = path.parent / "file.yaml"
     file.write_text(yaml.safe_dump(SWEEP))
     wanted = SweepOptions(
@@ -94,7 +94,7 @@ def sweep(path, resume=False):
 
 
 def results(path):
-    """The rows of the table, with what the directories of the trials say."""
+    """Return the rows of the table, with the results in the trials' directories."""
     rows = list(csv.DictReader((path / "trials.csv").read_text().splitlines()))
     runs = [Run(path / row["folder"]) for row in rows]
     return [
@@ -119,7 +119,7 @@ def unbroken(tmp_path_factory):
 def test_a_fault_at_every_operation_of_a_sweep_loses_no_result(
     unbroken, tmp_path, monkeypatch, capsys, error, lasting, draw
 ):
-    """Each draw takes every `STRIDE`th operation."""
+    """Each repetition covers every `STRIDE`-th operation."""
     monkeypatch.setattr(runner, "Worker", LocalWorker)
     monkeypatch.setattr(storage, "MAX_OUTAGE_SECONDS", 0.1)
     moment = 1 + (draw + ERRORS.index(error) * 4 + lasting * 2) % STRIDE

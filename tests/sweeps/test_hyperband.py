@@ -63,7 +63,7 @@ def test_the_best_of_all_never_ends_early(others):
 
 
 def wandbs_answer(points, eta, strict, own, others):
-    """The rule once more, as W&B's documentation tells it, for a loss."""
+    """Reference implementation of the rule in W&B's documentation, for a loss."""
     at = max((point for point in points if point <= len(own)), default=None)
     if at is None:
         return False

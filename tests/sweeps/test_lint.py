@@ -1,4 +1,4 @@
-"""What would go wrong with a sweep file is reported before it starts, all at once and quickly."""
+"""Problems of a sweep file are reported before the sweep starts, all at once and quickly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a sweep file is told in a sentence that names the key."""
+"""An invalid sweep file is refused with a message that names the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A space is gone through without being listed, however large it is."""
+"""A search space of any size is enumerated lazily."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ import errno
 import os
 import subprocess
 import sys
-import time
 
 import optuna
 import pytest
@@ -14,6 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from nn.sweeps import storage
 from nn.sweeps.storage import CrashSafeJournalBackend, PostgresStudyStorage
+from tests.faulty_disk import raise_disk_full
 
 
 def study(path):
@@ -63,7 +63,7 @@ def test_a_line_for_which_the_disk_is_too_full_can_be_written_later(
         os.pwrite(file, content[: len(content) // 2], offset)
         if not can_truncate:
             monkeypatch.setattr(os, "ftruncate", refuse)
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise_disk_full()
 
     def refuse(*_):
         raise OSError(errno.EIO, "Input/output error")
@@ -100,6 +100,7 @@ def databases(postgres):
 def test_a_machine_that_is_suspended_in_its_turn_loses_it(databases, monkeypatch):
     suspended, other = databases
     monkeypatch.setitem(storage.LOCK_SETTINGS, "idle_in_transaction_session_timeout", "1s")
-    began = time.monotonic()
+    has_other_lock = False
     with pytest.raises(sqlalchemy.exc.DBAPIError), suspended.lock(), other.lock():
-        assert time.monotonic() - began < 30
+        has_other_lock = True
+    assert has_other_lock

@@ -1,4 +1,4 @@
-"""A storage that goes away at any moment loses no trial and gives none out twice."""
+"""A storage outage at any moment loses no trial and assigns none twice."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ WRITES = (
 
 
 class Gone(Exception):
-    """The storage does not answer."""
+    """The storage does not respond."""
 
 
 class Leaving(JournalStudyStorage):
-    """A storage that goes away once: before or after something that changes it, or a turn."""
+    """A storage that fails once: before or after a write or a lock."""
 
     def __init__(self, path, moment=math.inf, after=False):
         super().__init__(path)
@@ -91,7 +91,7 @@ def machine(folder, storage):
 
 
 def storages(folder, after):
-    """One that goes away at its first step, one that does at its second, until there is none."""
+    """Yield storages that fail at their first step, at their second, and so on to the last."""
     for moment in count():
         storage = Leaving(folder / f"{moment}.log", moment, after)
         yield storage
@@ -106,7 +106,7 @@ def running(search):
 
 
 def proposed(search, numbers):
-    """Whether these trials have a value for each parameter."""
+    """Return whether these trials have a value for each parameter."""
     return all(search.get_point(number).keys() == SWEEP.parameters.keys() for number in numbers)
 
 

@@ -1,4 +1,4 @@
-"""A worker runs the trials that it is sent, and ends with its sweep."""
+"""A worker runs the trials that it is sent and ends with its sweep."""
 
 from __future__ import annotations
 

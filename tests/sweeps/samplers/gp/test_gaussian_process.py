@@ -1,4 +1,4 @@
-"""The Gaussian process is what the textbook says, and its gradients are its slopes."""
+"""The Gaussian process matches the textbook, and its gradients match finite differences."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from nn.sweeps.samplers.gp.gaussian_process import (
 )
 from tests.strategies import numeric_gradient, seeds
 
-GROUPS = np.array([0, 1, 1, 1, 2])  # two numbers, and between them three categories
+GROUPS = np.array([0, 1, 1, 1, 2])  # two numbers and, between them, three categories
 
 
 def some(seed, count=12):
-    """Draw points and the values of a bumpy surface there."""
+    """Draw points and evaluate a bumpy function there."""
     rng = np.random.default_rng(seed)
     x = rng.random((count, len(GROUPS)))
     x[:, GROUPS == 1] = np.eye(3)[rng.integers(0, 3, count)] / math.sqrt(2)
@@ -38,7 +38,7 @@ def some(seed, count=12):
 
 
 def textbook(seed):
-    """A process, and the covariance of its values by the formula, with loops."""
+    """Return a process and its covariance matrix, computed by the formula with loops."""
     x, y = some(seed)
     kernel = KernelParams(np.array([4.0, 0.5, 0.1]), 1.3, 0.01)
 

@@ -1,4 +1,4 @@
-"""`method: bayes` proposes well, and never anything that it should not."""
+"""`method: bayes` proposes good points, and only valid ones."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ BRANIN = space(x=uniform(-5.0, 10.0), y=uniform(0.0, 15.0))
 
 
 def branin(point):
-    """The well-known surface, above its minimum."""
+    """Return the Branin function minus its minimum."""
     x, y = point["x"], point["y"]
     bowl = (y - 5.1 / (4 * math.pi**2) * x**2 + 5 / math.pi * x - 6) ** 2
     return bowl + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10 - 0.397887
 
 
 class Strict(GPSampler):
-    """Optuna asks for parameters one by one only if it does not take what was proposed."""
+    """Fail if Optuna samples a parameter independently: it rejected the proposed value."""
 
     def sample_independent(self, *args):
         raise AssertionError("the proposal was not taken")
 
 
 class Search:
-    """A study without a file."""
+    """An in-memory study."""
 
     def __init__(self, space, seed=0, direction="minimize"):
         self.space = space
@@ -68,7 +68,7 @@ class Search:
         return trial.number, self.space.from_optuna(trial.params)
 
     def run(self, function, count):
-        """Tell a value for each point; None is a failure, and so is what is no number."""
+        """Finish a trial at each proposed point; None and NaN values count as failures."""
         points = []
         for _ in range(count):
             number, point = self.ask()
@@ -83,7 +83,7 @@ class Search:
 
 def test_it_finds_the_minimum_of_branin_more_closely_than_wandb():
     found = [min(map(branin, Search(BRANIN, seed).run(branin, 40))) for seed in range(3)]
-    assert np.median(found) < 0.011  # what W&B's engine reaches
+    assert np.median(found) < 0.011  # reached by W&B's engine
 
 
 def test_large_can_be_good():
@@ -130,7 +130,7 @@ def test_failed_trials_count_as_the_worst():
     hole = Search(space(x=uniform(), y=uniform()))
 
     def function(point):
-        return None if point["x"] < 0.5 else point["x"]  # the nearer to the hole the better
+        return None if point["x"] < 0.5 else point["x"]  # the closer to the hole the better
 
     points = hole.run(function, 30)
     assert sum(point["x"] < 0.5 for point in points[10:]) <= 8
@@ -176,7 +176,7 @@ ANY = st.sampled_from([(kind, each) for kind, several in SPREAD.items() for each
 
 
 def lies_in(each, value):
-    """Whether a distribution can give a value."""
+    """Return whether a value lies in a distribution's support."""
     if isinstance(each, IntUniform):
         return type(value) is int and each.min <= value <= each.max
     if each.is_discrete:
