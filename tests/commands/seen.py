@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from nn.config.schema import validate_config
 from nn.runs.reader import SavedRun
 from nn.tracking import media
 from nn.tracking.wandb_logger import to_wandb_config
@@ -90,7 +91,7 @@ def by_its_folder(path, state="finished", swept=None):
         }
     best = saved.config["restore_best"]
     file = path / "checkpoints" / f"{'best' if best else 'last'}.safetensors"
-    config = to_wandb_config(saved.config)
+    config = to_wandb_config(validate_config(saved.config))
     aside = ("confusion_matrix", "class_names")
     return {
         "state": state,

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from nn.config.compose import compose_config
+from nn.config.schema import validate_config
 from nn.errors import UserError
 from nn.report.build import ReportOptions, build_report
 from nn.report.run_data import RunData
@@ -97,7 +98,7 @@ def test_settings_environment_and_the_command_that_repeats_it_are_there(folder):
 
 
 def test_the_layers_are_those_that_the_terminal_shows(folder):
-    network = prepare(read_config(folder)).network
+    network = prepare(validate_config(read_config(folder))).network
     page = report(folder)
     (_, inputs, *layers, total) = network.layer_table().splitlines()
     assert f"{len(layers)} layers with {total.strip()} parameters" in page.text
