@@ -243,8 +243,10 @@ class RunData:
         return total if total is not None else sum(drop_none(self.curve("seconds"))) or None
 
     @property
-    def reproduce_command(self) -> str:
-        """The shell command that repeats the run."""
+    def reproduce_command(self) -> str | None:
+        """The shell command that repeats the run, or None if it has not finished."""
+        if self.status != "finished":
+            return None
         return format_reproduce_command(self.path, self.config)
 
     @property

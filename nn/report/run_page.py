@@ -261,13 +261,13 @@ def _settings_section(run: RunData) -> Section:
     }
     settings = [(key, fmt.setting(value)) for key, value in flatten_settings(nested).items()]
     epoch_times = run_curves.plot_epoch_times(run)
-    command = str(run.environment.get("command") or "")
+    command, reproduce = str(run.environment.get("command") or ""), run.reproduce_command
     return Section(
         "settings",
         "Settings",
         [
-            element("h3", "Reproduce this run bit for bit"),
-            command_block(run.reproduce_command),
+            reproduce
+            and [element("h3", "Reproduce this run bit for bit"), command_block(reproduce)],
             command
             and [element("h3", "Original command"), command_block(normalize_command(command))],
             element("h3", "Config groups"),

@@ -224,8 +224,10 @@ class SweepData:
         """The text of the sweep file."""
         return read_regular_file(self.path, "sweep.yaml", 2**20).decode("utf-8", "replace")
 
-    def reproduce_command(self, trial: TrialData) -> str:
-        """Return the shell command that repeats a trial's run."""
+    def reproduce_command(self, trial: TrialData) -> str | None:
+        """Return the shell command that repeats a trial's run, or None if it has not finished."""
+        if trial.status != "finished":
+            return None
         config: JsonObject = {}
         with suppress(UserError):  # the run is damaged or on another machine
             config = read_config(trial.folder)

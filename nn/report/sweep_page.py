@@ -211,15 +211,13 @@ def _settings_section(sweep: SweepData) -> Section:
         ),
         *((name, fmt.setting(value)) for name, value in sweep.fixed_params.items()),
     ]
-    reproduce = sweep.best_trial and [
-        element("h3", "Reproduce the best trial bit for bit"),
-        command_block(sweep.reproduce_command(sweep.best_trial)),
-    ]
+    reproduce = sweep.best_trial and sweep.reproduce_command(sweep.best_trial)
     return Section(
         "settings",
         "Settings",
         [
-            reproduce,
+            reproduce
+            and [element("h3", "Reproduce the best trial bit for bit"), command_block(reproduce)],
             element("h3", "Sweep settings"),
             definition_list([row for row in rows if row[1] is not None], "Sweep settings"),
             element("h3", "sweep.yaml"),

@@ -64,8 +64,7 @@ def build_run_report(run: RunData, target: ReportTarget) -> Report:
             *(confusion if run.confusion_matrix is not None else []),
             wr.H2(text="Predictions"),
             wr.PanelGrid(runsets=[runs], panels=list(_example_panels())),
-            wr.H2(text="Reproduce this run"),
-            wr.CodeBlock(code=run.reproduce_command),
+            *_reproduce_blocks("Reproduce this run", run.reproduce_command),
         ],
     )
 
@@ -111,9 +110,9 @@ def build_sweep_report(sweep: SweepData, target: ReportTarget) -> Report:
     best_blocks: list[BlockTypes] = []
     if best := sweep.best_trial:
         best_blocks = [
-            wr.H2(text="Reproduce the best trial"),
+            wr.H2(text="Best trial"),
             wr.P(text=f"Trial {best.number}: {sweep.format_params(best)}."),
-            wr.CodeBlock(code=sweep.reproduce_command(best)),
+            *_reproduce_blocks("Reproduce the best trial", sweep.reproduce_command(best)),
         ]
     return _make_report(
         target,
@@ -170,6 +169,13 @@ def _paragraphs(*texts: str) -> Iterator[BlockTypes]:
     from wandb_workspaces.reports.v2 import interface as wr
 
     yield from (wr.P(text=text) for text in texts if text)
+
+
+def _reproduce_blocks(heading: str, command: str | None) -> Iterator[BlockTypes]:
+    from wandb_workspaces.reports.v2 import interface as wr
+
+    if command:
+        yield from (wr.H2(text=heading), wr.CodeBlock(code=command))
 
 
 def _score_items(run: RunData) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from nn.config.compose import compose_config
+from nn.config.schema import validate_config
 from nn.errors import UserError
 from nn.report.build import ReportOptions, build_report
 from nn.report.run_data import RunData
@@ -87,6 +88,12 @@ def test_the_numbers_on_the_page_are_those_in_the_folder(folder):
         assert [float(value) for value in row] == [number, *scores, sum(matrix[number])]
 
 
+@pytest.mark.parametrize("status", ["interrupted", "pruned", "diverged"])
+def test_only_a_finished_run_shows_a_command_that_reproduces_it(folder, status):
+    changed(folder, "summary.json", status=status)
+    assert "reproduce=" not in report(folder).text
+
+
 def test_settings_environment_and_the_command_that_repeats_it_are_there(folder):
     text = report(folder).text
     saved = SavedRun.read(folder)
@@ -98,7 +105,7 @@ def test_settings_environment_and_the_command_that_repeats_it_are_there(folder):
 
 
 def test_the_layers_are_those_that_the_terminal_shows(folder):
-    network = prepare(read_config(folder)).network
+    network = prepare(validate_config(read_config(folder))).network
     page = report(folder)
     (_, inputs, *layers, total) = network.layer_table().splitlines()
     assert f"{len(layers)} layers with {total.strip()} parameters" in page.text

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nn.batches import NO_RESCALING, Samples
+from nn.config.schema import Config
 from nn.data.input_spec import InputSpec
 from nn.data.source import Dataset
 from nn.early_stopping import WeightSelector
@@ -27,7 +28,7 @@ from tests.conftest import draws
 from tests.faulty_disk import raise_disk_full
 from tests.runs.epochs import epoch
 
-CONFIG = {"checkpoint_every": 0, "lr": 0.1, "epochs": 9, "restore_best": True}
+CONFIG = Config.model_construct(checkpoint_every=0.0, lr=0.1, epochs=9, restore_best=True)
 SAMPLES = Samples(np.zeros((3, 5), np.float32), np.arange(3))
 INPUTS = InputSpec.from_samples(SAMPLES.raw, 1, NO_RESCALING, ("a", "b", "c"))
 DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
@@ -196,7 +197,7 @@ def test_another_dataset_and_another_configuration_are_refused(run):
         pass
     with (
         pytest.raises(UserError, match=r"lr in config\.yaml differs from that of the last check"),
-        RunDirectory.resume(path, {**CONFIG, "lr": 0.2}, state, "digest"),
+        RunDirectory.resume(path, CONFIG.model_copy(update={"lr": 0.2}), state, "digest"),
     ):
         pass
 
