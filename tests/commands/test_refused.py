@@ -321,7 +321,7 @@ def test_a_resumption_whose_first_weights_are_gone_is_refused(work):
         (into_folder("run/summary.json"), [], "is a directory"),
         (edit("run/config.yaml", "lr: ", "lr: ["), [], "config.yaml is damaged"),
         (lambda _: None, ["lr=0.2"], "lr differs from"),
-        (lambda _: None, ["lr=-1"], "lr differs from"),
+        (lambda _: None, ["lr=-1"], "lr=-1: lr must be a number above 0"),
         (lambda _: None, ["epochs=0"], "epochs differs from"),
         (link("run/environment.json"), [], "is a symbolic link"),
         (lambda _: None, ["learning_rate=1"], "did you mean lr?"),
