@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Draw the README's pictures anew from runs that this makes, in about five minutes.
-# What is given is set for the run on Fashion-MNIST: .github/pictures.sh dataset.root=path/to/it
+# Redraw the pictures of the README files from new runs, in about five minutes.
+# Arguments are settings of the run on Fashion-MNIST: .github/pictures.sh dataset.root=path/to/it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ python scripts/train.py "hydra.run.dir=$place/fashion" dataset=fashion_mnist mod
   optimizer=adam epochs=6 restore_best=true "$@"
 python scripts/report.py "$place/fashion"
 python scripts/sweep.py sweeps/wide.yaml --count 40 --output "$place/wide"
-python scripts/report.py "$place/wide" --png "$place"
+python scripts/report.py "$place/wide" --png-dir "$place"
 mv "$place/parallel.png" .github/parallel.png
 
 python - "$place/fashion/report.html" .github/report.png << 'END'

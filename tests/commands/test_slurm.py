@@ -12,12 +12,12 @@ import time
 import pytest
 import yaml
 
+from tests.commands.readmes import read_blocks
 from tests.commands.test_machines import rows, until
 from tests.conftest import ROOT, Run
 from tests.loopback import QUICK_AGENT, Loopback
 
-SCRIPTS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-STUDY, AGENT = SCRIPTS
+STUDY, AGENT = (block.text for block in read_blocks("sweeps/README.md") if block.language == "bash")
 WORDS = ["epochs=20000", "tracking.confusion_every=20000", "checkpoint_every=0"]
 
 
