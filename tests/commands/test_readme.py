@@ -109,7 +109,7 @@ def fill_in(readme, account, database, shared):
         "--count 1000": "--count 2",
         "wandb sweep sweeps/random.yaml": CREATE_SWEEP,
         "ENTITY/PROJECT/SWEEP": "--count 1 $SWEEP",
-        "ENTITY/PROJECT": "somebody/digits",
+        "ENTITY/PROJECT": "somebody/nn-sweeps",
     }
     names = [name for name in account if name != "PATH"]
     log_in = "\n".join(f"export {name}={shlex.quote(account[name])}" for name in names)
