@@ -1,4 +1,4 @@
-"""Draw the README's picture anew: what the first command shows on a terminal."""
+"""Redraw the picture of the README: the output of the first command on a terminal."""
 
 import io
 import os

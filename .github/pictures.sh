@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Draw the README's pictures anew from runs that this makes, in about five minutes.
-# What is given is set for the run on Fashion-MNIST: .github/pictures.sh dataset.root=path/to/it
+# Redraw the pictures of the README files from new runs, in about five minutes.
+# Arguments are settings of the run on Fashion-MNIST: .github/pictures.sh dataset.root=path/to/it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

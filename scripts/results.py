@@ -146,7 +146,7 @@ def main() -> int:
     parser.add_argument(
         "--readme",
         type=Path,
-        default=ROOT / "README.md",
+        default=ROOT / "scripts/README.md",
         metavar="FILE",
         help="file with the table",
     )

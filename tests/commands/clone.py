@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nn.data import mnist
+from tests.commands.readmes import READMES, read_blocks
 from tests.conftest import ROOT
 from tests.data.homes import Home
 from tests.data.idx_files import idx_bytes, images_and_labels
@@ -93,12 +95,12 @@ class Clone:
         return (self.path / "installed.txt").read_text().splitlines()
 
     def save_files_of_the_reader(self) -> None:
-        """Write the files that the README shows, and the data files that a reader brings."""
-        readme = (ROOT / "README.md").read_text()
-        for name, code in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", readme, re.DOTALL):
-            file = self.path / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(code)
+        """Write the files that the READMEs show, and the data files that a reader brings."""
+        for block in itertools.chain.from_iterable(map(read_blocks, READMES)):
+            if block.file:
+                file = self.path / block.file
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(block.text)
         images, labels = images_and_labels(300, 10, 28)
         pixels = images.reshape(len(images), -1)
         names = ",".join(f"pixel{number}" for number in range(28 * 28))

@@ -1,26 +1,46 @@
-"""Every command in the README that needs no account works as written."""
+"""Every command and file that a README shows works as written."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from itertools import pairwise
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
+from omegaconf import OmegaConf
 
+from nn.errors import format_value
 from tests.commands.clone import Clone
+from tests.commands.readmes import READMES, read_blocks, read_readme
 from tests.conftest import ROOT
 from tests.data.homes import home
 from tests.loopback import Loopback
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-RUNNABLE = [text for kind, text in BLOCKS if kind == "sh"]
-MAIN, TESTS, *OTHERS = RUNNABLE
-CONSOLE = re.findall(r"^\$ (.*)\n(.*)$", README, re.MULTILINE)
+INSTALL_AND_TRAIN = "pip install -e . && python scripts/train.py lr=0.055\n"
+INSTALL_AND_TEST = 'pip install -e ".[test]" && python -m pytest\n'
+ACCOUNT = r"wandb sweep|wandb agent|upload\.py|--wandb"
+SOAK_ONLY = {
+    ACCOUNT: "needs a W&B account",
+    "postgresql://": "needs a database server",
+    "submitit_slurm": "needs Slurm",
+    "=train.csv": "needs Kaggle's files",
+}
+"""Commands that run in a soak only, with stand-ins for what they need."""
 EXTRAS = {"submitit": "cluster", "postgresql://": "postgres"}
-"""Text in a command that needs an extra, and the extra."""
+"""Parts of commands that need an extra, and the extra."""
+OUTPUT = {
+    "README.md": ".github/seven.png: 7 (",
+    "nn/README.md": "32,500",  # 64 * 500 + 500 parameters of the first dense layer
+}
+"""Text that the commands of a README print."""
+OTHER_OPTIONS = {"--multirun", "--help", "--cfg", "--soak", "--forward-signals"}
+"""Options of Hydra, pytest and wandb."""
+CREATE_SWEEP = (
+    "export SWEEP=$(wandb sweep --project digits sweeps/random.yaml 2>&1 "
+    "| sed -n 's/.*wandb agent //p')"
+)
+REPORT_FAILURE = "trap 'echo \"failed: $BASH_COMMAND\" >&2' ERR"
 
 
 @pytest.fixture
@@ -32,105 +52,99 @@ def clone(tmp_path):
         yield fresh
 
 
-@pytest.mark.parametrize("block", [MAIN, *OTHERS], ids=lambda block: block.splitlines()[0][-30:])
-def test_the_commands_of_the_readme_work(clone, block):
-    done = clone.paste(block)
+def to_script(block):
+    """Return the shell commands that run a block; a file and its commands' output give none."""
+    if block.file or block.language == "console":
+        return ""
+    if block.language == "python":
+        return f"python - <<'END'\n{block.text}END\n"
+    if block.language == "bash":
+        return f"cat > job.sh <<'END'\n{block.text}END\nbash job.sh\n"
+    assert block.language == "sh", block
+    return block.text
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_commands_of_the_readme_work(clone, readme):
+    blocks = [
+        block
+        for block in read_blocks(readme)
+        if block.language != "bash"  # Slurm's, which test_slurm.py runs
+        and block.text != INSTALL_AND_TEST
+        and not re.search("|".join(SOAK_ONLY), block.text)
+    ]
+    done = clone.paste("\n".join([REPORT_FAILURE, *map(to_script, blocks)]))
     assert done.returncode == 0, done.stderr
-    told = [line for line in done.stderr.splitlines() if not line.startswith("downloading ")]
-    assert told == []
-
-
-def test_no_command_of_the_readme_is_in_the_way_of_another():
-    """Run in order, the commands create each directory and file once, before using it."""
-    made = set()
-    for line in "".join(text for kind, text in BLOCKS if kind in ("sh", "")).splitlines():
-        words = shlex.split(line)
-        made_here = {word.partition("=")[2] for word in words if word.startswith("hydra.run.dir=")}
-        for option, following in pairwise(words):
-            if option in ("--output", "--figure", "--png-dir"):
-                made_here.add(following)
-        if "scripts/sweep.py" in words and not {"--check", "--resume"} & set(words):
-            name = words[words.index("--name") + 1] if "--name" in words else None
-            made_here.add(f"runs/sweeps/{name or Path(words[2]).stem}")
-        assert not made & made_here, line
-        read = {
-            word.rpartition("=")[2]
-            for word in words
-            if re.search(r"(^|=)runs/", word) and not word.startswith("hydra.run.dir=")
-        }
-        for place in read:
-            assert any(place == each or place.startswith(f"{each}/") for each in made), line
-        made |= made_here
+    messages = done.stderr.splitlines()
+    assert [line for line in messages if not line.startswith("downloading ")] == []
+    assert OUTPUT.get(readme, "") in done.stdout
 
 
 def test_an_extra_is_installed_before_it_is_needed():
-    before = "".join(text for kind, text in BLOCKS if kind in ("sh", "") and text != TESTS)
-    for needing, extra in EXTRAS.items():
-        assert f'pip install -e ".[{extra}]"' in before.partition(needing)[0]
+    for readme in READMES:
+        script = "".join(map(to_script, read_blocks(readme)))
+        for needing, extra in EXTRAS.items():
+            before, needed, _ = script.partition(needing)
+            assert not needed or f'pip install -e ".[{extra}]"' in before, readme
 
 
 @pytest.mark.soak
-def test_the_readme_can_be_pasted_from_top_to_bottom_into_one_shell(clone, database):
+@pytest.mark.parametrize("readme", READMES)
+def test_the_readme_can_be_pasted_from_top_to_bottom_into_one_shell(clone, database, readme):
     """Placeholders are filled in; a W&B account, Slurm and Kaggle's files are provided."""
     with Loopback() as server:
-        script = pasted(server.environment, database, clone.path / "shared")
+        script = fill_in(readme, server.environment, database, clone.path / "shared")
         done = clone.paste(script)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        assert len(server.sweeps) == 1
-        assert {run.state for run in server.runs.values()} == {"finished"}
-    assert clone.installed == ["-e .", "-e .[test]", "-e .[postgres]", "-e .[cluster]"]
+        assert len(server.sweeps) == script.count(CREATE_SWEEP)
+        assert {run.state for run in server.runs.values()} <= {"finished"}
 
 
-def pasted(account, database, shared):
-    """Join all blocks into one script, with the placeholders filled in."""
+def fill_in(readme, account, database, shared):
+    """Join all blocks of a README into one script, with the placeholders filled in."""
     values = {
         "postgresql://USER@HOST/DATABASE": database,
         "/shared/": f"{shared}/",
         "--count 400": "--count 4",
         "--count 1000": "--count 2",
-        "agent --forward-signals ENTITY/PROJECT/SWEEP": "agent --forward-signals --count 1 $SWEEP",
-        "ENTITY/PROJECT": "somebody/digits",
+        "wandb sweep sweeps/random.yaml": CREATE_SWEEP,
+        "ENTITY/PROJECT/SWEEP": "--count 1 $SWEEP",
+        "ENTITY/PROJECT": "somebody/nn-sweeps",
     }
     names = [name for name in account if name != "PATH"]
     log_in = "\n".join(f"export {name}={shlex.quote(account[name])}" for name in names)
     log_out = f"unset {' '.join(names)}"
-    script = []
-    for kind, text in BLOCKS:
+    scripts = [REPORT_FAILURE]
+    for block in read_blocks(readme):
+        script = to_script(block)
+        needs_account = re.search(ACCOUNT, script)
         for placeholder, value in values.items():
-            text = text.replace(placeholder, value)
-        if kind == "console":
-            text = "\n".join(f"if {command}; then exit 9; fi" for command, _ in CONSOLE)
-        elif kind == "bash":
-            text = f"cat > job.sh <<'END'\n{text}END\nbash job.sh"
-        elif kind not in ("sh", ""):
-            continue  # a file that exists
-        if "$SWEEP" in text:
-            create = "wandb sweep --project digits sweeps/random.yaml 2>&1"
-            text = f"export SWEEP=$({create} | sed -n 's/.*wandb agent //p')\n{text}"
-        if re.search("upload.py|--wandb|wandb agent", text):
-            text = f"{log_in}\n{text}\n{log_out}"
-        script.append(text)
-    return "\n".join(script)
+            script = script.replace(placeholder, value)
+        if "$SWEEP" in script and CREATE_SWEEP not in script:
+            script = f"{CREATE_SWEEP}\n{script}"
+        scripts.append(f"{log_in}\n{script}\n{log_out}" if needs_account else script)
+    return "\n".join(scripts)
+
+
+CONSOLE = [
+    tuple(block.text.removeprefix("$ ").split("\n", 1))
+    for readme in READMES
+    for block in read_blocks(readme)
+    if block.language == "console"
+]
 
 
 @pytest.mark.parametrize(("command", "answer"), CONSOLE)
 def test_the_readme_shows_what_is_really_answered(workplace, command, answer):
     (workplace.path / "scripts").symlink_to(ROOT / "scripts")
     done = workplace.run(*shlex.split(command)[1:])
-    assert (done.stdout + done.stderr).strip() == answer
+    assert done.stdout + done.stderr == answer
 
 
 def test_the_two_commands_that_set_everything_up_install_what_they_need():
     """.ci/run executes both of them in a fresh environment."""
-    assert MAIN == "pip install -e . && python scripts/train.py lr=0.055\n"
-    assert TESTS == 'pip install -e ".[test]" && python -m pytest\n'
-
-
-def test_the_model_of_the_readme_can_be_trained(clone):
-    (block,) = (block for block in OTHERS if "PYTHONPATH" in block)
-    done = clone.paste(f"{block.rstrip()} epochs=1")
-    assert done.returncode == 0, done.stderr
-    assert "32,500" in done.stdout  # 64 * 500 + 500 parameters of the first dense layer
+    commands = [block.text for block in read_blocks("README.md")]
+    assert commands[:2] == [INSTALL_AND_TRAIN, INSTALL_AND_TEST]
 
 
 def test_a_model_with_the_wrong_number_of_outputs_is_refused(workplace):
@@ -149,10 +163,103 @@ def test_a_model_with_the_wrong_number_of_outputs_is_refused(workplace):
     assert not workplace.runs
 
 
-def test_links_and_pictures_exist():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        if target.startswith("#"):
-            headings = re.findall(r"^## (.*)$", README, re.MULTILINE)
-            assert target[1:] in [heading.lower().replace(" ", "-") for heading in headings]
-        else:
-            assert target.startswith("http") or (ROOT / target).exists(), target
+def read_table_rows(readme):
+    """Return the cells of each table row of a page."""
+    rows = [line for line in read_readme(readme).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def test_the_front_page_repeats_figures_of_the_full_tables():
+    full_rows = read_table_rows("scripts/README.md")
+    rows = read_table_rows("README.md")
+    results = [row for row in rows if any("±" in cell for cell in row)]
+    ratios = [row for row in rows if row[1].isdecimal()]
+    assert results
+    assert ratios
+    for row, key_length in [*((row, 1) for row in results), *((row, 3) for row in ratios)]:
+        key = row[:key_length]
+        (full_row,) = (other for other in full_rows if other[:key_length] == key)
+        assert set(row) <= set(full_row), row
+
+
+GROUPS = [path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name != "hydra"]
+
+
+def list_options(group):
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+def test_every_option_of_a_config_group_is_documented():
+    rows = {row[0].strip("`"): row[2] for row in read_table_rows("conf/README.md") if len(row) > 2}
+    for group in GROUPS:
+        names = sorted(re.findall(r"`(\w+)`", rows[group]))
+        assert names == ([] if group == "experiment" else list_options(group))
+
+
+def test_every_setting_of_an_option_is_documented_with_its_default():
+    rows = {
+        name: row
+        for row in read_table_rows("conf/README.md")
+        for name in re.findall(r"`(\w+\.\w+)`", row[0])
+    }
+    components = set(GROUPS) - {"experiment", "debug"}
+    files = [file for group in components for file in (ROOT / "conf" / group).glob("*.yaml")]
+    defined = set()
+    for file in files:
+        group, config = file.parent.name, OmegaConf.load(file)
+        if "defaults" in config:
+            continue  # a variant of another option
+        settings = OmegaConf.to_container(config.get(group, config), resolve=False)
+        for name, value in settings.items():
+            if name in ("_target_", "mode") or str(value).startswith("${"):
+                continue
+            defined.add(f"{group}.{name}")
+            text = " ".join(rows[f"{group}.{name}"][1:])
+            if isinstance(value, float):
+                assert value in map(float, re.findall(r"\d[\d.]*(?:e-?\d+)?", text)), (name, file)
+            elif not isinstance(value, list) or not value:
+                expected = "required" if value == "???" else format_value(value)
+                assert expected in text, (name, file)
+    assert defined == rows.keys()
+
+
+def test_every_command_line_option_is_documented_and_exists():
+    commands = "sweep", "report", "predict", "upload", "results", "benchmark"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, ROOT / f"scripts/{command}.py", "--help"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for command in commands
+    ]
+    helps = [process.communicate()[0] for process in processes]
+    pages = [re.sub(r"```bash\n.*?```", "", read_readme(path), flags=re.DOTALL) for path in READMES]
+    documented, existing = (
+        set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", "\n".join(texts))) - OTHER_OPTIONS
+        for texts in (pages, helps)
+    )
+    assert documented == existing
+
+
+def anchors(path):
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_links_and_pictures_exist(readme):
+    for target in re.findall(r"\]\(([^)]+)\)", read_readme(readme)):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (ROOT / readme).parent / file if file else ROOT / readme
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), target
+
+
+def test_every_readme_is_checked():
+    directories = "conf", "nn", "scripts", "sweeps"
+    found = [file for name in directories for file in (ROOT / name).rglob("README.md")]
+    assert {ROOT / readme for readme in READMES} == {ROOT / "README.md", *found}

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.waiting import wait_until
 
 RESULTS = str(ROOT / "scripts/results.py")
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "scripts/README.md").read_text()
 PRESETS = {path.stem for path in (ROOT / "conf/experiment").glob("*.yaml")}
 LONG = {"mnist_mlp", "fashion_mlp", "mnist_cnn", "fashion_cnn"}
 SHORT = PRESETS - LONG - {"digits_best"}

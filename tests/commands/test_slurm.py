@@ -11,13 +11,13 @@ import sys
 import pytest
 import yaml
 
+from tests.commands.readmes import read_blocks
 from tests.commands.test_machines import rows
 from tests.conftest import ROOT, Run
 from tests.loopback import QUICK_AGENT, Loopback
 from tests.waiting import wait_until
 
-SCRIPTS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-STUDY, AGENT = SCRIPTS
+STUDY, AGENT = (block.text for block in read_blocks("sweeps/README.md") if block.language == "bash")
 WORDS = ["epochs=20000", "tracking.confusion_every=20000", "checkpoint_every=0"]
 
 
