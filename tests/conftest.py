@@ -16,10 +16,17 @@ import pytest
 
 pytest_plugins = ["tests.postgres"]
 ROOT = Path(__file__).resolve().parents[1]
+TRAIN_SCRIPT = str(ROOT / "scripts/train.py")
+SWEEP_SCRIPT = str(ROOT / "scripts/sweep.py")
+REPORT_SCRIPT = str(ROOT / "scripts/report.py")
+PREDICT_SCRIPT = str(ROOT / "scripts/predict.py")
+UPLOAD_SCRIPT = str(ROOT / "scripts/upload.py")
+RESULTS_SCRIPT = str(ROOT / "scripts/results.py")
+BENCHMARK_SCRIPT = str(ROOT / "scripts/benchmark.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak", action="store_true", help="the long proofs, for half an hour")
+    parser.addoption("--soak", action="store_true", help="run the soak tests too, for half an hour")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -28,11 +35,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with a `draw` argument a few times, and many times with --soak."""
-    if "draw" in metafunc.fixturenames:
-        (mark,) = metafunc.definition.iter_markers("draws")
-        few, many = mark.args
-        metafunc.parametrize("draw", range(many if metafunc.config.option.soak else few))
+    """Run a test with a `repetition` argument a few times, and many times with --soak."""
+    if "repetition" in metafunc.fixturenames:
+        (mark,) = metafunc.definition.iter_markers("repeat")
+        num_normal, num_soak = mark.args
+        metafunc.parametrize(
+            "repetition", range(num_soak if metafunc.config.option.soak else num_normal)
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,11 +51,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         seen: Counter[str] = Counter()
         for item in items[:]:
             function = item.nodeid.partition("[")[0]
-            place, total = seen[function], cases[function]
+            index, total = seen[function], cases[function]
             seen[function] += 1
             sampled = item.get_closest_marker("sampled")
-            few = sampled.args[0] if sampled else total
-            is_spread = place * few // total != (place - 1) * few // total
+            num_sampled = sampled.args[0] if sampled else total
+            is_spread = index * num_sampled // total != (index - 1) * num_sampled // total
             if item.get_closest_marker("soak") or not is_spread:
                 items.remove(item)
 
@@ -56,9 +65,9 @@ def clean_environment(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Provide no account, an empty home directory and default signal handlers."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_IGN:  # inherited from nohup and `&`
-            signal.signal(number, signal.SIG_DFL)
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(signum) == signal.SIG_IGN:  # inherited from nohup and `&`
+            signal.signal(signum, signal.SIG_DFL)
     for name in list(os.environ):
         if name.startswith("WANDB_"):
             monkeypatch.delenv(name)
@@ -75,7 +84,7 @@ def clean_environment(
 
 
 @dataclass
-class Run:
+class RunDir:
     """A run directory, read back."""
 
     path: Path
@@ -95,10 +104,10 @@ class Run:
         return environment
 
     @property
-    def bits(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    def exact_results(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Everything that the same config and seed must reproduce exactly."""
-        lines = [without_timings(line) for line in self.history]
-        return lines, without_timings(self.summary)
+        records = [without_timings(line) for line in self.history]
+        return records, without_timings(self.summary)
 
 
 def without_timings(record: dict[str, Any]) -> dict[str, Any]:
@@ -107,9 +116,9 @@ def without_timings(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def draws(few: int, many: int) -> pytest.MarkDecorator:
-    """Set how often a test with a `draw` argument runs: normally, and with --soak."""
-    return pytest.mark.draws(few, many)
+def repeat(num_normal: int, num_soak: int) -> pytest.MarkDecorator:
+    """Set how often a test with a `repetition` argument runs: normally, and with --soak."""
+    return pytest.mark.repeat(num_normal, num_soak)
 
 
 class ProcessSettings(TypedDict):
@@ -121,50 +130,50 @@ class ProcessSettings(TypedDict):
     text: Literal[True]
 
 
-class Workplace:
+class WorkingDirectory:
     """A directory in which commands run as a user runs them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir()
 
-    def command(
-        self, *words: str | Path, **environment: str
-    ) -> tuple[list[str | Path], ProcessSettings]:
-        return [sys.executable, *words], {
+    def popen_args(self, *args: str | Path, **env: str) -> tuple[list[str | Path], ProcessSettings]:
+        return [sys.executable, *args], {
             "cwd": self.path,
-            "env": {**os.environ, **environment},
+            "env": {**os.environ, **env},
             "stdin": subprocess.DEVNULL,
             "text": True,
         }
 
-    def start(self, *words: str | Path, **environment: str) -> subprocess.Popen[str]:
-        line, settings = self.command(*words, **environment)
-        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings)
+    def start(self, *args: str | Path, **env: str) -> subprocess.Popen[str]:
+        argv, popen_kwargs = self.popen_args(*args, **env)
+        return subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen_kwargs
+        )
 
-    def run(self, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        line, settings = self.command(*words, **environment)
-        return subprocess.run(line, capture_output=True, timeout=600, **settings)
+    def run(self, *args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+        argv, run_kwargs = self.popen_args(*args, **env)
+        return subprocess.run(argv, capture_output=True, timeout=600, **run_kwargs)
 
     def train(
-        self, *overrides: str, tracking: str = "disabled", **environment: str
+        self, *overrides: str, tracking: str = "disabled", **env: str
     ) -> subprocess.CompletedProcess[str]:
         """Run scripts/train.py, with tracking disabled by default."""
-        chosen = [f"tracking={tracking}"] if tracking else []
-        return self.run(str(ROOT / "scripts/train.py"), *chosen, *overrides, **environment)
+        tracking_override = [f"tracking={tracking}"] if tracking else []
+        return self.run(TRAIN_SCRIPT, *tracking_override, *overrides, **env)
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunDir]:
         """Return all runs in the order in which they started."""
         files = self.path.rglob("config.yaml")
-        return [Run(file.parent) for file in sorted(files, key=lambda f: f.stat().st_mtime_ns)]
+        return [RunDir(file.parent) for file in sorted(files, key=lambda f: f.stat().st_mtime_ns)]
 
     @property
-    def only_run(self) -> Run:
-        (run,) = [Run(file.parent) for file in self.path.rglob("config.yaml")]
+    def only_run(self) -> RunDir:
+        (run,) = [RunDir(file.parent) for file in self.path.rglob("config.yaml")]
         return run
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
-    return Workplace(tmp_path / "work")
+def workdir(tmp_path: Path) -> WorkingDirectory:
+    return WorkingDirectory(tmp_path / "work")

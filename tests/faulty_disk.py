@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+ERROR_CODES = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 
 def raise_disk_full(*_: object, **__: object) -> NoReturn:
@@ -30,30 +30,37 @@ class FaultyDisk:
         monkeypatch: pytest.MonkeyPatch,
         directory: Path,
         operations: Iterable[str],
-        moment: int,
+        fail_at: int,
         error: int,
-        lasting: bool,
+        persistent: bool,
     ) -> None:
-        self.directory, self.moment, self.error, self.lasting = directory, moment, error, lasting
-        self.count, self.failed = 0, ""
-        self.ours: set[int] = set()
+        self.directory, self.fail_at, self.error, self.persistent = (
+            directory,
+            fail_at,
+            error,
+            persistent,
+        )
+        self.num_operations, self.failed_operation = 0, ""
+        self.open_descriptors: set[int] = set()
         for name in operations:
             module, function = (io, "open") if name == "io.open" else (os, name)
-            monkeypatch.setattr(module, function, self.failing(name, getattr(module, function)))
+            monkeypatch.setattr(module, function, self.wrap(name, getattr(module, function)))
 
-    def failing(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        def operation(where: int | str | Path, *arguments: Any, **named: Any) -> Any:
-            is_descriptor = isinstance(where, int)
-            below = str(where).startswith(str(self.directory))
-            if not (where in self.ours if is_descriptor else below):
-                return original(where, *arguments, **named)
-            self.count += 1
-            if self.count == self.moment or (self.lasting and self.count > self.moment):
-                self.failed = f"{name} {where}"
+    def wrap(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(path_or_fd: int | str | Path, *args: Any, **kwargs: Any) -> Any:
+            is_descriptor = isinstance(path_or_fd, int)
+            is_inside = str(path_or_fd).startswith(str(self.directory))
+            if not (path_or_fd in self.open_descriptors if is_descriptor else is_inside):
+                return original(path_or_fd, *args, **kwargs)
+            self.num_operations += 1
+            if self.num_operations == self.fail_at or (
+                self.persistent and self.num_operations > self.fail_at
+            ):
+                self.failed_operation = f"{name} {path_or_fd}"
                 raise OSError(self.error, os.strerror(self.error))
-            result = original(where, *arguments, **named)
+            result = original(path_or_fd, *args, **kwargs)
             if name == "open":
-                self.ours.add(result)
+                self.open_descriptors.add(result)
             return result
 
         return operation

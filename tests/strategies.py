@@ -43,19 +43,19 @@ def dense_networks(draw: st.DrawFn) -> Network:
     """Draw an MLP with up to three hidden layers, residual where the shapes allow it."""
     shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
     layers: list[Layer] = [Flatten()]
-    below = None
+    previous_units = None
     for units in draw(st.lists(st.integers(2, 5), max_size=3)):
         block: list[Layer] = [Dense(units), *draw(normalizations)(), draw(activations)()]
-        layers += [Residual(block)] if units == below else block
-        below = units
+        layers += [Residual(block)] if units == previous_units else block
+        previous_units = units
     layers.append(Dense(draw(st.integers(2, 5)), column_major=draw(st.booleans())))
-    return _network(draw, layers, shape)
+    return _random_network(draw, layers, shape)
 
 
 @st.composite
 def convolutional_networks(draw: st.DrawFn) -> Network:
     """Draw a CNN with any options of convolution and pooling."""
-    side = draw(st.integers(7, 8))
+    image_size = draw(st.integers(7, 8))
     convolution = Conv2D(
         draw(st.integers(1, 3)),
         kernel=draw(st.integers(1, 3)),
@@ -65,10 +65,10 @@ def convolutional_networks(draw: st.DrawFn) -> Network:
     layers: list[Layer] = [Conv2D(2, kernel=2), convolution]
     layers += [*draw(normalizations)(), draw(activations)()]
     layers += [draw(pools)(draw(st.integers(1, 2))), Flatten(), Dense(3)]
-    return _network(draw, layers, (draw(st.integers(1, 2)), side, side + 1))
+    return _random_network(draw, layers, (draw(st.integers(1, 2)), image_size, image_size + 1))
 
 
-def _network(draw: st.DrawFn, layers: list[Layer], shape: Shape) -> Network:
+def _random_network(draw: st.DrawFn, layers: list[Layer], shape: Shape) -> Network:
     rng = np.random.default_rng(draw(seeds))
     network = Network(layers, shape, rng, np.float64)
     network.parameters.values[...] += rng.normal(0, 0.1, len(network.parameters))
@@ -78,34 +78,34 @@ def _network(draw: st.DrawFn, layers: list[Layer], shape: Shape) -> Network:
 networks = dense_networks() | convolutional_networks()
 
 
-def fixed_dropout(rate: float) -> Dropout:
+def deterministic_dropout(rate: float) -> Dropout:
     """Make dropout drop the same units in every step."""
 
-    class Fixed(Dropout):
+    class DeterministicDropout(Dropout):
         type_name = "dropout"
 
         def forward(self, x: Array, training: bool) -> Array:
             self.rng = np.random.default_rng(1)
             return super().forward(x, training)
 
-    return Fixed(rate, np.random.default_rng(1))
+    return DeterministicDropout(rate, np.random.default_rng(1))
 
 
-def batch(network: Network, size: int, rng: np.random.Generator) -> tuple[Array, Labels]:
+def random_batch(network: Network, size: int, rng: np.random.Generator) -> tuple[Array, Labels]:
     """Draw inputs and labels for a network."""
     x = rng.normal(size=(size, *network.input_shape)).astype(network.parameters.values.dtype)
     return x, rng.integers(0, network.output_shape[0], size)
 
 
-def numeric_gradient(function: Callable[[], float], values: Array, step: float = 1e-6) -> Array:
+def numerical_gradient(function: Callable[[], float], values: Array, step: float = 1e-6) -> Array:
     """Differentiate by central differences, perturbing the parameters in place."""
     gradient = np.zeros_like(values)
     for index in np.ndindex(values.shape):
-        kept = values[index]
-        values[index] = kept + step
-        above = function()
-        values[index] = kept - step
-        below = function()
-        values[index] = kept
-        gradient[index] = (above - below) / (2 * step)
+        original = values[index]
+        values[index] = original + step
+        upper = function()
+        values[index] = original - step
+        lower = function()
+        values[index] = original
+        gradient[index] = (upper - lower) / (2 * step)
     return gradient

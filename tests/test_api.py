@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 import nn
 from nn.runs.reader import SavedRun
 from tests.conftest import ROOT
-from tests.report.made import made_sweep
+from tests.report.factories import make_sweep
 
 QUICK = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.max_samples=600")
 
@@ -40,7 +40,7 @@ def process_state():
     return handlers, sys.stdout, sys.stderr, dict(os.environ)
 
 
-def test_training_returns_the_run_and_leaves_the_process_as_it_was(capfd):
+def test_train_returns_the_run_and_leaves_the_process_unchanged(capfd):
     before = process_state()
     run = nn.train(["tracking=offline", *QUICK[1:]])
     after = process_state()
@@ -52,18 +52,18 @@ def test_training_returns_the_run_and_leaves_the_process_as_it_was(capfd):
     assert run.config["epochs"] == 3
 
 
-def test_progress_is_printed_if_it_is_asked_for(capfd):
+def test_progress_is_printed_on_request(capfd):
     nn.train(QUICK, verbose=True)
     assert "epoch 3/3" in capfd.readouterr().out
 
 
-def test_a_run_from_python_has_the_results_of_the_command(trained, workplace):
-    assert workplace.train(*QUICK, "hydra.run.dir=run").returncode == 0
-    summary = json.loads((workplace.path / "run/summary.json").read_text())
+def test_train_in_python_gives_the_results_of_the_command(trained, workdir):
+    assert workdir.train(*QUICK, "hydra.run.dir=run").returncode == 0
+    summary = json.loads((workdir.path / "run/summary.json").read_text())
     assert summary["weights/sha256"] == trained.summary["weights/sha256"]
 
 
-def test_a_mistake_is_an_exception_and_writes_nothing(empty_directory):
+def test_invalid_overrides_raise_user_error_and_write_nothing(empty_directory):
     with pytest.raises(nn.UserError, match="lr=-1: lr must be a number above 0"):
         nn.train(["lr=-1"])
     with pytest.raises(nn.UserError, match="learning_rate"):
@@ -71,13 +71,13 @@ def test_a_mistake_is_an_exception_and_writes_nothing(empty_directory):
     assert not list(empty_directory.iterdir())
 
 
-def test_divergence_is_an_exception_and_the_run_is_there(empty_directory):
+def test_divergence_raises_diverged_error_and_keeps_the_run(empty_directory):
     with pytest.raises(nn.DivergedError, match="lr=5000"):
         nn.train(["tracking=disabled", "lr=5000"], run_dir="run")
     assert nn.load_run("run").summary["status"] == "diverged"
 
 
-def test_ctrl_c_saves_the_state_and_is_raised():
+def test_ctrl_c_saves_the_state_and_raises_keyboard_interrupt():
     threading.Timer(2, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         nn.train(["tracking=disabled", "epochs=1000000"], run_dir="run")
@@ -86,7 +86,7 @@ def test_ctrl_c_saves_the_state_and_is_raised():
     assert len(run.history) == run.summary["epochs"] > 0
 
 
-def test_the_numbers_of_a_run_are_data_frames(trained):
+def test_load_run_gives_data_frames(trained):
     run = nn.load_run(str(trained.path))
     assert list(run.history["epoch"]) == [1, 2, 3]
     assert run.history["val/loss"].iloc[-1] == run.summary["val/loss"]
@@ -97,7 +97,7 @@ def test_the_numbers_of_a_run_are_data_frames(trained):
     assert accuracy == pytest.approx(run.summary["test/accuracy"])
 
 
-def test_predictions_are_those_of_the_trained_network(trained):
+def test_predict_matches_the_trained_network(trained):
     predictions = SavedRun.read(trained.path).predictions
     images, labels = load_digits(return_X_y=True)
     probabilities = trained.predict_proba(images)
@@ -113,26 +113,26 @@ def test_predictions_are_those_of_the_trained_network(trained):
 @pytest.mark.parametrize(
     "images", [np.zeros(64), np.zeros((3, 63)), [["a"] * 64], np.zeros((2, 8))]
 )
-def test_images_of_another_shape_are_refused(trained, images):
+def test_images_of_the_wrong_shape_are_refused(trained, images):
     with pytest.raises(
         nn.UserError, match=r"the network takes numbers of shape \(\'n\', 1, 8, 8\)"
     ):
         trained.predict(images)
 
 
-def test_no_images_have_no_predictions(trained):
+def test_no_images_give_no_predictions(trained):
     assert trained.predict(np.zeros((0, 64))).shape == (0,)
 
 
-def test_what_is_no_run_or_sweep_is_refused(empty_directory):
+def test_other_directories_are_refused(empty_directory):
     with pytest.raises(nn.UserError):
         nn.load_run(empty_directory)
     with pytest.raises(nn.UserError):
         nn.load_sweep("missing")
 
 
-def test_a_sweep_has_the_data_frame_of_optuna(tmp_path):
-    sweep = nn.load_sweep(made_sweep(tmp_path / "sweep", states=("finished", "failed", "running")))
+def test_load_sweep_gives_optunas_data_frame(tmp_path):
+    sweep = nn.load_sweep(make_sweep(tmp_path / "sweep", states=("finished", "failed", "running")))
     trials = sweep.trials_dataframe()
     assert list(trials["number"]) == list(range(12))
     assert list(trials["state"][:3]) == ["finished", "failed", "running"]
@@ -155,7 +155,7 @@ def test_importing_the_package_imports_nothing_slow():
     assert done.stdout == "[]\n"
 
 
-def test_the_example_notebook_runs(workplace):
-    done = workplace.run(ROOT / "scripts/notebook.py")
+def test_example_notebook_runs(workdir):
+    done = workdir.run(ROOT / "scripts/notebook.py")
     assert done.returncode == 0, done.stderr
     assert "lr=-1: lr must be a number above 0." in done.stdout

@@ -11,15 +11,26 @@ import pytest
 
 from tests.conftest import ROOT
 
-FILES = sorted((ROOT / "nn").rglob("*.py"))
-ORDER = ("io", "data", "config", "tracking", "runs", "sweeps", "report", "predict", "cli", "api")
+SOURCE_FILES = sorted((ROOT / "nn").rglob("*.py"))
+PACKAGE_ORDER = (
+    "io",
+    "data",
+    "config",
+    "tracking",
+    "runs",
+    "sweeps",
+    "report",
+    "predict",
+    "cli",
+    "api",
+)
 """The packages around the numeric library; each imports only those before it.
 
 The exception is nn/__init__.py, which imports nn.api on first use.
 """
 
 
-def imports(path):
+def imported_modules(path):
     """Yield every module that a file imports, at its top or in a function."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -31,34 +42,36 @@ def imports(path):
                     yield f"{node.module}.{alias.name}"
 
 
-def module(path):
+def module_name(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-MODULES = {module(path): path for path in FILES if path != ROOT / "nn/__init__.py"}
+MODULES = {module_name(path): path for path in SOURCE_FILES if path != ROOT / "nn/__init__.py"}
 
 
-def packages(path):
-    return {name.split(".")[0] for name in imports(path)}
+def imported_packages(path):
+    return {name.split(".")[0] for name in imported_modules(path)}
 
 
-def rank(name):
+def package_rank(name):
     """Return the position of a module in the import order; the numeric library is first."""
     part = name.split(".")[1] if "." in name else ""
-    return ORDER.index(part) + 1 if part in ORDER else 0
+    return PACKAGE_ORDER.index(part) + 1 if part in PACKAGE_ORDER else 0
 
 
-LIBRARY = [path for name, path in MODULES.items() if rank(name) == 0]
+NUMERIC_MODULES = [path for name, path in MODULES.items() if package_rank(name) == 0]
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=module)
-def test_the_numeric_library_needs_numpy_and_the_standard_library_only(path):
+@pytest.mark.parametrize("path", NUMERIC_MODULES, ids=module_name)
+def test_numeric_library_imports_only_numpy_and_the_standard_library(path):
     allowed = {"numpy", "nn", "__future__"} | sys.stdlib_module_names
-    assert packages(path) <= allowed
+    assert imported_packages(path) <= allowed
 
 
 def test_only_one_file_imports_wandb():
-    assert [module(p) for p in FILES if "wandb" in packages(p)] == ["nn.tracking.wandb_logger"]
+    assert [module_name(p) for p in SOURCE_FILES if "wandb" in imported_packages(p)] == [
+        "nn.tracking.wandb_logger"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -71,33 +84,33 @@ def test_only_one_file_imports_wandb():
         ("optuna", "nn.sweeps"),
     ],
 )
-def test_a_package_has_its_place(package, places):
-    users = [module(path) for path in FILES if package in packages(path)]
+def test_package_is_imported_only_where_allowed(package, places):
+    users = [module_name(path) for path in SOURCE_FILES if package in imported_packages(path)]
     assert users
     assert all(name.startswith(places) for name in users)
 
 
-def test_hydra_is_imported_by_the_configuration_and_the_command_line_only():
-    users = [p for p in FILES if packages(p) & {"hydra", "omegaconf"}]
+def test_hydra_is_imported_only_by_config_and_cli():
+    users = [p for p in SOURCE_FILES if imported_packages(p) & {"hydra", "omegaconf"}]
     assert {path.parent.name for path in users} == {"config", "cli"}
 
 
 def test_no_import_cycles():
     graph = {
-        name: {other for other in imports(path) if other in MODULES and other != name}
+        name: {other for other in imported_modules(path) if other in MODULES and other != name}
         for name, path in MODULES.items()
     }
     TopologicalSorter(graph).prepare()
 
 
-def test_every_import_follows_the_order_of_packages():
+def test_imports_follow_the_package_order():
     for name, path in MODULES.items():
-        for other in imports(path):
+        for other in imported_modules(path):
             if other in MODULES:
-                assert rank(other) <= rank(name), f"{name} imports {other}"
+                assert package_rank(other) <= package_rank(name), f"{name} imports {other}"
 
 
-def test_a_plain_run_imports_nothing_slow(workplace):
+def test_plain_run_imports_no_slow_packages(workdir):
     code = (
         "import sys, runpy\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
@@ -106,5 +119,5 @@ def test_a_plain_run_imports_nothing_slow(workplace):
         "print('IMPORTED', sorted(slow & set(sys.modules)))\n"
     )
     start = f"import sys; sys.argv = [{str(ROOT / 'scripts/train.py')!r}, 'epochs=1']\n"
-    done = workplace.run("-c", start + code)
-    assert "IMPORTED []" in done.stdout, done.stderr
+    result = workdir.run("-c", start + code)
+    assert "IMPORTED []" in result.stdout, result.stderr

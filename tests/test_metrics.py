@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from nn import metrics
 
-pairs_of_classes = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1)
+class_pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1)
 
 
-@given(pairs_of_classes)
-def test_rows_are_true_classes_and_columns_predicted_ones(pairs):
+@given(class_pairs)
+def test_confusion_matrix_has_true_classes_as_rows(pairs):
     outputs = np.eye(5)[[predicted for _, predicted in pairs]]
     confusion = metrics.confusion_matrix(outputs, np.array([truth for truth, _ in pairs]))
     for truth in range(5):
@@ -21,31 +21,31 @@ def test_rows_are_true_classes_and_columns_predicted_ones(pairs):
     assert metrics.accuracy(confusion) == right
 
 
-@given(pairs_of_classes)
-def test_precision_recall_and_f1_are_those_of_the_textbook(pairs):
+@given(class_pairs)
+def test_precision_recall_and_f1_match_their_definitions(pairs):
     confusion = np.zeros((5, 5), np.int64)
     for pair in pairs:
         confusion[pair] += 1
-    figures = metrics.precision(confusion), metrics.recall(confusion), metrics.f1(confusion)
-    for label, (precision, recall, f1) in enumerate(zip(*figures, strict=True)):
-        right = pairs.count((label, label))
-        taken = sum(predicted == label for _, predicted in pairs)
-        there = sum(truth == label for truth, _ in pairs)
-        assert precision == (right / taken if taken else None)
-        assert recall == (right / there if there else None)
+    scores = metrics.precision(confusion), metrics.recall(confusion), metrics.f1(confusion)
+    for label, (precision, recall, f1) in enumerate(zip(*scores, strict=True)):
+        num_correct = pairs.count((label, label))
+        num_predicted = sum(predicted == label for _, predicted in pairs)
+        num_true = sum(truth == label for truth, _ in pairs)
+        assert precision == (num_correct / num_predicted if num_predicted else None)
+        assert recall == (num_correct / num_true if num_true else None)
         if precision and recall:
             assert f1 == pytest.approx(2 * precision * recall / (precision + recall))
         else:
             assert not f1
 
 
-def test_the_true_class_counts_among_the_first_k():
+def test_top_k_counts_the_true_class():
     outputs = np.array([[3.0, 2.0, 1.0, 0.0]] * 4)
     found = [metrics.top_k_accuracy(k, outputs, np.arange(4)) for k in (1, 2, 3, 4)]
     assert found == [0.25, 0.5, 0.75, 1.0]
 
 
-def test_equal_outputs_are_no_hits():
+def test_ties_do_not_count_as_hits():
     assert metrics.top_k_accuracy(3, np.zeros((5, 10)), np.arange(5)) == 0
 
 

@@ -18,16 +18,16 @@ from nn.models import MLP
         (0, None, None, []),
     ],
 )
-def test_depth_width_and_taper_give_the_hidden_layers(depth, width, taper, units):
+def test_depth_width_and_taper_determine_the_hidden_layers(depth, width, taper, units):
     assert MLP(depth=depth, width=width, taper=taper).widths == units
 
 
-def test_hidden_layers_can_be_given_as_they_are():
+def test_hidden_layers_can_be_listed_explicitly():
     assert MLP(hidden=[196, 49]).widths == [196, 49]
 
 
 @given(st.integers(0, 20), st.integers(1, 500), st.floats(0.01, 1))
-def test_every_hidden_layer_has_a_unit_or_the_taper_is_refused(depth, width, taper):
+def test_taper_leaves_units_in_every_layer_or_is_refused(depth, width, taper):
     narrowest = round(width * taper ** (depth - 1)) if depth else 1
     if narrowest:
         units = MLP(depth=depth, width=width, taper=taper).widths

@@ -11,7 +11,7 @@ from nn.models import MLP
 from nn.network import Network
 from nn.parameters import TooManyParametersError
 from nn.randomness import RandomGenerators
-from tests.strategies import batch, networks, numeric_gradient, seeds
+from tests.strategies import networks, numerical_gradient, random_batch, seeds
 
 LOSSES = [
     SoftmaxCrossEntropy(),
@@ -24,20 +24,20 @@ LOSSES = [
 @settings(max_examples=150, deadline=None)
 @given(networks, st.integers(2, 5), st.sampled_from(LOSSES), seeds)
 def test_gradients_of_random_networks_agree_with_central_differences(network, size, loss, seed):
-    x, labels = batch(network, size, np.random.default_rng(seed))
+    x, labels = random_batch(network, size, np.random.default_rng(seed))
     loss.build(network.output_shape[0], x.dtype)
 
-    def value():
+    def loss_value():
         return loss.value(network.forward(x, training=True), labels)
 
     network.backward(loss.gradient(network.forward(x, training=True), labels))
-    found = network.parameters.gradients.copy()
+    gradients = network.parameters.gradients.copy()
     values = network.parameters.values
     # a kink within the step spoils the difference: skip where two step sizes disagree
-    coarse, fine = (numeric_gradient(value, values, step) for step in (2e-6, 1e-6))
-    smooth = np.isclose(coarse, fine, rtol=1e-3, atol=1e-6)
-    assert smooth.mean() > 0.9
-    np.testing.assert_allclose(found[smooth], fine[smooth], rtol=1e-3, atol=1e-6)
+    coarse, fine = (numerical_gradient(loss_value, values, step) for step in (2e-6, 1e-6))
+    is_smooth = np.isclose(coarse, fine, rtol=1e-3, atol=1e-6)
+    assert is_smooth.mean() > 0.9
+    np.testing.assert_allclose(gradients[is_smooth], fine[is_smooth], rtol=1e-3, atol=1e-6)
 
 
 def test_layers_own_views_into_the_flat_vectors():
@@ -50,21 +50,21 @@ def test_layers_own_views_into_the_flat_vectors():
 
 
 @pytest.mark.parametrize(("hidden", "parameters"), [([196, 49], 164_013), ([128, 64], 109_386)])
-def test_known_architectures_have_their_known_size(hidden, parameters):
+def test_known_architectures_have_their_known_parameter_count(hidden, parameters):
     layers = MLP(hidden=hidden).build_layers(10, RandomGenerators.from_seed(0))
     network = Network(layers, (1, 28, 28), np.random.default_rng(0))
     assert len(network.parameters) == parameters
 
 
-def test_the_first_weights_depend_on_the_seed_alone():
+def test_initial_weights_depend_only_on_the_seed():
     def digest(seed):
-        chance = RandomGenerators.from_seed(seed)
-        return Network(MLP().build_layers(10, chance), (1, 8, 8), chance.init).digest()
+        randomness = RandomGenerators.from_seed(seed)
+        return Network(MLP().build_layers(10, randomness), (1, 8, 8), randomness.init).digest()
 
     assert digest(1) == digest(1) != digest(2)
 
 
-def test_he_weights_keep_the_second_moment_of_signals():
+def test_he_initialization_preserves_the_second_moment():
     rng = np.random.default_rng(0)
     layers = [layer for _ in range(8) for layer in (Dense(500), ReLU())]
     network = Network(layers, (500,), rng)
@@ -72,14 +72,14 @@ def test_he_weights_keep_the_second_moment_of_signals():
     assert 0.7 < np.mean(network.forward(x) ** 2) < 1.4
 
 
-def test_a_network_too_large_for_the_machine_is_refused():
+def test_network_too_large_for_memory_is_refused():
     with pytest.raises(TooManyParametersError, match="more than this machine can hold"):
         Network([Flatten(), Dense(10**12), Dense(10)], (1, 28, 28), np.random.default_rng(0))
 
 
-def test_training_allocates_nothing_once_the_buffers_stand():
+def test_training_steps_reuse_their_buffers():
     network = Network([Dense(8), ReLU(), Dense(3)], (5,), np.random.default_rng(0))
-    x, labels = batch(network, 7, np.random.default_rng(1))
+    x, labels = random_batch(network, 7, np.random.default_rng(1))
     loss = SoftmaxCrossEntropy()
     loss.build(3, x.dtype)
 

@@ -8,7 +8,7 @@ from nn.losses import SoftmaxCrossEntropy
 from nn.network import Network
 from nn.optimizers import SGD, Adagrad, Adam, Nesterov, RMSProp
 
-KINDS = {
+OPTIMIZERS = {
     "sgd": (SGD, {}, 0.5),
     "momentum": (SGD, {"momentum": 0.9}, 0.1),
     "nesterov": (Nesterov, {"momentum": 0.9}, 0.1),
@@ -19,47 +19,47 @@ KINDS = {
 }
 
 
-def path_of(optimizer, start=1.0, lr=0.1, steps=3):
+def descent_path(optimizer, start=1.0, lr=0.1, steps=3):
     """Descend the parabola whose gradient is the position."""
     position = np.array([start])
     optimizer.init_state(position)
-    places = []
+    positions = []
     for _ in range(steps):
         optimizer.step(position, position.copy(), lr)
-        places.append(float(position[0]))
-    return places
+        positions.append(float(position[0]))
+    return positions
 
 
-def test_plain_descent_follows_the_gradient():
-    assert path_of(SGD()) == pytest.approx([0.9, 0.81, 0.729])
+def test_sgd_follows_the_gradient():
+    assert descent_path(SGD()) == pytest.approx([0.9, 0.81, 0.729])
 
 
-def test_momentum_remembers():
+def test_momentum_accumulates_velocity():
     # velocities 1, 0.9 + 0.9, 0.9 * 1.8 + 0.72
-    assert path_of(SGD(momentum=0.9)) == pytest.approx([0.9, 0.72, 0.486])
+    assert descent_path(SGD(momentum=0.9)) == pytest.approx([0.9, 0.72, 0.486])
 
 
 def test_nesterov_looks_ahead():
     # velocities 1, 0.9 + 0.81; steps 0.1 * (gradient + 0.9 * velocity)
-    assert path_of(Nesterov(momentum=0.9), steps=2) == pytest.approx([0.81, 0.5751])
+    assert descent_path(Nesterov(momentum=0.9), steps=2) == pytest.approx([0.81, 0.5751])
 
 
-def test_the_first_step_of_adam_is_the_learning_rate():
-    assert path_of(Adam(), lr=0.1, steps=1) == pytest.approx([0.9])
+def test_first_step_of_adam_is_the_learning_rate():
+    assert descent_path(Adam(), lr=0.1, steps=1) == pytest.approx([0.9])
 
 
-def test_an_l2_penalty_adds_to_the_gradient():
-    assert path_of(SGD(weight_decay=1.0), steps=1) == pytest.approx([0.8])
+def test_l2_penalty_adds_to_the_gradient():
+    assert descent_path(SGD(weight_decay=1.0), steps=1) == pytest.approx([0.8])
 
 
-def test_decoupled_decay_shrinks_beside_the_step():
-    coupled = path_of(Adam(weight_decay=0.5), lr=0.1, steps=1)
-    decoupled = path_of(Adam(weight_decay=0.5, decoupled_weight_decay=True), lr=0.1, steps=1)
+def test_decoupled_weight_decay_is_separate_from_the_step():
+    coupled = descent_path(Adam(weight_decay=0.5), lr=0.1, steps=1)
+    decoupled = descent_path(Adam(weight_decay=0.5, decoupled_weight_decay=True), lr=0.1, steps=1)
     assert coupled == pytest.approx([0.9])
     assert decoupled == pytest.approx([1 - 0.05 - 0.1])
 
 
-def test_long_gradients_are_clipped_and_short_ones_left():
+def test_only_gradients_above_the_norm_limit_are_clipped():
     parameters = np.zeros(2)
     optimizer = SGD(max_grad_norm=1.0)
     optimizer.init_state(parameters)
@@ -69,14 +69,14 @@ def test_long_gradients_are_clipped_and_short_ones_left():
     np.testing.assert_allclose(parameters, [-0.9, -1.2], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_optimizer_learns_a_hundred_samples_by_heart(kind):
-    maker, settings, lr = KINDS[kind]
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_every_optimizer_overfits_a_hundred_samples(kind):
+    optimizer_class, settings, lr = OPTIMIZERS[kind]
     rng = np.random.default_rng(0)
     x = rng.standard_normal((100, 20)).astype(np.float32)
     labels = rng.integers(0, 5, 100)
     network = Network([Dense(64), ReLU(), Dense(5)], (20,), rng)
-    loss, optimizer = SoftmaxCrossEntropy(), maker(**settings)
+    loss, optimizer = SoftmaxCrossEntropy(), optimizer_class(**settings)
     loss.build(5, x.dtype)
     optimizer.init_state(network.parameters.values)
     for _ in range(3000):

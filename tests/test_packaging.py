@@ -11,7 +11,7 @@ import tomllib
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Run
+from tests.conftest import ROOT, RunDir
 
 SWEEP_CONFIG = {
     "method": "random",
@@ -59,10 +59,10 @@ def run_command(site_packages, tmp_path):
     return run
 
 
-def test_the_commands_run_from_an_installed_package_in_an_empty_directory(run_command):
+def test_console_commands_run_in_an_empty_directory(run_command):
     trained = run_command("nn-train", "lr=0.055", "epochs=2", "hydra.run.dir=run")
     assert trained.returncode == 0, trained.stderr
-    assert Run(run_command.directory / "run").summary["status"] == "finished"
+    assert RunDir(run_command.directory / "run").summary["status"] == "finished"
     helped = run_command("nn-train", "--help")
     assert "\n  nn-train lr=0.055 depth=3 " in helped.stdout
     assert "python" not in helped.stdout
@@ -73,9 +73,9 @@ def test_the_commands_run_from_an_installed_package_in_an_empty_directory(run_co
     sweep_file = run_command.directory / "my sweep.yaml"
     sweep_file.write_text(yaml.dump(SWEEP_CONFIG))
     own = ("--config-dir", "my conf", "model=own")
-    swept = run_command("nn-sweep", sweep_file.name, "--name", "mine", "--count", "2", *own)
-    assert swept.returncode == 0, swept.stderr
-    assert "\n  nn-train --config-dir 'my conf' " in swept.stdout
+    result = run_command("nn-sweep", sweep_file.name, "--name", "mine", "--count", "2", *own)
+    assert result.returncode == 0, result.stderr
+    assert "\n  nn-train --config-dir 'my conf' " in result.stdout
     reported = run_command("nn-report", "runs/sweeps/mine")
     assert reported.returncode == 0, reported.stderr
     assert (run_command.directory / "runs/sweeps/mine/report.html").exists()
@@ -89,7 +89,7 @@ def test_the_commands_run_from_an_installed_package_in_an_empty_directory(run_co
     assert "WANDB_API_KEY" in uploaded.stderr
 
 
-def test_an_installed_package_has_every_configuration_and_sweep_file(site_packages):
+def test_wheel_contains_every_config_and_sweep_file(site_packages):
     for source, target in (("conf", "nn/conf"), ("sweeps", "nn/sweep_files")):
         names = {path.relative_to(ROOT / source) for path in (ROOT / source).rglob("*.yaml")}
         installed = site_packages / target

@@ -10,7 +10,7 @@ from nn.cli.arguments import RENAMED_OPTIONS
 
 
 @pytest.mark.parametrize("command", ["predict", "report", "sweep"])
-def test_a_renamed_option_is_refused_with_its_new_name(command, capsys, monkeypatch):
+def test_renamed_option_is_refused_with_its_new_name(command, capsys, monkeypatch):
     main = import_module(f"nn.cli.{command}").main
     for option, new_name in RENAMED_OPTIONS[command].items():
         for arguments in ([option], [option, "3"], [f"{option}=3"]):

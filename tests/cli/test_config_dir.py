@@ -33,20 +33,20 @@ QUICK = ("tracking=disabled", "epochs=1")
 
 
 @pytest.fixture
-def workplace(workplace):
+def workdir(workdir):
     """Write an optimizer of the user's own, and an option that chooses it."""
-    (workplace.path / "mypackage").mkdir()
-    (workplace.path / "mypackage/optim.py").write_text(OPTIMIZER)
-    options = workplace.path / "my/conf/optimizer"
+    (workdir.path / "mypackage").mkdir()
+    (workdir.path / "mypackage/optim.py").write_text(OPTIMIZER)
+    options = workdir.path / "my/conf/optimizer"
     options.mkdir(parents=True)
     (options / "mine.yaml").write_text("_target_: mypackage.optim.Mine\nboost: 1.5\n")
-    (workplace.path / "small.yaml").write_text(yaml.safe_dump(SWEEP_CONFIG))
-    return workplace
+    (workdir.path / "small.yaml").write_text(yaml.safe_dump(SWEEP_CONFIG))
+    return workdir
 
 
-def test_a_run_is_trained_resumed_reproduced_and_used_to_predict(workplace):
+def test_run_is_trained_resumed_reproduced_and_used_for_prediction(workdir):
     def run(*arguments, status=0):
-        done = workplace.run(*arguments)
+        done = workdir.run(*arguments)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -56,32 +56,32 @@ def test_a_run_is_trained_resumed_reproduced_and_used_to_predict(workplace):
     run(TRAIN, *OWN, "resume=run", "epochs=2", "trust=mypackage")
     reproduced = run(TRAIN, "reproduce=run", "trust=mypackage", "tracking=disabled")
     assert "bit-identical" in reproduced
-    np.save(workplace.path / "images.npy", np.zeros((2, 8, 8)))
+    np.save(workdir.path / "images.npy", np.zeros((2, 8, 8)))
     assert "1: " in run(PREDICT, "run", "images.npy", "--trust", "mypackage")
     assert run(TRAIN, "--config-dir", "no", status=2) == (
         "--config-dir=no: there is no such directory.\n"
     )
 
 
-def test_a_sweep_records_the_directory_for_its_workers_and_a_resume(workplace):
-    assert workplace.run(SWEEP, "small.yaml", *OWN, "--check").returncode == 0
-    swept = workplace.run(SWEEP, "small.yaml", *OWN, *QUICK, "--count", "1")
+def test_sweep_records_the_config_dir_for_workers_and_resume(workdir):
+    assert workdir.run(SWEEP, "small.yaml", *OWN, "--check").returncode == 0
+    swept = workdir.run(SWEEP, "small.yaml", *OWN, *QUICK, "--count", "1")
     assert swept.returncode == 0, swept.stderr
-    other = workplace.run(SWEEP, "small.yaml", "--config-dir", "my", "--resume")
+    other = workdir.run(SWEEP, "small.yaml", "--config-dir", "my", "--resume")
     assert other.returncode == 2
     assert other.stderr == (
         "--config-dir=my: this sweep was started with my/conf; --name=NAME starts a new one.\n"
     )
-    resumed = workplace.run(SWEEP, "small.yaml", "--resume")
+    resumed = workdir.run(SWEEP, "small.yaml", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     targets = {
         yaml.safe_load((run.path / "config.yaml").read_text())["optimizer"]["_target_"]
-        for run in workplace.runs
+        for run in workdir.runs
     }
     assert targets == {"nn.optimizers.SGD", "mypackage.optim.Mine"}
     command = shlex.split(resumed.stdout.splitlines()[-1])
     assert command[:4] == ["python", TRAIN, *OWN]
-    sweep = SweepData(workplace.path / "runs/sweeps/small")
+    sweep = SweepData(workdir.path / "runs/sweeps/small")
     assert "trust=mypackage" in sweep.reproduce_command(sweep.best_trial)
 
 
@@ -104,7 +104,7 @@ def own_option(tmp_path):
         ("optimizer=damaged", "my conf/optimizer/damaged.yaml, line 2: this is not YAML: "),
     ],
 )
-def test_a_hint_lists_the_users_own_options(own_option, override, sentence):
+def test_hint_lists_custom_options(own_option, override, sentence):
     set_config_dir(own_option)
     with pytest.raises(UserError) as told:
         compose_config([override])

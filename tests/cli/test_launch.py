@@ -11,10 +11,10 @@ import time
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Run
+from tests.conftest import ROOT, RunDir
 from tests.waiting import count_epochs, wait_until
 
-SESSION = """
+SESSION_SCRIPT = """
 import io, json, os, runpy, signal, sys
 
 class Cell(io.TextIOBase):
@@ -40,51 +40,51 @@ json.dump([sys.stdout.text, sys.stderr.text], screen)
 """
 
 
-def script(name, *words):
-    return [str(ROOT / f"scripts/{name}.py"), *words]
+def script_argv(name, *args):
+    return [str(ROOT / f"scripts/{name}.py"), *args]
 
 
-def ended(process):
+def wait_for_output(process):
     """Wait for a session to end and return the output of its cells."""
-    out, errors = process.communicate(timeout=120)
-    assert (process.returncode, errors) == (0, "")
+    out, stderr = process.communicate(timeout=120)
+    assert (process.returncode, stderr) == (0, "")
     return json.loads(out)
 
 
-def session(workplace, *commands):
-    return ended(workplace.start("-c", SESSION, json.dumps(commands)))
+def run_session(workdir, *commands):
+    return wait_for_output(workdir.start("-c", SESSION_SCRIPT, json.dumps(commands)))
 
 
-def test_a_session_trains_twice_and_makes_a_page(workplace):
+def test_session_can_train_repeatedly_and_report(workdir):
     quick = ["tracking=offline", "epochs=1"]
-    shown, errors = session(
-        workplace,
-        script("train", *quick, "hydra.run.dir=one"),
-        script("train", *quick, "--multirun", "lr=0.1,0.2", "hydra.sweep.dir=more"),
-        script("train", "tracking=offline", "resume=one", "epochs=2"),
-        script("train", *quick, "hydra.run.dir=two"),
-        script("report", "one"),
+    stdout, stderr = run_session(
+        workdir,
+        script_argv("train", *quick, "hydra.run.dir=one"),
+        script_argv("train", *quick, "--multirun", "lr=0.1,0.2", "hydra.sweep.dir=more"),
+        script_argv("train", "tracking=offline", "resume=one", "epochs=2"),
+        script_argv("train", *quick, "hydra.run.dir=two"),
+        script_argv("report", "one"),
     )
-    assert errors == ""
-    assert "Written to one" in shown
-    assert shown.endswith("one/report.html\n")
-    assert shown.count("Jobs: ") == 1
-    assert [run.summary["status"] for run in workplace.runs] == ["finished"] * 4
+    assert stderr == ""
+    assert "Written to one" in stdout
+    assert stdout.endswith("one/report.html\n")
+    assert stdout.count("Jobs: ") == 1
+    assert [run.summary["status"] for run in workdir.runs] == ["finished"] * 4
 
 
-def test_a_mistake_ends_no_session(workplace):
-    shown, errors = session(
-        workplace,
-        script("train", "lr=-1"),
-        script("train", "resume=nowhere"),
-        script("predict"),
-        script("report", "nowhere"),
-        script("upload", "nowhere"),
-        script("sweep", "nowhere.yaml"),
-        script("train", "tracking=disabled", "lr=5000"),
+def test_errors_do_not_end_the_session(workdir):
+    stdout, stderr = run_session(
+        workdir,
+        script_argv("train", "lr=-1"),
+        script_argv("train", "resume=nowhere"),
+        script_argv("predict"),
+        script_argv("report", "nowhere"),
+        script_argv("upload", "nowhere"),
+        script_argv("sweep", "nowhere.yaml"),
+        script_argv("train", "tracking=disabled", "lr=5000"),
     )
-    assert "Run diverged." in shown
-    for sentence in (
+    assert "Run diverged." in stdout
+    for message in (
         "lr=-1: lr must be a number above 0.\n",
         "nowhere is not a run directory",
         "the following arguments are required: RUN, INPUT",
@@ -92,41 +92,41 @@ def test_a_mistake_ends_no_session(workplace):
         "nowhere.yaml: there is no such file.\n",
         "Training diverged in epoch 1",
     ):
-        assert sentence in errors
+        assert message in stderr
 
 
-def test_a_session_sweeps(workplace):
+def test_session_can_sweep(workdir):
     sweep = {"method": "random", "parameters": {"lr": {"min": 0.01, "max": 0.5}}}
-    (workplace.path / "small.yaml").write_text(yaml.safe_dump(sweep))
-    words = ["--count", "2", "--workers", "1", "epochs=1", "tracking=disabled"]
-    shown, _ = session(workplace, script("sweep", "small.yaml", *words))
-    assert shown.count("finished") == 2
+    (workdir.path / "small.yaml").write_text(yaml.safe_dump(sweep))
+    args = ["--count", "2", "--workers", "1", "epochs=1", "tracking=disabled"]
+    stdout, _ = run_session(workdir, script_argv("sweep", "small.yaml", *args))
+    assert stdout.count("finished") == 2
 
 
-def test_ctrl_c_ends_a_training_and_not_the_session(workplace):
-    words = script("train", "tracking=disabled", "epochs=1000000", "hydra.run.dir=run")
-    process = workplace.start("-c", SESSION, json.dumps([words]))
-    wait_until(lambda: count_epochs(workplace.path / "run"))
+def test_ctrl_c_stops_training_but_not_the_session(workdir):
+    args = script_argv("train", "tracking=disabled", "epochs=1000000", "hydra.run.dir=run")
+    process = workdir.start("-c", SESSION_SCRIPT, json.dumps([args]))
+    wait_until(lambda: count_epochs(workdir.path / "run"))
     process.send_signal(signal.SIGINT)
-    shown, errors = ended(process)
-    assert "Run interrupted." in shown
-    assert errors == ""
-    assert Run(workplace.path / "run").summary["status"] == "interrupted"
+    stdout, stderr = wait_for_output(process)
+    assert "Run interrupted." in stdout
+    assert stderr == ""
+    assert RunDir(workdir.path / "run").summary["status"] == "interrupted"
 
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("delay", [0.2, 0.4, 0.7, 1.0, 1.3, 1.7, 2.2, 3.0])
-def test_ctrl_c_while_a_sweep_starts_its_workers_prints_no_traceback(workplace, delay):
+def test_ctrl_c_while_a_sweep_starts_its_workers_prints_no_traceback(workdir, delay):
     sweep = {"method": "random", "parameters": {"lr": {"min": 0.01, "max": 0.5}}}
-    (workplace.path / "small.yaml").write_text(yaml.safe_dump(sweep))
-    words = ["small.yaml", "--workers", "4", "epochs=1000000", "tracking=disabled"]
-    line, settings = workplace.command(*script("sweep", *words))
+    (workdir.path / "small.yaml").write_text(yaml.safe_dump(sweep))
+    args = ["small.yaml", "--workers", "4", "epochs=1000000", "tracking=disabled"]
+    line, settings = workdir.popen_args(*script_argv("sweep", *args))
     process = subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
     )
     time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
-    _, errors = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in errors
-    assert "KeyboardInterrupt" not in errors
+    assert "Traceback" not in stderr
+    assert "KeyboardInterrupt" not in stderr

@@ -12,7 +12,7 @@ from nn.errors import UserError
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         [],
         ["lr=0.1", "depth=3"],
@@ -27,17 +27,17 @@ from nn.errors import UserError
         ["batch_size=all", "schedule=plateau", "schedule.patience=2"],
     ],
 )
-def test_the_parts_make_the_whole(words):
+def test_composed_config_matches_hydra(overrides):
     register_with_hydra()
     with initialize_config_dir(str(CONFIG_DIR), version_base=None):
-        composed = compose("config", words, return_hydra_config=True)
+        composed = compose("config", overrides, return_hydra_config=True)
     expected = repr(resolve_job_config(composed, composed.hydra))
-    assert repr(compose_config(words)) == expected
-    assert repr(compose_config(words)) == expected
+    assert repr(compose_config(overrides)) == expected
+    assert repr(compose_config(overrides)) == expected
 
 
 @pytest.mark.parametrize(
-    ("word", "sentence"),
+    ("word", "message"),
     [
         ("lr=fast", "lr=fast: lr must be a number above 0"),
         ("learning_rate=1", "there is no setting learning_rate; did you mean lr?"),
@@ -48,8 +48,8 @@ def test_the_parts_make_the_whole(words):
         ("model=linear depth=3", "depth=3 has no effect"),
     ],
 )
-def test_a_mistake_is_told_as_on_the_command_line(word, sentence):
-    with pytest.raises(UserError, match=sentence.replace("?", r"\?")):
+def test_errors_match_those_of_the_command_line(word, message):
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
         compose_config(word.split())
 
 
@@ -83,15 +83,19 @@ RENAMED = {
 }
 
 
-@pytest.mark.parametrize("words", RENAMED)
-def test_a_setting_of_an_earlier_version_is_refused_with_its_new_name(words):
-    *choice, old = words.split()
+@pytest.mark.parametrize("overrides", RENAMED)
+def test_renamed_setting_is_refused_with_its_new_name(overrides):
+    *choice, old = overrides.split()
     with pytest.raises(UserError) as told:
-        compose_config(words.split())
-    assert str(told.value) == f"{old}: {old.partition('=')[0]} was renamed; use {RENAMED[words]}."
+        compose_config(overrides.split())
+    assert (
+        str(told.value) == f"{old}: {old.partition('=')[0]} was renamed; use {RENAMED[overrides]}."
+    )
     if not old.startswith("repeat"):
-        compose_config([*choice, RENAMED[words]])
+        compose_config([*choice, RENAMED[overrides]])
 
 
 def test_every_renamed_setting_is_tested():
-    assert {words.split()[-1].partition("=")[0] for words in RENAMED} == set(RENAMED_SETTINGS)
+    assert {overrides.split()[-1].partition("=")[0] for overrides in RENAMED} == set(
+        RENAMED_SETTINGS
+    )

@@ -16,7 +16,7 @@ from nn.config.validate import SettingType, get_signature
 from nn.errors import SettingError, UserError, format_value
 from nn.types import Range
 from tests.conftest import ROOT
-from tests.unchanged import unchanged
+from tests.directory_snapshot import assert_unchanged
 
 TARGETS = sorted(
     {
@@ -63,7 +63,7 @@ def values_around(setting_type):
     return inside, outside, [True, "0.1"]
 
 
-def test_every_class_of_the_configuration_is_covered():
+def test_every_configurable_class_is_covered():
     assert {target.rpartition(".")[2] for target in TARGETS} == {
         "Adagrad", "Adam", "Augmentation", "CNN", "CSV", "Constant", "Cosine", "Digits",
         "Exponential", "FashionMNIST", "IDX", "InverseTime", "Linear", "MLP", "MNIST",
@@ -77,7 +77,7 @@ def test_every_class_of_the_configuration_is_covered():
 
 
 @pytest.mark.parametrize(("target", "name"), RANGES)
-def test_both_ends_of_a_range_are_checked_in_a_config_and_in_python(target, name):
+def test_both_bounds_of_a_range_are_checked_in_configs_and_in_python(target, name):
     cls, setting_type = get_class("key", target), setting_types(target)[name]
     inside, outside, of_other_types = values_around(setting_type)
     if "list" in str(setting_type):
@@ -101,7 +101,7 @@ def test_both_ends_of_a_range_are_checked_in_a_config_and_in_python(target, name
 @pytest.mark.parametrize(
     "name", [name for name, kind in HYPERPARAMETERS.items() if find_range(kind.annotation)]
 )
-def test_both_ends_of_a_hyperparameter_are_checked(name):
+def test_both_bounds_of_each_hyperparameter_are_checked(name):
     settings = compose_config([]).model_dump()
     inside, outside, of_other_types = values_around(HYPERPARAMETERS[name])
     for value in inside:
@@ -113,7 +113,7 @@ def test_both_ends_of_a_hyperparameter_are_checked(name):
         assert str(error.value) == sentence
 
 
-def test_config_yaml_has_the_names_the_types_and_the_descriptions_of_the_schema():
+def test_config_yaml_matches_the_schema():
     text = (CONFIG_DIR / "config.yaml").read_text()
     defaults = {key: value for key, value in yaml.safe_load(text).items() if key != "defaults"}
     del defaults["hydra"]
@@ -124,7 +124,7 @@ def test_config_yaml_has_the_names_the_types_and_the_descriptions_of_the_schema(
         assert re.search(rf"^{name}: \S+ +# {description}$", text, re.MULTILINE), name
 
 
-def test_the_table_of_the_readme_has_the_defaults_and_the_descriptions_of_the_schema():
+def test_readme_settings_table_matches_the_schema():
     path = ROOT / "conf/README.md"
     if not path.exists():
         pytest.skip("this checkout has no conf/README.md")
@@ -153,21 +153,21 @@ class SignDescent(Optimizer):
 """
 
 
-def test_an_optimizer_is_added_by_one_class_and_one_yaml_file(workplace):
-    (workplace.path / "own.py").write_text(OWN_OPTIMIZER)
-    (workplace.path / "conf/optimizer").mkdir(parents=True)
+def test_optimizer_is_added_by_one_class_and_one_yaml_file(workdir):
+    (workdir.path / "own.py").write_text(OWN_OPTIMIZER)
+    (workdir.path / "conf/optimizer").mkdir(parents=True)
     settings = "_target_: own.SignDescent\nstrength: 1\nweight_decay: ${weight_decay}\n"
-    (workplace.path / "conf/optimizer/sign.yaml").write_text(settings)
+    (workdir.path / "conf/optimizer/sign.yaml").write_text(settings)
     words = ["--config-dir", "conf", "optimizer=sign", "lr=0.001", "epochs=1"]
-    with unchanged(workplace.path):
-        done = workplace.train(*words, "optimizer.strength=2.5", PYTHONPATH=".")
+    with assert_unchanged(workdir.path):
+        done = workdir.train(*words, "optimizer.strength=2.5", PYTHONPATH=".")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "optimizer.strength=2.5: optimizer.strength must be a number above 0 and at most 2.\n"
     )
-    done = workplace.train(*words, "optimizer.strength=2", "weight_decay=0.01", PYTHONPATH=".")
+    done = workdir.train(*words, "optimizer.strength=2", "weight_decay=0.01", PYTHONPATH=".")
     assert done.returncode == 0, done.stderr
-    saved = yaml.safe_load((workplace.only_run.path / "config.yaml").read_text())["optimizer"]
+    saved = yaml.safe_load((workdir.only_run.path / "config.yaml").read_text())["optimizer"]
     assert saved == {"_target_": "own.SignDescent", "strength": 2, "weight_decay": 0.01}
 
 
@@ -201,7 +201,7 @@ def function_of_positions(first, /, second=2):
         ({"copy": 1}, "key.copy=1: key.copy must be true or false."),
     ],
 )
-def test_each_annotation_of_a_class_of_the_users_counts_on_its_own(settings, sentence):
+def test_each_annotation_of_a_custom_class_is_checked_separately(settings, sentence):
     node = {"_target_": f"{__name__}.OfTheUser", **settings}
     if sentence is None:
         assert instantiate("key", node, OfTheUser).settings[:2] == ([1, 2], {"a": 1})
@@ -225,12 +225,12 @@ def test_parameters_without_a_name_are_not_settings():
         (list[float] | None, "a list like [1,2] or null"),
     ],
 )
-def test_a_type_is_described_in_words(annotation, description):
+def test_types_are_described_in_words(annotation, description):
     assert str(SettingType(annotation)) == description
 
 
 @pytest.mark.parametrize("override", ["optimizer=null", "model=3", "loss=true"])
-def test_a_group_without_an_option_is_named_whatever_the_command_line_is(monkeypatch, override):
+def test_group_without_an_option_is_named_in_the_error(monkeypatch, override):
     monkeypatch.setattr("sys.argv", ["program", "dataset=7"])
     group = override.partition("=")[0]
     with pytest.raises(UserError, match=rf"^{override}: there is no such {group}"):
@@ -238,6 +238,6 @@ def test_a_group_without_an_option_is_named_whatever_the_command_line_is(monkeyp
 
 
 @pytest.mark.parametrize("override", ["hydra.run.dir=x", "hydra/launcher=joblib"])
-def test_settings_of_hydra_belong_to_the_command_line(override):
+def test_hydra_settings_belong_on_the_command_line(override):
     with pytest.raises(UserError, match=f"^{override}: Hydra's own settings"):
         compose_config([override])

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from nn.batches import Rescaling
 from nn.data.input_spec import ImageStats, InputSpec
 
-CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+TYPE_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 IMAGE_STATS = ImageStats(0.0, 1.0, False, 0.5, 0.5)
 INPUT_SPEC = InputSpec(
     shape=(1, 4, 4),
@@ -25,21 +25,21 @@ INPUT_SPEC = InputSpec(
 )
 
 
-def idx_bytes(array: ArrayLike) -> bytes:
+def to_idx_bytes(array: ArrayLike) -> bytes:
     """Serialize an array as IDX."""
     array = np.asarray(array)
-    header = bytes([0, 0, CODES[array.dtype.str[1:]], array.ndim])
+    header = bytes([0, 0, TYPE_CODES[array.dtype.str[1:]], array.ndim])
     sizes = struct.pack(f">{array.ndim}I", *array.shape)
     return header + sizes + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 def write_idx(path: Path, array: ArrayLike, compressed: bool = False) -> Path:
-    content = idx_bytes(array)
+    content = to_idx_bytes(array)
     path.write_bytes(gzip.compress(content) if compressed else content)
     return path
 
 
-def images_and_labels(
+def make_images_and_labels(
     count: int = 60, classes: int = 3, side: int = 4, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw random images, brighter from class to class."""

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from nn.batches import NO_RESCALING, Rescaling
 from nn.data.input_spec import ImageStats, InputSpec
 
-LETTERS = ("a", "b")
-PLACE = {"weighed": True, "down": 0.5, "across": 0.5}
+CLASS_NAMES = ("a", "b")
+POSITION_FIELDS = {"weighed": True, "down": 0.5, "across": 0.5}
 
 
-def described(images, peak=None):
-    return InputSpec.from_samples(np.asarray(images), peak, NO_RESCALING, LETTERS)
+def make_spec(images, peak=None):
+    return InputSpec.from_samples(np.asarray(images), peak, NO_RESCALING, CLASS_NAMES)
 
 
 @given(
@@ -26,7 +26,7 @@ def described(images, peak=None):
     st.tuples(*[st.floats(0, 1)] * 4),
     st.lists(st.text(max_size=9), min_size=1),
 )
-def test_what_was_written_comes_back(shape, numbers, shares, names):
+def test_spec_round_trips_through_json(shape, numbers, shares, names):
     low, high, factor, offset = numbers
     background, extent, down, across = shares
     image = len(shape) == 3 and shape[0] in (1, 3)
@@ -55,10 +55,10 @@ def test_what_was_written_comes_back(shape, numbers, shares, names):
         ("high", float("inf")),
         ("look", None),
         ("look", {"background": 0.0}),
-        ("look", {"background": 0.0, "extent": 1.5, **PLACE}),
-        ("look", {"background": float("nan"), "extent": 1.0, **PLACE}),
-        ("look", {"background": False, "extent": 1.0, **PLACE}),
-        ("look", {"background": 0.0, "extent": 1.0, **PLACE, "weighed": 1}),
+        ("look", {"background": 0.0, "extent": 1.5, **POSITION_FIELDS}),
+        ("look", {"background": float("nan"), "extent": 1.0, **POSITION_FIELDS}),
+        ("look", {"background": False, "extent": 1.0, **POSITION_FIELDS}),
+        ("look", {"background": 0.0, "extent": 1.0, **POSITION_FIELDS, "weighed": 1}),
         ("bounded", 1),
         ("scale", {"factor": 1.0}),
         ("scale", {"factor": 1.0, "offset": float("nan")}),
@@ -68,27 +68,27 @@ def test_what_was_written_comes_back(shape, numbers, shares, names):
         ("more", 1),
     ],
 )
-def test_anything_else_is_refused(key, value):
-    plain = described(np.zeros((3, 1, 4, 4), np.uint8)).to_dict()
+def test_invalid_fields_are_refused(key, value):
+    plain = make_spec(np.zeros((3, 1, 4, 4), np.uint8)).to_dict()
     with pytest.raises(ValueError, match="not a description of inputs"):
         InputSpec.from_dict({**plain, key: value})
 
 
 @pytest.mark.parametrize("plain", [None, [], "inputs", {}])
-def test_what_is_no_description_is_refused(plain):
+def test_invalid_descriptions_are_refused(plain):
     with pytest.raises(ValueError, match="not a description of inputs"):
         InputSpec.from_dict(plain)
 
 
-def test_only_images_have_a_look():
+def test_only_images_have_image_stats():
     images = np.zeros((5, 1, 6, 6), np.uint8)
-    assert described(images, 255).look == ImageStats(0, 1, False, 0.5, 0.5)
-    assert described(images.reshape(5, 36)).look is None
+    assert make_spec(images, 255).look == ImageStats(0, 1, False, 0.5, 0.5)
+    assert make_spec(images.reshape(5, 36)).look is None
 
 
-def test_the_range_is_the_known_one_or_the_one_that_was_seen():
+def test_value_range_is_the_known_or_the_observed_one():
     images = np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2)
-    known, seen = described(images, 16), described(images)
+    known, seen = make_spec(images, 16), make_spec(images)
     assert (known.low, known.high, known.bounded) == (0, 16, True)
     assert (seen.low, seen.high, seen.bounded) == (0, 7, False)
     assert known.shape == (1, 2, 2)

@@ -12,11 +12,11 @@ from nn.errors import UserError
 from nn.randomness import RandomGenerators
 from tests.strategies import seeds
 
-MNIST_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+MNIST_CLASS_COUNTS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 
 
 @given(st.lists(st.integers(20, 60), min_size=2, max_size=6), st.floats(0.1, 0.9), seeds)
-def test_parts_are_disjoint_whole_and_stratified(counts, share, seed):
+def test_splits_are_disjoint_complete_and_stratified(counts, share, seed):
     labels = np.repeat(np.arange(len(counts)), counts)
     rest, part = stratified_split(labels, share, np.random.default_rng(seed), "share")
     assert sorted([*rest, *part]) == list(range(len(labels)))
@@ -26,30 +26,30 @@ def test_parts_are_disjoint_whole_and_stratified(counts, share, seed):
 
 
 def test_mnist_splits_into_54000_and_6000():
-    labels = np.repeat(np.arange(10), MNIST_COUNTS)
+    labels = np.repeat(np.arange(10), MNIST_CLASS_COUNTS)
     rest, part = stratified_split(labels, 0.1, np.random.default_rng(0), "validation=0.1")
     assert (len(rest), len(part)) == (54_000, 6_000)
 
 
-def test_nothing_set_aside_leaves_everything():
+def test_zero_fraction_keeps_every_sample():
     rest, part = stratified_split(np.arange(5), 0.0, np.random.default_rng(0), "validation")
     assert (list(rest), list(part)) == ([0, 1, 2, 3, 4], [])
 
 
-def test_a_class_too_small_to_split_is_named():
+def test_class_too_small_to_split_is_named():
     labels = np.array([0] * 50 + [7] * 2)
     with pytest.raises(UserError, match=r"validation=0\.1: class 7 has 2 samples, of which 0"):
         stratified_split(labels, 0.1, np.random.default_rng(0), "validation=0.1")
 
 
-def test_a_seed_means_this_split_on_every_machine():
+def test_seeded_split_is_the_same_on_every_machine():
     """Recorded once; another value would change every user's results."""
     labels = np.repeat(np.arange(3), 10)
     _, part = stratified_split(labels, 0.2, RandomGenerators.from_seed(0).split, "share")
     assert list(part) == [3, 6, 11, 17, 20, 24]
 
 
-def test_the_seed_moves_the_split():
+def test_split_depends_on_the_seed():
     labels = np.repeat(np.arange(3), 10)
     parts = [
         stratified_split(labels, 0.2, RandomGenerators.from_seed(n).split, "share")[1]
@@ -58,7 +58,7 @@ def test_the_seed_moves_the_split():
     assert len({tuple(part) for part in parts}) > 1
 
 
-def test_the_digits_are_split_without_a_sample_in_common():
+def test_digits_splits_share_no_sample():
     dataset = Digits().load(np.random.default_rng(0))
     sets = dataset.train, dataset.val, dataset.test
     assert [len(samples) for samples in sets] == [1294, 144, 359]
@@ -72,14 +72,14 @@ def test_the_digits_are_split_without_a_sample_in_common():
         assert abs(shares - 0.1).max() < 0.01
 
 
-def test_the_digits_can_do_without_validation():
+def test_digits_without_validation():
     dataset = Digits(validation=0).load(np.random.default_rng(0))
     assert dataset.val is None
     assert len(dataset.train) == 1438
 
 
 @given(st.integers(1, 40), st.floats(0, 1, exclude_max=True), seeds)
-def test_any_split_is_right_or_refused(size, share, seed):
+def test_any_split_is_valid_or_refused(size, share, seed):
     assume(share > 0)
     labels = np.random.default_rng(seed).integers(0, 3, size)
     try:

@@ -17,12 +17,12 @@ from nn.io.command_line import format_command
         ("/usr/lib/ipykernel_launcher.py", "python scripts/train.py 'resume=my run'"),
     ],
 )
-def test_the_program_is_that_of_the_present_command(started, expected, monkeypatch):
+def test_program_is_that_of_the_current_command(started, expected, monkeypatch):
     monkeypatch.setattr("sys.argv", [started])
     assert format_command("train", "resume=my run") == expected
 
 
-def test_a_console_command_on_the_path_needs_no_directory(tmp_path, monkeypatch):
+def test_console_command_on_the_path_needs_no_directory(tmp_path, monkeypatch):
     (tmp_path / "nn-train").write_text("#!/bin/sh\n")
     (tmp_path / "nn-train").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

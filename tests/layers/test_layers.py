@@ -27,7 +27,7 @@ from nn.layers import (
 )
 from nn.network import Network
 
-LAYERS = {
+LAYER_STACKS = {
     "dense": lambda: [Flatten(), Dense(3)],
     "dense by column": lambda: [Flatten(), Dense(3, column_major=True)],
     "relu": lambda: [ReLU()],
@@ -47,21 +47,21 @@ LAYERS = {
     "layer normalization": lambda: [LayerNorm()],
     "residual": lambda: [Residual([Conv2D(2, padding=1), BatchNorm(), ReLU()])],
 }
-SHAPE = (2, 4, 6)
+INPUT_SHAPE = (2, 4, 6)
 
 
-@pytest.fixture(params=LAYERS.values(), ids=LAYERS.keys())
+@pytest.fixture(params=LAYER_STACKS.values(), ids=LAYER_STACKS.keys())
 def network(request):
     """Build a network with the layer between others."""
     layers = [Conv2D(2, kernel=1), *request.param(), Flatten(), Dense(2)]
-    return Network(layers, SHAPE, np.random.default_rng(0))
+    return Network(layers, INPUT_SHAPE, np.random.default_rng(0))
 
 
-def samples(size, seed=1):
-    return np.random.default_rng(seed).standard_normal((size, *SHAPE)).astype(np.float32)
+def random_samples(size, seed=1):
+    return np.random.default_rng(seed).standard_normal((size, *INPUT_SHAPE)).astype(np.float32)
 
 
-def begin_chance_again(network):
+def reset_dropout_rng(network):
     for layer in network.layers:
         if isinstance(layer, Dropout):
             layer.rng = np.random.default_rng(0)
@@ -69,7 +69,7 @@ def begin_chance_again(network):
 
 @pytest.mark.parametrize("size", [1, 2, 33])
 def test_batches_of_any_size_keep_their_shape(network, size):
-    x = samples(size)
+    x = random_samples(size)
     for layer in network.layers:
         assert x.shape == (size, *layer.input_shape)
         x = layer.forward(x, training=True)
@@ -83,34 +83,34 @@ def test_batches_of_any_size_keep_their_shape(network, size):
         assert np.isfinite(dy).all()
 
 
-def test_a_sample_means_the_same_in_any_batch(network):
-    x = samples(8)
-    together = network.forward(x).copy()
-    alone = np.concatenate([network.forward(row[None]).copy() for row in x])
-    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+def test_output_of_a_sample_does_not_depend_on_its_batch(network):
+    x = random_samples(8)
+    batched = network.forward(x).copy()
+    one_by_one = np.concatenate([network.forward(row[None]).copy() for row in x])
+    np.testing.assert_allclose(batched, one_by_one, rtol=1e-4, atol=1e-5)
 
 
-def test_a_last_batch_that_is_smaller_leaves_the_larger_one_usable(network):
-    x = samples(8)
-    begin_chance_again(network)
+def test_smaller_last_batch_does_not_disturb_larger_batches(network):
+    x = random_samples(8)
+    reset_dropout_rng(network)
     first = network.forward(x, training=True).copy()
     network.forward(x[:3], training=True)
-    begin_chance_again(network)
+    reset_dropout_rng(network)
     np.testing.assert_array_equal(network.forward(x, training=True), first)
 
 
-def test_backward_does_not_disturb_what_forward_gave(network):
-    seen = [samples(8)]
+def test_backward_does_not_modify_forward_outputs(network):
+    outputs = [random_samples(8)]
     for layer in network.layers:
-        seen.append(layer.forward(seen[-1], training=True))
-    kept = [array.copy() for array in seen]
-    network.backward(np.ones_like(seen[-1]))
-    for array, before in zip(seen, kept, strict=True):
-        np.testing.assert_array_equal(array, before)
+        outputs.append(layer.forward(outputs[-1], training=True))
+    copies = [array.copy() for array in outputs]
+    network.backward(np.ones_like(outputs[-1]))
+    for array, copy in zip(outputs, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
 
 
-def test_evaluation_draws_nothing_and_learns_nothing(network):
-    x = samples(8)
+def test_evaluation_is_deterministic_and_keeps_state(network):
+    x = random_samples(8)
     network.forward(x, training=True)
     state = {name: array.copy() for name, array in network.state.items()}
     first = network.forward(x, training=False).copy()
@@ -119,15 +119,15 @@ def test_evaluation_draws_nothing_and_learns_nothing(network):
         np.testing.assert_array_equal(array, state[name])
 
 
-def test_training_moves_running_figures(network):
+def test_training_updates_running_statistics(network):
     before = {name: array.copy() for name, array in network.state.items()}
-    network.forward(samples(8), training=True)
+    network.forward(random_samples(8), training=True)
     for name, array in network.state.items():
         assert not np.array_equal(array, before[name])
 
 
-def test_parameters_and_state_can_be_put_back(network):
-    x = samples(8)
+def test_parameters_and_state_can_be_restored(network):
+    x = random_samples(8)
     parameters = network.parameters.values.copy()
     state = {name: array.copy() for name, array in network.state.items()}
     expected, digest = network.forward(x).copy(), network.digest()
@@ -141,8 +141,8 @@ def test_parameters_and_state_can_be_put_back(network):
     assert network.digest() == digest
 
 
-def test_a_thousand_steps_allocate_no_more_than_ten(network):
-    x = samples(16)
+def test_memory_does_not_grow_with_steps(network):
+    x = random_samples(16)
 
     def steps(count):
         for _ in range(count):
@@ -158,7 +158,7 @@ def test_a_thousand_steps_allocate_no_more_than_ten(network):
     assert after - before < 10_000
 
 
-def test_shapes_that_do_not_fit_name_the_layer():
+def test_shape_errors_name_the_layer():
     rng = np.random.default_rng(0)
     cases = [
         ([Dense(3)], (2, 4), r"Layer dense1: .* of shape \(8,\), not of shape \(2, 4\)"),
@@ -167,6 +167,6 @@ def test_shapes_that_do_not_fit_name_the_layer():
         ([Dense(2), Residual([Dense(3)])], (4,), r"residual1: .* turn shape \(2,\) into \(3,\)"),
         ([MaxPool2D(3), Flatten(), Dense(1)], (1, 2, 2), "maxpool2d1: a kernel of 3 x 3"),
     ]
-    for layers, shape, sentence in cases:
-        with pytest.raises(UserError, match=sentence):
+    for layers, shape, message in cases:
+        with pytest.raises(UserError, match=message):
             Network(layers, shape, rng)

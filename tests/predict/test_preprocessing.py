@@ -10,26 +10,26 @@ from hypothesis import strategies as st
 from nn.data.input_spec import ImageStats
 from nn.predict.preprocessing import preprocess_image
 
-SIZE = (28, 28)
-FRAMED = "framed like the training images"
+INPUT_SIZE = (28, 28)
+FRAMING_NOTE = "framed like the training images"
 
 
-def hook():
+def hook_image():
     """Draw a training image: a hook that fits into a square of 20 pixels."""
-    image = np.zeros(SIZE)
+    image = np.zeros(INPUT_SIZE)
     image[4:24, 15:18] = 255
     image[21:24, 9:18] = 255
     image[4:7, 12:18] = 255
     return image
 
 
-LOOK = ImageStats.from_images(hook()[None, None] / 255)
+IMAGE_STATS = ImageStats.from_images(hook_image()[None, None] / 255)
 
 
-def distance(pixels, look=LOOK):
+def relative_error(pixels, look=IMAGE_STATS):
     """Return the distance of an image from the hook, relative to the norm of the hook."""
-    wanted = hook() if look.has_dark_background else 255 - hook()
-    return abs(pixels - wanted).sum() / hook().sum()
+    expected = hook_image() if look.has_dark_background else 255 - hook_image()
+    return abs(pixels - expected).sum() / hook_image().sum()
 
 
 @settings(deadline=None)
@@ -42,52 +42,54 @@ def distance(pixels, look=LOOK):
     noise=st.integers(0, 6),
     light=st.booleans(),
 )
-def test_size_place_paper_ink_and_noise_make_no_difference(
+def test_preprocessing_is_invariant_to_size_position_contrast_and_noise(
     factor, margins, paper, ink, negative, noise, light
 ):
     above, below, left, right = margins
-    drawn = np.kron(hook()[4:24, 9:18] / 255, np.ones((factor, factor)))
-    drawn = np.pad(drawn, ((above, below), (left, right)))
+    foreground = np.kron(hook_image()[4:24, 9:18] / 255, np.ones((factor, factor)))
+    foreground = np.pad(foreground, ((above, below), (left, right)))
     if negative:
         paper, ink = ink, paper
-    chance = np.random.default_rng(0)
-    picture = paper + (ink - paper) * drawn + chance.uniform(-noise, noise, drawn.shape)
-    look = ImageStats.from_images(1 - hook()[None, None] / 255) if light else LOOK
-    pixels, done = preprocess_image(picture.clip(0, 255), look, SIZE, "auto")
-    assert distance(pixels, look) < 0.2
-    assert ("inverted" in done) == (negative == light)
-    assert done[-1] == FRAMED
+    rng = np.random.default_rng(0)
+    picture = paper + (ink - paper) * foreground + rng.uniform(-noise, noise, foreground.shape)
+    look = ImageStats.from_images(1 - hook_image()[None, None] / 255) if light else IMAGE_STATS
+    pixels, steps = preprocess_image(picture.clip(0, 255), look, INPUT_SIZE, "auto")
+    assert relative_error(pixels, look) < 0.2
+    assert ("inverted" in steps) == (negative == light)
+    assert steps[-1] == FRAMING_NOTE
 
 
-def test_an_image_of_the_networks_own_size_is_taken_as_it_is():
-    image = np.random.default_rng(0).integers(0, 256, SIZE).astype(float)
+def test_image_of_the_input_size_is_unchanged():
+    image = np.random.default_rng(0).integers(0, 256, INPUT_SIZE).astype(float)
     image[[0, -1]] = image[:, [0, -1]] = 60
-    pixels, done = preprocess_image(image, LOOK, SIZE, "auto")
+    pixels, steps = preprocess_image(image, IMAGE_STATS, INPUT_SIZE, "auto")
     np.testing.assert_array_equal(pixels, image)
-    assert not done
+    assert not steps
 
 
-def test_a_little_dust_on_a_photograph_does_not_matter():
+def test_specks_in_a_photograph_are_ignored():
     picture = np.full((1120, 1120), 200.0)
-    picture[280:840, 280:840] -= np.kron(hook()[4:24, 4:24], np.ones((28, 28))) * 0.6
+    picture[280:840, 280:840] -= np.kron(hook_image()[4:24, 4:24], np.ones((28, 28))) * 0.6
     picture[[5, 1000, 40], [9, 70, 1100]] = 0
-    pixels, _ = preprocess_image(picture, LOOK, SIZE, "auto")
-    assert distance(pixels) < 0.2
+    pixels, _ = preprocess_image(picture, IMAGE_STATS, INPUT_SIZE, "auto")
+    assert relative_error(pixels) < 0.2
 
 
 @pytest.mark.parametrize(("level", "done"), [(0, []), (90, []), (240, ["inverted"])])
-def test_a_blank_sheet_stays_blank(level, done):
+def test_blank_image_stays_blank(level, done):
     sheet = level + np.random.default_rng(0).uniform(0, 9, (100, 50))
-    pixels, told = preprocess_image(sheet, LOOK, SIZE, "auto")
-    assert told == ["50 x 100 resized to 28 x 28", *done]
+    pixels, steps = preprocess_image(sheet, IMAGE_STATS, INPUT_SIZE, "auto")
+    assert steps == ["50 x 100 resized to 28 x 28", *done]
     assert pixels.max() < 100
     assert np.ptp(pixels) < 10
 
 
-def test_where_training_images_have_no_clear_background_all_of_a_picture_is_used():
+def test_whole_image_is_used_without_a_clear_background():
     picture = np.full((56, 112), 40.0)
     picture[:, 56:] = 220
-    pixels, done = preprocess_image(picture, ImageStats(0.5, 0.7, True, 0.5, 0.5), SIZE, "auto")
-    assert done == ["112 x 56 resized to 28 x 28"]
+    pixels, steps = preprocess_image(
+        picture, ImageStats(0.5, 0.7, True, 0.5, 0.5), INPUT_SIZE, "auto"
+    )
+    assert steps == ["112 x 56 resized to 28 x 28"]
     assert pixels[14, 2] == 40
     assert pixels[14, 25] == 220

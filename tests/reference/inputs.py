@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def numbers(name: str, *shape: int) -> NDArray[np.float64]:
+def reference_array(name: str, *shape: int) -> NDArray[np.float64]:
     """Draw float64 numbers that depend only on the name and the shape."""
     return np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
 
@@ -63,5 +63,5 @@ LOSSES: dict[str, LossSettings] = {
     "both": {"label_smoothing": 0.1, "class_weights": [1.0, 2.0, 0.5, 3.0]},
 }
 LABELS = np.array([0, 1, 2, 3, 1, 2])
-STEPS, PER_EPOCH, LR = 50, 10, 0.05
+STEPS, STEPS_PER_EPOCH, LR = 50, 10, 0.05
 PLATEAU_LOSSES = (1.0, 0.9, 0.95, 0.97, 0.99, 0.8)

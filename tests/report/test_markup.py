@@ -13,7 +13,7 @@ from nn.report.chart import json_script
 from nn.report.markup import element
 
 
-class Seen(HTMLParser):
+class MarkupCollector(HTMLParser):
     def __init__(self):
         super().__init__()
         self.tags, self.text, self.attributes = [], "", []
@@ -26,25 +26,25 @@ class Seen(HTMLParser):
         self.text += data
 
 
-def seen(markup):
-    parser = Seen()
+def parse_markup(markup):
+    parser = MarkupCollector()
     parser.feed(markup)
     parser.close()
     return parser
 
 
-printable = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
+printable_text = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
 
 
-@given(printable, printable)
-def test_texts_and_attributes_come_back_as_they_were(text, value):
-    found = seen(element("p", text, title=value))
+@given(printable_text, printable_text)
+def test_text_and_attributes_round_trip(text, value):
+    found = parse_markup(element("p", text, title=value))
     assert found.tags == ["p"]
     assert found.text == text
     assert found.attributes == [("title", value)]
 
 
-def test_elements_within_elements_are_kept_and_nothing_is_left_out_but_nothing():
+def test_nested_elements_are_kept_and_empty_values_dropped():
     shown = element("ul", [element("li", each) for each in (1, "<b>")], None, False, id="x")
     assert shown == '<ul id="x"><li>1</li><li>&lt;b&gt;</li></ul>'
     assert element("button", "on", disabled=True, hidden=False, aria_label=None) == (
@@ -53,7 +53,7 @@ def test_elements_within_elements_are_kept_and_nothing_is_left_out_but_nothing()
 
 
 @given(st.recursive(st.text() | st.integers(), st.lists))
-def test_data_cannot_end_the_element_that_it_stands_in(content):
+def test_embedded_data_cannot_close_its_element(content):
     inside = re.fullmatch(r"<script [^>]*>(.*)</script>", json_script(content), re.DOTALL)[1]
     assert not set("<>&") & set(inside)
     assert json.loads(inside) == content

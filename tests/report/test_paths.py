@@ -17,7 +17,7 @@ from nn.report.paths import (
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def home_dir(tmp_path, monkeypatch):
     home = tmp_path / "ann"
     (home / "code").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
@@ -44,36 +44,36 @@ def here(tmp_path, monkeypatch):
         ("runs/mine ~/x 1/2 a/home/b", "runs/mine ~/x 1/2 a/home/b"),
     ],
 )
-def test_paths_are_written_from_the_current_folder_or_the_home_folder(here, text, expected):
-    assert shorten_paths(text.format(home=here)) == expected.format(home=here)
+def test_paths_are_shortened_to_the_working_or_home_directory(home_dir, text, expected):
+    assert shorten_paths(text.format(home=home_dir)) == expected.format(home=home_dir)
 
 
 @pytest.mark.parametrize("folder", ["/", "/home"])
-def test_the_current_folder_can_be_above_all_home_folders(folder, monkeypatch):
+def test_working_directory_may_be_above_home_directories(folder, monkeypatch):
     monkeypatch.setattr(Path, "cwd", lambda: Path(folder))
     assert shorten_paths("/home/bob/x /srv/y") == "~/x /srv/y"
 
 
-def test_a_folder_elsewhere_goes_by_its_name(here, tmp_path):
-    assert display_path(here / "code/runs/mine") == "runs/mine"
-    assert display_path(here / "runs/mine") == "~/runs/mine"
+def test_directories_elsewhere_are_shown_by_name(home_dir, tmp_path):
+    assert display_path(home_dir / "code/runs/mine") == "runs/mine"
+    assert display_path(home_dir / "runs/mine") == "~/runs/mine"
     assert display_path(tmp_path / "runs/mine") == "mine"
 
 
-def test_messages_name_files_from_their_folder(here):
-    folder = here / "code/sweep"
+def test_messages_name_files_relative_to_their_directory(home_dir):
+    folder = home_dir / "code/sweep"
     for prefix in (folder, "sweep"):
         text = strip_folder(f"{prefix}/trials/0001 already holds a run.", folder)
         assert text == "trials/0001 already holds a run."
 
 
 @pytest.mark.parametrize("odd", ["it's", 'a "b" c', "a$b", "a\\b", "a b", "a`b"])
-def test_a_shell_reads_the_shortened_command_as_the_words_that_it_was(here, odd):
-    words = ["printf", "%s\\n", f"root={here}/{odd}", f"{here}/x", f"a={odd}", "b=$HOME"]
-    line = join_command(words)
-    assert str(here) not in line
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == words[2:]
+def test_shell_parses_the_shortened_command_into_the_same_arguments(home_dir, odd):
+    args = ["printf", "%s\\n", f"root={home_dir}/{odd}", f"{home_dir}/x", f"a={odd}", "b=$HOME"]
+    line = join_command(args)
+    assert str(home_dir) not in line
+    result = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == args[2:]
 
 
 @pytest.mark.parametrize(
@@ -89,5 +89,5 @@ def test_a_shell_reads_the_shortened_command_as_the_words_that_it_was(here, odd)
         ("", ""),
     ],
 )
-def test_a_recorded_command_is_written_as_it_is_typed_in_the_project(here, line, expected):
-    assert normalize_command(line.format(home=here)) == expected
+def test_recorded_command_is_shown_as_typed_in_the_project(home_dir, line, expected):
+    assert normalize_command(line.format(home=home_dir)) == expected

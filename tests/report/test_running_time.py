@@ -11,12 +11,12 @@ from nn.report.running_time import RunningTime, read_sessions, trial_intervals
 NOON = datetime(2026, 11, 21, 12)
 
 
-def at(seconds):
+def seconds_after_noon(seconds):
     return NOON + timedelta(seconds=seconds)
 
 
-def spans(*pairs):
-    return [(at(start), at(end)) for start, end in pairs]
+def to_intervals(*pairs):
+    return [(seconds_after_noon(start), seconds_after_noon(end)) for start, end in pairs]
 
 
 @pytest.mark.parametrize(
@@ -31,15 +31,18 @@ def spans(*pairs):
         ([(0, 100), (10, 20), (90, 130)], 130, []),
     ],
 )
-def test_it_is_the_union_of_the_intervals_without_long_gaps(ran, total, pauses):
-    time = RunningTime(spans(*ran))
+def test_running_time_is_the_union_of_intervals_without_long_gaps(ran, total, pauses):
+    time = RunningTime(to_intervals(*ran))
     assert time.total_seconds == total
     assert time.pauses == pauses
 
 
-def test_a_moment_in_a_pause_is_where_the_pause_begins():
-    time = RunningTime(spans((0, 10), (110, 120)))
-    places = [time.seconds_at(at(seconds)) for seconds in (-5, 0, 4, 10, 60, 110, 115, 120, 300)]
+def test_times_within_a_pause_map_to_its_start():
+    time = RunningTime(to_intervals((0, 10), (110, 120)))
+    places = [
+        time.seconds_at(seconds_after_noon(seconds))
+        for seconds in (-5, 0, 4, 10, 60, 110, 115, 120, 300)
+    ]
     assert places == [0, 0, 4, 10, 10, 10, 15, 20, 20]
 
 
@@ -57,19 +60,19 @@ def test_a_moment_in_a_pause_is_where_the_pause_begins():
         (0, 10, [(5, 3), (2, 9)], [(0, 10)]),
     ],
 )
-def test_a_trial_did_not_run_between_its_sessions(began, ended, worked, expected):
-    moments = [None if each is None else at(each) for each in (began, ended)]
-    assert trial_intervals(*moments, spans(*worked)) == spans(*expected)
+def test_time_between_sessions_does_not_count(began, ended, worked, expected):
+    moments = [None if each is None else seconds_after_noon(each) for each in (began, ended)]
+    assert trial_intervals(*moments, to_intervals(*worked)) == to_intervals(*expected)
 
 
 @pytest.mark.parametrize(
     "found",
     [None, 3, "no", [1], [["2026-11-21"]], [["x", "y"]], [[1, 2]], {"a": 1}, [[None, None]]],
 )
-def test_sessions_that_are_damaged_count_as_unknown(found):
+def test_damaged_sessions_are_ignored(found):
     assert read_sessions({"sessions": found}) == []
 
 
-def test_sessions_are_read_as_the_local_time_of_where_they_ran():
+def test_sessions_are_read_in_their_own_local_time():
     found = [["2026-11-21T12:00:00.000+05:00", "2026-11-21T12:00:09.000+05:00"]]
-    assert read_sessions({"sessions": found}) == spans((0, 9))
+    assert read_sessions({"sessions": found}) == to_intervals((0, 9))

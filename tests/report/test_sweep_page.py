@@ -19,32 +19,32 @@ from nn.report.sweep_data import SweepData
 from nn.sweeps.schema import read_sweep_config
 from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import STUDY_NAME, SweepTrials
-from tests.report.made import SWEEP, changed, made_run, made_sweep
-from tests.report.pages import Page
-from tests.unchanged import unchanged
+from tests.directory_snapshot import assert_unchanged
+from tests.report.factories import SWEEP_CONFIG, make_run, make_sweep, update_json
+from tests.report.report_page import ReportPage
 
-BOMB = "\n".join(
+YAML_BOMB = "\n".join(
     [
         "a: &a [x, x, x]",
         *(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefgh")),
     ]
 ).encode()
-STATES = ("finished", "finished", "pruned", "failed", "diverged", "finished", "running")
+TRIAL_STATES = ("finished", "finished", "pruned", "failed", "diverged", "finished", "running")
 
 
-def report(folder, pages=None, output=None):
+def build_page(folder, pages=None, output=None):
     build_report(ReportOptions([folder], output, False, pages, None))
-    return Page(output or folder / "report.html")
+    return ReportPage(output or folder / "report.html")
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
-    return made_sweep(tmp_path_factory.mktemp("swept") / "s", 28, states=STATES)
+def sweep_dir(tmp_path_factory):
+    return make_sweep(tmp_path_factory.mktemp("sweep_dir") / "s", 28, states=TRIAL_STATES)
 
 
-def test_the_numbers_of_the_table_are_those_of_the_trials(swept, tmp_path):
-    page, study = report(swept, output=tmp_path / "page.html"), SweepTrials.load(swept)
-    rows = page.rows("trials-table")
+def test_table_matches_the_trials(sweep_dir, tmp_path):
+    page, study = build_page(sweep_dir, output=tmp_path / "page.html"), SweepTrials.load(sweep_dir)
+    rows = page.table_rows("trials-table")
     ranked = [trial.number for trial in study.rank_trials()]
     assert [int(row[1]) for row in rows[: len(ranked)]] == ranked
     for row, number in zip(rows, ranked, strict=False):
@@ -52,13 +52,13 @@ def test_the_numbers_of_the_table_are_those_of_the_trials(swept, tmp_path):
         assert float(row[2]) == trial.user_attrs["objective"]
         assert set(map(str, study.get_point(number).values())) <= set(row)
     assert len(rows) == len(study.trials)
-    assert page.figures["Best val/loss"] == study.rank_trials()[0].user_attrs["objective"]
-    assert page.figures["Pruned trials"] == 4
+    assert page.key_figures["Best val/loss"] == study.rank_trials()[0].user_attrs["objective"]
+    assert page.key_figures["Pruned trials"] == 4
 
 
-def test_every_chart_has_its_trials(swept, tmp_path):
-    page = report(swept, output=tmp_path / "page.html")
-    scored = len(SweepTrials.load(swept).rank_trials())
+def test_charts_contain_the_right_trials(sweep_dir, tmp_path):
+    page = build_page(sweep_dir, output=tmp_path / "page.html")
+    scored = len(SweepTrials.load(sweep_dir).rank_trials())
     assert {"parallel", "importance", "best-trials", "best-time", "curves", "timeline"} < set(
         page.charts
     )
@@ -73,25 +73,25 @@ def test_every_chart_has_its_trials(swept, tmp_path):
     assert "out of <b>memory</b>" in page.text
 
 
-def test_reading_a_sweep_writes_nothing(swept):
-    with unchanged(swept):
-        SweepData(swept)
+def test_reading_a_sweep_writes_nothing(sweep_dir):
+    with assert_unchanged(sweep_dir):
+        SweepData(sweep_dir)
 
 
-def test_a_sweep_is_read_where_nothing_can_be_written_and_while_it_is_torn(swept, tmp_path):
-    file = swept / "study.log"
-    whole = file.read_bytes()
+def test_read_only_or_truncated_sweep_is_readable(sweep_dir, tmp_path):
+    file = sweep_dir / "study.log"
+    original = file.read_bytes()
     try:
-        file.write_bytes(whole[:-10])
-        os.chmod(swept, 0o500)  # noqa: PTH101
-        assert len(SweepData(swept).trials) == 28
+        file.write_bytes(original[:-10])
+        os.chmod(sweep_dir, 0o500)  # noqa: PTH101
+        assert len(SweepData(sweep_dir).trials) == 28
     finally:
-        os.chmod(swept, 0o700)  # noqa: PTH101
-        file.write_bytes(whole)
+        os.chmod(sweep_dir, 0o700)  # noqa: PTH101
+        file.write_bytes(original)
 
 
 @pytest.mark.parametrize(
-    ("trials", "states", "sentence"),
+    ("trials", "states", "message"),
     [
         (1, ("finished",), "1 trial."),
         (1, ("running",), "none has reported val/loss yet"),
@@ -100,33 +100,33 @@ def test_a_sweep_is_read_where_nothing_can_be_written_and_while_it_is_torn(swept
         (9, ("pruned",), "9 trials over"),
     ],
 )
-def test_a_sweep_of_few_trials_or_of_none_that_finished(tmp_path, trials, states, sentence):
-    page = report(made_sweep(tmp_path / "s", trials, states=states))
-    assert sentence in page.text
-    assert len(page.rows("trials-table")) == trials
+def test_sweeps_with_few_or_no_finished_trials_are_described(tmp_path, trials, states, message):
+    page = build_page(make_sweep(tmp_path / "s", trials, states=states))
+    assert message in page.text
+    assert len(page.table_rows("trials-table")) == trials
 
 
-def test_a_sweep_that_has_just_begun(tmp_path):
-    assert "0 trials" in report(made_sweep(tmp_path / "s", 0)).text
+def test_sweep_without_trials_has_a_page(tmp_path):
+    assert "0 trials" in build_page(make_sweep(tmp_path / "s", 0)).text
 
 
-def test_a_sweep_without_a_metric_is_shown_by_validation_accuracy(tmp_path):
-    content = {key: value for key, value in SWEEP.items() if key != "metric"}
-    page = report(made_sweep(tmp_path / "s", 8, content=content))
+def test_sweep_without_a_metric_is_ranked_by_validation_accuracy(tmp_path):
+    content = {key: value for key, value in SWEEP_CONFIG.items() if key != "metric"}
+    page = build_page(make_sweep(tmp_path / "s", 8, sweep_config=content))
     assert "This sweep defines no metric" in page.text
     assert "parallel" in page.charts
-    assert "Best val/accuracy" in page.figures
+    assert "Best val/accuracy" in page.key_figures
 
 
-def test_the_best_trials_get_pages_with_links_to_and_fro(tmp_path):
-    folder = made_sweep(tmp_path / "s", 5)
+def test_best_trials_get_pages_linked_both_ways(tmp_path):
+    folder = make_sweep(tmp_path / "s", 5)
     for trial in SweepData(folder).ranked_trials[:2]:
-        kept = (trial.folder / "history.jsonl").read_bytes()
+        history = (trial.folder / "history.jsonl").read_bytes()
         for file in trial.folder.iterdir():
             file.unlink()
-        made_run(trial.folder, "epochs=1")
-        (trial.folder / "history.jsonl").write_bytes(kept)
-    page = report(folder, pages=2)
+        make_run(trial.folder, "epochs=1")
+        (trial.folder / "history.jsonl").write_bytes(history)
+    page = build_page(folder, pages=2)
     best = SweepData(folder).ranked_trials[:2]
     for trial in best:
         place = trial.folder.relative_to(folder)
@@ -136,51 +136,51 @@ def test_the_best_trials_get_pages_with_links_to_and_fro(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "sentence"),
+    ("name", "content", "message"),
     [
         ("study.log", b"[]\n", "study.log is damaged"),
         ("study.log", b'{"op_code": 5}\n', "study.log is damaged"),
         ("study.log", b"\xff\n", "study.log is damaged"),
         ("sweep.yaml", b"method: guess\n", "sweep.yaml: "),
-        ("sweep.yaml", BOMB, "more than 100,000 values"),
+        ("sweep.yaml", YAML_BOMB, "more than 100,000 values"),
     ],
 )
-def test_a_damaged_sweep_costs_one_sentence(tmp_path, name, content, sentence):
-    folder = made_sweep(tmp_path / "s", 2)
+def test_damaged_sweep_raises_a_one_line_error(tmp_path, name, content, message):
+    folder = make_sweep(tmp_path / "s", 2)
     (folder / name).write_bytes(content)
-    with pytest.raises(UserError, match=sentence):
-        report(folder)
+    with pytest.raises(UserError, match=message):
+        build_page(folder)
 
 
-def test_a_trial_whose_files_are_damaged_is_shown_without_them(tmp_path):
-    folder = made_sweep(tmp_path / "s", 4)
+def test_trial_with_damaged_files_is_still_listed(tmp_path):
+    folder = make_sweep(tmp_path / "s", 4)
     (folder / "trials/0001/history.jsonl").write_bytes(b"\xff{")
     (folder / "trials/0002/summary.json").write_bytes(b"[1]")
-    assert len(report(folder).rows("trials-table")) == 4
+    assert len(build_page(folder).table_rows("trials-table")) == 4
 
 
-def test_the_best_trials_accuracies_are_shown(tmp_path):
-    folder = made_sweep(tmp_path / "s", 6)
+def test_accuracies_of_the_best_trial_are_shown(tmp_path):
+    folder = make_sweep(tmp_path / "s", 6)
     for trial in SweepData(folder).trials:
-        changed(trial.folder, "summary.json", **{"val/accuracy": 0.5 + trial.number / 100})
-    page, best = report(folder), SweepData(folder).best_trial
-    assert page.figures["Validation accuracy of best trial"] == 0.5 + best.number / 100
-    assert page.figures["Test accuracy of best trial"] == best.test_accuracy
-    for row in page.rows("trials-table"):
+        update_json(trial.folder, "summary.json", **{"val/accuracy": 0.5 + trial.number / 100})
+    page, best = build_page(folder), SweepData(folder).best_trial
+    assert page.key_figures["Validation accuracy of best trial"] == 0.5 + best.number / 100
+    assert page.key_figures["Test accuracy of best trial"] == best.test_accuracy
+    for row in page.table_rows("trials-table"):
         assert str(0.5 + int(row[1]) / 100) in row
 
 
 @pytest.mark.parametrize(("trials", "few"), [(8, True), (36, False)])
-def test_importance_says_on_how_many_trials_it_rests(tmp_path, trials, few):
-    page = report(made_sweep(tmp_path / "s", trials))
+def test_importance_states_its_number_of_trials(tmp_path, trials, few):
+    page = build_page(make_sweep(tmp_path / "s", trials))
     assert f"(fANOVA, {trials} finished trials)" in page.text
     assert f"over {trials} finished trials" in page.text
     assert ("treat it as a hint" in page.text) == few
 
 
-def test_pauses_are_left_out_of_the_time_that_a_sweep_ran(tmp_path):
-    folder = made_sweep(tmp_path / "s", 6)
-    before = report(folder).figures["Running time"]
+def test_running_time_excludes_pauses(tmp_path):
+    folder = make_sweep(tmp_path / "s", 6)
+    before = build_page(folder).key_figures["Running time"]
     study = optuna.load_study(
         study_name=STUDY_NAME, storage=JournalStorage(JournalFileBackend(str(folder / "study.log")))
     )
@@ -195,10 +195,10 @@ def test_pauses_are_left_out_of_the_time_that_a_sweep_ran(tmp_path):
         number = len(study.trials) - 1
         shutil.copytree(folder / "trials/0005", folder / f"trials/{number:04}")
     worked = [[moment.astimezone().isoformat() for moment in each] for each in (first, second)]
-    changed(folder / "trials/0006", "summary.json", sessions=worked)
+    update_json(folder / "trials/0006", "summary.json", sessions=worked)
 
-    page = report(folder)
-    assert page.figures["Running time"] == pytest.approx(before + 1 + 1799 + 3, abs=0.1)
+    page = build_page(folder)
+    assert page.key_figures["Running time"] == pytest.approx(before + 1 + 1799 + 3, abs=0.1)
     assert "The sweep was paused once, for 30 min 0 s in total" in page.text
     (line,) = page.charts["timeline"]["layout"]["shapes"]
     ends = [trace["base"][-1] + trace["x"][-1] for trace in page.charts["timeline"]["traces"]]
@@ -206,10 +206,10 @@ def test_pauses_are_left_out_of_the_time_that_a_sweep_ran(tmp_path):
     assert max(page.charts["best-time"]["traces"][-1]["x"]) == pytest.approx(max(ends), abs=0.01)
 
 
-def test_a_trial_that_failed_is_told_with_paths_from_the_sweep(tmp_path):
-    folder = made_sweep(tmp_path / "s", 1)
+def test_failure_reasons_use_paths_relative_to_the_sweep(tmp_path):
+    folder = make_sweep(tmp_path / "s", 1)
     study = SweepStudy(read_sweep_config(folder / "sweep.yaml"), folder, 0)
     study.ask(None)
     study.tell(1, "failed", f"{folder}/trials/0001 already holds a run; name another folder.")
-    text = report(folder).text
+    text = build_page(folder).text
     assert "1 trial failed: trials/0001 already holds a run" in text

@@ -24,29 +24,29 @@ from nn.runs.history import HistoryWriter
 from nn.runs.run_directory import RunDirectory
 from nn.runs.training_state import Snapshot, TrainingState
 from nn.schedules import ReduceOnPlateau
-from tests.conftest import draws
+from tests.conftest import repeat
 from tests.faulty_disk import raise_disk_full
-from tests.runs.epochs import epoch
+from tests.runs.factories import make_epoch_result
 
 CONFIG = Config.model_construct(checkpoint_every=0.0, lr=0.1, epochs=9, restore_best=True)
 SAMPLES = Samples(np.zeros((3, 5), np.float32), np.arange(3))
-INPUTS = InputSpec.from_samples(SAMPLES.raw, 1, NO_RESCALING, ("a", "b", "c"))
-DATASET = Dataset(SAMPLES, None, None, INPUTS, "digest")
+INPUT_SPEC = InputSpec.from_samples(SAMPLES.raw, 1, NO_RESCALING, ("a", "b", "c"))
+DATASET = Dataset(SAMPLES, None, None, INPUT_SPEC, "digest")
 
 
-def training(units=7, seed=0):
+def make_training_state(units=7, seed=0):
     """Return the state of a small training run that uses every component with state."""
-    chance = RandomGenerators.from_seed(seed)
+    randomness = RandomGenerators.from_seed(seed)
     layers = [Dense(units), BatchNorm(), ReLU(), Dense(3)]
-    network = Network(layers, (5,), chance.init)
+    network = Network(layers, (5,), randomness.init)
     optimizer = Adam()
     optimizer.init_state(network.parameters.values)
     return network, TrainingState(
-        network, optimizer, ReduceOnPlateau(), WeightSelector(network, True, None), chance
+        network, optimizer, ReduceOnPlateau(), WeightSelector(network, True, None), randomness
     )
 
 
-def learn(network, state, number, folder):
+def train_one_epoch(network, state, number, run_directory):
     """Change every part of the state, as an epoch does."""
     x = state.rngs.shuffle.random((8, 5), dtype=np.float32)
     loss = SoftmaxCrossEntropy()
@@ -54,33 +54,33 @@ def learn(network, state, number, folder):
     network.backward(loss.gradient(network.forward(x, training=True), np.arange(8) % 3))
     state.optimizer.step(network.parameters.values, network.parameters.gradients, 0.1)
     state.schedule.update(1 / number)
-    result = epoch(number)
+    result = make_epoch_result(number)
     state.weight_selector.update(result)
-    folder.append_history(result.to_history_record())
-    state.take_snapshot(number, float(number), folder.history.fingerprint)
+    run_directory.append_history(result.to_history_record())
+    state.take_snapshot(number, float(number), run_directory.history.fingerprint)
 
 
 @pytest.fixture
 def run(tmp_path):
     """A run of five epochs with checkpoints at the third and the fifth."""
     path = tmp_path / "run"
-    network, state = training()
-    moments = {}
-    with RunDirectory.create(path, CONFIG, {"run_id": "abc"}) as folder:
+    network, state = make_training_state()
+    snapshots = {}
+    with RunDirectory.create(path, CONFIG, {"run_id": "abc"}) as run_directory:
         for number in range(1, 6):
-            learn(network, state, number, folder)
+            train_one_epoch(network, state, number, run_directory)
             if number in (3, 5):
-                folder.save_checkpoint(state, DATASET)
-                moments[number] = bits(state)
-    return path, moments
+                run_directory.save_checkpoint(state, DATASET)
+                snapshots[number] = state_bytes(state)
+    return path, snapshots
 
 
-def bits(state):
+def state_bytes(state):
     arrays = {name: array.tobytes() for name, array in state.snapshot.arrays.items()}
     return arrays, json.dumps(state.snapshot.metadata)
 
 
-def test_weights_that_are_not_those_of_the_best_epoch_are_not_taken_for_them(run):
+def test_missing_best_checkpoint_is_an_error(run):
     path, _ = run
     assert checkpoint.load_best_or_last(path).metadata["epoch"] < 6
     (path / "checkpoints/best.safetensors").unlink()
@@ -90,73 +90,73 @@ def test_weights_that_are_not_those_of_the_best_epoch_are_not_taken_for_them(run
         checkpoint.load_best_or_last(path)
 
 
-def restored(path):
+def resume_run(path):
     """Resume a run and return the epoch, the state and the history that was kept."""
-    _, state = training()
+    _, state = make_training_state()
     with RunDirectory.resume(path, CONFIG, state, "digest"):
         pass
-    return state.epoch, bits(state), (path / "history.jsonl").read_bytes()
+    return state.epoch, state_bytes(state), (path / "history.jsonl").read_bytes()
 
 
-def check(path, moments, history):
+def check_restored_state(path, snapshots, history):
     """Check that the state is that of the third or fifth epoch, or the initial one."""
-    done, state, left = restored(path)
-    assert done in (0, 3, 5)
-    if done:
-        assert state == moments[done]
+    epoch, state, history_left = resume_run(path)
+    assert epoch in (0, 3, 5)
+    if epoch:
+        assert state == snapshots[epoch]
     else:
-        assert state == bits(training()[1])
-    assert left == b"".join(history.splitlines(keepends=True)[:done])
-    return done
+        assert state == state_bytes(make_training_state()[1])
+    assert history_left == b"".join(history.splitlines(keepends=True)[:epoch])
+    return epoch
 
 
-def test_what_was_saved_is_restored(run):
+def test_saved_state_is_restored(run):
     path, moments = run
-    assert check(path, moments, (path / "history.jsonl").read_bytes()) == 5
+    assert check_restored_state(path, moments, (path / "history.jsonl").read_bytes()) == 5
 
 
-def test_every_length_of_a_cut_off_checkpoint_is_told_from_a_whole_one(run, capsys):
+def test_every_truncated_checkpoint_is_detected(run, capsys):
     path, moments = run
     history = (path / "history.jsonl").read_bytes()
     last = path / "checkpoints/last.safetensors"
-    whole = last.read_bytes()
-    for length in range(len(whole)):
-        last.write_bytes(whole[:length])
+    original = last.read_bytes()
+    for length in range(len(original)):
+        last.write_bytes(original[:length])
         with pytest.raises(checkpoint.CorruptFileError):
             checkpoint.load(last)
-    last.write_bytes(whole[: len(whole) // 2])
-    assert check(path, moments, history) == 3
+    last.write_bytes(original[: len(original) // 2])
+    assert check_restored_state(path, moments, history) == 3
     assert "The last checkpoint is damaged and was skipped." in capsys.readouterr().err
 
 
-def test_every_length_of_a_cut_off_history_gives_the_newest_state_that_it_bears_out(run, capsys):
+def test_truncated_history_restores_the_newest_consistent_state(run, capsys):
     path, moments = run
     history = (path / "history.jsonl").read_bytes()
     third, fifth = (sum(map(len, history.splitlines(True)[:lines])) for lines in (3, 5))
     for length in range(len(history)):
         (path / "history.jsonl").write_bytes(history[:length])
         expected = 5 if length >= fifth else 3 if length >= third else 0
-        assert check(path, moments, history) == expected
-        said = capsys.readouterr().err
-        assert ("is incomplete" in said) == (not history[:length].endswith(b"\n") and length > 0)
+        assert check_restored_state(path, moments, history) == expected
+        stderr = capsys.readouterr().err
+        assert ("is incomplete" in stderr) == (not history[:length].endswith(b"\n") and length > 0)
 
 
-@draws(40, 1000)
-def test_random_corruptions_are_never_taken_as_right(run, draw):
+@repeat(40, 1000)
+def test_random_corruptions_are_never_accepted(run, repetition):
     path, moments = run
-    chance = random.Random(draw)
+    rng = random.Random(repetition)
     history = (path / "history.jsonl").read_bytes()
     names = ["history.jsonl", "checkpoints/last.safetensors", "checkpoints/previous.safetensors"]
-    for name in chance.sample(names, chance.randint(1, 3)):
+    for name in rng.sample(names, rng.randint(1, 3)):
         content = bytearray((path / name).read_bytes())
-        for _ in range(chance.choice([1, 1, 1, 10, 1000])):
-            place = chance.randrange(min(len(content), chance.choice([8, 400, 10**9])))
-            content[place] ^= 1 << chance.randrange(8)
+        for _ in range(rng.choice([1, 1, 1, 10, 1000])):
+            offset = rng.randrange(min(len(content), rng.choice([8, 400, 10**9])))
+            content[offset] ^= 1 << rng.randrange(8)
         (path / name).write_bytes(content)
-    check(path, moments, history)
+    check_restored_state(path, moments, history)
 
 
-def test_a_header_that_claims_terabytes_is_refused(run):
+def test_header_claiming_terabytes_is_refused(run):
     path, moments = run
     last = path / "checkpoints/last.safetensors"
     history = (path / "history.jsonl").read_bytes()
@@ -167,19 +167,19 @@ def test_a_header_that_claims_terabytes_is_refused(run):
         (5).to_bytes(8, "little") + b"[[[[[",
     ):
         last.write_bytes(content)
-        assert check(path, moments, history) == 3
+        assert check_restored_state(path, moments, history) == 3
 
 
-def test_another_format_is_refused_by_its_number(run, monkeypatch):
+def test_unknown_format_version_is_refused(run, monkeypatch):
     path, _ = run
     monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 3)
     with pytest.raises(UserError, match="has format version 2, but this program reads version 3"):
-        restored(path)
+        resume_run(path)
 
 
-def test_another_model_is_refused_by_name_and_shape(run):
+def test_mismatched_model_is_refused_by_name_and_shape(run):
     path, _ = run
-    _, state = training(units=8)
+    _, state = make_training_state(units=8)
     with (
         pytest.raises(UserError, match=r"dense1.weight is .* \(5, 7\), .* \(5, 8\)"),
         RunDirectory.resume(path, CONFIG, state, "digest"),
@@ -187,9 +187,9 @@ def test_another_model_is_refused_by_name_and_shape(run):
         pass
 
 
-def test_another_dataset_and_another_configuration_are_refused(run):
+def test_mismatched_dataset_or_config_is_refused(run):
     path, _ = run
-    _, state = training()
+    _, state = make_training_state()
     with (
         pytest.raises(UserError, match="the dataset is not the one"),
         RunDirectory.resume(path, CONFIG, state, "another"),
@@ -202,20 +202,20 @@ def test_another_dataset_and_another_configuration_are_refused(run):
         pass
 
 
-def test_facts_that_are_whole_but_nonsense_are_refused(run):
+def test_invalid_metadata_is_refused(run):
     path, _ = run
     last = path / "checkpoints/last.safetensors"
-    moment = checkpoint.load(last)
+    snapshot = checkpoint.load(last)
     for name, value in (("weight_selector", 1), ("rngs", {}), ("schedule", "no"), ("epoch", None)):
-        checkpoint.save(last, Snapshot(moment.arrays, {**moment.metadata, name: value}))
+        checkpoint.save(last, Snapshot(snapshot.arrays, {**snapshot.metadata, name: value}))
         with pytest.raises(UserError, match="its metadata is not that of a training"):
-            restored(path)
+            resume_run(path)
 
 
-def test_the_best_weights_have_a_checkpoint_of_their_own(run):
+def test_best_weights_have_their_own_checkpoint(run):
     path, _ = run
     weights = checkpoint.extract_weights(checkpoint.load_best_or_last(path))
-    network, state = training()
+    network, state = make_training_state()
     state.restore(checkpoint.load(path / "checkpoints/last.safetensors"))
     state.weight_selector.restore_weights()
     assert weights.keys() == network.named_arrays.keys()
@@ -223,7 +223,7 @@ def test_the_best_weights_have_a_checkpoint_of_their_own(run):
         np.testing.assert_array_equal(weights[name], array)
 
 
-def test_a_line_that_could_not_be_written_is_written_later(tmp_path, monkeypatch):
+def test_failed_history_lines_are_written_later(tmp_path, monkeypatch):
     history = HistoryWriter(tmp_path / "history.jsonl")
     history.append({"epoch": 1})
     with monkeypatch.context() as patch:

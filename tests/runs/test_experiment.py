@@ -8,13 +8,13 @@ from nn.runs.experiment import prepare, prepare_ahead
 WORDS = ["tracking=disabled", "model.hidden=[4]"]
 
 
-def test_an_experiment_prepared_ahead_is_used_once():
+def test_prepared_experiment_is_used_once():
     ahead = prepare_ahead(compose_config(WORDS))
     assert prepare(compose_config(WORDS)) is ahead
     assert prepare(compose_config(WORDS)) is not ahead
 
 
-def test_an_experiment_of_another_configuration_is_not_used():
+def test_experiment_prepared_for_another_config_is_not_used():
     ahead = prepare_ahead(compose_config(WORDS))
     other = prepare(compose_config([*WORDS, "seed=1"]))
     assert other.network.digest() != ahead.network.digest()

@@ -15,7 +15,7 @@ from nn.runs.runner import run
 PACKAGE = str(Path(nn.__file__).parent)
 
 
-def interrupted_at_call(number, config, path):
+def interrupt_at_call(number, config, path):
     """Run with Ctrl-C at the n-th call of a project function; return whether it was sent.
 
     Calls are counted from where the run starts writing, except those of generators: in one
@@ -44,7 +44,7 @@ def interrupted_at_call(number, config, path):
     return False
 
 
-def test_ctrl_c_at_any_moment_leaves_no_run_or_one_that_says_that_it_was_interrupted(tmp_path):
+def test_ctrl_c_at_any_moment_leaves_no_run_or_an_interrupted_one(tmp_path):
     config = compose_config(
         [
             "tracking=disabled",
@@ -55,7 +55,7 @@ def test_ctrl_c_at_any_moment_leaves_no_run_or_one_that_says_that_it_was_interru
         ]
     )
     statuses, number = [], 1
-    while interrupted_at_call(number, config, folder := tmp_path / f"{number}"):
+    while interrupt_at_call(number, config, folder := tmp_path / f"{number}"):
         if (folder / "config.yaml").exists():
             statuses.append(json.loads((folder / "summary.json").read_text())["status"])
         else:

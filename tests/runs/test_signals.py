@@ -31,13 +31,13 @@ def lose_an_interrupt():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_lost_interrupt_is_raised_again_at_the_next_deferral(handler):
+def test_lost_interrupt_is_raised_again_at_the_next_deferral(handler):
     lose_an_interrupt()
     with pytest.raises(SignalInterrupt), handler.defer_signals():
         pass
 
 
-def test_a_lost_interrupt_takes_precedence_over_the_errors_that_it_causes(handler):
+def test_lost_interrupt_takes_precedence_over_the_errors_it_causes(handler):
     def fail_after_an_interrupt():
         with handler.defer_signals():
             with suppress(BaseException), handler.allow_signals():
@@ -48,13 +48,13 @@ def test_a_lost_interrupt_takes_precedence_over_the_errors_that_it_causes(handle
         fail_after_an_interrupt()
 
 
-def test_a_call_in_a_thread_is_not_awaited_after_a_lost_interrupt(handler):
+def test_call_in_a_thread_is_not_awaited_after_a_lost_interrupt(handler):
     lose_an_interrupt()
     with pytest.raises(SignalInterrupt):
         handler.run_in_thread(lambda: None)
 
 
-def test_an_acknowledged_interrupt_lets_the_cleanup_finish(handler):
+def test_acknowledged_interrupt_lets_the_cleanup_finish(handler):
     lose_an_interrupt()
     handler.acknowledge_interrupt()
     with handler.defer_signals():

@@ -8,10 +8,10 @@ import yaml
 from nn.sweeps import dry_run, lint
 from tests.conftest import ROOT
 
-COMMAND = ["${env}", "${interpreter}", "${program}", "${args_no_hyphens}"]
-SOUND = {
+AGENT_COMMAND = ["${env}", "${interpreter}", "${program}", "${args_no_hyphens}"]
+VALID_SWEEP = {
     "program": "scripts/train.py",
-    "command": COMMAND,
+    "command": AGENT_COMMAND,
     "method": "random",
     "metric": {"name": "val/loss", "goal": "minimize"},
     "parameters": {"lr": {"value": 0.1}},
@@ -19,12 +19,12 @@ SOUND = {
 
 
 @pytest.fixture(autouse=True)
-def at_the_root(monkeypatch):
+def run_at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
 @pytest.fixture
-def file(tmp_path):
+def write_sweep_file(tmp_path):
     def write(text):
         path = tmp_path / "sweep.yaml"
         path.write_text(text)
@@ -34,29 +34,31 @@ def file(tmp_path):
 
 
 @pytest.fixture
-def warned(file):
-    def warned(**changes):
-        content = {key: value for key, value in (SOUND | changes).items() if value is not None}
-        path = file(yaml.safe_dump(content))
+def lint_warnings(write_sweep_file):
+    def lint_warnings(**changes):
+        content = {
+            key: value for key, value in (VALID_SWEEP | changes).items() if value is not None
+        }
+        path = write_sweep_file(yaml.safe_dump(content))
         assert lint.find_errors(path, []) == []
         return list(lint.find_warnings(path))
 
-    return warned
+    return lint_warnings
 
 
-def test_a_file_without_fault_is_not_warned_about(warned):
-    assert warned() == []
-    assert warned(program=None, command=None) == []
-    assert warned(metric={"name": "val/accuracy", "goal": "maximize"}) == []
-    assert warned(metric=None) == []
+def test_valid_file_has_no_warnings(lint_warnings):
+    assert lint_warnings() == []
+    assert lint_warnings(program=None, command=None) == []
+    assert lint_warnings(metric={"name": "val/accuracy", "goal": "maximize"}) == []
+    assert lint_warnings(metric=None) == []
     tiny = {"distribution": "log_uniform", "min": -7.0, "max": -0.5}
     values = {"distribution": "log_uniform_values", "min": 0.001, "max": 0.1}
-    assert warned(parameters={"lr": tiny, "weight_decay": values}) == []
-    assert warned(command=["python", "${program}", "${args_override_hydra}"]) == []
+    assert lint_warnings(parameters={"lr": tiny, "weight_decay": values}) == []
+    assert lint_warnings(command=["python", "${program}", "${args_override_hydra}"]) == []
 
 
 @pytest.mark.parametrize(
-    ("metric", "sentences"),
+    ("metric", "messages"),
     [
         (
             {"name": "val/accuracy"},
@@ -78,9 +80,9 @@ def test_a_file_without_fault_is_not_warned_about(warned):
         ({"name": "test/calibration_error", "goal": "maximize"}, ["metric.goal", "metric.name"]),
     ],
 )
-def test_a_metric_with_the_wrong_goal_or_of_the_test_set_is_warned_about(warned, metric, sentences):
-    for found, sentence in zip(warned(metric=metric), sentences, strict=True):
-        assert found.startswith(sentence)
+def test_wrong_goals_and_test_metrics_give_warnings(lint_warnings, metric, messages):
+    for found, message in zip(lint_warnings(metric=metric), messages, strict=True):
+        assert found.startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +94,11 @@ def test_a_metric_with_the_wrong_goal_or_of_the_test_set_is_warned_about(warned,
         ("inv_log_uniform", 0.1, 1.0, "0.3679 to 0.9048"),
     ],
 )
-def test_exponents_that_look_like_values_are_warned_about(warned, kind, low, high, ends):
+def test_exponents_that_look_like_values_give_warnings(lint_warnings, kind, low, high, ends):
     name = "width" if kind.startswith("q") else "lr"
     quantum = {"q": 1} if kind.startswith("q") else {}
     parameters = {name: {"distribution": kind, "min": low, "max": high, **quantum}}
-    (found,) = warned(parameters=parameters)
+    (found,) = lint_warnings(parameters=parameters)
     assert found == (
         f"parameters.{name}: min and max are exponents in {kind}, so values from {ends} are "
         f"tried; for values from {low:g} to {high:g} write {kind}_values."
@@ -104,9 +106,12 @@ def test_exponents_that_look_like_values_are_warned_about(warned, kind, low, hig
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("changes", "message"),
     [
-        ({"command": [*COMMAND[:3], f"${{{macro}}}"]}, f"command: ${{{macro}}} does not pass param")
+        (
+            {"command": [*AGENT_COMMAND[:3], f"${{{macro}}}"]},
+            f"command: ${{{macro}}} does not pass param",
+        )
         for macro in (
             *("args", "args_no_boolean_flags", "args_no_equals", "args_json", "args_json_file"),
             *("args_dict", "args_append_hydra"),
@@ -114,8 +119,14 @@ def test_exponents_that_look_like_values_are_warned_about(warned, kind, low, hig
     ]
     + [
         ({"command": None}, "command is missing: wandb agent would pass --lr=0.1, which train"),
-        ({"command": COMMAND[:3]}, "command: without a macro for the parameters, wandb agent runs"),
-        ({"command": [*COMMAND, "${argz}"]}, "command: ${argz} is not a macro of wandb agent,"),
+        (
+            {"command": AGENT_COMMAND[:3]},
+            "command: without a macro for the parameters, wandb agent runs",
+        ),
+        (
+            {"command": [*AGENT_COMMAND, "${argz}"]},
+            "command: ${argz} is not a macro of wandb agent,",
+        ),
         ({"program": None}, "program is missing: command uses it; write program: scripts/train"),
         (
             {"program": "else/train.py"},
@@ -123,94 +134,94 @@ def test_exponents_that_look_like_values_are_warned_about(warned, kind, low, hig
         ),
         (
             {
-                "command": [*COMMAND[:3], "${args_override_hydra}"],
+                "command": [*AGENT_COMMAND[:3], "${args_override_hydra}"],
                 "parameters": {"optimizer": {"value": "sgd"}},
             },
             "command: ${args_override_hydra} passes ++optimizer=NAME, which Hydra rejects; write",
         ),
     ],
 )
-def test_what_no_trial_would_survive_behind_an_agent_is_warned_about(warned, changes, sentence):
-    (found,) = warned(**changes)
-    assert found.startswith(sentence)
+def test_commands_that_fail_under_wandb_agent_give_warnings(lint_warnings, changes, message):
+    (found,) = lint_warnings(**changes)
+    assert found.startswith(message)
 
 
 @pytest.mark.parametrize("program", ["mine.py", "scripts/trian.py", "scripts/sweep.py.txt", "nn"])
-def test_a_sweep_of_another_program_is_refused(file, program):
-    path = file(yaml.safe_dump(SOUND | {"program": program}))
+def test_sweep_of_another_program_is_refused(write_sweep_file, program):
+    path = write_sweep_file(yaml.safe_dump(VALID_SWEEP | {"program": program}))
     assert lint.find_errors(path, []) == [
         f"program: {program} is not this library's training script; write program: "
         "scripts/train.py."
     ]
 
 
-def test_a_train_py_of_someone_else_is_refused(file, tmp_path, monkeypatch):
+def test_foreign_train_py_is_refused(write_sweep_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text("import torch\n")
-    path = file(yaml.safe_dump(SOUND | {"program": "train.py"}))
+    path = write_sweep_file(yaml.safe_dump(VALID_SWEEP | {"program": "train.py"}))
     (found,) = lint.find_errors(path, [])
     assert found.startswith("program: train.py is not this library's training script")
     (tmp_path / "train.py").write_text((ROOT / "scripts/train.py").read_text())
     assert lint.find_errors(path, []) == []
 
 
-PARAMETERS = "method: random\nparameters:\n"
+PARAMETERS_HEADER = "method: random\nparameters:\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "sentences"),
+    ("text", "messages"),
     [
         (
             "method: random\nparameters:\n  lr: {value: 1}\nmethod: grid\n",
             ["method: this key is given twice, in lines 1 and 4; keep one."],
         ),
         (
-            PARAMETERS
+            PARAMETERS_HEADER
             + "  lr: {value: 1}\n  depth: {value: 1}\n  lr: {value: 2}\n  lr: {value: 3}",
             ["parameters.lr: this key is given 3 times, in lines 3, 5 and 6; keep one."],
         ),
         (
-            PARAMETERS + "  lr:\n    values: [0.1]\n    'values': [0.2]\n",
+            PARAMETERS_HEADER + "  lr:\n    values: [0.1]\n    'values': [0.2]\n",
             ["parameters.lr.values: this key is given twice, in lines 4 and 5; keep one."],
         ),
         (
-            PARAMETERS + "  augmentation: {values: [none, off]}\n",
+            PARAMETERS_HEADER + "  augmentation: {values: [none, off]}\n",
             [
                 "parameters.augmentation.values: off in line 3 is read as false; write 'off' if "
                 "it is a string."
             ],
         ),
         (
-            PARAMETERS + "  dataset.normalize:\n    values:\n    - standard\n    - No\n",
+            PARAMETERS_HEADER + "  dataset.normalize:\n    values:\n    - standard\n    - No\n",
             ["parameters.dataset.normalize.values: No in line 6 is read as false; write 'No' if"],
         ),
         (
-            PARAMETERS + "  optimizer: {parameters: {max_grad_norm: {value: on}}}",
+            PARAMETERS_HEADER + "  optimizer: {parameters: {max_grad_norm: {value: on}}}",
             [
                 "parameters.optimizer.parameters.max_grad_norm.value: on in line 3 is read as "
                 "true; write",
             ],
         ),
         (
-            PARAMETERS + "  seed: {values: [1, 007, 010]}\n",
+            PARAMETERS_HEADER + "  seed: {values: [1, 007, 010]}\n",
             [
                 "parameters.seed.values: 010 in line 3 is read as 8, an octal number; write '010' "
                 "if it is a string, 10 if it is a number."
             ],
         ),
         (
-            PARAMETERS + "  seed: {values: [1:30]}\n",
+            PARAMETERS_HEADER + "  seed: {values: [1:30]}\n",
             ["parameters.seed.values: 1:30 in line 3 is read as 90, a number in base 60; write"],
         ),
         (
-            PARAMETERS + "  tracking.notes: {values: [2026-01-31, 2026-02-31]}\n",
+            PARAMETERS_HEADER + "  tracking.notes: {values: [2026-01-31, 2026-02-31]}\n",
             [
                 "parameters.tracking.notes.values: 2026-01-31 in line 3 is read as a date; write '",
                 "parameters.tracking.notes.values: 2026-02-31 in line 3 is read as a date; write '",
             ],
         ),
         (
-            PARAMETERS + "  on: {value: 1}\n",
+            PARAMETERS_HEADER + "  on: {value: 1}\n",
             [
                 "parameters: on in line 3 is read as true; write 'on' if it is a string.",
                 "parameters.True: True=1: there is no setting True; see --help.",
@@ -218,13 +229,13 @@ PARAMETERS = "method: random\nparameters:\n"
         ),
     ],
 )
-def test_what_yaml_reads_as_something_else_is_refused_with_its_line(file, text, sentences):
-    for found, sentence in zip(lint.find_errors(file(text), []), sentences, strict=True):
-        assert found.startswith(sentence)
+def test_yaml_pitfalls_are_refused_with_their_line(write_sweep_file, text, messages):
+    for found, message in zip(lint.find_errors(write_sweep_file(text), []), messages, strict=True):
+        assert found.startswith(message)
 
 
-def test_yaml_that_means_what_it_says_is_accepted(file):
-    path = file(
+def test_unambiguous_yaml_is_accepted(write_sweep_file):
+    path = write_sweep_file(
         "method: random\n"
         "metric: {name: val/loss}\n"
         "early_terminate: {type: hyperband, min_iter: 2, strict: yes}\n"
@@ -239,9 +250,9 @@ def test_yaml_that_means_what_it_says_is_accepted(file):
     assert list(lint.find_warnings(path)) == []
 
 
-def test_everything_that_is_wrong_is_reported_at_once(file):
-    path = file(
-        PARAMETERS
+def test_all_errors_are_reported_at_once(write_sweep_file):
+    path = write_sweep_file(
+        PARAMETERS_HEADER
         + "  lr: {values: [0.1, fast, -1, 0.2]}\n"
         + "  learning_rate: {value: 0.1}\n"
         + "  optimizer: {values: [sgd, adm, momentun, adam]}\n"
@@ -253,7 +264,7 @@ def test_everything_that_is_wrong_is_reported_at_once(file):
         + "metric: {name: los}\n"
     )
     found = lint.find_errors(path, ["width=0", "lr=0.5"])
-    assert sorted(sentence.split(": ")[0] for sentence in found) == sorted(
+    assert sorted(message.split(": ")[0] for message in found) == sorted(
         [
             *["parameters.dropout"] * 2,
             "parameters.augmentation.values",
@@ -262,20 +273,24 @@ def test_everything_that_is_wrong_is_reported_at_once(file):
             *["parameters.optimizer.max_grad_norm", "program", "metric.name", "width=0", "lr=0.5"],
         ]
     )
-    path = file(PARAMETERS + "  lr: {min: 2.0, max: 1.0}\n  depth: {}\nmethd: grid\nmethd: grid\n")
-    assert [sentence.split(": ")[0] for sentence in lint.find_errors(path, [])] == [
+    path = write_sweep_file(
+        PARAMETERS_HEADER + "  lr: {min: 2.0, max: 1.0}\n  depth: {}\nmethd: grid\nmethd: grid\n"
+    )
+    assert [message.split(": ")[0] for message in lint.find_errors(path, [])] == [
         *["methd", "methd", "parameters.lr", "parameters.depth"]
     ]
 
 
-def test_a_refused_setting_is_named_and_hides_no_other(file):
-    path = file(PARAMETERS + "  model: {value: linear}\n  depth: {value: 1}\n  width: {value: 9}\n")
+def test_each_invalid_setting_is_reported(write_sweep_file):
+    path = write_sweep_file(
+        PARAMETERS_HEADER + "  model: {value: linear}\n  depth: {value: 1}\n  width: {value: 9}\n"
+    )
     assert lint.find_errors(path, []) == [
         "parameters.depth: depth=1 has no effect with model=linear; leave it out.",
         "parameters.width: width=9 has no effect with model=linear; leave it out.",
     ]
-    path = file(
-        PARAMETERS + "  dataset: {value: csv}\n  dataset.train: {value: none.csv}\n"
+    path = write_sweep_file(
+        PARAMETERS_HEADER + "  dataset: {value: csv}\n  dataset.train: {value: none.csv}\n"
         "  lr: {values: [0.1, 0]}\n"
     )
     assert lint.find_errors(path, []) == [
@@ -284,9 +299,9 @@ def test_a_refused_setting_is_named_and_hides_no_other(file):
     ]
 
 
-def test_a_setting_of_an_earlier_version_is_refused_with_its_new_name(file):
-    path = file(
-        PARAMETERS
+def test_renamed_setting_is_refused_with_its_new_name(write_sweep_file):
+    path = write_sweep_file(
+        PARAMETERS_HEADER
         + "  lr: {value: 0.1}\n"
         + "  keep: {values: [last, best]}\n"
         + "  dataset.limit: {value: 300}\n"
@@ -309,35 +324,37 @@ def test_a_setting_of_an_earlier_version_is_refused_with_its_new_name(file):
     ]
 
 
-def listed(values):
+def yaml_values(values):
     return "{values: [" + ",".join(map(str, values)) + "]}\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "sentences"),
+    ("text", "messages"),
     [
-        (f"  lr: {listed(range(1, 40_000))}  batch_size: {listed(range(1, 40_000))}", 0),
-        (f"  lr: {listed(range(-40_000, 0))}  batch_size: {listed(range(1, 40_000))}", 6),
-        (f"  optimizer: {listed(f'adam{n}' for n in range(30_000))}", 6),
+        (f"  lr: {yaml_values(range(1, 40_000))}  batch_size: {yaml_values(range(1, 40_000))}", 0),
+        (f"  lr: {yaml_values(range(-40_000, 0))}  batch_size: {yaml_values(range(1, 40_000))}", 6),
+        (f"  optimizer: {yaml_values(f'adam{n}' for n in range(30_000))}", 6),
         ("".join(f"  unknown{n}: {{value: 1}}\n" for n in range(1000)), 41),
         ("  seed: {distribution: q_uniform, min: 0, max: 1000000000000, q: 1}\n", 0),
         ("  seed: {min: 0, max: 1000000000000}\n", 0),
     ],
     ids=["many", "negative", "options", "unknown", "steps", "whole"],
 )
-def test_a_check_is_bounded_whatever_is_listed(file, monkeypatch, text, sentences):
+def test_check_is_bounded_for_any_number_of_values(write_sweep_file, monkeypatch, text, messages):
     prepared = []
     prepare = dry_run.prepare
     monkeypatch.setattr(
         dry_run, "prepare", lambda config: (prepared.append(config), prepare(config))
     )
-    assert len(lint.find_errors(file(PARAMETERS + text), [])) == sentences
+    assert len(lint.find_errors(write_sweep_file(PARAMETERS_HEADER + text), [])) == messages
     assert len(prepared) <= 60
 
 
-def test_every_option_is_checked_and_the_ends_of_each_range_are_prepared(file):
+def test_every_option_and_both_range_bounds_are_checked(write_sweep_file):
     names = [*["sgd"] * 30, "adm", *["adam"] * 30]
-    (found,) = lint.find_errors(file(PARAMETERS + f"  optimizer: {listed(names)}"), [])
+    (found,) = lint.find_errors(
+        write_sweep_file(PARAMETERS_HEADER + f"  optimizer: {yaml_values(names)}"), []
+    )
     assert found.startswith("parameters.optimizer: optimizer=adm: there is no such optimizer")
     ranges = {
         "optimizer.max_grad_norm": "{min: 0.5, max: 1.0}",
@@ -345,5 +362,5 @@ def test_every_option_is_checked_and_the_ends_of_each_range_are_prepared(file):
         "loss.label_smoothing": "{min: 0.0, max: 0.1}",
     }
     text = "".join(f"  {name}: {each}\n" for name, each in ranges.items())
-    (found,) = lint.find_errors(file(PARAMETERS + text), ["optimizer=momentum"])
+    (found,) = lint.find_errors(write_sweep_file(PARAMETERS_HEADER + text), ["optimizer=momentum"])
     assert found.startswith("parameters.optimizer.momentum: optimizer.momentum=1.5")

@@ -17,11 +17,11 @@ from nn.sweeps.sweep_file import collect_nodes, find_duplicate_keys, load_yaml
 from tests.conftest import ROOT
 
 FILE = Path("sweep.yaml")
-SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
+VALID_SWEEP = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         ("method: foo\nparameters: {lr: {value: 1}}", "method: foo must be 'grid', 'random'"),
         ("methd: grid\nparameters: {lr: {value: 1}}", "methd: there is no such key; did you mean"),
@@ -129,13 +129,13 @@ SOUND = {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.2}}}
         ("method: random\nrun_cap: 2.0\nparameters: {lr: {value: 1}}", "run_cap: 2 must be"),
     ],
 )
-def test_a_mistake_names_its_key(text, sentence):
-    with pytest.raises(UserError, match="^" + re.escape(f"{FILE}: {sentence}")):
+def test_errors_name_the_key(text, message):
+    with pytest.raises(UserError, match="^" + re.escape(f"{FILE}: {message}")):
         parse_sweep_config(yaml.safe_load(text), FILE)
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "message"),
     [
         (b"a: [", "line 1: this is not valid YAML"),
         (b"\xff\xfe\x00", "this is not valid YAML"),
@@ -147,18 +147,18 @@ def test_a_mistake_names_its_key(text, sentence):
         (None, "there is no such file"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told(tmp_path, content, sentence):
+def test_unreadable_files_are_reported(tmp_path, content, message):
     path = tmp_path / "sweep.yaml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(sentence)):
+    with pytest.raises(UserError, match=re.escape(message)):
         load_yaml(path)
 
 
 def test_nested_parameters_are_read_as_dotted_names():
     sweep = parse_sweep_config(
         {
-            **SOUND,
+            **VALID_SWEEP,
             "parameters": {
                 "optimizer": {"parameters": {"momentum": {"values": [0.5, 0.9]}}},
                 "model": {"parameters": {"deep": {"parameters": {"er": {"value": 1}}}}},
@@ -169,25 +169,27 @@ def test_nested_parameters_are_read_as_dotted_names():
     assert list(sweep.parameters) == ["optimizer.momentum", "model.deep.er"]
 
 
-def test_words_in_the_command_that_are_no_macros_are_overrides():
+def test_command_arguments_that_are_not_macros_are_overrides():
     command = ["${env}", "python", "${program}", "epochs=3", "${args_no_hyphens}", "seed=2"]
-    sweep = parse_sweep_config({**SOUND, "program": "scripts/train.py", "command": command}, FILE)
+    sweep = parse_sweep_config(
+        {**VALID_SWEEP, "program": "scripts/train.py", "command": command}, FILE
+    )
     assert sweep.command_overrides == (["epochs=3"], ["seed=2"])
     command.append("--fast")
     with pytest.raises(UserError, match="command: --fast is neither a W&B macro"):
-        _ = parse_sweep_config({**SOUND, "command": command}, FILE).command_overrides
+        _ = parse_sweep_config({**VALID_SWEEP, "command": command}, FILE).command_overrides
 
 
 @pytest.mark.parametrize("flag", [["--config-dir", "my/conf"], ["--config-dir=my/conf"]])
-def test_a_command_may_be_the_console_command_with_a_directory_of_config_files(flag):
+def test_command_may_be_the_console_command_with_a_config_dir(flag):
     command = ["${env}", "/opt/env/bin/nn-train", *flag, "epochs=3", "${args_no_hyphens}"]
-    sweep = parse_sweep_config({**SOUND, "command": command}, FILE)
+    sweep = parse_sweep_config({**VALID_SWEEP, "command": command}, FILE)
     assert sweep.command_overrides == (["epochs=3"], [])
     assert sweep.config_dir == Path("my/conf")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
-def test_the_files_of_this_project_are_sweeps(path):
+def test_project_sweep_files_are_valid(path):
     sweep = parse_sweep_config(load_yaml(path), path)
     assert sweep.run_cap
     assert sweep.program == "scripts/train.py"
@@ -199,7 +201,7 @@ KEYS = (
     *("min_iter", "run_cap", "command", "distribution", "min", "max", "q", "mu", "sigma"),
     *("value", "values", "probabilities", "lr"),
 )
-plain = st.recursive(
+yaml_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3)
@@ -214,26 +216,26 @@ plain = st.recursive(
 
 
 @settings(max_examples=500, deadline=None)
-@given(content=st.dictionaries(st.text(max_size=9), plain) | plain)
-def test_whatever_a_file_says_it_is_a_sweep_or_a_mistake(content):
+@given(content=st.dictionaries(st.text(max_size=9), yaml_values) | yaml_values)
+def test_arbitrary_content_is_parsed_or_refused(content):
     if not isinstance(content, dict):
         content = {"method": "random", "parameters": content}
     try:
         parse_sweep_config(content, FILE)
-    except UserError as mistake:
-        assert "\n" not in str(mistake)
+    except UserError as error:
+        assert "\n" not in str(error)
 
 
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    parameters=st.dictionaries(st.sampled_from(KEYS), plain, max_size=3) | plain,
-    others=st.dictionaries(st.sampled_from(("metric", "command", "program")), plain),
+    parameters=st.dictionaries(st.sampled_from(KEYS), yaml_values, max_size=3) | yaml_values,
+    others=st.dictionaries(st.sampled_from(("metric", "command", "program")), yaml_values),
 )
-def test_whatever_a_file_says_its_warnings_are_sentences(tmp_path, parameters, others):
+def test_arbitrary_content_gives_well_formed_warnings(tmp_path, parameters, others):
     path = tmp_path / "sweep.yaml"
     path.write_text(yaml.safe_dump({"method": "random", "parameters": parameters, **others}))
     text = path.read_text()
-    for sentence in (*lint.find_warnings(path), *find_duplicate_keys(collect_nodes(text))):
-        assert sentence.endswith(".")
+    for message in (*lint.find_warnings(path), *find_duplicate_keys(collect_nodes(text))):
+        assert message.endswith(".")

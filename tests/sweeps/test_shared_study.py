@@ -22,7 +22,7 @@ def clock(monkeypatch):
 
 
 @pytest.mark.parametrize("grace_seconds", [1.0, 2.0, 60.0])
-def test_a_machine_that_has_died_is_stale_after_the_grace_period(clock, grace_seconds):
+def test_dead_machine_is_stale_after_the_grace_period(clock, grace_seconds):
     study = optuna.create_study()
     dead, alive = Heartbeat(study, grace_seconds), Heartbeat(study, grace_seconds)
     dead.record_heartbeat()
@@ -33,7 +33,7 @@ def test_a_machine_that_has_died_is_stale_after_the_grace_period(clock, grace_se
     assert alive.is_stale(dead.machine_id)
 
 
-def test_a_machine_that_was_suspended_takes_nobody_for_dead(clock):
+def test_suspended_machine_does_not_consider_others_dead(clock):
     study = optuna.create_study()
     other, suspended = Heartbeat(study, 10.0), Heartbeat(study, 10.0)
     other.record_heartbeat()

@@ -12,7 +12,7 @@ from nn.sweeps.distributions import DISTRIBUTIONS, QUniformGrid
 from nn.sweeps.space import SearchSpace
 
 
-def test_a_grid_is_the_product_of_its_values_with_the_last_parameter_first():
+def test_grid_is_the_product_with_the_last_parameter_fastest():
     values = {"a": [3, 1, 2], "b": ["x", "y"], "c": [0.5]}
     space = SearchSpace(
         {name: DISTRIBUTIONS["categorical"](values=each) for name, each in values.items()}
@@ -22,7 +22,7 @@ def test_a_grid_is_the_product_of_its_values_with_the_last_parameter_first():
     assert len(space.grid()) == space.num_points == 6
 
 
-def test_a_huge_grid_takes_no_memory():
+def test_huge_grid_takes_no_memory():
     tracemalloc.start()
     space = SearchSpace(
         {
@@ -50,7 +50,7 @@ def test_a_huge_grid_takes_no_memory():
         QUniformGrid(min=0.5, max=10**6, q=1),
     ],
 )
-def test_optuna_gives_back_every_point_that_it_has_kept(each):
+def test_points_round_trip_through_optuna(each):
     space = SearchSpace({"width": each})
     rng = np.random.default_rng(0)
     points = [space.sample_untried(rng, []) for _ in range(50)]

@@ -22,7 +22,7 @@ def study(path):
     return optuna.create_study(storage=journal, study_name="s", load_if_exists=True)
 
 
-def test_a_torn_last_line_is_dropped_and_the_rest_is_whole(tmp_path):
+def test_torn_last_line_is_dropped_and_the_rest_kept(tmp_path):
     path = tmp_path / "study.log"
     first = study(path)
     first.tell(first.ask().number, 1.0)
@@ -38,7 +38,7 @@ def test_a_torn_last_line_is_dropped_and_the_rest_is_whole(tmp_path):
         assert study(torn).get_trials()[-1].value == 2.0
 
 
-def test_a_process_that_dies_while_it_writes_does_not_keep_the_others_out(tmp_path):
+def test_crashed_writer_does_not_block_others(tmp_path):
     path = tmp_path / "study.log"
     dying = (
         "import os, signal, sys; from pathlib import Path\n"
@@ -51,9 +51,7 @@ def test_a_process_that_dies_while_it_writes_does_not_keep_the_others_out(tmp_pa
 
 
 @pytest.mark.parametrize("can_truncate", [True, False])
-def test_a_line_for_which_the_disk_is_too_full_can_be_written_later(
-    tmp_path, monkeypatch, can_truncate
-):
+def test_write_that_fails_on_a_full_disk_can_be_retried(tmp_path, monkeypatch, can_truncate):
     path = tmp_path / "study.log"
     first = study(path)
     first.ask()
@@ -78,7 +76,7 @@ def test_a_line_for_which_the_disk_is_too_full_can_be_written_later(
     assert [trial.value for trial in study(path).get_trials()] == [None, 1.0]
 
 
-def test_a_journal_is_read_by_optunas_own_backend(tmp_path):
+def test_optuna_can_read_the_journal(tmp_path):
     path = tmp_path / "study.log"
     ours = study(path)
     ours.tell(ours.ask().number, 1.0)
@@ -97,7 +95,7 @@ def databases(postgres):
         each._engine.dispose()
 
 
-def test_a_machine_that_is_suspended_in_its_turn_loses_it(databases, monkeypatch):
+def test_suspended_machine_loses_its_lock(databases, monkeypatch):
     suspended, other = databases
     monkeypatch.setitem(storage.LOCK_SETTINGS, "idle_in_transaction_session_timeout", "1s")
     has_other_lock = False

@@ -16,12 +16,12 @@ from nn.sweeps.shared_study import SharedStudy
 from nn.sweeps.storage import InMemoryJournalBackend, JournalStudyStorage
 from nn.sweeps.study import SweepStudy
 
-CONTENT = {
+SWEEP_CONFIG = {
     "method": "random",
     "parameters": {"lr": {"min": 0.1, "max": 0.5}, "depth": {"values": [1, 2, 3]}},
 }
-SWEEP = SweepConfig(**CONTENT)
-WRITES = (
+SWEEP = SweepConfig(**SWEEP_CONFIG)
+WRITE_METHODS = (
     "create_new_trial",
     "set_trial_param",
     "set_trial_user_attr",
@@ -30,39 +30,39 @@ WRITES = (
 )
 
 
-class Gone(Exception):
+class UnavailableError(Exception):
     """The storage does not respond."""
 
 
-class Leaving(JournalStudyStorage):
+class FlakyStorage(JournalStudyStorage):
     """A storage that fails once: before or after a write or a lock."""
 
-    def __init__(self, path, moment=math.inf, after=False):
+    def __init__(self, path, fail_at=math.inf, fail_after=False):
         super().__init__(path)
-        self.left = math.inf
-        self.moment, self.after = moment, after
-        for name in WRITES:
-            setattr(self.optuna_storage, name, self.leaving(getattr(self.optuna_storage, name)))
+        self.steps_left = math.inf
+        self.fail_at, self.fail_after = fail_at, fail_after
+        for name in WRITE_METHODS:
+            setattr(self.optuna_storage, name, self.wrap(getattr(self.optuna_storage, name)))
 
     @property
-    def has_gone(self):
-        return self.left < 0
+    def has_failed(self):
+        return self.steps_left < 0
 
-    def begin_to_count(self):
-        self.left = self.moment
+    def arm(self):
+        self.steps_left = self.fail_at
 
-    def step(self):
-        self.left -= 1
-        if self.left == -1:
-            raise Gone
+    def count_step(self):
+        self.steps_left -= 1
+        if self.steps_left == -1:
+            raise UnavailableError
 
-    def leaving(self, original):
-        def write(*arguments, **named):
-            if not self.after:
-                self.step()
-            result = original(*arguments, **named)
-            if self.after:
-                self.step()
+    def wrap(self, original):
+        def write(*args, **kwargs):
+            if not self.fail_after:
+                self.count_step()
+            result = original(*args, **kwargs)
+            if self.fail_after:
+                self.count_step()
             return result
 
         return write
@@ -71,98 +71,100 @@ class Leaving(JournalStudyStorage):
     def lock(self):
         with super().lock():
             yield
-            self.step()
+            self.count_step()
 
     def retry(self, call):
         while True:
             try:
                 return call()
-            except Gone:
+            except UnavailableError:
                 continue
 
 
-def machine(folder, storage):
+def make_study(folder, storage):
     return SweepStudy(
         SWEEP,
         folder,
         0,
-        shared_study=SharedStudy(storage, "there", "sweep", CONTENT, grace_seconds=1000),
+        shared_study=SharedStudy(storage, "there", "sweep", SWEEP_CONFIG, grace_seconds=1000),
     )
 
 
-def storages(folder, after):
+def flaky_storages(folder, after):
     """Yield storages that fail at their first step, at their second, and so on to the last."""
-    for moment in count():
-        storage = Leaving(folder / f"{moment}.log", moment, after)
+    for fail_at in count():
+        storage = FlakyStorage(folder / f"{fail_at}.log", fail_at, after)
         yield storage
-        if not storage.has_gone:
-            assert moment > 2
+        if not storage.has_failed:
+            assert fail_at > 2
             return
 
 
-def running(search):
-    search.refresh()
-    return [trial.number for trial in search.running_trials]
+def running_numbers(sweep_study):
+    sweep_study.refresh()
+    return [trial.number for trial in sweep_study.running_trials]
 
 
-def proposed(search, numbers):
+def have_all_parameters(sweep_study, numbers):
     """Return whether these trials have a value for each parameter."""
-    return all(search.get_point(number).keys() == SWEEP.parameters.keys() for number in numbers)
+    return all(
+        sweep_study.get_point(number).keys() == SWEEP.parameters.keys() for number in numbers
+    )
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_what_is_proposed_is_given_out_once(tmp_path, after):
-    for storage in storages(tmp_path, after):
-        search = machine(tmp_path, storage)
-        storage.begin_to_count()
-        given = [search.ask(9), search.ask(9)]
-        given += search.reclaim_stale_trials()
-        assert sorted(given) == running(search)
-        assert proposed(search, given)
+def test_proposed_trials_are_assigned_once(tmp_path, after):
+    for storage in flaky_storages(tmp_path, after):
+        sweep_study = make_study(tmp_path, storage)
+        storage.arm()
+        numbers = [sweep_study.ask(9), sweep_study.ask(9)]
+        numbers += sweep_study.reclaim_stale_trials()
+        assert sorted(numbers) == running_numbers(sweep_study)
+        assert have_all_parameters(sweep_study, numbers)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_what_is_taken_up_is_given_out_once(tmp_path, after):
-    for storage in storages(tmp_path, after):
-        first = machine(tmp_path, JournalStudyStorage(storage.path))
-        begun = [first.ask(9), first.ask(9)]
+def test_reclaimed_trials_are_assigned_once(tmp_path, after):
+    for storage in flaky_storages(tmp_path, after):
+        first = make_study(tmp_path, JournalStudyStorage(storage.path))
+        started = [first.ask(9), first.ask(9)]
         first.release_trials()
         first.storage.optuna_storage.create_new_trial(first._study_id)  # killed as it proposed
-        second = machine(tmp_path, storage)
-        storage.begin_to_count()
-        given = second.reclaim_stale_trials() + second.reclaim_stale_trials()
-        assert sorted(given) == [*begun, 2]
-        assert proposed(second, given)
+        second = make_study(tmp_path, storage)
+        storage.arm()
+        reclaimed = second.reclaim_stale_trials() + second.reclaim_stale_trials()
+        assert sorted(reclaimed) == [*started, 2]
+        assert have_all_parameters(second, reclaimed)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_how_a_trial_has_ended_is_noted(tmp_path, after):
-    for storage in storages(tmp_path, after):
-        search = machine(tmp_path, storage)
-        number = search.ask(9)
-        storage.begin_to_count()
-        search.tell(number, "failed", "a reason")
-        assert not running(search)
-        trial = search.trials[number]
+def test_trial_outcome_is_stored(tmp_path, after):
+    for storage in flaky_storages(tmp_path, after):
+        sweep_study = make_study(tmp_path, storage)
+        number = sweep_study.ask(9)
+        storage.arm()
+        sweep_study.tell(number, "failed", "a reason")
+        assert not running_numbers(sweep_study)
+        trial = sweep_study.trials[number]
         assert trial.state == TrialState.FAIL
         assert trial.user_attrs["reason"] == "a reason"
 
 
-def test_the_copy_of_a_study_is_made_when_its_storage_is_back(tmp_path, monkeypatch):
-    search = machine(tmp_path, Leaving(tmp_path / "shared.log"))
-    search.ask(9)
+def test_study_copy_is_retried_after_an_outage(tmp_path, monkeypatch):
+    sweep_study = make_study(tmp_path, FlakyStorage(tmp_path / "shared.log"))
+    sweep_study.ask(9)
     copy, calls = optuna.copy_study, []
 
-    def leaving(**named):
+    def failing_copy_study(**named):
         copy(**named)
         calls.append(named)
         if len(calls) == 1:
-            raise Gone
+            raise UnavailableError
 
-    monkeypatch.setattr(optuna, "copy_study", leaving)
-    search.export_journal()
+    monkeypatch.setattr(optuna, "copy_study", failing_copy_study)
+    sweep_study.export_journal()
     study = optuna.load_study(
         study_name="sweep", storage=JournalStorage(InMemoryJournalBackend.load(tmp_path))
     )
-    assert [trial.params for trial in study.trials] == [search.trials[0].params]
+    assert [trial.params for trial in study.trials] == [sweep_study.trials[0].params]
     assert len(calls) == 2

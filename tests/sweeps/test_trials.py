@@ -12,7 +12,7 @@ from nn.sweeps.schema import parse_sweep_config
 from nn.sweeps.space import FixedOverrides, SearchSpace
 from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import SUMMARY_SCORES, ParamImportances, SweepTrials
-from tests.report.made import made_sweep
+from tests.report.factories import make_sweep
 
 PARAMETERS = {
     "lr": {"distribution": "log_uniform_values", "min": 0.01, "max": 0.5},
@@ -23,58 +23,58 @@ PARAMETERS = {
 }
 
 
-def trials(folder, method="random", parameters=PARAMETERS):
+def make_study(folder, method="random", parameters=PARAMETERS):
     folder.mkdir(exist_ok=True)
     content = {"method": method, "metric": {"name": "val/loss"}, "parameters": parameters}
     return SweepStudy(parse_sweep_config(content, Path("sweep.yaml")), folder, 0)
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
-def test_a_study_that_was_cut_off_at_any_line_goes_on_with_the_same_points(tmp_path, method):
-    whole = trials(tmp_path / "whole", method)
+def test_study_truncated_at_any_line_resumes_with_the_same_points(tmp_path, method):
+    original = make_study(tmp_path / "whole", method)
     for number in range(3):
-        assert whole.ask(None) == number
+        assert original.ask(None) == number
         if number != 1:
-            whole.tell(number, "failed")
-    expected = [whole.get_point(number) for number in range(3)]
+            original.tell(number, "failed")
+    expected = [original.get_point(number) for number in range(3)]
     lines = (tmp_path / "whole/study.log").read_bytes().splitlines(keepends=True)
     for count in range(len(lines)):
         folder = tmp_path / str(count)
         folder.mkdir()
         (folder / "study.log").write_bytes(b"".join(lines[:count]))
-        again = trials(folder, method)
-        for number in again.reclaim_stale_trials():
-            assert again.get_point(number).keys() == expected[number].keys()
-        while len(again.trials) < 3:
-            again.ask(None)
+        resumed = make_study(folder, method)
+        for number in resumed.reclaim_stale_trials():
+            assert resumed.get_point(number).keys() == expected[number].keys()
+        while len(resumed.trials) < 3:
+            resumed.ask(None)
         if method == "random":
-            assert [again.get_point(number) for number in range(3)] == expected
+            assert [resumed.get_point(number) for number in range(3)] == expected
 
 
 def test_points_keep_their_types(tmp_path):
-    some = trials(tmp_path / "study")
+    study = make_study(tmp_path / "study")
     for number in range(8):
-        point = some.get_point(some.ask(None))
+        point = study.get_point(study.ask(None))
         assert isinstance(point["lr"], float)
         assert isinstance(point["depth"], int)
         assert point["model.hidden"] in ([64], [64, 32])
         assert point["width"] in (16, 32, 48, 64)
         assert isinstance(point["width"], int)
         assert point["restore_best"] is False
-        assert number + 1 == len(some.trials)
+        assert number + 1 == len(study.trials)
 
 
-def test_a_space_of_points_is_used_up_before_one_comes_again(tmp_path):
+def test_finite_space_is_exhausted_before_points_repeat(tmp_path):
     few = {"depth": {"values": [1, 2, 3]}, "width": {"values": [32, 64]}}
-    some = trials(tmp_path / "study", parameters=few)
-    points = [tuple(some.get_point(some.ask(None)).values()) for _ in range(7)]
+    study = make_study(tmp_path / "study", parameters=few)
+    points = [tuple(study.get_point(study.ask(None)).values()) for _ in range(7)]
     assert len(set(points[:6])) == 6
 
 
-def test_a_trial_that_another_took_over_is_told_once(tmp_path):
-    first = trials(tmp_path / "study")
+def test_reclaimed_trial_is_finished_only_once(tmp_path):
+    first = make_study(tmp_path / "study")
     number = first.ask(None)
-    other = trials(tmp_path / "study")
+    other = make_study(tmp_path / "study")
     assert other.reclaim_stale_trials() == [number]
     first.tell(number, "failed", "too late")
     assert [trial.state.name for trial in other.trials] == ["RUNNING"]
@@ -83,58 +83,58 @@ def test_a_trial_that_another_took_over_is_told_once(tmp_path):
     assert first.trials[number].user_attrs["reason"] == "in time"
 
 
-def test_no_more_trials_begin_than_are_wanted(tmp_path):
-    some = trials(tmp_path / "study")
-    assert [some.ask(2) for _ in range(3)] == [0, 1, None]
+def test_requested_trial_count_is_not_exceeded(tmp_path):
+    study = make_study(tmp_path / "study")
+    assert [study.ask(2) for _ in range(3)] == [0, 1, None]
 
 
-def table_of(some):
-    some.write_trials_csv()
-    with (some.sweep_dir / "trials.csv").open(newline="") as file:
+def read_table(study):
+    study.write_trials_csv()
+    with (study.sweep_dir / "trials.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def summarized(some, number, **content):
-    folder = some.get_trial_dir(number)
+def write_summary(study, number, **content):
+    folder = study.get_trial_dir(number)
     folder.mkdir(parents=True)
     scores = dict.fromkeys(SUMMARY_SCORES, 0.5)
     (folder / "summary.json").write_text(json.dumps(scores | {"status": "finished"} | content))
     return folder / "summary.json"
 
 
-def test_the_table_has_the_scores_of_each_run(tmp_path):
-    some = trials(tmp_path / "s")
+def test_table_has_the_scores_of_each_run(tmp_path):
+    study = make_study(tmp_path / "s")
     for number, content in enumerate(
         [
             {"val/accuracy": 0.75, "epochs": 7, "seconds": 1.5},
             {"status": "pruned", "test/accuracy": None, "epochs": 2},
         ]
     ):
-        some.ask(None)
-        summarized(some, number, **content)
-        some.tell(number, content.get("status", "finished"))
-    finished, pruned = table_of(some)
+        study.ask(None)
+        write_summary(study, number, **content)
+        study.tell(number, content.get("status", "finished"))
+    finished, pruned = read_table(study)
     assert [finished[key] for key in SUMMARY_SCORES] == ["0.75", "0.5", "0.5", "0.5"]
     assert (finished["epochs_trained"], finished["seconds"]) == ("7", "1.5")
     assert [pruned[key] for key in ("state", "test/accuracy", "epochs_trained", "seconds")] == [
         "pruned", "", "2", "",
     ]  # fmt: skip
     names = ["number", "state", "reason", "objective", *SUMMARY_SCORES, "epochs_trained", "seconds"]
-    assert list(finished) == [*names, *some.space.parameters, "folder"]
+    assert list(finished) == [*names, *study.space.parameters, "folder"]
 
 
-def test_a_parameter_and_a_result_do_not_share_a_column(tmp_path):
-    some = trials(tmp_path / "s", parameters={"epochs": {"values": [9]}, **PARAMETERS})
-    some.ask(None)
-    summarized(some, 0, epochs=4)
-    some.tell(0, "finished")
-    (row,) = table_of(some)
+def test_parameter_and_result_do_not_share_a_column(tmp_path):
+    study = make_study(tmp_path / "s", parameters={"epochs": {"values": [9]}, **PARAMETERS})
+    study.ask(None)
+    write_summary(study, 0, epochs=4)
+    study.tell(0, "finished")
+    (row,) = read_table(study)
     assert (row["epochs"], row["epochs_trained"]) == ("9", "4")
-    header = (some.sweep_dir / "trials.csv").read_text().splitlines()[0].split(",")
+    header = (study.sweep_dir / "trials.csv").read_text().splitlines()[0].split(",")
     assert len(header) == len(set(header))
 
 
-DAMAGED = {
+DAMAGE = {
     "missing": lambda file: file.unlink(),
     "torn": lambda file: file.write_bytes(file.read_bytes()[:20]),
     "a list": lambda file: file.write_text("[1, 2]"),
@@ -154,26 +154,26 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
-def test_a_score_that_is_not_known_is_an_empty_cell(tmp_path, damage):
-    some = trials(tmp_path / "s")
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_unknown_scores_are_empty_cells(tmp_path, damage):
+    study = make_study(tmp_path / "s")
     for number in range(2):
-        some.ask(None)
-        file = summarized(some, number)
+        study.ask(None)
+        file = write_summary(study, number)
         (file.parent / "history.jsonl").write_text('{"epoch": 1, "val/loss": 0.3}\n')
-        some.tell(number, "finished")
+        study.tell(number, "finished")
     damage(file)
-    whole, damaged = table_of(some)
-    assert {whole[key] for key in SUMMARY_SCORES} == {"0.5"}
+    intact, damaged = read_table(study)
+    assert {intact[key] for key in SUMMARY_SCORES} == {"0.5"}
     assert {damaged[key] for key in (*SUMMARY_SCORES, "epochs_trained", "seconds")} == {""}
     assert (damaged["state"], damaged["objective"]) == ("finished", "0.3")
 
 
-def test_a_trial_of_another_machine_has_its_row_without_scores(tmp_path):
-    some = trials(tmp_path / "s")
-    some.ask(None)
-    some.tell(0, "failed", 'it said "no", and\nended')
-    (row,) = table_of(some)
+def test_remote_trial_has_a_row_without_scores(tmp_path):
+    study = make_study(tmp_path / "s")
+    study.ask(None)
+    study.tell(0, "failed", 'it said "no", and\nended')
+    (row,) = read_table(study)
     assert row["reason"] == 'it said "no", and\nended'
     assert {row[key] for key in SUMMARY_SCORES} == {""}
     assert row["folder"].endswith(":trials/0000")
@@ -183,9 +183,7 @@ def test_a_trial_of_another_machine_has_its_row_without_scores(tmp_path):
     ("count", "parameters", "few"),
     [(4, 1, True), (9, 1, True), (10, 1, False), (20, 3, True), (30, 3, False)],
 )
-def test_importance_from_fewer_than_ten_trials_per_parameter_comes_with_a_caution(
-    count, parameters, few
-):
+def test_importance_from_few_trials_comes_with_a_caution(count, parameters, few):
     shares = {str(number): 1 / parameters for number in range(parameters)}
     caution = ParamImportances(shares, count).warning
     assert bool(caution) == few
@@ -195,18 +193,18 @@ def test_importance_from_fewer_than_ten_trials_per_parameter_comes_with_a_cautio
 
 
 def test_importance_counts_finished_trials_and_varied_parameters(tmp_path):
-    made_sweep(tmp_path / "s", 12, states=("finished", "pruned", "failed"))
+    make_sweep(tmp_path / "s", 12, states=("finished", "pruned", "failed"))
     found = SweepTrials.load(tmp_path / "s").get_param_importances()
     assert found.num_trials == 4
     assert found.shares.keys() == {"lr", "optimizer", "depth"}
     assert "at least 30 " in found.warning
 
 
-def test_a_sweep_whose_importance_cannot_be_estimated_ends_all_the_same(tmp_path, monkeypatch):
+def test_failing_importance_estimate_is_not_fatal(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("zero total variance")
 
-    made_sweep(tmp_path / "s", 12)
+    make_sweep(tmp_path / "s", 12)
     monkeypatch.setattr(optuna.importance, "get_param_importances", fail)
     assert SweepTrials.load(tmp_path / "s").get_param_importances() == ParamImportances({}, 12)
 
@@ -215,7 +213,7 @@ def test_a_bug_is_not_reported_as_a_damaged_sweep(tmp_path, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
-    made_sweep(tmp_path / "s", 2)
+    make_sweep(tmp_path / "s", 2)
     monkeypatch.setattr(SearchSpace, "is_complete", fail)
     with pytest.raises(ZeroDivisionError):
         SweepTrials.load(tmp_path / "s")
@@ -229,8 +227,8 @@ def test_a_bug_is_not_reported_as_a_damaged_sweep(tmp_path, monkeypatch):
         (40, []),
     ],
 )
-def test_the_ranking_shows_the_accuracies_that_fit_on_the_screen(tmp_path, capsys, width, shown):
-    made_sweep(tmp_path / "s", 12)
+def test_ranking_shows_the_accuracies_that_fit_on_the_screen(tmp_path, capsys, width, shown):
+    make_sweep(tmp_path / "s", 12)
     for file in (tmp_path / "s").rglob("summary.json"):
         file.write_text(json.dumps(json.loads(file.read_text()) | {"val/accuracy": 0.875}))
     screen = SweepConsole()

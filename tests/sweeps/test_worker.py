@@ -9,7 +9,7 @@ from threading import Thread
 from nn.sweeps.worker import TrialRequest, serve_requests
 
 
-def test_a_trial_whose_sweep_has_ended_says_that_it_was_interrupted(tmp_path):
+def test_trial_of_an_ended_sweep_is_recorded_as_interrupted(tmp_path):
     sweep, line = Pipe()
     worker = Thread(target=serve_requests, args=[line])
     worker.start()

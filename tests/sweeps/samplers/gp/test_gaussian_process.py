@@ -24,12 +24,12 @@ from nn.sweeps.samplers.gp.gaussian_process import (
     squared_distances,
     subsample,
 )
-from tests.strategies import numeric_gradient, seeds
+from tests.strategies import numerical_gradient, seeds
 
 GROUPS = np.array([0, 1, 1, 1, 2])  # two numbers and, between them, three categories
 
 
-def some(seed, count=12):
+def random_points(seed, count=12):
     """Draw points and evaluate a bumpy function there."""
     rng = np.random.default_rng(seed)
     x = rng.random((count, len(GROUPS)))
@@ -37,9 +37,9 @@ def some(seed, count=12):
     return x, np.sin(5 * x[:, 0]) + x[:, 1] + 0.1 * rng.normal(size=count)
 
 
-def textbook(seed):
+def textbook_process(seed):
     """Return a process and its covariance matrix, computed by the formula with loops."""
-    x, y = some(seed)
+    x, y = random_points(seed)
     kernel = KernelParams(np.array([4.0, 0.5, 0.1]), 1.3, 0.01)
 
     def covariance(a, b):
@@ -50,28 +50,28 @@ def textbook(seed):
         root = math.sqrt(5 * square)
         return kernel.output_scale * (1 + root + root**2 / 3) * math.exp(-root)
 
-    among = np.array([[covariance(a, b) for b in x] for a in x]) + kernel.noise_variance * np.eye(
-        len(x)
-    )
-    return GaussianProcess(kernel, GROUPS, x, y), among, covariance
+    covariance_matrix = np.array(
+        [[covariance(a, b) for b in x] for a in x]
+    ) + kernel.noise_variance * np.eye(len(x))
+    return GaussianProcess(kernel, GROUPS, x, y), covariance_matrix, covariance
 
 
 @given(seeds)
 @settings(max_examples=20, deadline=None)
-def test_the_gradient_of_the_likelihood_is_its_slope(seed):
-    x, y = some(seed)
+def test_likelihood_gradient_matches_finite_differences(seed):
+    x, y = random_points(seed)
     squares = squared_distances(x, GROUPS)
     at = np.random.default_rng(seed).normal(0, 1, 5) - [0, 0, 0, 0, 3]
-    expected = numeric_gradient(lambda: negative_log_posterior(at, squares, y)[0], at)
+    expected = numerical_gradient(lambda: negative_log_posterior(at, squares, y)[0], at)
     assert negative_log_posterior(at, squares, y)[1] == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    expected = numeric_gradient(lambda: log_prior(at)[0], at)
+    expected = numerical_gradient(lambda: log_prior(at)[0], at)
     assert log_prior(at)[1] == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_likelihood_is_that_of_a_normal_distribution(seed):
-    surface, among, _ = textbook(seed)
-    kernel = surface.kernel_params
+def test_likelihood_matches_scipy_multivariate_normal(seed):
+    gp, among, _ = textbook_process(seed)
+    kernel = gp.kernel_params
     logarithms = np.log(
         [
             *kernel.inverse_squared_lengthscales,
@@ -80,55 +80,51 @@ def test_the_likelihood_is_that_of_a_normal_distribution(seed):
         ]
     )
     ones = np.ones(len(among))
-    mean = ones @ np.linalg.solve(among, surface.y_train) / (ones @ np.linalg.solve(among, ones))
-    density = stats.multivariate_normal(np.full(len(among), mean), among).logpdf(surface.y_train)
+    mean = ones @ np.linalg.solve(among, gp.y_train) / (ones @ np.linalg.solve(among, ones))
+    density = stats.multivariate_normal(np.full(len(among), mean), among).logpdf(gp.y_train)
     constant = len(among) * math.log(2 * math.pi) / 2
-    value, _ = negative_log_posterior(
-        logarithms, squared_distances(surface.x_train, GROUPS), surface.y_train
-    )
+    value, _ = negative_log_posterior(logarithms, squared_distances(gp.x_train, GROUPS), gp.y_train)
     assert value == pytest.approx(-density - constant - log_prior(logarithms)[0])
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_posterior_is_the_textbooks(seed):
-    surface, among, covariance = textbook(seed)
-    new, _ = some(seed + 100, 4)
+def test_posterior_matches_the_textbook_formula(seed):
+    gp, among, covariance = textbook_process(seed)
+    new, _ = random_points(seed + 100, 4)
     inverse, ones = np.linalg.inv(among), np.ones(len(among))
-    mean = ones @ inverse @ surface.y_train / (ones @ inverse @ ones)
-    for point, expected, deviation in zip(new, *surface.posterior(new), strict=True):
-        across = np.array([covariance(point, each) for each in surface.x_train])
-        assert expected == pytest.approx(mean + across @ inverse @ (surface.y_train - mean))
+    mean = ones @ inverse @ gp.y_train / (ones @ inverse @ ones)
+    for point, expected, deviation in zip(new, *gp.posterior(new), strict=True):
+        across = np.array([covariance(point, each) for each in gp.x_train])
+        assert expected == pytest.approx(mean + across @ inverse @ (gp.y_train - mean))
         variance = covariance(point, point) - across @ inverse @ across
         assert deviation == pytest.approx(math.sqrt(variance))
 
 
 @given(seeds)
 @settings(max_examples=20, deadline=None)
-def test_the_gradients_at_a_point_are_the_slopes_there(seed):
-    x, y = some(seed)
-    surface = GaussianProcess(KernelParams(np.array([3.0, 1.0, 0.2]), 1.1, 0.01), GROUPS, x, y)
-    criterion, (at,) = LogExpectedImprovement(surface), some(seed + 1, 1)[0]
-    mean, deviation, by_mean, by_deviation = surface.posterior_and_grad(at)
-    assert (mean, deviation) == pytest.approx(
-        [float(each[0]) for each in surface.posterior(at[None])]
-    )
+def test_posterior_gradients_match_finite_differences(seed):
+    x, y = random_points(seed)
+    gp = GaussianProcess(KernelParams(np.array([3.0, 1.0, 0.2]), 1.1, 0.01), GROUPS, x, y)
+    criterion, (at,) = LogExpectedImprovement(gp), random_points(seed + 1, 1)[0]
+    mean, deviation, by_mean, by_deviation = gp.posterior_and_grad(at)
+    assert (mean, deviation) == pytest.approx([float(each[0]) for each in gp.posterior(at[None])])
     for gradient, function in (
-        (by_mean, lambda: surface.posterior(at[None])[0][0]),
-        (by_deviation, lambda: surface.posterior(at[None])[1][0]),
+        (by_mean, lambda: gp.posterior(at[None])[0][0]),
+        (by_deviation, lambda: gp.posterior(at[None])[1][0]),
         (criterion.value_and_grad(at)[1], lambda: criterion.evaluate(at[None])[0]),
     ):
-        assert gradient == pytest.approx(numeric_gradient(function, at), rel=1e-3, abs=1e-5)
+        assert gradient == pytest.approx(numerical_gradient(function, at), rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize("z", [-6.0, -2.0, 0.0, 1.0, 4.9, 5.1, 9.0])
-def test_the_expected_improvement_is_its_integral(z):
+def test_expected_improvement_matches_its_integral(z):
     integral, _ = integrate.quad(lambda e: (z + e) * stats.norm.pdf(e), -z, max(-z, 0) + 12)
     assert log_ei_and_grad(np.array(z))[0] == pytest.approx(math.log(integral), abs=2e-6)
 
 
 @given(st.floats(-1e6, 1e3))
 @settings(deadline=None)
-def test_the_expected_improvement_has_a_slope_even_where_it_is_none(z):
+def test_log_expected_improvement_has_a_gradient_everywhere(z):
     value, slope = log_ei_and_grad(np.array(z))
     step = 1e-4 * max(1.0, abs(z))
     below, above = (log_ei_and_grad(np.array(z + move))[0] for move in (-step, step))
@@ -136,16 +132,16 @@ def test_the_expected_improvement_has_a_slope_even_where_it_is_none(z):
     assert slope == pytest.approx((above - below) / (2 * step), rel=1e-2, abs=1e-4)
 
 
-def test_what_is_believed_leaves_the_expectation_and_narrows_it():
-    x, y = some(0)
-    surface, new = fit_gp(x, y, GROUPS), some(1, 3)[0]
-    believing = surface.fantasize(new)
-    before, after = surface.posterior(new), believing.posterior(new)
+def test_fantasies_keep_the_mean_and_reduce_the_variance():
+    x, y = random_points(0)
+    gp, new = fit_gp(x, y, GROUPS), random_points(1, 3)[0]
+    believing = gp.fantasize(new)
+    before, after = gp.posterior(new), believing.posterior(new)
     assert after[0] == pytest.approx(before[0], abs=0.05)
     assert (after[1] < before[1]).all()
 
 
-def test_a_dimension_that_does_nothing_gets_a_long_lengthscale():
+def test_irrelevant_dimension_gets_a_long_lengthscale():
     rng = np.random.default_rng(0)
     x = rng.random((40, 2))
     y = np.sin(6 * x[:, 0])
@@ -154,22 +150,22 @@ def test_a_dimension_that_does_nothing_gets_a_long_lengthscale():
     assert kernel.noise_variance < 1e-3
 
 
-def test_noise_is_told_from_the_surface():
+def test_noise_level_is_recovered():
     rng = np.random.default_rng(0)
     x = rng.random((80, 1))
     y = np.sin(6 * x[:, 0]) + 0.3 * rng.normal(size=80)
-    surface = fit_gp(x, (y - y.mean()) / y.std(), np.array([0]))
-    assert math.sqrt(surface.kernel_params.noise_variance) * y.std() == pytest.approx(0.3, rel=0.3)
+    gp = fit_gp(x, (y - y.mean()) / y.std(), np.array([0]))
+    assert math.sqrt(gp.kernel_params.noise_variance) * y.std() == pytest.approx(0.3, rel=0.3)
 
 
-def test_many_close_values_pull_the_mean_no_more_than_one():
+def test_clustered_values_do_not_dominate_the_mean():
     x = np.array([[0.0], [1.0], *[[1 + 1e-3 * i] for i in range(50)]])
     similarity, _ = matern52(25 * (x - x.T) ** 2)
     inverse = inverse_cholesky(similarity, KernelParams(np.ones(1), 1.0, 1e-6))
     assert estimate_mean(inverse, np.where(x[:, 0] < 0.5, 1.0, 0.0)) == pytest.approx(0.5, abs=0.05)
 
 
-def test_of_too_many_points_the_best_and_the_last_are_seen():
+def test_subsampling_keeps_the_best_and_latest_points():
     y = np.array([5.0, 1.0, 4.0, 3.0, 9.0, 8.0])
     assert sorted(subsample(y, 4)) == [1, 3, 4, 5]
     assert sorted(subsample(y, 10)) == list(range(6))

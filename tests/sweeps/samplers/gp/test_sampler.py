@@ -25,7 +25,7 @@ from tests.strategies import seeds
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def space(**parameters):
+def make_space(**parameters):
     return SearchSpace(
         {name: DISTRIBUTIONS[kind](**given) for name, (kind, given) in parameters.items()}
     )
@@ -35,11 +35,11 @@ def uniform(low=0.0, high=1.0):
     return "uniform", {"min": low, "max": high}
 
 
-def listed(*values):
+def categorical(*values):
     return "categorical", {"values": list(values)}
 
 
-BRANIN = space(x=uniform(-5.0, 10.0), y=uniform(0.0, 15.0))
+BRANIN_SPACE = make_space(x=uniform(-5.0, 10.0), y=uniform(0.0, 15.0))
 
 
 def branin(point):
@@ -49,19 +49,19 @@ def branin(point):
     return bowl + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10 - 0.397887
 
 
-class Strict(GPSampler):
+class StrictGPSampler(GPSampler):
     """Fail if Optuna samples a parameter independently: it rejected the proposed value."""
 
     def sample_independent(self, *args):
         raise AssertionError("the proposal was not taken")
 
 
-class Search:
+class InMemorySweep:
     """An in-memory study."""
 
     def __init__(self, space, seed=0, direction="minimize"):
         self.space = space
-        self.study = optuna.create_study(sampler=Strict(space, seed), direction=direction)
+        self.study = optuna.create_study(sampler=StrictGPSampler(space, seed), direction=direction)
 
     def ask(self):
         trial = self.study.ask(self.space.optuna_distributions)
@@ -81,34 +81,36 @@ class Search:
         return points
 
 
-def test_it_finds_the_minimum_of_branin_more_closely_than_wandb():
-    found = [min(map(branin, Search(BRANIN, seed).run(branin, 40))) for seed in range(3)]
+def test_branin_minimum_is_closer_than_wandbs():
+    found = [
+        min(map(branin, InMemorySweep(BRANIN_SPACE, seed).run(branin, 40))) for seed in range(3)
+    ]
     assert np.median(found) < 0.011  # reached by W&B's engine
 
 
-def test_large_can_be_good():
-    low = Search(BRANIN).run(branin, 12)
-    high = Search(BRANIN, direction="maximize").run(lambda point: -branin(point), 12)
+def test_maximize_mirrors_minimize():
+    low = InMemorySweep(BRANIN_SPACE).run(branin, 12)
+    high = InMemorySweep(BRANIN_SPACE, direction="maximize").run(lambda point: -branin(point), 12)
     assert low == high
 
 
-def test_the_proposal_depends_on_the_seed_and_the_history_alone():
-    search = Search(BRANIN)
+def test_proposals_depend_only_on_seed_and_history():
+    search = InMemorySweep(BRANIN_SPACE)
     points = search.run(branin, N_STARTUP_TRIALS + 3)
-    again = Search(BRANIN)
+    restored = InMemorySweep(BRANIN_SPACE)
     for trial in search.study.trials:
-        again.study.add_trial(trial)
-    assert again.ask()[1] == search.ask()[1]
-    assert Search(BRANIN).run(branin, N_STARTUP_TRIALS + 3) == points
-    assert Search(BRANIN, seed=1).run(branin, 1) != points[:1]
+        restored.study.add_trial(trial)
+    assert restored.ask()[1] == search.ask()[1]
+    assert InMemorySweep(BRANIN_SPACE).run(branin, N_STARTUP_TRIALS + 3) == points
+    assert InMemorySweep(BRANIN_SPACE, seed=1).run(branin, 1) != points[:1]
 
 
 def distance(one, other):
     return math.hypot((one["x"] - other["x"]) / 15, (one["y"] - other["y"]) / 15)
 
 
-def test_trials_that_run_are_not_proposed_again():
-    search = Search(BRANIN)
+def test_running_trials_are_not_proposed_again():
+    search = InMemorySweep(BRANIN_SPACE)
     search.run(branin, 15)
     running = [search.ask()[1] for _ in range(6)]
     apart = [distance(a, b) for i, a in enumerate(running) for b in running[:i]]
@@ -116,8 +118,8 @@ def test_trials_that_run_are_not_proposed_again():
     assert np.median(apart) > 0.1
 
 
-def test_many_workers_begin_before_anything_is_known():
-    search = Search(space(x=uniform(), kind=listed("a", "b")))
+def test_startup_trials_are_spread_out():
+    search = InMemorySweep(make_space(x=uniform(), kind=categorical("a", "b")))
     points = [tuple(search.ask()[1].values()) for _ in range(40)]
     assert len(set(points)) == 40
     assert max(np.diff(sorted(x for x, _ in ((p[1], p[0]) for p in points)))) < 0.1
@@ -127,7 +129,7 @@ def test_failed_trials_count_as_the_worst():
     assert list(normalize_objective(np.array([1.0, math.nan, 3.0]))) == list(
         normalize_objective(np.array([1.0, 3.0, 3.0]))
     )
-    hole = Search(space(x=uniform(), y=uniform()))
+    hole = InMemorySweep(make_space(x=uniform(), y=uniform()))
 
     def function(point):
         return None if point["x"] < 0.5 else point["x"]  # the closer to the hole the better
@@ -137,8 +139,8 @@ def test_failed_trials_count_as_the_worst():
     assert min(point["x"] for point in points if point["x"] >= 0.5) < 0.52
 
 
-def test_a_pruned_trial_is_known_by_its_objective():
-    search = Search(BRANIN)
+def test_pruned_trial_counts_by_its_objective():
+    search = InMemorySweep(BRANIN_SPACE)
     number, _ = search.ask()
     search.study.tell(number, state=TrialState.PRUNED)
     (trial,) = search.study.trials
@@ -147,7 +149,7 @@ def test_a_pruned_trial_is_known_by_its_objective():
     assert objective_value(trial) == 0.5
 
 
-SPREAD = {
+DISTRIBUTION_SETTINGS = {
     "constant": [{"value": "last"}, {"value": None}],
     "categorical": [
         {"values": [8, 16, 32, 64, 8]},
@@ -172,10 +174,12 @@ SPREAD = {
     "beta": [{"a": 2.0, "b": 5.0}],
     "q_beta": [{"a": 2.0, "b": 5.0, "q": 0.25}],
 }
-ANY = st.sampled_from([(kind, each) for kind, several in SPREAD.items() for each in several])
+any_distribution = st.sampled_from(
+    [(kind, each) for kind, several in DISTRIBUTION_SETTINGS.items() for each in several]
+)
 
 
-def lies_in(each, value):
+def contains(each, value):
     """Return whether a value lies in a distribution's support."""
     if isinstance(each, IntUniform):
         return type(value) is int and each.min <= value <= each.max
@@ -185,31 +189,31 @@ def lies_in(each, value):
     return low <= value <= high and each.round(value) == value
 
 
-def test_all_distributions_are_tried():
-    assert SPREAD.keys() == DISTRIBUTIONS.keys()
+def test_all_distributions_are_tested():
+    assert DISTRIBUTION_SETTINGS.keys() == DISTRIBUTIONS.keys()
 
 
-@given(st.lists(ANY, min_size=1, max_size=4), seeds)
+@given(st.lists(any_distribution, min_size=1, max_size=4), seeds)
 @settings(max_examples=25, deadline=None)
-def test_what_is_proposed_lies_in_the_space(kinds, seed):
-    some = space(**{f"p{place}": each for place, each in enumerate(kinds)})
+def test_proposals_lie_in_the_space(kinds, seed):
+    space = make_space(**{f"p{place}": each for place, each in enumerate(kinds)})
     rng = np.random.default_rng(seed)
-    for point in Search(some, seed).run(lambda point: rng.normal(), N_STARTUP_TRIALS + 3):
+    for point in InMemorySweep(space, seed).run(lambda point: rng.normal(), N_STARTUP_TRIALS + 3):
         for name, value in point.items():
-            assert lies_in(some.parameters[name], value), (name, value)
+            assert contains(space.parameters[name], value), (name, value)
 
 
-@given(ANY, st.integers(0, 1000).map(lambda number: number / 1000))
+@given(any_distribution, st.integers(0, 1000).map(lambda number: number / 1000))
 @settings(deadline=None)
-def test_a_value_lies_at_a_place_and_the_place_gives_the_value(kind, share):
+def test_axis_coordinates_round_trip(kind, share):
     axis = Dimension(DISTRIBUTIONS[kind[0]](**kind[1]))
     value = axis.distribution.ppf(share)
-    again = axis.inverse_transform(axis.transform(value))
-    assert again == (value if axis.values else pytest.approx(value, rel=5e-3, abs=1e-2))
+    restored = axis.inverse_transform(axis.transform(value))
+    assert restored == (value if axis.values else pytest.approx(value, rel=5e-3, abs=1e-2))
     assert ((axis.transform(value) >= 0) & (axis.transform(value) <= 1)).all()
 
 
-def test_numbers_lie_in_order_and_names_all_equally_far_apart():
+def test_numbers_are_ordered_and_categories_equidistant():
     geometric = Dimension(DISTRIBUTIONS["categorical"](values=[8, 16, 32, 64]))
     assert geometric.transformed_values[:, 0] == pytest.approx([0, 1 / 3, 2 / 3, 1])
     even = Dimension(DISTRIBUTIONS["categorical"](values=[0.3, 0.1, 0.2]))
@@ -218,35 +222,43 @@ def test_numbers_lie_in_order_and_names_all_equally_far_apart():
     assert [np.linalg.norm(names[i] - names[i - 1]) for i in range(3)] == pytest.approx([1] * 3)
     rounded = Dimension(DISTRIBUTIONS["q_log_uniform_values"](min=16, max=256, q=16))
     assert rounded.transform(64) == pytest.approx([0.5], abs=1e-3)
-    assert UnitCube(space(a=listed(1), b=listed("x"))).dimensions == {}
+    assert UnitCube(make_space(a=categorical(1), b=categorical("x"))).dimensions == {}
 
 
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"a": listed(1, 2, 4, 8), "b": ("int_uniform", {"min": 0, "max": 5}), "c": listed("x")},
-        {"a": listed("x", "y", "z"), "b": listed(True, False), "c": listed([1], [1, 2])},
+        {
+            "a": categorical(1, 2, 4, 8),
+            "b": ("int_uniform", {"min": 0, "max": 5}),
+            "c": categorical("x"),
+        },
+        {
+            "a": categorical("x", "y", "z"),
+            "b": categorical(True, False),
+            "c": categorical([1], [1, 2]),
+        },
         {"a": ("q_uniform", {"min": 0.0, "max": 1.0, "q": 0.05})},
         {"a": ("int_uniform", {"min": 1, "max": 70})},
-        {"a": listed("alone"), "b": listed("too")},
+        {"a": categorical("alone"), "b": categorical("too")},
     ],
 )
-def test_a_space_of_points_is_used_up_before_one_comes_again(parameters):
-    some = space(**parameters)
-    points = Search(some).run(lambda point: len(str(point)), int(some.num_points) + 2)
-    assert len({str(point) for point in points[: int(some.num_points)]}) == some.num_points
+def test_finite_space_is_exhausted_before_points_repeat(parameters):
+    space = make_space(**parameters)
+    points = InMemorySweep(space).run(lambda point: len(str(point)), int(space.num_points) + 2)
+    assert len({str(point) for point in points[: int(space.num_points)]}) == space.num_points
 
 
-def test_a_larger_space_of_points_is_not_repeated_either():
-    some = space(**{name: ("int_uniform", {"min": 0, "max": 9}) for name in "abcd"})
-    points = Search(some).run(lambda point: sum((v - 7) ** 2 for v in point.values()), 40)
+def test_larger_finite_space_is_not_repeated():
+    space = make_space(**{name: ("int_uniform", {"min": 0, "max": 9}) for name in "abcd"})
+    points = InMemorySweep(space).run(lambda point: sum((v - 7) ** 2 for v in point.values()), 40)
     assert len({str(point) for point in points}) == 40
     assert {"a": 7, "b": 7, "c": 7, "d": 7} in points
 
 
-def test_the_best_of_many_categories_is_found():
-    some = space(kind=listed(*(f"k{i}" for i in range(300))), x=uniform())
-    points = Search(some).run(lambda point: point["x"] + (point["kind"] != "k7"), 12)
+def test_best_of_many_categories_is_found():
+    space = make_space(kind=categorical(*(f"k{i}" for i in range(300))), x=uniform())
+    points = InMemorySweep(space).run(lambda point: point["x"] + (point["kind"] != "k7"), 12)
     assert len({point["kind"] for point in points}) > 5
     assert min(point["x"] for point in points) < 0.01
 
@@ -264,6 +276,6 @@ def test_the_best_of_many_categories_is_found():
     ],
     ids=["equal", "failed", "infinite", "half", "huge", "extreme", "tiny"],
 )
-def test_a_degenerate_history_is_borne(function):
-    points = Search(BRANIN).run(function, N_STARTUP_TRIALS + 6)
+def test_degenerate_histories_are_handled(function):
+    points = InMemorySweep(BRANIN_SPACE).run(function, N_STARTUP_TRIALS + 6)
     assert len({str(point) for point in points}) == N_STARTUP_TRIALS + 6

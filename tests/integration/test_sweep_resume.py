@@ -1,0 +1,303 @@
+"""Resuming a sweep after its file, its study or its disk has changed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import time
+
+import optuna
+import pytest
+import yaml
+from optuna.storages import JournalStorage
+
+from nn.sweeps.storage import CrashSafeJournalBackend
+from tests.conftest import SWEEP_SCRIPT, RunDir
+from tests.directory_snapshot import assert_unchanged
+from tests.integration.test_sweep import (
+    QUICK_OVERRIDES,
+    SMALL_SWEEP,
+    run_sweep,
+    sweep_dir,
+    worker_pids,
+)
+from tests.waiting import count_epochs, wait_until
+
+__all__ = ["run_sweep"]
+GRID_SWEEP = {**SMALL_SWEEP, "method": "grid", "parameters": {"lr": {"values": [0.05, 0.1, 0.2]}}}
+
+
+def open_study(sweep):
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = JournalStorage(CrashSafeJournalBackend(sweep.path / "study.log"))
+    return optuna.load_study(study_name="sweep", storage=storage)
+
+
+LR = "{distribution: log_uniform_values, min: 0.01, max: 0.5}"
+CHANGES = {
+    "range": ({"lr": {"distribution": "log_uniform_values", "min": 0.01, "max": 0.4}},
+              f"parameters.lr: {LR} was changed to {LR.replace('0.5', '0.4')}"),
+    "distribution": ({"lr": {"min": 0.01, "max": 0.5}},
+                     f"parameters.lr: {LR} was changed to {{distribution: uniform, "),
+    "values": ({"depth": {"values": [1, 2, 3]}},
+               "parameters.depth: {distribution: categorical, values: [1, 2]} was changed to "
+               "{distribution: categorical, values: [1, 2, 3]}"),
+    "type": (
+        {"width": {"value": 64.0}},
+        "parameters.width: {distribution: constant, value: 64} was changed to {distribution: con",
+    ),
+    "added": ({"batch_size": {"values": [16, 32]}}, "parameters.batch_size: {distribution: "),
+    "removed": ({"width": None}, "parameters.width: {distribution: constant, value: 64} was rem"),
+}  # fmt: skip
+STARTED_SWEEP = {**SMALL_SWEEP, "parameters": {**SMALL_SWEEP["parameters"], "width": {"value": 64}}}
+
+
+@pytest.fixture(scope="module")
+def started_runs(tmp_path_factory):
+    """A stopped sweep of two trials, to be copied by each test of a changed file."""
+    return tmp_path_factory.mktemp("begun") / "work"
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_parameter_is_refused_on_resume_and_nothing_is_written(
+    workdir, run_sweep, started_runs, change
+):
+    if not started_runs.exists():
+        run_sweep(STARTED_SWEEP, "--count", "2", *QUICK_OVERRIDES)
+        shutil.copytree(workdir.path / "runs", started_runs)
+    shutil.copytree(started_runs, workdir.path / "runs", dirs_exist_ok=True)
+    changed = copy.deepcopy(STARTED_SWEEP)
+    parameters, message = CHANGES[change]
+    changed["parameters"].update(parameters)
+    changed["parameters"] = {n: each for n, each in changed["parameters"].items() if each}
+    with assert_unchanged(workdir.path / "runs"):
+        result = run_sweep(changed, "--resume", "--count", "4", status=2)
+    assert result.stderr.startswith(f"small.yaml: {message}")
+    assert len(result.stderr.splitlines()) == 1
+    run_sweep(STARTED_SWEEP, "--resume", "--count", "3")
+    assert len(sweep_dir(workdir).table) == 3
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": {"name": "val/accuracy"}}, "metric: {name: val/loss, goal: minimize}"),
+        ({"metric": {"name": "val/loss", "target": 0.1}}, "metric: {name: val/loss, goal: min"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 1}}, "early_terminate: {type: hyp"),
+        ({"command": ["${program}", "epochs=3", "${args_no_hyphens}"]}, "command: ['${program}'"),
+    ],
+)
+def test_any_other_change_is_refused_on_resume(workdir, run_sweep, change, message):
+    run_sweep(SMALL_SWEEP, "--count", "1", *QUICK_OVERRIDES)
+    result = run_sweep({**SMALL_SWEEP, **change}, "--resume", status=2)
+    assert result.stderr.splitlines()[-1].startswith(f"small.yaml: {message}")
+
+
+def test_equivalent_sweep_file_is_accepted(workdir, run_sweep):
+    plain = {"lr": {"min": 0.01, "max": 0.5}, "depth": {"value": 1}}
+    spelled = {
+        "depth": {"distribution": "constant", "value": 1},
+        "lr": {"distribution": "uniform", "max": 0.5, "min": 0.01},
+    }
+    run_sweep({**SMALL_SWEEP, "parameters": plain, "run_cap": 1}, *QUICK_OVERRIDES)
+    run_sweep({**SMALL_SWEEP, "parameters": spelled, "run_cap": 2}, "--resume")
+    assert len(sweep_dir(workdir).table) == 2
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("method", ["grid", "random", "bayes"])
+def test_trial_with_unknown_parameters_is_marked_failed(workdir, run_sweep, method):
+    content = {**GRID_SWEEP, "method": method}
+    run_sweep(content, "--count", "2", *QUICK_OVERRIDES)
+    sweep = sweep_dir(workdir)
+    poisoned = open_study(sweep).ask()
+    poisoned.suggest_float("depth", 1.0, 2.0)  # from a file with another parameter
+    run_sweep(content, "--resume", "--count", "3")
+    assert [row["lr"] for row in sweep.table] == ["0.05", "0.1", "0.2"] or method != "grid"
+    assert [int(row["number"]) for row in sweep.table] == [0, 1, 3]
+    assert {row["state"] for row in sweep.table} == {"finished"}
+    assert open_study(sweep).trials[2].user_attrs["status"] == "failed"
+
+
+def test_grid_is_complete_when_each_point_has_a_result(workdir, run_sweep):
+    sweep = sweep_dir(workdir)
+    obstacle = sweep.path / "trials/0001"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("no directory can be made here")
+    (workdir.path / "small.yaml").write_text(yaml.safe_dump(GRID_SWEEP))
+    args = ["--workers", "1", *QUICK_OVERRIDES]
+    result = workdir.run(SWEEP_SCRIPT, "small.yaml", "--storage", "own.log", *args)
+    assert result.returncode == 1, result.stderr
+    assert "1 of 3 trials failed:\n" in result.stdout
+    assert "File exists" in result.stdout
+    assert "Every point of the grid has been tried" not in result.stdout
+    assert [row["state"] for row in sweep.table] == ["finished", "failed", "finished"]
+    resumed = workdir.run(SWEEP_SCRIPT, "small.yaml", "--storage", "own.log", *args)
+    assert resumed.returncode == 1
+    obstacle.unlink()
+    result = workdir.run(SWEEP_SCRIPT, "small.yaml", "--storage", "own.log", *args)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Every point of the grid has been tried." in result.stdout
+    assert [row["state"] for row in sweep.table] == ["finished"] * 3
+    assert [row["lr"] for row in sweep.table] == ["0.05", "0.1", "0.2"]
+
+
+def test_trial_is_retried_at_most_three_times(workdir, run_sweep):
+    run_sweep(GRID_SWEEP, "--count", "1", *QUICK_OVERRIDES)
+    sweep = sweep_dir(workdir)
+    obstacle = sweep.path / "trials/0001"
+    obstacle.write_text("no directory can be made here")
+    for attempt in range(3):
+        result = run_sweep(GRID_SWEEP, "--resume", status=1)
+        assert ("--resume retries 1 of them." in result.stdout) == (attempt < 2)
+    obstacle.unlink()
+    result = run_sweep(GRID_SWEEP, "--resume", status=1)
+    assert [row["state"] for row in sweep.table] == ["finished", "failed", "finished"]
+    assert "1 of 3 trials failed:" in result.stdout
+
+
+def test_sweep_stops_when_its_trials_all_fail_and_can_be_resumed(workdir, run_sweep):
+    run_sweep(SMALL_SWEEP, "--count", "1", *QUICK_OVERRIDES)
+    trials = sweep_dir(workdir).path / "trials"
+    for number in range(1, 8):
+        (trials / f"{number:04}").write_text("no directory can be made here")
+    result = run_sweep(SMALL_SWEEP, "--resume", "--count", "8", "--workers", "1", status=1)
+    assert "The first 3 trials all failed: " in result.stderr
+    assert "Traceback" not in result.stderr
+    for number in range(1, 8):
+        (trials / f"{number:04}").unlink()
+    run_sweep(SMALL_SWEEP, "--resume", "--count", "8")
+    assert [row["state"] for row in sweep_dir(workdir).table] == ["finished"] * 8
+
+
+def rows_without_seconds(sweep):
+    """Return the table without timings, which differ for a trial that was evaluated again."""
+    return [
+        {name: value for name, value in row.items() if name != "seconds"} for row in sweep.table
+    ]
+
+
+def damage_study(sweep, damage):
+    """Damage the study of a sweep in one of several ways."""
+    log = sweep.path / "study.log"
+    content = log.read_bytes()
+    if damage == "missing":
+        log.unlink()
+    elif damage == "cut":
+        log.write_bytes(content[: len(content) // 2])
+    elif damage == "beheaded":
+        log.write_bytes(content[content.index(b"\n") + 1 :])
+    elif damage == "empty":
+        log.write_bytes(b"")
+    else:
+        log.write_bytes(content[: len(content) // 2] + b"\nnot a log\n" + content[-300:])
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("damage", ["missing", "cut", "beheaded", "empty", "garbage"])
+@pytest.mark.parametrize("method", ["grid", "random", "bayes"])
+def test_lost_study_is_restored_from_trial_directories(workdir, run_sweep, damage, method):
+    lr = {"values": [0.05, 0.1, 0.2, 0.3]} if method == "grid" else {"min": 0.01, "max": 0.5}
+    content = {**SMALL_SWEEP, "method": method, "parameters": {"lr": lr, "model.hidden": {
+        "values": [[16, 8]]}, "optimizer": {"values": ["sgd"]}}}  # fmt: skip
+    args = ["--workers", "1", *QUICK_OVERRIDES]
+    run_sweep(content, "--count", "4", *args, "--name", "whole")
+    run_sweep(content, "--count", "3", *args)
+    sweep, complete = sweep_dir(workdir), sweep_dir(workdir, "whole")
+    before = rows_without_seconds(sweep)
+    written = {run.path: (run.path / "history.jsonl").read_bytes() for run in sweep.trials}
+    damage_study(sweep, damage)
+    result = run_sweep(content, "--resume", "--count", "4", "--workers", "1")
+    assert "restored from" in result.stderr
+    assert rows_without_seconds(sweep)[:3] == before
+    assert [row["state"] for row in sweep.table] == ["finished"] * 4
+    assert [row["lr"] for row in sweep.table] == [row["lr"] for row in complete.table]
+    for path, history in written.items():
+        assert (path / "history.jsonl").read_bytes() == history  # including times
+    if damage == "garbage":
+        assert (sweep.path / "study.log.damaged").exists()
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("num_params", [0, 1, 2])
+def test_lost_parameters_are_restored_from_the_trial_directory(workdir, run_sweep, num_params):
+    content = {**SMALL_SWEEP, "method": "bayes"}
+    args = ["--count", "4", "--workers", "1"]
+    run_sweep(
+        content, *args, "--sampler", "tpe", *QUICK_OVERRIDES
+    )  # proposes different points when resumed
+    sweep = sweep_dir(workdir)
+    before = rows_without_seconds(sweep)
+    lines = (sweep.path / "study.log").read_text().splitlines(keepends=True)
+    started = [number for number, line in enumerate(lines) if '"op_code":4' in line]
+    (sweep.path / "study.log").write_text("".join(lines[: started[2] + 1 + num_params]))
+    run_sweep(content, "--resume", *args)
+    assert rows_without_seconds(sweep) == before
+    assert [row["state"] for row in sweep.table] == ["finished"] * 4
+
+
+def test_study_of_another_sweep_is_refused_unchanged(workdir, run_sweep):
+    other = {**SMALL_SWEEP, "parameters": {"width": {"values": [8, 16]}}}
+    run_sweep(other, "--count", "1", "--name", "other", *QUICK_OVERRIDES)
+    run_sweep(SMALL_SWEEP, "--count", "2", *QUICK_OVERRIDES)
+    sweep = sweep_dir(workdir)
+    shutil.copy(sweep_dir(workdir, "other").path / "study.log", sweep.path)
+    with assert_unchanged(sweep.path):
+        result = run_sweep(SMALL_SWEEP, "--resume", status=2)
+    assert "the parameters of trial 0 differ from those of the sweep file" in result.stderr
+
+
+def test_running_trial_continues_after_its_study_was_lost(workdir, run_sweep):
+    (workdir.path / "small.yaml").write_text(yaml.safe_dump(SMALL_SWEEP))
+    args = ["--count", "2", "--workers", "1", "epochs=400", "tracking=disabled"]
+    args += ["checkpoint_every=0"]
+    process = workdir.start(SWEEP_SCRIPT, "small.yaml", *args)
+    sweep = sweep_dir(workdir)
+    first = sweep.path / "trials/0000"
+    wait_until(lambda: count_epochs(first) >= 20)
+    process.terminate()
+    process.communicate(timeout=60)
+    history = RunDir(first).history
+    (sweep.path / "study.log").unlink()
+    run_sweep(SMALL_SWEEP, "--resume", *args)
+    assert [row["state"] for row in sweep.table] == ["finished"] * 2
+    assert RunDir(first).history[: len(history)] == history
+
+
+def test_directory_of_another_sweep_is_not_mistaken_for_a_trial(workdir, run_sweep):
+    run_sweep(GRID_SWEEP, "--count", "1", *QUICK_OVERRIDES)
+    sweep = sweep_dir(workdir)
+    shutil.copytree(sweep.path / "trials/0000", sweep.path / "trials/0007")
+    record = json.loads((sweep.path / "trials/0007/trial.json").read_text())
+    assert record == {"number": 0, "parameters": {"lr": 0.05}}
+    result = run_sweep({**GRID_SWEEP, "run_cap": 3}, "--resume")
+    assert [row["lr"] for row in sweep.table] == ["0.05", "0.1", "0.2"], result.stdout
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize(
+    ("content", "args", "most"),
+    [
+        (SMALL_SWEEP, ["--workers", "60", "--count", "1"], 1),
+        ({**GRID_SWEEP, "run_cap": 60}, ["--workers", "60"], 3),
+        (SMALL_SWEEP, ["--workers", "3", "--count", "9"], 3),
+    ],
+)
+def test_no_more_workers_start_than_there_are_trials(workdir, content, args, most):
+    (workdir.path / "small.yaml").write_text(yaml.safe_dump(content))
+    process = workdir.start(SWEEP_SCRIPT, "small.yaml", *args, *QUICK_OVERRIDES)
+    pids = set()
+    while process.poll() is None:
+        pids |= set(worker_pids(process))
+        time.sleep(0.01)
+    out, errors = process.communicate()
+    assert process.returncode == 0, out + errors
+    assert len(pids) == most
+    result = workdir.start(SWEEP_SCRIPT, "small.yaml", *args, *QUICK_OVERRIDES, "--resume")
+    while result.poll() is None:
+        assert not worker_pids(result)
+        time.sleep(0.01)
+    assert result.communicate()[0].count(" finished ") >= most
