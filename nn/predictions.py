@@ -28,28 +28,28 @@ class Predictions:
 
     labels: Labels  # (samples,)
     probabilities: Array  # (samples, classes)
-    mapped: IntArray  # indices of the samples with an embedding
-    hidden: Array  # embeddings: (mapped, units of the last hidden layer)
-    shown: IntArray  # indices of the samples with an image; starts with `mapped`
-    images: NDArray[np.uint8]  # (shown, *sample shape)
+    embedded_indices: IntArray  # indices of the samples with an embedding
+    embeddings: Array  # (embedded samples, units of the last hidden layer)
+    image_indices: IntArray  # indices of the samples with an image; starts with `embedded_indices`
+    images: NDArray[np.uint8]  # (samples with an image, *sample shape)
 
     @classmethod
     def from_network(cls, network: Network, samples: Samples, probabilities: Array) -> Predictions:
         """Select the samples to store, deterministically from labels and probabilities."""
         labels = samples.labels
         positions = np.linspace(0, len(labels) - 1, min(MAX_EMBEDDED_SAMPLES, len(labels)))
-        mapped = np.argsort(labels, kind="stable")[positions.round().astype(np.int64)]
+        embedded = np.argsort(labels, kind="stable")[positions.round().astype(np.int64)]
         misclassified = most_confident(labels, probabilities, correct=False)[
             :MAX_MISCLASSIFIED_SAMPLES
         ]
-        shown = np.concatenate([mapped, np.setdiff1d(misclassified, mapped)])
+        with_image = np.concatenate([embedded, np.setdiff1d(misclassified, embedded)])
         return cls(
             labels=labels,
             probabilities=np.ascontiguousarray(probabilities, np.float32),
-            mapped=mapped,
-            hidden=_last_hidden_activations(network, samples, mapped),
-            shown=shown,
-            images=_to_uint8(samples.raw[shown]),
+            embedded_indices=embedded,
+            embeddings=_last_hidden_activations(network, samples, embedded),
+            image_indices=with_image,
+            images=_to_uint8(samples.raw[with_image]),
         )
 
     @property
@@ -74,14 +74,15 @@ class Predictions:
             and result.images.dtype == np.uint8
             and result.images.ndim > 1
             and result.images[:1].size > 0
-            and result.hidden.ndim == 2
+            and result.embeddings.ndim == 2
             and all(
-                _is_finite_float_array(array) for array in (result.probabilities, result.hidden)
+                _is_finite_float_array(array) for array in (result.probabilities, result.embeddings)
             )
-            and result.hidden.shape[:1] == result.mapped.shape
-            and result.images.shape[:1] == result.shown.shape
+            and result.embeddings.shape[:1] == result.embedded_indices.shape
+            and result.images.shape[:1] == result.image_indices.shape
             and all(
-                _is_index_array(indices, num_samples) for indices in (result.mapped, result.shown)
+                _is_index_array(indices, num_samples)
+                for indices in (result.embedded_indices, result.image_indices)
             )
             and _is_index_array(result.labels, num_classes)
         )
@@ -99,7 +100,7 @@ class Predictions:
 
         Correct ones come in the order of the samples, wrong ones by decreasing confidence.
         """
-        images = dict(zip(self.shown.tolist(), self.images, strict=True))
+        images = dict(zip(self.image_indices.tolist(), self.images, strict=True))
         order = most_confident(self.labels, self.probabilities, correct=correct).tolist()
         if correct:  # a mix of confident and unconfident ones
             order.sort()

@@ -37,9 +37,9 @@ class InputSpec:
     shape: Annotated[Shape, Field(min_length=1, max_length=31)]
     low: float  # smallest and largest raw value
     high: float
-    bounded: bool  # whether values outside of that range are impossible
-    look: ImageStats | None  # None if the samples are not images
-    scale: Rescaling
+    is_bounded: bool  # whether values outside of that range are impossible
+    image_stats: ImageStats | None  # None if the samples are not images
+    rescaling: Rescaling
     class_names: Annotated[tuple[str, ...], Field(min_length=1)]
 
     @classmethod
@@ -47,7 +47,7 @@ class InputSpec:
         cls,
         samples: NDArray[np.number],
         max_value: float | None,
-        scale: Rescaling,
+        rescaling: Rescaling,
         class_names: tuple[str, ...],
     ) -> Self:
         """Describe the samples of a training set; `max_value` is None if it is not known."""
@@ -61,9 +61,9 @@ class InputSpec:
             shape=shape,
             low=low,
             high=high,
-            bounded=bool(max_value),
-            look=image_stats,
-            scale=scale,
+            is_bounded=bool(max_value),
+            image_stats=image_stats,
+            rescaling=rescaling,
             class_names=class_names,
         )
 
@@ -75,7 +75,7 @@ class InputSpec:
         except (ValueError, RecursionError):
             raise ValueError("not a description of inputs") from None
         is_valid_shape = min(spec.shape) > 0 and math.prod(spec.shape) <= MAX_SAMPLE_SIZE
-        has_valid_stats = (spec.look is not None) == _is_image(spec.shape)
+        has_valid_stats = (spec.image_stats is not None) == _is_image(spec.shape)
         if not (is_valid_shape and has_valid_stats and spec.to_dict() == data):
             raise ValueError("not a description of inputs")
         return spec
@@ -92,9 +92,9 @@ class ImageStats:
 
     background: Fraction  # mean level of the image edges
     extent: Fraction  # median of the object's longer side, relative to the image
-    weighed: bool  # whether objects are centered by mass rather than by bounding box
-    down: Fraction  # mean center of the objects, relative to height and width
-    across: Fraction
+    centered_by_mass: bool  # whether objects are centered by mass rather than by bounding box
+    center_y: Fraction  # mean center of the objects, relative to height and width
+    center_x: Fraction
 
     @classmethod
     def from_images(cls, images: NDArray[np.number]) -> Self:

@@ -284,7 +284,11 @@ def _reshape_samples(
     flat_shape = (math.prod(model_shape),)
     squeezed_shape = model_shape[1:] if model_shape[0] == 1 else model_shape
     channels_last_shape = (*model_shape[1:], model_shape[0])
-    if sample_shape == channels_last_shape and sample_shape != model_shape and input_spec.look:
+    if (
+        sample_shape == channels_last_shape
+        and sample_shape != model_shape
+        and input_spec.image_stats
+    ):
         values = np.moveaxis(values, -1, 1)
     elif sample_shape not in (model_shape, flat_shape, squeezed_shape) and not (
         sample_shape == () and flat_shape == (1,)
@@ -305,7 +309,7 @@ def _rescale_samples(
     if input_spec.low == 0 <= low < high <= 1 < input_spec.high:
         note = f"values from 0 to 1 were multiplied by {input_spec.high:g}"
         return samples * np.float32(input_spec.high), [note]
-    margin = 0.0 if input_spec.bounded else input_spec.high - input_spec.low
+    margin = 0.0 if input_spec.is_bounded else input_spec.high - input_spec.low
     if high > input_spec.high + margin or low < input_spec.low - margin:
         raise UserError(
             f"{relpath(path)} has values from {low:g} to {high:g}; the model was trained on "

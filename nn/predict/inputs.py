@@ -79,7 +79,7 @@ def read_inputs(
 
 def read_images(paths: Sequence[Path], input_spec: InputSpec, invert: str) -> InputBatch:
     """Read image files and preprocess them; `invert` is auto, yes or no."""
-    if input_spec.look is None:
+    if input_spec.image_stats is None:
         raise UserError(
             f"{relpath(paths[0])}: the model takes samples of {format_shape(input_spec.shape)}, "
             "which are not images."
@@ -87,7 +87,7 @@ def read_images(paths: Sequence[Path], input_spec: InputSpec, invert: str) -> In
     images, notes = [], []
     for path in paths:
         decoded, has_more_frames = _open_image(path)
-        image, changes = _to_sample(decoded, input_spec, input_spec.look, invert)
+        image, changes = _to_sample(decoded, input_spec, input_spec.image_stats, invert)
         images.append(image)
         changes = [*(["only the first frame is read"] if has_more_frames else []), *changes]
         if changes:

@@ -74,7 +74,7 @@ class Predictor:
 
     def predict_proba(self, samples: NDArray[np.number]) -> Array:
         """Return the class probabilities, samples x classes, bit for bit as in training."""
-        batch = Samples(samples, np.zeros(len(samples), np.int64), self.input_spec.scale)
+        batch = Samples(samples, np.zeros(len(samples), np.int64), self.input_spec.rescaling)
         with threadpool_limits(self.threads, "blas"):
             return self.loss.probabilities(predict(self.network, batch))
 

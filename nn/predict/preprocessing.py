@@ -82,9 +82,11 @@ def _align_foreground(foreground: FloatPixels, stats: ImageStats, size: Size) ->
     foreground = _resize_channel(
         foreground, stats.extent * min(height / foreground.shape[0], width / foreground.shape[1])
     )
-    center_rows, center_columns = centers(foreground[None], stats.weighed)
-    top = np.clip(round(stats.down * height - center_rows[0]), 0, height - foreground.shape[0])
-    left = np.clip(round(stats.across * width - center_columns[0]), 0, width - foreground.shape[1])
+    center_rows, center_columns = centers(foreground[None], stats.centered_by_mass)
+    top = np.clip(round(stats.center_y * height - center_rows[0]), 0, height - foreground.shape[0])
+    left = np.clip(
+        round(stats.center_x * width - center_columns[0]), 0, width - foreground.shape[1]
+    )
     canvas = np.zeros(size)
     canvas[top : top + foreground.shape[0], left : left + foreground.shape[1]] = (
         foreground / foreground.max()

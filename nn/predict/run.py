@@ -48,7 +48,7 @@ def run_prediction(options: PredictOptions) -> None:
     batch = read_inputs(
         options.inputs, predictor.input_spec, options.labels, options.invert, predictor.csv_options
     )
-    if options.figure and predictor.input_spec.look is None:
+    if options.figure and predictor.input_spec.image_stats is None:
         raise UserError("--figure: the inputs of this model are not images.")
     if options.first > len(batch):
         raise UserError(f"--first {options.first}: there are {len(batch):,} samples.")

@@ -21,8 +21,8 @@ def plot_sample_map(
     sprite_sheet: SpriteSheet | None,
 ) -> Chart:
     """Plot the t-SNE positions (samples, 2) by class, with misclassified samples outlined."""
-    labels = predictions.labels[predictions.mapped]
-    probabilities = predictions.probabilities[predictions.mapped]
+    labels = predictions.labels[predictions.embedded_indices]
+    probabilities = predictions.probabilities[predictions.embedded_indices]
     predicted = probabilities.argmax(axis=1)
     traces: list[Trace] = []
     annotations = []

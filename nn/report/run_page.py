@@ -198,16 +198,16 @@ def _map_section(run: RunData) -> Section:
         )
         return Section("map", "t-SNE", [element("p", reason, class_="sentence")])
     image_of = (
-        dict(zip(predictions.shown.tolist(), predictions.images, strict=True))
+        dict(zip(predictions.image_indices.tolist(), predictions.images, strict=True))
         if predictions.has_images
         else {}
     )
     thumbnails = [
         images.to_thumbnail(image_of[sample])
-        for sample in predictions.mapped.tolist()
+        for sample in predictions.embedded_indices.tolist()
         if sample in image_of
     ]
-    complete = len(thumbnails) == len(predictions.mapped)
+    complete = len(thumbnails) == len(predictions.embedded_indices)
     chart = map_chart.plot_sample_map(
         run, predictions, positions, images.make_sprite_sheet(thumbnails) if complete else None
     )

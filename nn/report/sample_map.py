@@ -24,7 +24,7 @@ NUM_PCA_COMPONENTS = 50
 
 def load_or_compute_map(run_dir: Path, predictions: Predictions) -> Array | None:
     """Return t-SNE positions (samples, 2); None for too few samples or constant activations."""
-    hidden = predictions.hidden
+    hidden = predictions.embeddings
     enough = len(hidden) >= MIN_SAMPLES and hidden.shape[1] > 1 and np.isfinite(hidden).all()
     if not enough or not np.ptp(hidden, axis=0).any():
         return None

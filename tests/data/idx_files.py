@@ -18,9 +18,9 @@ INPUT_SPEC = InputSpec(
     shape=(1, 4, 4),
     low=0.0,
     high=255.0,
-    bounded=True,
-    look=IMAGE_STATS,
-    scale=Rescaling(1 / 255),
+    is_bounded=True,
+    image_stats=IMAGE_STATS,
+    rescaling=Rescaling(1 / 255),
     class_names=("0", "1", "2"),
 )
 

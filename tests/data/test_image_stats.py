@@ -24,7 +24,7 @@ def test_foreground_is_separated_from_the_background(channels):
     assert not light.has_dark_background
     for stats in dark, light:
         assert stats.extent == pytest.approx(0.6)
-        assert (stats.down, stats.across) == pytest.approx((0.4, 0.5))
+        assert (stats.center_y, stats.center_x) == pytest.approx((0.4, 0.5))
 
 
 def test_centering_method_is_detected():
@@ -36,8 +36,8 @@ def test_centering_method_is_detected():
     for image in by_ink[:, 0]:
         image[8:12, 8:12] = 1
         image[9:11, 12 : rng.integers(13, 18)] = 0.5
-    assert not ImageStats.from_images(by_frame).weighed
-    assert ImageStats.from_images(by_ink).weighed
+    assert not ImageStats.from_images(by_frame).centered_by_mass
+    assert ImageStats.from_images(by_ink).centered_by_mass
 
 
 def test_stats_are_robust_to_noise_and_blank_images():
@@ -47,7 +47,7 @@ def test_stats_are_robust_to_noise_and_blank_images():
     noisy[::2] = 0
     stats = ImageStats.from_images(noisy)
     assert stats.extent == pytest.approx(20 / 28)
-    assert (stats.down, stats.across) == pytest.approx((0.5, 0.5), abs=0.01)
+    assert (stats.center_y, stats.center_x) == pytest.approx((0.5, 0.5), abs=0.01)
 
 
 @pytest.mark.parametrize("value", [0, 0.5, 1])
@@ -56,4 +56,4 @@ def test_blank_images_have_valid_stats(value, size):
     stats = ImageStats.from_images(np.full((3, 1, *size), value, np.float32))
     assert stats.background == value
     assert 0 < stats.extent <= 1
-    assert 0 <= min(stats.down, stats.across) <= max(stats.down, stats.across) <= 1
+    assert 0 <= min(stats.center_y, stats.center_x) <= max(stats.center_y, stats.center_x) <= 1

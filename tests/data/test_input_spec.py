@@ -13,7 +13,7 @@ from nn.batches import NO_RESCALING, Rescaling
 from nn.data.input_spec import ImageStats, InputSpec
 
 CLASS_NAMES = ("a", "b")
-POSITION_FIELDS = {"weighed": True, "down": 0.5, "across": 0.5}
+POSITION_FIELDS = {"centered_by_mass": True, "center_y": 0.5, "center_x": 0.5}
 
 
 def make_spec(images, peak=None):
@@ -35,9 +35,9 @@ def test_spec_round_trips_through_json(shape, numbers, shares, names):
         shape=tuple(shape),
         low=low,
         high=high,
-        bounded=low < high,
-        look=look,
-        scale=Rescaling(factor, offset),
+        is_bounded=low < high,
+        image_stats=look,
+        rescaling=Rescaling(factor, offset),
         class_names=tuple(names),
     )
     assert InputSpec.from_dict(json.loads(json.dumps(inputs.to_dict()))) == inputs
@@ -53,15 +53,18 @@ def test_spec_round_trips_through_json(shape, numbers, shares, names):
         ("shape", [True]),
         ("low", "0"),
         ("high", float("inf")),
-        ("look", None),
-        ("look", {"background": 0.0}),
-        ("look", {"background": 0.0, "extent": 1.5, **POSITION_FIELDS}),
-        ("look", {"background": float("nan"), "extent": 1.0, **POSITION_FIELDS}),
-        ("look", {"background": False, "extent": 1.0, **POSITION_FIELDS}),
-        ("look", {"background": 0.0, "extent": 1.0, **POSITION_FIELDS, "weighed": 1}),
-        ("bounded", 1),
-        ("scale", {"factor": 1.0}),
-        ("scale", {"factor": 1.0, "offset": float("nan")}),
+        ("image_stats", None),
+        ("image_stats", {"background": 0.0}),
+        ("image_stats", {"background": 0.0, "extent": 1.5, **POSITION_FIELDS}),
+        ("image_stats", {"background": float("nan"), "extent": 1.0, **POSITION_FIELDS}),
+        ("image_stats", {"background": False, "extent": 1.0, **POSITION_FIELDS}),
+        (
+            "image_stats",
+            {"background": 0.0, "extent": 1.0, **POSITION_FIELDS, "centered_by_mass": 1},
+        ),
+        ("is_bounded", 1),
+        ("rescaling", {"factor": 1.0}),
+        ("rescaling", {"factor": 1.0, "offset": float("nan")}),
         ("class_names", "ab"),
         ("class_names", [1, 2]),
         ("class_names", []),
@@ -82,13 +85,13 @@ def test_invalid_descriptions_are_refused(plain):
 
 def test_only_images_have_image_stats():
     images = np.zeros((5, 1, 6, 6), np.uint8)
-    assert make_spec(images, 255).look == ImageStats(0, 1, False, 0.5, 0.5)
-    assert make_spec(images.reshape(5, 36)).look is None
+    assert make_spec(images, 255).image_stats == ImageStats(0, 1, False, 0.5, 0.5)
+    assert make_spec(images.reshape(5, 36)).image_stats is None
 
 
 def test_value_range_is_the_known_or_the_observed_one():
     images = np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2)
     known, seen = make_spec(images, 16), make_spec(images)
-    assert (known.low, known.high, known.bounded) == (0, 16, True)
-    assert (seen.low, seen.high, seen.bounded) == (0, 7, False)
+    assert (known.low, known.high, known.is_bounded) == (0, 16, True)
+    assert (seen.low, seen.high, seen.is_bounded) == (0, 7, False)
     assert known.shape == (1, 2, 2)

@@ -48,7 +48,14 @@ arrays = st.builds(
     st.sampled_from(["u1", "i8", "f4", "f8", "?"]),
     st.integers(0, 99),
 )
-array_names = ("labels", "probabilities", "mapped", "hidden", "shown", "images")
+array_names = (
+    "labels",
+    "probabilities",
+    "embedded_indices",
+    "embeddings",
+    "image_indices",
+    "images",
+)
 fuzz_settings = settings(
     max_examples=50,
     deadline=None,

@@ -166,10 +166,11 @@ def test_map_samples_have_their_class_and_image(folder):
         for number in trace["customdata"]
     }  # fmt: skip
     assert points == {
-        place: str(predictions.labels[each]) for place, each in enumerate(predictions.mapped)
+        place: str(predictions.labels[each])
+        for place, each in enumerate(predictions.embedded_indices)
     }
-    assert len(chart["cards"]) == len(predictions.mapped)
-    assert chart["sheet"]["columns"] * chart["sheet"]["rows"] >= len(predictions.mapped)
+    assert len(chart["cards"]) == len(predictions.embedded_indices)
+    assert chart["sheet"]["columns"] * chart["sheet"]["rows"] >= len(predictions.embedded_indices)
 
 
 def test_map_is_cached(folder):
