@@ -360,7 +360,7 @@ def test_resume_without_its_init_from_run_is_refused(workdir_with_run):
         (replace_text("run/config.yaml", "lr: ", "lr: ["), [], "config.yaml is damaged"),
         (lambda _: None, ["lr=0.2"], "lr differs from"),
         (lambda _: None, ["lr=-1"], "lr=-1: lr must be a number above 0"),
-        (lambda _: None, ["epochs=0"], "epochs differs from"),
+        (lambda _: None, ["epochs=0"], "epochs=0: epochs must be a whole number, at least 1"),
         (replace_by_link("run/environment.json"), [], "is a symbolic link"),
         (lambda _: None, ["learning_rate=1"], "did you mean lr?"),
         (
@@ -643,7 +643,7 @@ def write_settings(**changes):
         (write_settings(sampler=[]), "settings.json is damaged"),
         (
             write_settings(overrides="epochs=1"),
-            'contained {"format_version": 2, "seed": 0, "sampler": null, "overrides": []}',
+            'contained {"format_version": 2, "seed": 0, "sampler": null, "overrides": [], "config_dir": null}',
         ),
         (lambda sweep: (sweep / "settings.json").write_text("[" * 99_999), "settings.json is dam"),
     ],

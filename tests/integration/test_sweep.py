@@ -429,7 +429,7 @@ def test_time_between_stop_and_resume_is_not_running_time(workdir, run_sweep):
         ),
         (
             {"parameters": {"dropout": {"min": 0.0, "max": 1.0}}},
-            "parameters.dropout: dropout=1: dropout must be a number, at least 0 and below 1.",
+            "parameters.dropout: dropout=1.0: dropout must be a number, at least 0 and below 1.",
         ),
         (
             {"parameters": {"optimizer": {"values": ["sgd", "adm"]}}},

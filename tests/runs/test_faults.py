@@ -115,5 +115,5 @@ def test_warning_repeats_until_the_disk_recovers(config, tmp_path, monkeypatch, 
     with monkeypatch.context() as patch:
         FaultyDisk(patch, tmp_path / "run", OPERATIONS, 30, errno.ENOSPC, persistent=True)
         with pytest.raises(SaveError, match="resume="):
-            run({**config, "epochs": 20}, tmp_path / "run")
+            run(config.model_copy(update={"epochs": 20}), tmp_path / "run")
     assert capsys.readouterr().err.count("No space left on device; training continues.") > 10
