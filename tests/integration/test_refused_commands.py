@@ -643,7 +643,8 @@ def write_settings(**changes):
         (write_settings(sampler=[]), "settings.json is damaged"),
         (
             write_settings(overrides="epochs=1"),
-            'contained {"format_version": 2, "seed": 0, "sampler": null, "overrides": [], "config_dir": null}',
+            'contained {"format_version": 2, "seed": 0, "sampler": null, "overrides": [], '
+            '"config_dir": null}',
         ),
         (lambda sweep: (sweep / "settings.json").write_text("[" * 99_999), "settings.json is dam"),
     ],
