@@ -191,11 +191,11 @@ class Sweep:
         """
         import pandas as pd
 
-        from nn.sweeps.trials import SUMMARY_SCORES, TrialRecord, read_summary
+        from nn.sweeps.trials import SUMMARY_SCORES, TrialUserAttrs, read_summary
 
         rows = []
         for trial in self._sweep_trials.trials:
-            record, space = TrialRecord.of(trial), self._sweep_trials.space
+            record, space = TrialUserAttrs.of(trial), self._sweep_trials.space
             point = space.from_optuna(trial.params) if space.is_complete(trial.params) else {}
             summary = read_summary(trial, self._sweep_trials.get_trial_dir(trial.number))
             rows.append(

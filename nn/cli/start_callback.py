@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from nn.cli import multirun
-from nn.config.aliases import canonical_name, is_renamed, renamed_setting_message
+from nn.config.aliases import is_renamed, renamed_setting_message, resolve_alias
 from nn.config.compose import resolve_job_config
 from nn.config.hydra_internals import FlagParser
 from nn.config.messages import explain_error
@@ -93,7 +93,7 @@ def normalize_argv(argv: list[str]) -> list[str]:
         name, _, value = flag.lstrip("-").partition("=")
         if flag.startswith("-") and is_renamed(name):
             raise UserError(f"{flag}: {renamed_setting_message(name, value).partition(': ')[2]}")
-        setting = canonical_name(name)
+        setting = resolve_alias(name)
         if flag.startswith("-") and setting in (*HYPERPARAMETERS, *CONFIG_GROUPS):
             raise UserError(
                 f"{flag}: settings are written without dashes: {setting}={value or 'VALUE'}."

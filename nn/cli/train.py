@@ -28,13 +28,13 @@ def main() -> int:
     from nn.cli.start_callback import normalize_argv
     from nn.config.compose import resolve_job_config
     from nn.config.messages import explain_error
-    from nn.config.schema import CONFIG_DIR, register_with_hydra
+    from nn.config.schema import CONFIG_DIR, register_resolvers
     from nn.config.search_path import make_cwd_importable, set_config_dir, split_config_dir
     from nn.errors import DivergedError, SaveError, UserError
     from nn.io.paths import is_resumed_agent_run
     from nn.runs.signals import SignalInterrupt, exit_immediately, is_child_process
 
-    register_with_hydra()
+    register_resolvers()
     multirun.reset()
     status = 0
 

@@ -76,7 +76,7 @@ RENAMED_SETTINGS = {
 _NAME_BY_ALIAS = {alias: name for name, aliases in ALIASES.items() for alias in aliases.split()}
 
 
-def canonical_name(name: str) -> str:
+def resolve_alias(name: str) -> str:
     """Return the name of the setting that an alias stands for, or else the name itself."""
     normalized = name.replace("-", "_").lower()
     return (
@@ -128,7 +128,7 @@ def unknown_setting_message(name: str, value: str, siblings: Collection[Any] = (
         if group
         else known_names
     )
-    canonical = canonical_name(leaf)
+    canonical = resolve_alias(leaf)
     suggestion = (
         canonical
         if canonical in (*HYPERPARAMETERS, *CONFIG_GROUPS)

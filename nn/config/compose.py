@@ -29,10 +29,10 @@ from nn.config.schema import (
     HYPERPARAMETERS,
     Config,
     load_defaults,
-    register_with_hydra,
+    register_resolvers,
     validate_config,
 )
-from nn.config.search_path import searchpath_overrides
+from nn.config.search_path import merge_searchpath_overrides
 from nn.config.validate import SettingType, get_signature
 from nn.errors import UserError, format_value
 
@@ -60,7 +60,7 @@ def compose_config(overrides: Iterable[str]) -> Config:
         parsed_overrides = _parse_overrides(overrides)
         base_config, choices = _compose_with_hydra(
             (
-                *searchpath_overrides(parsed_overrides),
+                *merge_searchpath_overrides(parsed_overrides),
                 *(str(item.input_line) for item in parsed_overrides if _selects_options(item)),
             )
         )
@@ -116,7 +116,7 @@ def _is_hydra_setting(override: Override) -> bool:
 @lru_cache(maxsize=256)
 def _compose_with_hydra(overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, Any]]:
     """Return the config composed by Hydra, and the chosen option of each group."""
-    register_with_hydra()
+    register_resolvers()
     with initialize_config_dir(str(CONFIG_DIR), version_base=None):
         config = compose("config", list(overrides), return_hydra_config=True)
     choices = dict(config.hydra.runtime.choices)

@@ -146,7 +146,7 @@ def load_defaults() -> dict[str, Any]:
     return {name: OmegaConf.select(config, name) for name in HYPERPARAMETERS}
 
 
-def register_with_hydra() -> None:
+def register_resolvers() -> None:
     """Register the resolvers that conf/ uses."""
     OmegaConf.register_new_resolver("run_dir", default_run_dir, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("command", format_command, replace=True)

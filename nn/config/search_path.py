@@ -49,7 +49,7 @@ def list_config_dirs() -> tuple[Path, ...]:
     return (CONFIG_DIR,) if _user_config_dir is None else (CONFIG_DIR, _user_config_dir)
 
 
-def searchpath_overrides(overrides: Iterable[Override]) -> list[str]:
+def merge_searchpath_overrides(overrides: Iterable[Override]) -> list[str]:
     """Return at most one override of `hydra.searchpath`, with which Hydra searches `--config-dir`.
 
     It contains the paths of `hydra.searchpath` among the overrides, too.

@@ -72,7 +72,7 @@ class Conv2D(Layer):
         self.x = self.pad(x)
         y = self.get_buffer("y", len(x), (self.channels, *self.output_hw))
         for rows in self.row_blocks(len(x)):
-            np.matmul(self.weight, self.im2col(self.x, rows), out=as_channel_matrix(y[:, :, rows]))
+            np.matmul(self.weight, self.im2col(self.x, rows), out=as_channel_rows(y[:, :, rows]))
         y += self.bias[:, None, None]
         return y
 
@@ -86,12 +86,12 @@ class Conv2D(Layer):
         dx[...] = 0
         self.d_weight[...] = 0
         for rows in self.row_blocks(batch_size):
-            dy_block = as_channel_matrix(dy[:, :, rows])
+            dy_block = as_channel_rows(dy[:, :, rows])
             np.matmul(self.im2col(self.x, rows), dy_block.T, out=partial_d_weight)
             self.d_weight += partial_d_weight.T
             if self.needs_input_grad:
                 self.col2im(dy_block, dx, rows)
-        np.add.reduce(as_channel_matrix(dy), axis=1, out=self.d_bias)
+        np.add.reduce(as_channel_rows(dy), axis=1, out=self.d_bias)
         return dx[:, :, padding : dx.shape[2] - padding, padding : dx.shape[3] - padding]
 
     def pad(self, x: Array) -> Array:
@@ -114,12 +114,12 @@ class Conv2D(Layer):
         patches = self.patch_buffer("patches", len(x), rows)
         for row, column in self.kernel_offsets:
             patches[:, :, row, column] = self.strided_view(x, row, column, rows)
-        return as_channel_matrix(patches)
+        return as_channel_rows(patches)
 
     def col2im(self, dy_block: Array, dx: Array, rows: slice) -> None:
         """Add to each pixel of dx the gradients of all patches that contain it."""
         patches = self.patch_buffer("d_patches", len(dx), rows)
-        np.matmul(self.weight.T, dy_block, out=as_channel_matrix(patches))
+        np.matmul(self.weight.T, dy_block, out=as_channel_rows(patches))
         for row, column in self.kernel_offsets:
             self.strided_view(dx, row, column, rows)[...] += patches[:, :, row, column]
 
@@ -146,7 +146,7 @@ class Conv2D(Layer):
         ]
 
 
-def as_channel_matrix(images: Array) -> Array:
+def as_channel_rows(images: Array) -> Array:
     """View images (batch, channels, height, width) as a matrix (channels, pixels * batch).
 
     For patches, a row is one kernel element in one channel. This never copies, since the batch is

@@ -52,7 +52,7 @@ def plot_parallel_coordinate(sweep: SweepData) -> Chart | None:
             {
                 "type": "parcoords",
                 "line": {"color": ranks, "colorscale": colorscale("low", "middle", "high")},
-                "dimensions": [_add_brush_stops(dimension) for dimension in dimensions],
+                "dimensions": [_add_invisible_ticks(dimension) for dimension in dimensions],
                 "labelfont": {"color": theme_color("ink"), "size": 13},
                 "tickfont": {"color": theme_color("muted"), "size": 11},
                 "rangefont": {"color": "rgba(0,0,0,0)", "size": 1},
@@ -120,7 +120,7 @@ def _numeric_dimension(name: str, values: Sequence[float], is_log: bool) -> Dime
     }
 
 
-def _add_brush_stops(dimension: Dimension) -> Trace:
+def _add_invisible_ticks(dimension: Dimension) -> Trace:
     """Add invisible ticks to a numeric axis, so that a brush can start and end anywhere.
 
     Plotly snaps a brush to the given ticks, whose texts must all differ: each text is made unique

@@ -71,7 +71,7 @@ def _sections(run: RunData) -> Iterator[Section]:
     if run.predictions is not None:
         yield from _prediction_sections(run)
     if run.layers:
-        yield _architecture_section(run)
+        yield _layers_section(run)
     units = weights.first_layer_filters(run.weights, _sample_shape(run))
     if units is not None:
         filters = weights.render_filters(units)
@@ -218,7 +218,7 @@ def _map_section(run: RunData) -> Section:
     return Section("map", "t-SNE", [chart.to_html()], [remark])
 
 
-def _architecture_section(run: RunData) -> Section:
+def _layers_section(run: RunData) -> Section:
     columns = [
         Column("Layer", is_numeric=False),
         Column("Output shape", is_numeric=False),

@@ -74,7 +74,7 @@ class RunDirectory:
     @contextmanager
     def create(cls, path: Path, config: Config, environment: Environment) -> Iterator[Self]:
         """Start a new run; if that fails, no file of it is left behind."""
-        with _translate_os_errors(path), _remove_files_on_error(path), ExitStack() as stack:
+        with _os_errors_as_user_errors(path), _remove_files_on_error(path), ExitStack() as stack:
             path.mkdir(parents=True, exist_ok=True)
             if (path / "config.yaml").exists():
                 raise FileExistsError
@@ -101,7 +101,7 @@ class RunDirectory:
             SaveError: The directory cannot be written.
         """
         with ExitStack() as stack:
-            with _translate_os_errors(path):
+            with _os_errors_as_user_errors(path):
                 stack.enter_context(file_lock(path / ".lock"))
                 environment = read_json(path, "environment.json")
                 restored_history, earlier_sessions = _restore_checkpoint(
@@ -280,7 +280,7 @@ def _prepare_resume(path: Path, config: Config) -> None:
     The configuration is staged first, so that a full disk is noticed before anything changes.
     """
     with ExitStack() as stack:
-        with _translate_os_errors(path):
+        with _os_errors_as_user_errors(path):
             content = to_yaml(config.model_dump()).encode()
             move_into_place = stack.enter_context(staged_file(path / "config.yaml", content))
         (path / "checkpoints").mkdir(exist_ok=True)
@@ -295,7 +295,7 @@ def _print(message: str, stream: TextIO | None = None) -> None:
 
 
 @contextmanager
-def _translate_os_errors(path: Path) -> Iterator[None]:
+def _os_errors_as_user_errors(path: Path) -> Iterator[None]:
     """Raise OS errors as `UserError`, which they are as long as the run has not started."""
     try:
         yield

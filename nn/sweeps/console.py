@@ -22,7 +22,7 @@ from nn.io.command_line import format_command
 from nn.io.paths import relpath
 from nn.sweeps.distributions import ParameterValue
 from nn.sweeps.space import FixedOverrides, Point
-from nn.sweeps.trials import SweepTrials, TrialRecord, read_summary
+from nn.sweeps.trials import SweepTrials, TrialUserAttrs, read_summary
 from nn.sweeps.worker import ResultMessage
 
 UNLIMITED_WIDTH = 1000
@@ -146,7 +146,7 @@ def print_to_stderr(message: str) -> None:
 
 def _format_failures(study: SweepTrials) -> str:
     """Return how many trials failed, the most frequent reasons and how many can be retried."""
-    failed = [TrialRecord.of(trial) for trial in study.failed_trials]
+    failed = [TrialUserAttrs.of(trial) for trial in study.failed_trials]
     lines = [f"{len(failed)} of {len(study.complete_trials)} trials failed:"]
     for reason, count in Counter(str(record.reason) for record in failed).most_common(3):
         lines.append(f"  {reason}" + (f" ({count} trials)" if count > 1 else ""))
@@ -177,7 +177,7 @@ def _build_ranking_table(
     for title in ("rank", metric_name, *score_columns, "trial", "state", *study.space.parameters):
         table.add_column(title, justify="left" if title == "state" else "right")
     for index, trial in enumerate(trials):
-        point, record = study.space.from_optuna(trial.params), TrialRecord.of(trial)
+        point, record = study.space.from_optuna(trial.params), TrialUserAttrs.of(trial)
         has_value = record.objective is not None
         table.add_row(
             str(index + 1) if has_value else "",

@@ -58,7 +58,7 @@ def find_warnings(path: Path) -> Iterator[str]:
     metric = sweep_config.get("metric")
     if isinstance(metric, dict):
         yield from _metric_warnings(metric)
-    yield from _agent_warnings(sweep_config)
+    yield from _agent_command_warnings(sweep_config)
 
 
 def find_errors(path: Path, overrides: Sequence[str]) -> list[str]:
@@ -124,7 +124,7 @@ def _metric_warnings(metric: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _agent_warnings(sweep_config: Mapping[str, Any]) -> Iterator[str]:
+def _agent_command_warnings(sweep_config: Mapping[str, Any]) -> Iterator[str]:
     """Warn about a file with which `wandb agent` could not start any trial."""
     program, command = sweep_config.get("program"), sweep_config.get("command")
     if program is None and command is None:

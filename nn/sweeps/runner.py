@@ -18,7 +18,7 @@ from nn.runs.signals import BoundedSignalHandler
 from nn.sweeps.console import BestTrial, RunningTrial, SweepConsole, SweepProgress
 from nn.sweeps.space import FixedOverrides
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import TrialRecord
+from nn.sweeps.trials import TrialUserAttrs
 from nn.sweeps.worker import EpochMessage, ResultMessage, TrialRequest, WorkerMessage, worker_main
 
 SYNC_INTERVAL_SECONDS = 1.0
@@ -216,7 +216,7 @@ class SweepRunner:
         for trial in self.study.trials:
             if trial.number in self.compared_trials:
                 continue
-            value = TrialRecord.of(trial).objective
+            value = TrialUserAttrs.of(trial).objective
             if value is not None:
                 self.compared_trials.add(trial.number)
                 if self.best is None or metric.is_better(value, self.best.value):

@@ -26,7 +26,7 @@ from nn.sweeps.storage import InMemoryJournalBackend, JournalStudyStorage
 from nn.sweeps.trials import (
     STUDY_NAME,
     SweepTrials,
-    TrialRecord,
+    TrialUserAttrs,
     read_intermediate_values,
     read_outcome,
 )
@@ -167,7 +167,7 @@ class SweepStudy(SweepTrials):
         return [
             trial
             for trial in self.trials
-            if trial.state == TrialState.RUNNING and not TrialRecord.of(trial).retriable
+            if trial.state == TrialState.RUNNING and not TrialUserAttrs.of(trial).retriable
         ]
 
     @property
@@ -181,7 +181,7 @@ class SweepStudy(SweepTrials):
         return {trial.number for trial in self.running_trials if self._is_local(trial)}
 
     def _is_local(self, trial: FrozenTrial) -> bool:
-        return TrialRecord.of(trial).machine == self.heartbeat.machine_id
+        return TrialUserAttrs.of(trial).machine == self.heartbeat.machine_id
 
     @property
     def num_grid_points(self) -> int | None:
@@ -236,7 +236,7 @@ class SweepStudy(SweepTrials):
                 numbers = sorted(self.local_trial_numbers - known_numbers)
                 if retry_failed:
                     for trial in self.trials:
-                        if TrialRecord.of(trial).retriable:
+                        if TrialUserAttrs.of(trial).retriable:
                             numbers.append(trial.number)
                             self._claim_trial(trial.number)
                 return numbers + self._reclaim_stale()
@@ -251,7 +251,7 @@ class SweepStudy(SweepTrials):
         for trial in self.remote_trials:
             if len(reclaimed_numbers) == limit:
                 break
-            if not self.heartbeat.is_stale(TrialRecord.of(trial).machine):
+            if not self.heartbeat.is_stale(TrialUserAttrs.of(trial).machine):
                 continue
             if self.space.is_complete(trial.params) or self._complete_params(trial):
                 self._claim_trial(trial.number)
@@ -260,7 +260,7 @@ class SweepStudy(SweepTrials):
 
     def can_retry(self, number: int) -> bool:
         """Return whether another external failure would leave the trial open for a retry."""
-        return TrialRecord.of(self.trials[number]).failures + 1 < MAX_EXTERNAL_FAILURES
+        return TrialUserAttrs.of(self.trials[number]).failures + 1 < MAX_EXTERNAL_FAILURES
 
     def retry_trial(self, number: int) -> None:
         """Claim a trial again that this machine just reported as an external failure."""
@@ -326,7 +326,7 @@ class SweepStudy(SweepTrials):
             status, reason, is_external = "failed", str(error), True
             state, value = TrialState.FAIL, None
         can_retry = is_external and self.can_retry(number)
-        failures = TrialRecord.of(self.trials[number]).failures + is_external
+        failures = TrialUserAttrs.of(self.trials[number]).failures + is_external
 
         def write_result() -> None:
             with self.storage.lock():
@@ -353,7 +353,7 @@ class SweepStudy(SweepTrials):
         )
 
     def _set_user_attrs(self, number: int, **user_attrs: str | float | None) -> None:
-        """Set user attributes of a trial, which are the fields of `TrialRecord`, in this order."""
+        """Set user attributes of a trial, the fields of `TrialUserAttrs`, in this order."""
         trial_id = self._get_trial_id(number)
         for name, value in user_attrs.items():
             self.storage.optuna_storage.set_trial_user_attr(trial_id, name, value)

@@ -97,14 +97,16 @@ class SweepTrials:
         objectives = {
             trial.number: sign * objective
             for trial in self.trials
-            if (objective := TrialRecord.of(trial).objective) is not None
+            if (objective := TrialUserAttrs.of(trial).objective) is not None
         }
         return [self.trials[number] for number in sorted(objectives, key=objectives.__getitem__)]
 
     @property
     def failed_trials(self) -> list[FrozenTrial]:
         """The failed trials, including those that `--resume` would retry."""
-        return [trial for trial in self.complete_trials if TrialRecord.of(trial).status == "failed"]
+        return [
+            trial for trial in self.complete_trials if TrialUserAttrs.of(trial).status == "failed"
+        ]
 
     def get_param_importances(self) -> ParamImportances:
         """Estimate by fANOVA how much of the objective's variance each parameter explains."""
@@ -140,7 +142,7 @@ class SweepTrials:
             ["number", "state", "reason", "objective", *score_names, *param_names, "folder"]
         )
         for trial in self.complete_trials:
-            record, trial_dir = TrialRecord.of(trial), self.get_trial_dir(trial.number)
+            record, trial_dir = TrialUserAttrs.of(trial), self.get_trial_dir(trial.number)
             summary, point = read_summary(trial, trial_dir), self.space.from_optuna(trial.params)
             location = str(trial_dir.relative_to(self.sweep_dir))
             if not trial_dir.exists():  # the trial ran on another machine: HOST:DIRECTORY
@@ -165,7 +167,7 @@ def require_sweep_format(sweep_dir: Path) -> None:
 
 
 @dataclass(frozen=True)
-class TrialRecord:
+class TrialUserAttrs:
     """User attributes of an Optuna trial, by the names under which they are stored."""
 
     status: str
@@ -180,7 +182,7 @@ class TrialRecord:
     """Whether the last failure was one, and the trial is left open for a retry."""
 
     @classmethod
-    def of(cls, trial: FrozenTrial) -> TrialRecord:
+    def of(cls, trial: FrozenTrial) -> TrialUserAttrs:
         """Read the attributes of a trial, which may lack any of them."""
         attrs = trial.user_attrs
         return cls(
@@ -224,7 +226,7 @@ def read_summary(trial: FrozenTrial, run_dir: Path) -> dict[str, JsonValue]:
         summary = read_json(run_dir, "summary.json")
     except UserError:
         return {}
-    status = TrialRecord.of(trial).status
+    status = TrialUserAttrs.of(trial).status
     has_ended = status in ("finished", "pruned", "diverged")
     return {} if has_ended and summary.get("status") != status else summary
 

@@ -378,7 +378,7 @@ def _import_wandb() -> ModuleType:
         wandb.util.working_set = lru_cache(lambda: list(list_packages()))
     logger = logging.getLogger("wandb")
     if "addHandler" not in vars(logger):
-        logger.addHandler = partial(_add_handler_quietly, logger)  # type: ignore[method-assign]
+        logger.addHandler = partial(_add_handler_ignoring_errors, logger)  # type: ignore[method-assign]
     return wandb
 
 
@@ -387,7 +387,7 @@ def _wandb_table(table: Table) -> wandb.Table:
     return wandb_table
 
 
-def _add_handler_quietly(logger: logging.Logger, handler: logging.Handler) -> None:
+def _add_handler_ignoring_errors(logger: logging.Logger, handler: logging.Handler) -> None:
     handler.handleError = lambda record: None  # type: ignore[method-assign]
     logging.Logger.addHandler(logger, handler)
 

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 
 from nn.config.aliases import RENAMED_SETTINGS
 from nn.config.compose import compose_config, resolve_job_config
-from nn.config.schema import CONFIG_DIR, register_with_hydra
+from nn.config.schema import CONFIG_DIR, register_resolvers
 from nn.errors import UserError
 
 
@@ -28,7 +28,7 @@ from nn.errors import UserError
     ],
 )
 def test_composed_config_matches_hydra(overrides):
-    register_with_hydra()
+    register_resolvers()
     with initialize_config_dir(str(CONFIG_DIR), version_base=None):
         composed = compose("config", overrides, return_hydra_config=True)
     expected = repr(resolve_job_config(composed, composed.hydra))

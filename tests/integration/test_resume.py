@@ -39,9 +39,9 @@ SCENARIO_OVERRIDES = [
 @pytest.fixture
 def run_uninterrupted(workdir):
     def give(args):
-        result = workdir.train(*args, "hydra.run.dir=unbroken")
+        result = workdir.train(*args, "hydra.run.dir=uninterrupted")
         assert result.returncode == 0, result.stderr
-        return RunDir(workdir.path / "run_uninterrupted")
+        return RunDir(workdir.path / "uninterrupted")
 
     return give
 

@@ -17,7 +17,7 @@ from nn.sweeps.samplers.gp.acquisition import maximize_acquisition
 from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess, fit_gp
 from nn.sweeps.samplers.gp.unit_cube import UnitCube
 from nn.sweeps.space import OptunaParams, Point, SearchSpace
-from nn.sweeps.trials import TrialRecord
+from nn.sweeps.trials import TrialUserAttrs
 from nn.types import Array
 
 N_STARTUP_TRIALS = 8
@@ -27,7 +27,7 @@ LINEAR_QUANTILE = 0.8
 """Quantile of the objective up to which `normalize_objective` is close to linear."""
 
 
-class TrialPoint(NamedTuple):
+class TransformedPoint(NamedTuple):
     """Point of a trial, and its coordinates in the unit cube (columns)."""
 
     point: Point
@@ -40,7 +40,7 @@ class GPSampler(Sampler):
     def __init__(self, space: SearchSpace, seed: int) -> None:
         super().__init__(space, seed)
         self.cube = UnitCube(space)
-        self._trial_points: dict[int, TrialPoint] = {}
+        self._trial_points: dict[int, TransformedPoint] = {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -56,7 +56,9 @@ class GPSampler(Sampler):
         for other in other_trials:
             if other.number not in self._trial_points:  # compute each only once, since it is slow
                 point = self.space.from_optuna(other.params)
-                self._trial_points[other.number] = TrialPoint(point, self.cube.transform(point))
+                self._trial_points[other.number] = TransformedPoint(
+                    point, self.cube.transform(point)
+                )
         rng = np.random.default_rng([self.seed, trial.number])
         proposal = self._propose_untried(other_trials, trial.number, study.direction, rng)
         if proposal is None:
@@ -108,7 +110,7 @@ class GPSampler(Sampler):
 
 def objective_value(trial: FrozenTrial) -> float:
     """Return the objective of a finished trial, pruned or not; NaN if it failed."""
-    value = TrialRecord.of(trial).objective
+    value = TrialUserAttrs.of(trial).objective
     if value is None and trial.state == TrialState.COMPLETE:
         value = trial.value
     return math.nan if value is None or not math.isfinite(value) else float(value)
