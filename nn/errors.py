@@ -21,7 +21,7 @@ class DivergedError(Exception):
     """The training or validation loss is not finite."""
 
 
-class TrialPruned(Exception):
+class TrialPruned(Exception):  # noqa: N818  (Optuna's name; control flow, not an error)
     """The sweep's scheduler has stopped this trial early."""
 
 
