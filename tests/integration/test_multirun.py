@@ -116,6 +116,7 @@ def test_job_whose_result_cannot_be_saved_fails(multirun, workdir):
     assert [line[:3] for line in lines[1:3]] == [["0", "0.1", "finished"], ["1", "0.01", "failed"]]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("launcher", LAUNCHERS[:2], ids=str)
 def test_jobs_may_change_into_their_directories(multirun, launcher):
     _, lines = multirun(*launcher, "lr=0.1,0.01", "hydra.job.chdir=true", status=0)

@@ -106,6 +106,7 @@ def presets_run(result):
     return set(re.findall(r"experiment=(\S+) seed=0", result.stdout))
 
 
+@pytest.mark.soak
 def test_interrupted_run_is_resumed(workdir, run_results):
     args = "mse_64_1_20", "--quick", "dataset=digits", "epochs=60", "checkpoint_every=0"
     process = workdir.start(RESULTS_SCRIPT, "--readme", "page.md", *args)

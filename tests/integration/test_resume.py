@@ -210,6 +210,7 @@ def test_run_can_start_from_the_weights_of_another(workdir):
     assert RunDir(workdir.path / "second").history[0]["train/accuracy"] > 0.97
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize(
     ("args", "message"),
     [

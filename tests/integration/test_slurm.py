@@ -121,6 +121,7 @@ def read_table(workdir):
     return read_trials_table(workdir, 0)
 
 
+@pytest.mark.soak
 def test_preempted_agent_trial_returns_to_its_sweeps_queue(workdir, start_job):
     sweep = yaml.safe_load((ROOT / "sweeps/random.yaml").read_text())
     sweep["parameters"]["tracking.preemptible"] = {"value": True}

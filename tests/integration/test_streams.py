@@ -117,6 +117,7 @@ def test_closed_streams_or_full_stderr_do_not_affect_the_work(
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("check_command", COMMAND_CHECKS)
 def test_full_stdout_fails_only_commands_whose_output_is_the_result(
     workdir, run_redirected, trained_run, check_command

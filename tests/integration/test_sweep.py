@@ -383,6 +383,7 @@ def test_sweep_can_be_resumed_after_ctrl_c(workdir, run_sweep):
     check_complete(sweep_dir(workdir), 4)
 
 
+@pytest.mark.soak
 def test_time_between_stop_and_resume_is_not_running_time(workdir, run_sweep):
     (workdir.path / "small.yaml").write_text(yaml.safe_dump(SMALL_SWEEP))
     args = ["small.yaml", "--count", "2", "--workers", "1", "epochs=300", "tracking=disabled"]

@@ -332,7 +332,7 @@ def test_killed_trial_resumes_and_uploads_completely(
     workdir, server, run_online, start_agents, write_sweep_file
 ):
     sweep, started = start_agents(
-        write_sweep_file("epochs=1500", "tracking.confusion_every=500", "checkpoint_every=0.1"), 2
+        write_sweep_file("epochs=600", "tracking.confusion_every=200", "checkpoint_every=0.1"), 2
     )
     run_id = wait_until(lambda: list(server.runs))[0]
     path = run_dir(workdir, sweep, run_id)

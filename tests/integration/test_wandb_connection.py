@@ -47,7 +47,7 @@ def unresponsive_server(kind):
             each.close()
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["hangs", "refuses", "drops"])
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
@@ -67,7 +67,7 @@ def test_training_starts_and_stops_promptly_while_wandb_is_unresponsive(
     assert run.summary["epochs"] == len(run.history)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["hangs", "refuses", "drops"])
 def test_short_training_announces_its_wait_and_stays_offline(workdir, kind):
     with unresponsive_server(kind) as account:
@@ -183,6 +183,7 @@ def test_agent_trial_is_logged_even_if_wandb_answers_late(workdir, slow_server):
     )
 
 
+@pytest.mark.soak
 def test_wandb_can_stop_a_training_it_connected_to_late(workdir, slow_server):
     process = workdir.start(TRAIN_SCRIPT, *LONG_RUN, **slow_server.environment)
     run_id = wait_until(lambda: list(slow_server.runs))[0]
