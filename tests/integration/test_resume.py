@@ -78,7 +78,7 @@ def test_resume_after_kill_is_bit_exact(workdir, run_uninterrupted, repetition):
         process = workdir.start(TRAIN_SCRIPT, "resume=killed")
     _, errors = process.communicate(timeout=100)
     if process.returncode == 2:  # killed before it had written all lines
-        assert "there is no config.yaml" in errors
+        assert "it has no config.yaml" in errors
         return
     assert process.returncode == 0, errors
     assert run.exact_results == expected.exact_results
