@@ -55,6 +55,7 @@ def run_session(workdir, *commands):
     return wait_for_output(workdir.start("-c", SESSION_SCRIPT, json.dumps(commands)))
 
 
+@pytest.mark.soak
 def test_session_can_train_repeatedly_and_report(workdir):
     quick = ["tracking=offline", "epochs=1"]
     stdout, stderr = run_session(

@@ -34,6 +34,7 @@ def train_preset(workdir, preset):
     return workdir.only_run
 
 
+@pytest.mark.sampled(1)
 @requires_real_data
 @pytest.mark.parametrize(
     ("preset", "min_accuracy"), [("mnist_two_epochs", 0.9455), ("fashion_two_epochs", 0.85)]

@@ -162,6 +162,7 @@ def finished_run(tmp_path_factory):
     return path
 
 
+@pytest.mark.sampled(60)
 @pytest.mark.parametrize("args", EXPECTED_MESSAGES)
 def test_invalid_input_gives_one_line_and_writes_nothing(workdir, finished_run, args):
     shutil.copytree(finished_run, workdir.path / "run")

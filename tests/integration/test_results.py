@@ -54,6 +54,7 @@ def test_row_shows_the_results_of_its_runs(workdir, run_results):
     assert (workdir.path / "page.md").read_text() == PAGE_TEMPLATE
 
 
+@pytest.mark.soak
 def test_finished_runs_are_reused_only_with_the_same_settings(workdir, run_results):
     page = run_results("mse_64_1_20", "--quick", *QUICK_OVERRIDES).stdout
     assert "(one seed)" in table_cells(page, "mse_64_1_20")[4]

@@ -253,7 +253,7 @@ def edit_config(path, **settings):
     path.write_text(yaml.safe_dump(config))
 
 
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "damage",
     [

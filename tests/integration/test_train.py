@@ -56,6 +56,7 @@ def test_one_command_trains_on_digits_and_writes_all_files(workdir):
         assert " ".join(str(count or ".") for count in row) in " ".join(result.stdout.split())
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("args", "min_accuracy"), [((), 0.95), (("experiment=digits_best",), 0.97)]
 )
