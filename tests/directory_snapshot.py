@@ -15,18 +15,18 @@ def snapshot_directory(folder: Path) -> dict[str, tuple[str | int, ...]]:
     entries = {}
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            path = os.path.join(parent, name)  # noqa: PTH118
-            entries[os.path.relpath(path, folder)] = describe_entry(path)
+            path = Path(parent, name)
+            entries[str(path.relative_to(folder))] = describe_entry(path)
     return entries
 
 
-def describe_entry(path: str) -> tuple[str | int, ...]:
-    status = os.lstat(path)
+def describe_entry(path: Path) -> tuple[str | int, ...]:
+    status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
-        return "link", os.readlink(path)  # noqa: PTH115
+        return "link", str(path.readlink())
     if not stat.S_ISREG(status.st_mode):
         return (stat.S_IFMT(status.st_mode),)
-    with open(path, "rb") as file:  # noqa: PTH123
+    with path.open("rb") as file:
         return "file", status.st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 

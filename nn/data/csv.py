@@ -75,7 +75,7 @@ class CSV(DataSource):
 class CsvTable:
     """The values of a file, its column names (none without a header), and its index columns.
 
-    pandas writes an index column unless it is told index=False. A column is taken for an index
+    pandas writes an index column unless called with index=False. A column is taken for an index
     because of its name, or because its values are unique and cannot be pixels or labels.
     """
 
@@ -129,7 +129,7 @@ class CsvTable:
 
     @property
     def has_unnamed_columns(self) -> bool:
-        """Whether there is no header or only one of numbers."""
+        """Whether the header is missing or consists of numbers."""
         names = self.column_names
         return not names or all(names[column].isdecimal() for column in self.data_columns)
 

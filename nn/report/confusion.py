@@ -22,7 +22,7 @@ def plot_confusion_matrix(name: str, title: str, matrix: IntArray, names: Sequen
     """Plot counts (true class, predicted class), colored by their share of the row.
 
     The diagonal and the errors have a color scale each; that of the errors is of the square root,
-    which tells small shares apart.
+    so that small shares can be distinguished.
     """
     num_classes = len(names)
     totals = matrix.sum(axis=1, keepdims=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from copy import copy
 from datetime import timedelta
@@ -83,10 +82,10 @@ def test_read_only_or_truncated_sweep_is_readable(sweep_dir, tmp_path):
     original = file.read_bytes()
     try:
         file.write_bytes(original[:-10])
-        os.chmod(sweep_dir, 0o500)  # noqa: PTH101
+        sweep_dir.chmod(0o500)
         assert len(SweepData(sweep_dir).trials) == 28
     finally:
-        os.chmod(sweep_dir, 0o700)  # noqa: PTH101
+        sweep_dir.chmod(0o700)
         file.write_bytes(original)
 
 
