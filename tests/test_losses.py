@@ -25,7 +25,7 @@ def init_loss(loss, classes):
 
 
 @pytest.mark.parametrize("kind", LOSSES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(size=st.integers(1, 6), classes=st.integers(2, 6), seed=seeds)
 def test_gradient_matches_finite_differences(kind, size, classes, seed):
     rng = np.random.default_rng(seed)

@@ -64,7 +64,7 @@ def test_whole_pixel_shift_moves_pixels_exactly():
     np.testing.assert_allclose(moved[:, :, 4:], 7, atol=7e-2)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0, 180), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.5), seeds)
 def test_affine_output_stays_within_the_input_range(rotation, scale, shear, shift, seed):
     batch = np.random.default_rng(seed).random((4, 1, 7, 9)).astype(np.float32)

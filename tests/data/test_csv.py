@@ -14,7 +14,7 @@ from tests.data.idx_files import make_images_and_labels
 from tests.faulty_disk import raise_disk_full
 
 HYPOTHESIS_SETTINGS = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 PIXEL_NAMES = [f"pixel{i}" for i in range(16)]
 

@@ -18,7 +18,7 @@ from nn.errors import UserError
 from tests.data.idx_files import TYPE_CODES, make_images_and_labels, to_idx_bytes, write_idx
 
 HYPOTHESIS_SETTINGS = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

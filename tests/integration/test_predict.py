@@ -544,7 +544,7 @@ def test_color_images_are_read_in_color(tmp_path):
     assert not batch.notes
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(trained_run, tmp_path_factory, data):
     """A file with arbitrary content is read or refused in one sentence."""

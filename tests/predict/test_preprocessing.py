@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nn.data.input_spec import ImageStats
@@ -32,7 +32,6 @@ def relative_error(pixels, look=IMAGE_STATS):
     return abs(pixels - expected).sum() / hook_image().sum()
 
 
-@settings(deadline=None)
 @given(
     factor=st.integers(4, 12),
     margins=st.tuples(*[st.integers(10, 200)] * 4),

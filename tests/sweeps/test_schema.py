@@ -215,7 +215,7 @@ yaml_values = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(content=st.dictionaries(st.text(max_size=9), yaml_values) | yaml_values)
 def test_arbitrary_content_is_parsed_or_refused(content):
     if not isinstance(content, dict):
@@ -226,9 +226,7 @@ def test_arbitrary_content_is_parsed_or_refused(content):
         assert "\n" not in str(error)
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parameters=st.dictionaries(st.sampled_from(KEYS), yaml_values, max_size=3) | yaml_values,
     others=st.dictionaries(st.sampled_from(("metric", "command", "program")), yaml_values),

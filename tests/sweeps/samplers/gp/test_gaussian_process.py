@@ -57,7 +57,7 @@ def textbook_process(seed):
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_likelihood_gradient_matches_finite_differences(seed):
     x, y = random_points(seed)
     squares = squared_distances(x, GROUPS)
@@ -101,7 +101,7 @@ def test_posterior_matches_the_textbook_formula(seed):
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_posterior_gradients_match_finite_differences(seed):
     x, y = random_points(seed)
     gp = GaussianProcess(KernelParams(np.array([3.0, 1.0, 0.2]), 1.1, 0.01), GROUPS, x, y)
@@ -123,7 +123,6 @@ def test_expected_improvement_matches_its_integral(z):
 
 
 @given(st.floats(-1e6, 1e3))
-@settings(deadline=None)
 def test_log_expected_improvement_has_a_gradient_everywhere(z):
     value, slope = log_ei_and_grad(np.array(z))
     step = 1e-4 * max(1.0, abs(z))

@@ -194,7 +194,7 @@ def test_all_distributions_are_tested():
 
 
 @given(st.lists(any_distribution, min_size=1, max_size=4), seeds)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_proposals_lie_in_the_space(kinds, seed):
     space = make_space(**{f"p{place}": each for place, each in enumerate(kinds)})
     rng = np.random.default_rng(seed)
@@ -204,7 +204,6 @@ def test_proposals_lie_in_the_space(kinds, seed):
 
 
 @given(any_distribution, st.integers(0, 1000).map(lambda number: number / 1000))
-@settings(deadline=None)
 def test_axis_coordinates_round_trip(kind, share):
     axis = Dimension(DISTRIBUTIONS[kind[0]](**kind[1]))
     value = axis.distribution.ppf(share)
