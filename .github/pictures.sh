@@ -28,7 +28,7 @@ page_file, picture = sys.argv[1:]
 with sync_playwright() as playwright:
     path = shutil.which("chromium")
     browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-    page = browser.new_page(viewport={"width": 1280, "height": 1420}, color_scheme="light")
+    page = browser.new_page(viewport={"width": 1280, "height": 1480}, color_scheme="light")
     page.goto(Path(page_file).as_uri())
     page.wait_for_selector("html[data-drawn=all]", state="attached")
     page.evaluate("document.querySelector('.kicker span').remove()")

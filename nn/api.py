@@ -73,7 +73,7 @@ def load_run(path: str | PathLike[str], *, trust: str = "") -> Run:
         path: The run's directory.
         trust: Packages, separated by commas, whose classes `Run.predict` may use besides nn's.
     """
-    return Run(SavedRun.read(Path(path)), trust)
+    return Run(SavedRun(Path(path)), trust)
 
 
 def load_sweep(path: str | PathLike[str]) -> Sweep:
@@ -91,7 +91,7 @@ class Run:
         self.path = saved_run.path
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self.summary.get('status', 'running')})"
+        return f"Run({str(self.path)!r}, {self._saved_run.status})"
 
     @property
     def config(self) -> JsonObject:
@@ -122,18 +122,17 @@ class Run:
 
     @property
     def confusion_matrix(self) -> pd.DataFrame | None:
-        """Counts of samples, with a row per true class and a column per predicted class."""
+        """Counts of samples, with a row per true class and a column per predicted class.
+
+        Of an unfinished run, the latest on the validation set.
+        """
         import pandas as pd
 
-        counts = self.summary.get("confusion_matrix")
-        if not isinstance(counts, list):
+        counts, names = self._saved_run.confusion_matrix, self.class_names
+        if counts is None:
             return None
-        names = self.class_names
-        return pd.DataFrame(
-            counts,
-            index=pd.Index(names, name="true"),
-            columns=pd.Index(names, name="predicted"),
-        )
+        true, predicted = (pd.Index(names, name=axis) for axis in ("true", "predicted"))
+        return pd.DataFrame(counts, index=true, columns=predicted)
 
     def predict(self, images: ArrayLike) -> Labels:
         """Return the most probable class of each sample, as an index into `class_names`."""

@@ -268,7 +268,7 @@ def find_finished_runs(directory: Path) -> Iterator[tuple[str, RunResult]]:
 
     for run_dir in find_runs(directory):
         try:
-            run = SavedRun.read(run_dir)
+            run = SavedRun(run_dir)
             if run.summary.get("status") == "finished" and run.history:
                 yield config_digest(run.config), RunResult.from_run(run)
         except UserError as error:

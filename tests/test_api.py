@@ -98,7 +98,7 @@ def test_load_run_gives_data_frames(trained):
 
 
 def test_predict_matches_the_trained_network(trained):
-    predictions = SavedRun.read(trained.path).predictions
+    predictions = SavedRun(trained.path).predictions
     images, labels = load_digits(return_X_y=True)
     probabilities = trained.predict_proba(images)
     assert probabilities.shape == (len(images), 10)

@@ -82,6 +82,8 @@ def test_only_one_file_imports_wandb():
         ("PIL", ("nn.report", "nn.predict.inputs", "nn.predict.preprocessing")),
         ("wandb_workspaces", "nn.report.wandb_report"),
         ("optuna", "nn.sweeps"),
+        ("starlette", "nn.report.server"),
+        ("uvicorn", "nn.report.server"),
     ],
 )
 def test_package_is_imported_only_where_allowed(package, places):

@@ -50,6 +50,13 @@ def int_at_least(minimum: int) -> Callable[[str], int]:
     return parse_int
 
 
+def parse_port(text: str) -> int:
+    """Parse the number of a TCP port, with 0 for any free one."""
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number, 0 to 65535")
+    return int(text)
+
+
 def parse_seconds(text: str) -> float:
     """Parse a duration of 1 to 1,000,000 seconds."""
     try:

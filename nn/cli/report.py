@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from nn.cli.arguments import create_parser, int_at_least, run_command
+from nn.cli.arguments import create_parser, int_at_least, parse_port, run_command
+
+TABLE_FORMATS = ("latex", "csv", "markdown")
 
 
 def main() -> int:
@@ -19,17 +22,32 @@ def main() -> int:
         "--top-runs",
         type=int_at_least(1),
         metavar="N",
-        help="also write pages of a sweep's best N trials",
+        help="also write pages of a sweep's best N trials, or list the best N in a table",
     )
     parser.add_argument(
         "--png-dir", type=Path, metavar="DIR", help="write PNG files to DIR instead of a page"
     )
+    for name in TABLE_FORMATS:
+        parser.add_argument(
+            f"--{name}",
+            type=Path,
+            metavar="FILE",
+            help="write a table of settings and scores to FILE instead of a page",
+        )
     parser.add_argument(
         "--wandb",
         metavar="ENTITY/PROJECT[/SWEEP]",
         help="create or update a W&B report instead of a page",
     )
+    parser.add_argument(
+        "--live", action="store_true", help="serve live pages on this machine until Ctrl-C"
+    )
+    parser.add_argument(
+        "--port", type=parse_port, metavar="N", help="port of --live (default: any free one)"
+    )
     args = parser.parse_args()
+    if args.live or args.port is not None:
+        return run_command(lambda: _serve(args))
 
     from nn.report.build import ReportOptions, build_report
 
@@ -40,5 +58,22 @@ def main() -> int:
         num_trial_pages=args.top_runs,
         png_dir=args.png_dir,
         wandb_path=args.wandb,
+        tables={name: path for name in TABLE_FORMATS if (path := getattr(args, name)) is not None},
     )
     return run_command(lambda: build_report(options))
+
+
+def _serve(args: argparse.Namespace) -> None:
+    """Serve the live report if the other options fit."""
+    from nn.errors import UserError
+
+    if not args.live:
+        raise UserError("--port: requires --live.")
+    if len(args.folders) > 1:
+        raise UserError("--live: requires a single directory.")
+    for option in ("output", "top_runs", "png_dir", *TABLE_FORMATS, "wandb"):
+        if getattr(args, option) is not None:
+            raise UserError(f"--{option.replace('_', '-')}: cannot be combined with --live.")
+    from nn.report.server import serve
+
+    serve(args.folders[0], args.port or 0, args.open)

@@ -7,14 +7,20 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from nn.errors import SaveError, UserError
 from nn.io.paths import relpath
 
 OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+LOCK_TEST_SECONDS = 0.05
+"""Seconds within which `is_locked` has released a lock that it tested."""
+SETTLING_SECONDS = 3.0
+"""Age of a directory's modification time at which later changes certainly have another one."""
 
 
 def atomic_write(
@@ -126,20 +132,28 @@ def fsync(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def read_regular_file(directory: Path, name: str, max_bytes: int) -> bytes:
+def read_regular_file(directory: Path, name: str, max_bytes: int, offset: int = 0) -> bytes:
     """Read a file of a run or sweep directory, which may come from an untrusted source.
+
+    Args:
+        directory: The directory, of which the file must not link out.
+        name: The file's path in the directory.
+        max_bytes: Size above which the file is refused.
+        offset: Bytes at the beginning that are skipped.
 
     Raises:
         FileNotFoundError: The file does not exist.
         UserError: It is a symbolic link, not a regular file, too large, or unreadable.
     """
     path = directory / name
+    symlink_error = UserError(f"{path} is a symbolic link; it must be a regular file.")
     try:
-        is_symlink = path.resolve() != directory.resolve() / name
+        # O_NOFOLLOW refuses a link to the file itself, at a tenth of the time
+        is_symlink = os.sep in name and path.resolve() != directory.resolve() / name
     except RuntimeError:  # a link to itself, before Python 3.13
         is_symlink = True
     if is_symlink:
-        raise UserError(f"{path} is a symbolic link; it must be a regular file.")
+        raise symlink_error
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -150,6 +164,7 @@ def read_regular_file(directory: Path, name: str, max_bytes: int) -> bytes:
                 raise UserError(
                     f"{path} has {status.st_size:,} bytes; at most {max_bytes:,} are allowed."
                 )
+            os.lseek(descriptor, offset, os.SEEK_SET)
             chunks = []
             while chunk := os.read(descriptor, 2**24):
                 chunks.append(chunk)
@@ -159,7 +174,71 @@ def read_regular_file(directory: Path, name: str, max_bytes: int) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise symlink_error from None
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+@dataclass(frozen=True)
+class FileStamp:
+    """Identity, size and modification time of a file, which change when it is written."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileStamp | None:
+        """Return the stamp of a file, or None if there is no file that can be read."""
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return None
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class TailReader:
+    """Reads the lines appended to a file of an untrusted directory, each of them once.
+
+    An incomplete last line is returned once it ends. A file that no longer starts with the lines
+    returned before, because it was truncated or replaced, is read again from its beginning.
+    """
+
+    def __init__(self, directory: Path, name: str, max_bytes: int) -> None:
+        self._directory, self._name, self._max_bytes = directory, name, max_bytes
+        self._stamp: FileStamp | None = None
+        self._position, self._last_line = 0, b""
+
+    def read_lines(self) -> tuple[list[bytes], bool]:
+        """Return the new lines, and whether they replace those returned before.
+
+        Raises:
+            UserError: The file is a symbolic link, not a regular file, too large, or unreadable.
+        """
+        stamp = FileStamp.of(self._directory / self._name)
+        if stamp == self._stamp:
+            return [], False
+        start = self._position - len(self._last_line)
+        try:
+            content = self._read(start)
+            is_replaced = not content.startswith(self._last_line) or (
+                self._stamp is not None and stamp is not None and stamp.inode != self._stamp.inode
+            )
+            if is_replaced:
+                start, self._last_line = 0, b""
+                content = self._read(0)
+        except FileNotFoundError:
+            is_replaced = self._position > 0
+            start, self._last_line, content = 0, b"", b""
+        end = content.rfind(b"\n") + 1
+        lines = content[len(self._last_line) : end].split(b"\n")[:-1]
+        self._stamp, self._position = stamp, start + end
+        if lines:
+            self._last_line = lines[-1] + b"\n"
+        return lines, is_replaced
+
+    def _read(self, offset: int) -> bytes:
+        return read_regular_file(self._directory, self._name, self._max_bytes, offset)
 
 
 def acquire_lock(path: Path, activity: str = "training in this directory") -> int:
@@ -168,10 +247,35 @@ def acquire_lock(path: Path, activity: str = "training in this directory") -> in
     Raises:
         UserError: Another process holds the lock; the message says that it is doing `activity`.
     """
+    for is_last_attempt in (False, True):
+        try:
+            return _open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not is_last_attempt:
+                time.sleep(LOCK_TEST_SECONDS)
+    raise UserError(f"{path.parent}: another process is {activity}.")
+
+
+def is_locked(path: Path) -> bool | None:
+    """Return whether a process holds a lock; None if locks do not work there.
+
+    The lock is taken for a moment, which `acquire_lock` waits for.
+    """
     try:
-        return _open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"{path.parent}: another process is {activity}.") from None
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager

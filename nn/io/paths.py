@@ -13,6 +13,8 @@ from nn.errors import UserError
 RUN_FILES = ("config.yaml", "environment.json", "history.jsonl", "summary.json")
 MODEL_FILE = "model.json"
 PREDICTIONS_FILE = "predictions.safetensors"
+TRIAL_FILE = "trial.json"
+"""File in the directory of a sweep's trial that records its number and parameters."""
 
 
 def checkpoint_path(run_dir: Path, name: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import yaml
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -16,6 +17,22 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 def to_json(obj: Any) -> str:
     """Serialize to strict JSON, with null in place of NaN and infinities."""
     return json.dumps(_replace_nonfinite(obj), allow_nan=False)
+
+
+def parse_json(content: bytes | str) -> JsonValue:
+    """Parse JSON several times faster than the standard library.
+
+    Raises:
+        ValueError: It is not valid JSON, or nested too deeply.
+    """
+    try:
+        value: JsonValue = from_json(content)
+    except ValueError:  # also for lone surrogates, which the standard library accepts
+        try:
+            value = json.loads(content)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+    return value
 
 
 def to_yaml(obj: Mapping[str, Any]) -> str:

@@ -14,8 +14,6 @@ import numpy as np
 from nn.data.input_spec import InputSpec
 from nn.predict.inputs import InputBatch
 from nn.report import formatting as fmt
-from nn.report.grid import GridImage, draw_image_grid
-from nn.report.pictures import render_png
 from nn.types import Array, Labels
 
 MAX_LISTED_SAMPLES = 24
@@ -53,9 +51,23 @@ class PredictionResults:
 
     def to_png(self, start: int) -> bytes:
         """Draw a grid of images with their predictions, from index `start`."""
-        samples = range(start, min(start + MAX_GRID_IMAGES, len(self.batch)))
-        grid_images = [self._grid_image(sample) for sample in samples]
-        return render_png(lambda: draw_image_grid(grid_images))
+        from nn.report.png import GridImage, render_image_grid  # slow: Matplotlib
+
+        spec, names, labels = self.input_spec, self.input_spec.class_names, self.batch.labels
+        scale, grid_images = 255 / ((spec.high - spec.low) or 1.0), []
+        for sample in range(start, min(start + MAX_GRID_IMAGES, len(self.batch))):
+            gray_levels = (self.batch.samples[sample] - spec.low) * scale
+            predicted = int(self.predicted_labels[sample])
+            grid_images.append(
+                GridImage(
+                    np.clip(gray_levels, 0, 255).round().astype(np.uint8),
+                    names[predicted],
+                    float(self.probabilities[sample, predicted]),
+                    None if labels is None else names[labels[sample]],
+                    Path(self.batch.names[sample]).name,
+                )
+            )
+        return render_image_grid(grid_images)
 
     def summary_lines(self) -> Iterator[str]:
         """Yield the notes, the predictions by sample or by class, and the accuracy if known."""
@@ -77,19 +89,6 @@ class PredictionResults:
             num_correct = int((self.predicted_labels == true_labels).sum())
             accuracy = fmt.percent(num_correct / len(true_labels))
             yield f"accuracy {accuracy}: {num_correct:,} of {fmt.count(len(true_labels), 'sample')}"
-
-    def _grid_image(self, sample: int) -> GridImage:
-        """Return one image, scaled to gray levels, with its prediction."""
-        spec, names, labels = self.input_spec, self.input_spec.class_names, self.batch.labels
-        levels = (self.batch.samples[sample] - spec.low) * (255 / ((spec.high - spec.low) or 1.0))
-        predicted = int(self.predicted_labels[sample])
-        return GridImage(
-            np.clip(levels, 0, 255).round().astype(np.uint8),
-            names[predicted],
-            float(self.probabilities[sample, predicted]),
-            None if labels is None else names[labels[sample]],
-            Path(self.batch.names[sample]).name,
-        )
 
 
 def _format_csv_row(cells: Sequence[str]) -> str:

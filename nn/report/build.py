@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nn.errors import UserError
 from nn.io.files import makedirs_with_rollback, staged_files
 from nn.io.paths import relpath
-from nn.report import publish, run_page
-from nn.report.markup import element
+from nn.report.data.comparison import ComparisonReader
+from nn.report.data.index import IndexReader
+from nn.report.data.run import RunReader
+from nn.report.data.sweep import SweepReader
+from nn.report.data.wandb_run import WandbRunReader
+from nn.report.export import FORMATTERS, build_score_table
 from nn.report.page import GENERATOR, Page
-from nn.report.paths import REPORT_FILE, is_run_dir, is_sweep_dir, relative_url
-from nn.report.run_data import RunData
+from nn.report.pages.comparison import build_comparison_page
+from nn.report.pages.index import build_index_page
+from nn.report.pages.run import build_run_page
+from nn.report.pages.sweep import build_sweep_page
+from nn.report.pages.wandb_run import build_wandb_run_page
+from nn.report.paths import (
+    REPORT_FILE,
+    PageUrl,
+    is_run_dir,
+    is_sweep_dir,
+    is_wandb_run_dir,
+    relative_url,
+)
 
 COMPARISON_FILE = "comparison.html"
 
@@ -25,11 +40,13 @@ class ReportOptions:
     """Command-line options of scripts/report.py."""
 
     folders: Sequence[Path]
-    output: Path | None  # the page's file; None for the default
-    open_browser: bool
-    num_trial_pages: int | None  # of a sweep's best trials
-    png_dir: Path | None  # figures in place of a page
+    output: Path | None = None  # the page's file; None for the default
+    open_browser: bool = False
+    num_trial_pages: int | None = None  # of a sweep's best trials, or rows of a table
+    png_dir: Path | None = None  # figures in place of a page
     wandb_path: str | None = None  # ENTITY/PROJECT[/SWEEP_ID], a W&B report in place of a page
+    tables: Mapping[str, Path] = field(default_factory=dict, kw_only=True)
+    """Files by format, in place of a page."""
 
 
 def build_report(options: ReportOptions) -> None:
@@ -38,23 +55,38 @@ def build_report(options: ReportOptions) -> None:
         if not folder.is_dir():
             raise UserError(f"{relpath(folder)}: no such directory.")
     folder, several = options.folders[0], len(options.folders) > 1
-    sweep = not several and is_sweep_dir(folder)
     if options.wandb_path is not None and several:
         raise UserError("--wandb: requires a single run or sweep directory.")
-    if options.num_trial_pages is not None and not sweep:
+    has_page_per_trial = is_sweep_dir(folder) and not several
+    if options.num_trial_pages is not None and not has_page_per_trial and not options.tables:
         raise UserError("--top-runs: requires a single sweep directory.")
+    for name, path in options.tables.items():
+        suffix, _ = FORMATTERS[name]
+        if path.suffix != suffix:  # overwriting is limited to files of the kind
+            raise UserError(f"--{name}={path}: the file's name must end in {suffix}.")
     output = options.output
-    if output is None and options.wandb_path is None and options.png_dir is None:
+    has_page = options.wandb_path is None and options.png_dir is None and not options.tables
+    if output is None and has_page:
         output = Path(COMPARISON_FILE) if several else folder / REPORT_FILE
-    send = (
-        None if options.wandb_path is None else publish.prepare_report(folder, options.wandb_path)
-    )
+    send = None
+    if options.wandb_path is not None:
+        from nn.report.publish import prepare_report
+
+        send = prepare_report(folder, options.wandb_path)
 
     def contents() -> Iterator[tuple[Path, bytes]]:
         if options.png_dir:
-            yield from _render_pngs(options.folders, options.png_dir)
+            from nn.report.png import render_pngs  # slow: Matplotlib
+
+            for name, content in render_pngs(options.folders):
+                yield options.png_dir / f"{name}.png", content
+        if options.tables:
+            table = build_score_table(options.folders, options.num_trial_pages)
+            for name, path in options.tables.items():
+                yield path, FORMATTERS[name][1](table).encode("utf-8", "replace")
         if output:
-            yield from _render_pages(options.folders, output, options.num_trial_pages or 0)
+            for path, page in _build_pages(options.folders, output, options.num_trial_pages or 0):
+                yield path, page.to_html().encode("utf-8", "replace")
 
     with (
         makedirs_with_rollback(options.png_dir) if options.png_dir else nullcontext(),
@@ -69,76 +101,58 @@ def build_report(options: ReportOptions) -> None:
         webbrowser.open(output.absolute().as_uri())
 
 
-def _render_pngs(folders: Sequence[Path], png_dir: Path) -> Iterator[tuple[Path, bytes]]:
-    """Render the figures of a run or a sweep."""
-    from nn.report import pictures, run_pictures, sweep_pictures
-    from nn.report.sweep_data import SweepData
-
-    folder = folders[0]
-    if len(folders) > 1 or not (is_run_dir(folder) or is_sweep_dir(folder)):
-        raise UserError("--png-dir: requires a single run or sweep directory.")
-    if is_sweep_dir(folder):
-        sweep = SweepData(folder)
-        yield from pictures.render_pngs(lambda: sweep_pictures.draw_sweep_figures(sweep), png_dir)
-    else:
-        run = RunData(folder)
-        yield from pictures.render_pngs(lambda: run_pictures.draw_run_figures(run), png_dir)
-
-
-def _render_pages(
+def _build_pages(
     folders: Sequence[Path], output: Path, num_trial_pages: int
-) -> Iterator[tuple[Path, bytes]]:
-    """Render the page of a run, sweep, directory or comparison, and the trial pages."""
+) -> Iterator[tuple[Path, Page]]:
+    """Build the page of a run, sweep, directory or comparison, and the trial pages."""
     _check_overwritable(output)
     folder = folders[0]
     if len(folders) > 1:
-        from nn.report import comparison_page
-
-        yield (
-            output,
-            comparison_page.build_comparison_page(
-                comparison_page.Comparison(folders), output
-            ).to_bytes(),
-        )
+        comparison = ComparisonReader([RunReader(each) for each in folders])
+        yield output, build_comparison_page(comparison, _page_url_from(output))
     elif is_sweep_dir(folder):
-        yield from _render_sweep_pages(folder, output, num_trial_pages)
+        yield from _build_sweep_pages(folder, output, num_trial_pages)
     elif is_run_dir(folder):
-        yield output, run_page.build_run_page(RunData(folder)).to_bytes()
+        yield output, build_run_page(RunReader(folder))
+    elif is_wandb_run_dir(folder):
+        yield output, build_wandb_run_page(WandbRunReader(folder))
     else:
-        yield output, _build_index(folder, output).to_bytes()
+        yield output, _build_index(folder, output)
 
 
 def _build_index(folder: Path, output: Path) -> Page:
-    from nn.report import index_page
-
-    entries, problems = index_page.read_entries(folder)
-    if not entries:
-        reason = f": {problems[0]}" if problems else "."
+    index, page_url = IndexReader(folder), _page_url_from(output)
+    if not index.entries:
+        reason = f": {index.errors[0]}" if index.errors else "."
         raise UserError(f"{relpath(folder)}: no runs or sweeps found{reason}")
-    return index_page.build_index_page(folder, entries, problems, output)
+    return build_index_page(index, lambda path: page_url(path) or f"{relative_url(path, output)}/")
 
 
-def _render_sweep_pages(
+def _build_sweep_pages(
     folder: Path, output: Path, num_trial_pages: int
-) -> Iterator[tuple[Path, bytes]]:
-    """Render the pages of a sweep's best trials and of the sweep itself."""
-    from nn.report import sweep_page
-    from nn.report.sweep_data import SweepData
+) -> Iterator[tuple[Path, Page]]:
+    """Build the pages of a sweep's best trials and of the sweep itself."""
+    sweep = SweepReader(folder)
+    ranks = {trial["rank"]: folder / trial["directory"] for trial in sweep.trial_records()}
+    best = [ranks[rank] for rank in range(1, num_trial_pages + 1) if rank in ranks]
+    for trial_dir in best:
+        _check_overwritable(trial_dir / REPORT_FILE)
+    title = sweep.record()["title"]
+    for trial_dir in best:
+        page = trial_dir / REPORT_FILE
+        yield page, build_run_page(RunReader(trial_dir), (title, relative_url(output, page)))
+    yield output, build_sweep_page(sweep, _page_url_from(output, best))
 
-    sweep = SweepData(folder)
-    best = sweep.ranked_trials[:num_trial_pages]
-    for trial in best:
-        _check_overwritable(trial.folder / REPORT_FILE)
-    for trial in best:
-        back = element(
-            "a", f"← {sweep.title}", href=relative_url(output, trial.folder / REPORT_FILE)
-        )
-        page = run_page.build_run_page(RunData(trial.folder), element("p", back, class_="back"))
-        yield trial.folder / REPORT_FILE, page.to_bytes()
-    rendered = {trial.number for trial in best}
-    pages = {trial.number: trial.folder / REPORT_FILE for trial in sweep.trials}
-    linked_pages = {n: page for n, page in pages.items() if n in rendered or page.exists()}
-    yield output, sweep_page.build_sweep_page(sweep, output, linked_pages).to_bytes()
+
+def _page_url_from(output: Path, new_folders: Container[Path] = ()) -> PageUrl:
+    """Return the function for links from a page to those that exist or are being written."""
+
+    def page_url(folder: Path) -> str | None:
+        page = folder / REPORT_FILE
+        is_linked = folder in new_folders or page.exists()
+        return relative_url(page, output) if is_linked else None
+
+    return page_url
 
 
 def _check_overwritable(output: Path) -> None:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from datetime import datetime
 
 from nn.errors import format_value
 
 MISSING = "—"
-NO_BREAK_SPACE = "\u00a0"
-"""Keeps a number and its percent sign on one line."""
+PERCENT = "\u00a0%"
+"""With a space that keeps it on the line of its number."""
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
     """Format a fraction as a percentage: 0.9712 as `97.12 %`."""
-    return (
-        MISSING if fraction is None else f"{fraction:.{digits}%}".replace("%", NO_BREAK_SPACE + "%")
-    )
+    return MISSING if fraction is None else f"{fraction:.{digits}%}".replace("%", PERCENT)
 
 
 def confidence(probability: float) -> str:
     """Format a probability with one digit, without rounding it up to 100 %."""
-    return f">99.9{NO_BREAK_SPACE}%" if 0.9995 <= probability < 1 else percent(probability, 1)
+    return f">99.9{PERCENT}" if 0.9995 <= probability < 1 else percent(probability, 1)
 
 
 def number(value: float | None) -> str:
@@ -44,7 +44,7 @@ def count(value: float | None, singular: str = "", plural: str | None = None) ->
 
 def duration(seconds: float | None) -> str:
     """Format a duration: `250 ms`, `3.5 s`, `2 min 10 s`, `1 h 5 min`."""
-    if seconds is None:
+    if seconds is None or math.isinf(seconds):
         return MISSING
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
@@ -55,9 +55,12 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {remainder} s"
 
 
-def setting(value: object) -> str:
-    """Format a setting as in a Hydra override."""
-    return format_value(value)
+def timestamp(seconds: float | None) -> str:
+    """Format a POSIX timestamp in local time."""
+    try:
+        return MISSING if seconds is None else f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):  # a year that datetime does not have
+        return MISSING
 
 
 def short_setting(value: object) -> str:

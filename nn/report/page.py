@@ -1,141 +1,150 @@
-"""A self-contained HTML page with embedded styles, scripts and data: it makes no requests."""
+"""Pages: a template with report data, charts and tables, as a single file or in pieces."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
 from importlib.resources import files
+from typing import TypeAlias
 
-from nn.report.markup import Markup, element, join_html
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from nn.errors import format_value
+from nn.report import formatting as fmt
+from nn.report.charts.chart import Chart, template_json
+from nn.report.palette import COLORS
+from nn.report.paths import shorten_paths
+from nn.report.tables import Table
 
 GENERATOR = "nn-sweeps report"
 """Marks a page as generated, which allows overwriting it."""
-SCRIPTS = ("page.js", "tables.js", "charts.js")
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of a page with a title and remarks next to its body."""
-
-    name: str
-    title: str
-    body: Sequence[object]
-    remarks: Sequence[object] = ()
-    is_wide: bool = False
-
-    def to_html(self) -> Markup:
-        """Render the section."""
-        return element(
-            "section",
-            element(
-                "header",
-                element("h2", self.title),
-                [element("p", remark) for remark in self.remarks if remark],
-            ),
-            element("div", self.body, class_="body"),
-            id=self.name,
-            class_="wide" if self.is_wide else None,
-        )
+STATIC = files("nn.report") / "static"
+SCRIPTS = ("page.js", "charts.js", "tables.js", "explore.js")
+LIVE_SCRIPTS = ("idiomorph.js", "live.js")
+PieceKey: TypeAlias = tuple[str, ...]
+"""Where a piece of a page belongs in the nested JSON that live.js receives."""
+Stat: TypeAlias = tuple[str, Callable[[float | None], str], float | None]
+"""A key figure: its name, format and value, without which it is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A page: header with summary, notices and key figures, then sections."""
+    """A page of the report, in one of the templates.
 
-    kind: str
+    A template places charts and tables by name; those that the page lacks are left out.
+    """
+
+    template: str
     title: str
-    subtitle: str = ""
-    summary: str
-    sections: Sequence[Section]
-    notices: Sequence[str] = ()
-    stats: Sequence[tuple[str, str, object]] = ()  # name, text, exact value
-    back_link: Markup | None = None
-    footer: Sequence[object] = ()
+    context: Mapping[str, object]
+    charts: Mapping[str, Chart] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
 
-    def to_bytes(self) -> bytes:
-        """Render the page; Plotly is embedded only if there is a chart."""
-        has_charts = any('class="chart"' in section.to_html() for section in self.sections)
-        html = join_html(
-            [
-                Markup("<!doctype html>\n"),
-                element("html", self._head(), self._body(has_charts), lang="en"),
-            ]
-        )
-        return html.encode("utf-8", "replace")
-
-    def _head(self) -> Markup:
-        return element(
-            "head",
-            element("meta", charset="utf-8"),
-            element("meta", name="generator", content=GENERATOR),
-            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            element("title", f"{self.title} · {self.kind}"),
-            element("link", rel="icon", href="data:,"),
-            element("style", Markup(_read_asset("page.css"))),
-            element("script", Markup(_read_asset("theme.js"))),
+    def render_content(self) -> str:
+        """Render the body without charts and tables, which the scripts of the page fill in."""
+        template = _environment().get_template(self.template)
+        return template.render(
+            {**vars(self), **self.context}, sections=[], generated_at=datetime.now()
         )
 
-    def _body(self, has_charts: bool) -> Markup:
-        links = [element("a", section.title, href=f"#{section.name}") for section in self.sections]
-        return element(
-            "body",
-            element("nav", element("div", links), _theme_button(), aria_label="Contents"),
-            element(
-                "main",
-                element(
-                    "header",
-                    self.back_link,
-                    element(
-                        "p",
-                        self.kind,
-                        self.subtitle and element("span", self.subtitle),
-                        class_="kicker",
-                    ),
-                    element("h1", self.title),
-                    element("p", self.summary, class_="lead"),
-                    [element("p", notice, class_="notice", role="note") for notice in self.notices],
-                    _render_stats(self.stats),
-                    class_="masthead",
-                ),
-                [section.to_html() for section in self.sections],
-            ),
-            element("footer", self.footer),
-            has_charts and element("script", Markup(_plotly())),
-            [element("script", Markup(_read_asset(name))) for name in SCRIPTS],
+    def to_html(self) -> str:
+        """Render the page with all that it needs as one file, which makes no requests."""
+        charts = _join({name: chart.to_json() for name, chart in self.charts.items()})
+        tables = {
+            name: f"[{table.head()},{_join({key: table.row(key) for key in table.rows})}]"
+            for name, table in self.tables.items()
+        }
+        has_charts = self.charts or any(table.is_explorable for table in self.tables.values())
+        return render_document(
+            self.title,
+            content=Markup(self.render_content()),
+            payload=_join({"charts": charts, "tables": _join(tables)}),
+            scripts=("plotly.js", *SCRIPTS) if has_charts else SCRIPTS,
         )
 
+    def render_pieces(self) -> dict[PieceKey, str]:
+        """Render the pieces of the page, which a live page replaces one by one, as JSON."""
+        texts: dict[PieceKey, str] = {
+            ("title",): json.dumps(self.title),
+            ("content",): json.dumps(self.render_content()),
+        }
+        texts |= {("charts", name): chart.to_json() for name, chart in self.charts.items()}
+        for name, table in self.tables.items():
+            texts["tables", name, "head"] = table.head()
+            texts["tables", name, "ids"] = json.dumps(list(table.rows))
+            texts |= {("tables", name, "rows", row_id): table.row(row_id) for row_id in table.rows}
+        return texts
 
-def _render_stats(stats: Sequence[tuple[str, str, object]]) -> Markup | None:
-    """Render the key figures, each with its exact value in a `data` element."""
-    if not stats:
-        return None
-    return element(
-        "dl",
-        [
-            element("div", element("dt", name), element("dd", element("data", text, value=exact)))
-            for name, text, exact in stats
-        ],
-        class_="figures",
+
+def render_document(
+    title: str,
+    content: Markup,
+    payload: str,  # charts and tables by name, as JSON
+    scripts: tuple[str, ...],
+    asset_url: str | None = None,
+) -> str:
+    """Render a whole document, which embeds its styles and scripts unless they have a URL."""
+    template = _environment().get_template("document.html")
+    return template.render(
+        title=title,
+        content=content,
+        payload=_embed_json(payload),
+        template=_embed_json(template_json()),
+        colors=COLORS,
+        scripts=scripts,
+        asset_url=asset_url,
+        generator=GENERATOR,
     )
 
 
-def _theme_button() -> Markup:
-    return element(
-        "button",
-        "Light or dark theme",
-        type="button",
-        class_="theme",
-        title="Light or dark theme",
-        aria_label="Switch between light and dark theme",
+def _embed_json(text: str) -> Markup:
+    """Make JSON safe in a script element, so that no string can close it, and shorten its paths."""
+    safe = shorten_paths(text).replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup(safe.replace("&", "\\u0026"))
+
+
+@cache
+def read_asset(name: str) -> str:
+    """Return the text of a style sheet or script."""
+    if name == "plotly.js":
+        from plotly.offline import get_plotlyjs
+
+        script: str = get_plotlyjs()
+        return script
+    return (STATIC / name).read_text("utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("nn.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shorten_strings,
+        extensions=["jinja2.ext.do"],
     )
+    formats = (fmt.percent, fmt.confidence, fmt.number, fmt.count, fmt.duration, fmt.timestamp)
+    environment.filters |= {function.__name__: function for function in formats} | {
+        "setting": format_value,
+        "truncated": fmt.truncate,
+        "joined": fmt.join,
+        "url": lambda url: Markup(escape(url)),  # paths in URLs are not shortened
+    }
+    environment.globals["read_asset"] = lambda name: Markup(read_asset(name))
+    return environment
 
 
-def _read_asset(name: str) -> str:
-    return (files("nn.report") / name).read_text("utf-8")
+def _shorten_strings(value: object) -> object:
+    """Shorten the paths in what a template shows, but not in trusted HTML."""
+    return shorten_paths(value) if type(value) is str else value
 
 
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    script: str = get_plotlyjs()
-    return script
+def _join(texts: Mapping[str, str]) -> str:
+    """Join values that are JSON already to an object."""
+    return f"{{{','.join(f'{json.dumps(key)}:{text}' for key, text in texts.items())}}}"

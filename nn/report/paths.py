@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import quote
 
 from nn.io.paths import relpath
@@ -16,6 +17,8 @@ HOME_PATTERN = r"/(?:home|Users)/[^/\s'\"<>,;:]+"
 """Any home directory on Linux or macOS: a run may come from another machine."""
 PROGRAM_PATTERN = re.compile(r"(?:.*/)?(scripts/\w+\.py|nn-\w+)")
 REPORT_FILE = "report.html"
+PageUrl: TypeAlias = Callable[[Path], str | None]
+"""Returns the URL of the page of a run or sweep directory, or None if it has no page."""
 
 
 def is_sweep_dir(folder: Path) -> bool:
@@ -28,9 +31,14 @@ def is_run_dir(folder: Path) -> bool:
     return (folder / "config.yaml").exists()
 
 
+def is_wandb_run_dir(folder: Path) -> bool:
+    """Whether a directory holds the log of a W&B run, such as wandb/offline-run-TIME-ID."""
+    return any(folder.glob("run-*.wandb"))
+
+
 def relative_url(target: Path, page: Path) -> str:
     """Return the URL of a file relative to a page, which stays valid when both are moved."""
-    return quote(os.path.relpath(target.absolute(), page.absolute().parent))
+    return quote(os.fsencode(os.path.relpath(target.absolute(), page.absolute().parent)))
 
 
 def shorten_paths(text: str, home: str = "~") -> str:

@@ -1,119 +1,96 @@
-"""HTML tables that tables.js makes sortable, searchable and paginated."""
+"""Tables: typed columns and rows, which tables.js sorts, searches, filters, groups and exports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
 
-from nn.report.formatting import MISSING
-from nn.report.markup import Markup, element
+from pydantic import JsonValue
 
+from nn.io.serialization import to_json
 
-@dataclass(frozen=True)
-class Cell:
-    """The content of a cell and the value that it is sorted by."""
+ColumnKind: TypeAlias = Literal[
+    "text", "link", "status", "integer", "number", "percent", "duration", "time", "sparkline"
+]
+"""How the values of a column are shown.
 
-    content: object
-    sort_value: object = None  # None sorts by the content
+A link is `[text, url]`, with null for a url that does not exist; a duration is in seconds, a time
+is a POSIX timestamp, a sparkline a list of numbers, a text any setting: a column of numbers only is
+numeric. Null is shown as a dash in each of them.
+"""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column header; numeric columns are right-aligned."""
+    """A column; one that is not shown at first can be chosen by the reader.
 
-    title: str
-    is_numeric: bool = True
-
-
-def build_table(
-    caption: str,
-    columns: Sequence[Column],
-    rows: Sequence[Sequence[Cell]],
-    rows_per_page: int | None = None,
-    *,
-    has_search: bool = False,
-    filter_options: Sequence[str] = (),
-    row_ids: Sequence[object] | None = None,
-    element_id: str | None = None,
-) -> Markup:
-    """Render a table.
-
-    Args:
-        caption: Name of the table for screen readers.
-        columns: Column headers.
-        rows: Cells by row; the first cell of a row is its header.
-        rows_per_page: Page size; None shows all rows at once.
-        has_search: Whether to add a search field, and a filter if there are `filter_options`.
-        filter_options: Cell texts by which rows can be filtered.
-        row_ids: An id per row, by which a chart can select rows.
-        element_id: HTML id of the table.
+    The first is the name of a row, and is always shown. From a column with the key `command` the
+    commands of ticked rows can be copied.
     """
-    head = [
-        element(
-            "th",
-            element("button", column.title, type="button"),
-            scope="col",
-            class_="number" if column.is_numeric else None,
+
+    key: str
+    title: str
+    kind: ColumnKind = "text"
+    is_shown: bool = True
+
+
+Cells: TypeAlias = dict[Column, Sequence[JsonValue]]
+"""The values of each column, one per row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of rows by their ids.
+
+    Attributes:
+        caption: Name of the table for screen readers.
+        sort: Key of the column by which rows are sorted at first, after a `-` in descending order.
+            Without it they have their own order, but ids that are integers are in numerical order.
+        page_size: Rows per page; None shows all at once.
+        is_explorable: Whether the reader can also filter, group, plot, tick and export rows, as
+            makes sense for runs and trials.
+        curves: Of runs or trials, by row and then by name: lists of equal length, of which epoch,
+            seconds and samples are x axes and all others are y axes.
+        brushed_by: Name of the parallel coordinates whose selection filters the rows.
+    """
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Mapping[str, Sequence[JsonValue]]
+    sort: str | None = None
+    page_size: int | None = None
+    is_explorable: bool = False
+    curves: Mapping[str, Mapping[str, Sequence[float | None]]] | None = None
+    brushed_by: str | None = None
+
+    def head(self) -> str:
+        """Return all but the rows and curves as JSON."""
+        return _to_json(
+            {
+                "columns": [asdict(column) for column in self.columns],
+                "sort": self.sort,
+                "pageSize": self.page_size,
+                "isExplorable": self.is_explorable,
+                "brushedBy": self.brushed_by,
+            }
         )
-        for column in columns
-    ]
-    body = [
-        element("tr", _build_cells(row, columns), data_row=row_ids[index] if row_ids else None)
-        for index, row in enumerate(rows)
-    ]
-    return element(
-        "div",
-        _filter_controls(caption, filter_options) if has_search else None,
-        element(
-            "div",
-            element(
-                "table",
-                element("caption", caption),
-                element("thead", element("tr", head)),
-                element("tbody", body),
-            ),
-            class_="scroll",
-            tabindex="0",
-            role="region",
-            aria_label=caption,
-        ),
-        element("div", class_="pager"),
-        class_="table",
-        data_paged=rows_per_page,
-        id=element_id,
-    )
+
+    def row(self, row_id: str) -> str:
+        """Return the values and the curves of a row as JSON."""
+        curves = (self.curves or {}).get(row_id)
+        return _to_json([self.rows[row_id], curves] if curves else [self.rows[row_id]])
 
 
-def definition_list(items: Sequence[tuple[str, object]], caption: str) -> Markup:
-    """Render names with their values."""
-    return element(
-        "dl",
-        [
-            element("div", element("dt", name), element("dd", MISSING if value is None else value))
-            for name, value in items
-        ],
-        class_="pairs",
-        aria_label=caption,
-    )
+def join_cells(cells: Cells, ids: Iterable[str] | None = None) -> dict[str, Sequence[JsonValue]]:
+    """Return the rows, by their positions unless they have ids."""
+    rows = list(zip(*cells.values(), strict=True))
+    return dict(zip(ids or map(str, range(len(rows))), rows, strict=True))
 
 
-def _build_cells(row: Sequence[Cell], columns: Sequence[Column]) -> Iterator[Markup]:
-    """Render the cells of a row, the first as the row's header."""
-    for index, (cell, column) in enumerate(zip(row, columns, strict=True)):
-        css_class = "number" if column.is_numeric else None
-        if index == 0:
-            yield element(
-                "th", cell.content, scope="row", class_=css_class, data_value=cell.sort_value
-            )
-        else:
-            yield element("td", cell.content, class_=css_class, data_value=cell.sort_value)
-
-
-def _filter_controls(caption: str, filter_options: Sequence[str]) -> Markup:
-    field = element("input", type="search", placeholder="Search", aria_label=f"Search {caption}")
-    options = [element("option", "all states", value="")] + [
-        element("option", option, value=option) for option in filter_options
-    ]
-    select = filter_options and element("select", options, aria_label="Filter by state")
-    count = element("output", aria_live="polite")
-    return element("div", field, select, count, class_="controls")
+def _to_json(value: object) -> str:
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except ValueError:  # NaN or an infinity
+        return to_json(value)

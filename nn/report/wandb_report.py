@@ -1,22 +1,28 @@
-"""W&B reports of runs and sweeps. No other module imports wandb_workspaces."""
+"""W&B reports of runs and sweeps. No other module imports wandb_workspaces, which takes seconds."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from wandb_workspaces import expr
+from wandb_workspaces.reports.v2 import interface as wr
 
 from nn.errors import UserError
+from nn.io.coerce import to_mapping
 from nn.report import formatting as fmt
-from nn.report.coerce import to_mapping
-from nn.report.run_data import SPLITS, RunData
-from nn.report.sweep_data import SweepData
+from nn.report.charts.sweep import format_params
+from nn.report.data.run import RunReader
+from nn.report.data.sweep import SweepReader
+from nn.report.pages.run import SPLITS, summarize_confusion, summarize_run
+from nn.report.pages.sweep import (
+    format_metric,
+    list_notices,
+    rank_params,
+    summarize_importance,
+    summarize_sweep,
+)
 from nn.runs.reader import read_config
 from nn.tracking.wandb_ids import WandbIds
-
-if TYPE_CHECKING:
-    from wandb_workspaces.reports.v2.interface import BlockTypes, Layout, PanelTypes, Report
 
 MAX_TITLE_LENGTH = 128
 """W&B's limit for the title of a report."""
@@ -24,128 +30,98 @@ FULL_WIDTH, HALF_WIDTH, THIRD_WIDTH = 24, 12, 8
 """Panel widths in columns of W&B's grid, which has 24."""
 
 
-@dataclass(frozen=True)
-class ReportTarget:
-    """The W&B project that holds the runs of a report, and their sweep if any."""
-
-    entity: str
-    project: str
-    sweep_id: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> ReportTarget:
-        """Parse `ENTITY/PROJECT` or `ENTITY/PROJECT/SWEEP_ID`."""
-        parts = text.split("/")
-        if len(parts) not in (2, 3) or not all(re.fullmatch(r"[\w .-]+", part) for part in parts):
-            raise UserError(f"--wandb {text}: write ENTITY/PROJECT or ENTITY/PROJECT/SWEEP_ID.")
-        return cls(*parts)
-
-
-def build_run_report(run: RunData, target: ReportTarget) -> Report:
-    """Build the report of a run that is already in W&B."""
-    from wandb_workspaces import expr
-    from wandb_workspaces.reports.v2 import interface as wr
-
+def build_run_report(run: RunReader, entity: str, project: str) -> wr.Report:
+    """Build the report of a run that is already in this W&B project."""
+    record = run.record()
+    split, scores = record["split"], record["scores"]
     filters = [expr.Metric("ID") == WandbIds.from_environment(run.environment).run_id]
-    runs = wr.Runset(entity=target.entity, project=target.project, name=run.title, filters=filters)
-    confusion = [
-        wr.H2(text="Confusion matrix"),
-        *_paragraphs(run.confusion_text),
-        wr.PanelGrid(runsets=[runs], panels=[_confusion_panel(run.split)]),
-    ]
-    return _make_report(
-        target,
-        f"Run: {run.title}",
-        [
-            *_summary_blocks(run.summary_text, run.notices, _score_items(run)),
-            wr.H2(text="Learning curves"),
-            *_paragraphs(run.learning_text),
-            wr.PanelGrid(runsets=[runs], panels=_learning_panels()),
-            *(confusion if run.confusion_matrix is not None else []),
-            wr.H2(text="Predictions"),
-            wr.PanelGrid(runsets=[runs], panels=list(_example_panels())),
-            *_reproduce_blocks("Reproduce this run", run.reproduce_command),
-        ],
-    )
-
-
-def build_sweep_report(sweep: SweepData, target: ReportTarget) -> Report:
-    """Build the report of a sweep whose runs are already in W&B."""
-    from wandb_workspaces import expr
-    from wandb_workspaces.reports.v2 import interface as wr
-
-    metric, is_minimized = sweep.metric.name, sweep.metric.minimization_sign > 0
-    column, value = (
-        ("Sweep", target.sweep_id) if target.sweep_id else ("Group", _wandb_group(sweep))
-    )
-    runs = wr.Runset(
-        entity=target.entity,
-        project=target.project,
-        name=sweep.title,
-        filters=[expr.Metric(column) == value],
-        order=[wr.OrderBy(name=wr.SummaryMetric(name=metric), ascending=is_minimized)],
-    )
-    columns = [
-        wr.ParallelCoordinatesPlotColumn(
-            metric=wr.Config(name=_wandb_config_key(name)),
-            display_name=name,
-            log=sweep.has_log_scale(name),
-        )
-        for name in sweep.varied_params
-    ]
-    columns.append(
-        wr.ParallelCoordinatesPlotColumn(
-            metric=wr.SummaryMetric(name=metric), inverted=is_minimized
-        )
-    )
-    panels: list[PanelTypes] = [
-        wr.ParallelCoordinatesPlot(columns=columns, layout=_panel_layout(0, 0, FULL_WIDTH, 10)),
-        wr.ParameterImportancePlot(
-            with_respect_to=metric, layout=_panel_layout(0, 10, HALF_WIDTH, 8)
+    runs = wr.Runset(entity=entity, project=project, name=record["title"], filters=filters)
+    key_figures = {
+        f"{SPLITS[split]} accuracy": fmt.percent(scores.get(f"{split}/accuracy")),
+        f"{SPLITS[split]} loss": fmt.number(scores.get(f"{split}/loss")),
+        "training time": fmt.duration(record["training_seconds"]),
+    }
+    blocks: list[wr.BlockTypes] = [wr.P(text=summarize_run(record))]
+    if record["status"] != "finished":
+        blocks.append(wr.CalloutBlock(text=f"The status of this run is {record['status']}."))
+    blocks += [
+        wr.UnorderedList(
+            items=[f"{name}: {text}" for name, text in key_figures.items() if text != fmt.MISSING]
         ),
-        wr.LinePlot(
-            x="epoch", y=[metric], title=metric, layout=_panel_layout(HALF_WIDTH, 10, HALF_WIDTH, 8)
-        ),
+        wr.H2(text="Learning curves"),
+        wr.PanelGrid(runsets=[runs], panels=_learning_panels()),
     ]
-    best_blocks: list[BlockTypes] = []
-    if best := sweep.best_trial:
-        best_blocks = [
-            wr.H2(text="Best trial"),
-            wr.P(text=f"Trial {best.number}: {sweep.format_params(best)}."),
-            *_reproduce_blocks("Reproduce the best trial", sweep.reproduce_command(best)),
+    if record["confusion_matrix"] is not None:
+        blocks += [
+            wr.H2(text="Confusion matrix"),
+            wr.P(text=summarize_confusion(record)),
+            wr.PanelGrid(runsets=[runs], panels=[_confusion_panel(split)]),
         ]
-    return _make_report(
-        target,
-        f"Sweep: {sweep.title}",
-        [
-            *_summary_blocks(sweep.summary_text, sweep.notices, [("metric", sweep.metric_text)]),
-            wr.H2(text="Parameter importance"),
-            *_paragraphs(sweep.importance_text, sweep.importance.warning),
-            wr.PanelGrid(runsets=[runs], panels=panels),
-            wr.H2(text="Run comparer"),
-            wr.PanelGrid(
-                runsets=[runs],
-                panels=[
-                    wr.RunComparer(diff_only="split", layout=_panel_layout(0, 0, FULL_WIDTH, 12))
-                ],
-            ),
-            wr.H2(text="Learning curves"),
-            wr.PanelGrid(runsets=[runs], panels=_learning_panels()),
-            wr.H2(text="Confusion matrix and examples"),
-            wr.PanelGrid(
-                runsets=[runs], panels=[_confusion_panel("test"), *_example_panels(top=10)]
-            ),
-            *best_blocks,
-        ],
+    blocks += [
+        wr.H2(text="Predictions"),
+        wr.PanelGrid(runsets=[runs], panels=list(_example_panels())),
+        *_command_blocks("Reproduce this run", record["reproduce_command"]),
+    ]
+    return _make_report(entity, project, f"Run: {record['title']}", blocks)
+
+
+def build_sweep_report(
+    sweep: SweepReader, entity: str, project: str, sweep_id: str | None
+) -> wr.Report:
+    """Build the report of a sweep, whose runs in this W&B project have its group or sweep id."""
+    record, trials, details = sweep.record(), sweep.trial_records(), sweep.details()
+    metric, is_minimized = record["metric"], record["goal"] == "minimize"
+    objective = wr.SummaryMetric(name=metric)
+    column, value = ("Sweep", sweep_id) if sweep_id else ("Group", _find_wandb_group(sweep))
+    runs = wr.Runset(
+        entity=entity,
+        project=project,
+        name=record["title"],
+        filters=[expr.Metric(column) == value],
+        order=[wr.OrderBy(name=objective, ascending=is_minimized)],
     )
+    names, half = rank_params(record, details), HALF_WIDTH
+    log_scaled = {each["name"] for each in record["parameters"] if each["is_log"]}
+    new_axis = wr.ParallelCoordinatesPlotColumn
+    axes = [
+        new_axis(metric=_wandb_config(name), display_name=name, log=name in log_scaled)
+        for name in names
+    ]
+    axes.append(new_axis(metric=objective, inverted=is_minimized))
+    panels: list[wr.PanelTypes] = [
+        wr.ParallelCoordinatesPlot(columns=axes, layout=_layout(0, 0, FULL_WIDTH, 10)),
+        wr.ParameterImportancePlot(with_respect_to=metric, layout=_layout(0, 10, half, 8)),
+        wr.LinePlot(x="epoch", y=[metric], title=metric, layout=_layout(half, 10, half, 8)),
+    ]
+    comparer = wr.RunComparer(diff_only="split", layout=_layout(0, 0, FULL_WIDTH, 12))
+    examples = [_confusion_panel("test"), *_example_panels(top=10)]
+    blocks: list[wr.BlockTypes] = [
+        wr.P(text=summarize_sweep(record, trials, details)),
+        *(wr.CalloutBlock(text=notice) for notice in list_notices(record)),
+        wr.UnorderedList(items=[f"metric: {format_metric(record)}"]),
+        wr.H2(text="Parameter importance"),
+        wr.P(text=summarize_importance(details) or "Too few trials have finished."),
+        wr.PanelGrid(runsets=[runs], panels=panels),
+        wr.H2(text="Run comparer"),
+        wr.PanelGrid(runsets=[runs], panels=[comparer]),
+        wr.H2(text="Learning curves"),
+        wr.PanelGrid(runsets=[runs], panels=_learning_panels()),
+        wr.H2(text="Confusion matrix and examples"),
+        wr.PanelGrid(runsets=[runs], panels=examples),
+    ]
+    for best in (trial for trial in trials if trial["rank"] == 1):
+        blocks += [
+            wr.H2(text="Best trial"),
+            wr.P(text=f"Trial {best['number']}: {format_params(best, names)}."),
+            *_command_blocks("Reproduce the best trial", details["reproduce_command"]),
+        ]
+    return _make_report(entity, project, f"Sweep: {record['title']}", blocks)
 
 
-def _make_report(target: ReportTarget, title: str, blocks: list[BlockTypes]) -> Report:
-    from wandb_workspaces.reports.v2 import interface as wr
-
+def _make_report(entity: str, project: str, title: str, blocks: list[wr.BlockTypes]) -> wr.Report:
     return wr.Report(
-        project=target.project,
-        entity=target.entity,
+        project=project,
+        entity=entity,
         title=fmt.truncate(title, MAX_TITLE_LENGTH),
         description="Generated from run directories by scripts/report.py.",
         blocks=blocks,
@@ -153,101 +129,57 @@ def _make_report(target: ReportTarget, title: str, blocks: list[BlockTypes]) -> 
     )
 
 
-def _summary_blocks(
-    summary: str, notices: list[str], items: list[tuple[str, str]]
-) -> Iterator[BlockTypes]:
-    """Yield the summary, the notices as callouts and the key figures as a list."""
-    from wandb_workspaces.reports.v2 import interface as wr
-
-    yield wr.P(text=summary)
-    for notice in notices:
-        yield wr.CalloutBlock(text=notice)
-    yield wr.UnorderedList(items=[f"{name}: {value}" for name, value in items])
+def _command_blocks(heading: str, command: str | None) -> list[wr.BlockTypes]:
+    return [wr.H2(text=heading), wr.CodeBlock(code=command)] if command else []
 
 
-def _paragraphs(*texts: str) -> Iterator[BlockTypes]:
-    from wandb_workspaces.reports.v2 import interface as wr
-
-    yield from (wr.P(text=text) for text in texts if text)
-
-
-def _reproduce_blocks(heading: str, command: str | None) -> Iterator[BlockTypes]:
-    from wandb_workspaces.reports.v2 import interface as wr
-
-    if command:
-        yield from (wr.H2(text=heading), wr.CodeBlock(code=command))
-
-
-def _score_items(run: RunData) -> list[tuple[str, str]]:
-    split, split_name = run.split, SPLITS[run.split]
-    items = [
-        (f"{split_name} accuracy", fmt.percent(run.score(f"{split}/accuracy"))),
-        (f"{split_name} loss", fmt.number(run.score(f"{split}/loss"))),
-        ("training time", fmt.duration(run.training_seconds)),
-    ]
-    return [(name, value) for name, value in items if value != fmt.MISSING]
-
-
-def _learning_panels() -> list[PanelTypes]:
-    from wandb_workspaces.reports.v2 import interface as wr
-
-    wide = [(HALF_WIDTH * column, 0, HALF_WIDTH, 8) for column in range(2)]
-    narrow = [(THIRD_WIDTH * column, 8, THIRD_WIDTH, 6) for column in range(3)]
-    plots = [
-        ("Loss", ["train/loss", "val/loss"]),
-        ("Accuracy", ["train/accuracy", "val/accuracy"]),
-        ("Learning rate", ["lr"]),
-        ("Gradient norm", ["norm/gradient"]),
-        ("Weight norm", ["norm/weights"]),
-    ]
+def _learning_panels() -> list[wr.PanelTypes]:
+    half, third = HALF_WIDTH, THIRD_WIDTH
     return [
-        wr.LinePlot(title=title, x="epoch", y=list(keys), layout=_panel_layout(*layout))
-        for (title, keys), layout in zip(plots, (*wide, *narrow), strict=True)
+        wr.LinePlot(title=title, x="epoch", y=list(keys), layout=_layout(*layout))
+        for title, keys, layout in (
+            ("Loss", ["train/loss", "val/loss"], (0, 0, half, 8)),
+            ("Accuracy", ["train/accuracy", "val/accuracy"], (half, 0, half, 8)),
+            ("Learning rate", ["lr"], (0, 8, third, 6)),
+            ("Gradient norm", ["norm/gradient"], (third, 8, third, 6)),
+            ("Weight norm", ["norm/weights"], (2 * third, 8, third, 6)),
+        )
     ]
 
 
-def _confusion_panel(split: str) -> PanelTypes:
+def _confusion_panel(split: str) -> wr.PanelTypes:
     """Build W&B's confusion matrix chart over the table that the W&B logger has uploaded."""
-    from wandb_workspaces.reports.v2 import interface as wr
-
     return wr.CustomChart(
         query={"summaryTable": {"tableKey": f"{split}/confusion_matrix_table"}},
         chart_name="wandb/confusion_matrix/v1",
         chart_fields={"Actual": "Actual", "Predicted": "Predicted", "nPredictions": "nPredictions"},
         chart_strings={"title": "Confusion matrix"},
-        layout=_panel_layout(0, 0, FULL_WIDTH, 10),
+        layout=_layout(0, 0, FULL_WIDTH, 10),
     )
 
 
-def _example_panels(top: int = 0) -> Iterator[PanelTypes]:
-    from wandb_workspaces.reports.v2 import interface as wr
-
-    for column, (key, title) in enumerate(
-        (("wrong", "Most confident errors"), ("right", "Correct"))
+def _example_panels(top: int = 0) -> Iterator[wr.PanelTypes]:
+    for x, key, title in (
+        (0, "examples/wrong", "Most confident errors"),
+        (HALF_WIDTH, "examples/right", "Correct"),
     ):
-        yield wr.MediaBrowser(
-            title=title,
-            num_columns=8,
-            media_keys=[f"examples/{key}"],
-            layout=_panel_layout(HALF_WIDTH * column, top, HALF_WIDTH, 10),
-        )
+        layout = _layout(x, top, HALF_WIDTH, 10)
+        yield wr.MediaBrowser(title=title, num_columns=8, media_keys=[key], layout=layout)
 
 
-def _panel_layout(x: int, y: int, width: int, height: int) -> Layout:
-    from wandb_workspaces.reports.v2 import interface as wr
-
+def _layout(x: int, y: int, width: int, height: int) -> wr.Layout:
     return wr.Layout(x=x, y=y, w=width, h=height)
 
 
-def _wandb_config_key(parameter: str) -> str:
-    """Return a parameter's key in W&B's config, where settings of options are nested."""
-    return f"settings.{parameter}" if "." in parameter else parameter
+def _wandb_config(parameter: str) -> wr.Config:
+    """Return a parameter in W&B's config, where settings of options are nested."""
+    return wr.Config(name=f"settings.{parameter}" if "." in parameter else parameter)
 
 
-def _wandb_group(sweep: SweepData) -> str:
+def _find_wandb_group(sweep: SweepReader) -> str:
     """Return the W&B group of the runs of an offline sweep."""
-    folder = next((trial.folder for trial in sweep.ranked_trials or sweep.trials), None)
-    if folder is None:
-        raise UserError(f"{sweep.display_name}: the sweep has no trials to report.")
-    group = to_mapping(read_config(folder).get("tracking")).get("group")
-    return str(group or sweep.title)
+    trials = sorted(sweep.trial_records(), key=lambda trial: trial["rank"] is None)
+    if not trials:
+        raise UserError(f"{sweep.record()['path']}: the sweep has no trials to report.")
+    config = read_config(sweep.path / trials[0]["directory"])
+    return str(to_mapping(config.get("tracking")).get("group") or sweep.record()["title"])

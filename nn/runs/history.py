@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from array import array
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, TypeGuard
 
-from nn.io.files import OPEN_FLAGS, fsync, read_regular_file, write_at
-from nn.io.serialization import JsonObject, to_json
+from nn.io.coerce import extract_column, to_confusion_matrix, to_list
+from nn.io.files import OPEN_FLAGS, TailReader, fsync, write_at
+from nn.io.serialization import JsonObject, parse_json, to_json
 from nn.training import HistoryRecord
+from nn.types import IntArray
 
 MAX_HISTORY_BYTES = 2**30
+MAX_COLUMNS = 200
+"""Columns that are read from a history; further ones are ignored."""
 
 
 class HistoryFingerprint(TypedDict):
@@ -85,24 +89,88 @@ def verify_prefix(content: bytes, fingerprint: HistoryFingerprint) -> bytes | No
 
 def read_history(run_dir: Path) -> list[JsonObject]:
     """Read a run's history; one that is missing or damaged counts as empty."""
-    try:
-        return parse_history(read_regular_file(run_dir, "history.jsonl", MAX_HISTORY_BYTES))
-    except FileNotFoundError:
-        return []
+    lines, _ = TailReader(run_dir, "history.jsonl", MAX_HISTORY_BYTES).read_lines()
+    return parse_history(lines) or []
 
 
-def parse_history(content: bytes) -> list[JsonObject]:
-    """Parse the lines of a history; an incomplete last line is dropped, other damage empties it."""
-    *lines, last_line = content.split(b"\n")
+def parse_history(lines: Sequence[bytes]) -> list[JsonObject] | None:
+    """Parse complete lines of a history; None if any of them is damaged."""
     try:
-        records = [json.loads(line) for line in lines]
-    except (ValueError, RecursionError):
-        return []
-    with suppress(ValueError, RecursionError):
-        records.append(json.loads(last_line))
-    return records if all(isinstance(record, dict) for record in records) else []
+        values = to_list(parse_json(b"[" + b",".join(lines) + b"]"))
+    except ValueError:
+        return None
+    records = [value for value in values if isinstance(value, dict)]
+    return records if len(records) == len(lines) else None
 
 
 def is_history_record(record: Mapping[str, object]) -> TypeGuard[HistoryRecord]:
     """Whether a record that was read back has an epoch number, which W&B files it under."""
     return type(record.get("epoch")) is int
+
+
+class HistoryReader:
+    """Reads the numeric columns of a history.jsonl, and with each update only its new lines."""
+
+    def __init__(self, run_dir: Path, keys: Collection[str] | None = None) -> None:
+        self._tail = TailReader(run_dir, "history.jsonl", MAX_HISTORY_BYTES)
+        self._keys = keys  # None reads all columns
+        self._reset()
+
+    def _reset(self) -> None:
+        self.epochs: list[float] = []
+        self.confusion_matrix: IntArray | None = None  # the latest on record
+        self.is_damaged = False
+        self._columns: dict[str, array[float]] = {}  # NaN where an epoch lacks the value
+
+    def update(self) -> bool:
+        """Read what is new and return whether there was anything.
+
+        Damage in any line empties the history until the file is replaced.
+
+        Raises:
+            UserError: The file is a symbolic link, not a regular file, too large, or unreadable.
+        """
+        lines, is_replaced = self._tail.read_lines()
+        if is_replaced:
+            self._reset()
+        if lines and not self.is_damaged:
+            records = parse_history(lines)
+            if records is None:
+                self._reset()
+                self.is_damaged = True
+            else:
+                self._extend(records)
+        return is_replaced or bool(lines)
+
+    def _extend(self, records: list[JsonObject]) -> None:
+        first_row = len(self.epochs)
+        for row, epoch in enumerate(extract_column(records, "epoch"), first_row + 1):
+            self.epochs.append(row if epoch is None else epoch)
+        keys = self._keys or dict.fromkeys(key for record in records for key in record)
+        for key in keys:
+            values = extract_column(records, key)
+            is_known = key in self._columns
+            if key == "epoch" or (not is_known and len(self._columns) >= MAX_COLUMNS):
+                continue
+            if is_known or any(value is not None for value in values):
+                column = self._columns.setdefault(key, array("d"))
+                column.extend([math.nan] * (first_row - len(column)))
+                column.extend([math.nan if value is None else value for value in values])
+        if self._keys is None:
+            for record in reversed(records):
+                matrix = to_confusion_matrix(record.get("val/confusion_matrix"))
+                if matrix is not None:
+                    self.confusion_matrix = matrix
+                    break
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns that have a value."""
+        return list(self._columns)
+
+    def column(self, key: str, start: int = 0) -> list[float | None]:
+        """Return a column from an epoch's index on, None where an epoch lacks the value."""
+        start = max(0, start)
+        values = self._columns.get(key, array("d"))[start:]
+        numbers = [None if math.isnan(value) else value for value in values]
+        return numbers + [None] * (len(self.epochs) - start - len(numbers))

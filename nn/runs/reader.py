@@ -3,68 +3,124 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import platform
+import time
+from functools import cached_property
 from pathlib import Path
 
 import yaml
 
 from nn.config.schema import HYPERPARAMETERS
 from nn.errors import UserError
-from nn.io.files import read_regular_file
-from nn.io.paths import PREDICTIONS_FILE, relpath
-from nn.io.serialization import JsonObject, to_json
+from nn.io.coerce import drop_none, to_confusion_matrix, to_list, to_text
+from nn.io.files import FileStamp, is_locked, read_regular_file
+from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, relpath
+from nn.io.serialization import JsonObject, parse_json, to_json
 from nn.predictions import Predictions
 from nn.runs import checkpoint
-from nn.runs.history import read_history
+from nn.runs.history import HistoryReader, read_history
+from nn.types import IntArray
 
 RUN_FORMAT_VERSION = 2
 """Format version of a run directory, in environment.json; version 1 did not record it."""
 MAX_JSON_BYTES = 2**26
 """Larger files are not read."""
+WATCHED_FILES = ("config.yaml", "environment.json", "summary.json", MODEL_FILE, PREDICTIONS_FILE)
+"""Files whose changes count as changes of the run, along with its history."""
+MIN_STALE_SECONDS = 300.0
+"""Seconds without a new epoch after which a run on another machine counts as stale."""
+STALE_EPOCHS = 5.0
+"""The same, as a multiple of the longest epoch."""
+ACTIVE_FILES = ("history.jsonl", "study.log", "config.yaml", "sweep.yaml", "trial.json")
+"""Files by whose modification a process on another machine counts as running."""
 
 
-@dataclass(frozen=True)
-class SavedRun:
-    """A run on disk; before it ends, the summary is empty and there are no predictions."""
+class IncrementalReader:
+    """Counts the changes of its data; each change clears the cached properties."""
 
-    path: Path
-    config: JsonObject
-    environment: JsonObject
-    history: list[JsonObject]
-    summary: JsonObject
+    def __init__(self) -> None:
+        self.version = 0
 
-    @classmethod
-    def read(cls, path: Path) -> SavedRun:
-        """Read the files of a run, except the predictions, which are read when asked for."""
-        return cls(
-            path,
-            read_config(path),
-            read_json(path, "environment.json"),
-            read_history(path),
-            read_json(path, "summary.json"),
-        )
+    def _record_change(self) -> None:
+        self.version += 1
+        for name in list(vars(self)):
+            if isinstance(getattr(type(self), name, None), cached_property):
+                del vars(self)[name]
+
+
+class SavedRun(IncrementalReader):
+    """A run on disk; before it ends, the summary is empty and there are no predictions.
+
+    Raises:
+        UserError: The directory is not that of a run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.config: JsonObject = {}
+        self.environment: JsonObject = {}
+        self.summary: JsonObject = {}
+        self.metrics = HistoryReader(path)
+        self.status = ""
+        """As in the summary, or running, killed or stale before there is one."""
+        self._stamps: dict[str, FileStamp | None] = {}
+        self.update()
+
+    def update(self) -> bool:
+        """Read what is new and return whether anything has changed.
+
+        Raises:
+            UserError: The directory is not that of a run any more.
+        """
+        # before the summary, which is written while the lock is held
+        is_lock_held = None if self.summary else is_locked(self.path / ".lock")
+        stamps = {name: FileStamp.of(self.path / name) for name in WATCHED_FILES}
+        changed_files = {name for name in stamps if stamps[name] != self._stamps.get(name)}
+        if not self._stamps or changed_files & {"config.yaml", "environment.json"}:
+            self.config = read_config(self.path)
+            self.environment = read_json(self.path, "environment.json")
+        if "summary.json" in changed_files:
+            self.summary = read_json(self.path, "summary.json")
+        has_changed = self.metrics.update() or bool(changed_files)
+        self._stamps = stamps
+        status = to_text(self.summary.get("status")) or "killed"
+        if not self.summary:
+            host = to_text(self.environment.get("host"))
+            last_epoch = self.metrics.column("seconds", len(self.metrics.epochs) - 1)
+            seconds = max(drop_none(last_epoch), default=0.0)
+            status = process_status(is_lock_held, self.path, host, seconds)
+        has_changed |= status != self.status
+        self.status = status
+        if has_changed:
+            self._record_change()
+        return has_changed
+
+    @cached_property
+    def history(self) -> list[JsonObject]:
+        """All records of the history, of which `metrics` has the numbers."""
+        return read_history(self.path)
 
     @property
     def predictions(self) -> Predictions | None:
         """The predictions of the selected weights, or None if they have not been written."""
-        try:
-            return Predictions.from_arrays(checkpoint.load(self.path / PREDICTIONS_FILE).arrays)
-        except FileNotFoundError:
-            return None
-        except (checkpoint.CorruptFileError, ValueError):
-            raise UserError(f"{relpath(self.path / PREDICTIONS_FILE)} is damaged.") from None
+        return read_predictions(self.path)
+
+    @cached_property
+    def confusion_matrix(self) -> IntArray | None:
+        """Counts (true class, predicted class); of an unfinished run, the latest on record."""
+        matrix = to_confusion_matrix(self.summary.get("confusion_matrix"))
+        matrix = self.metrics.confusion_matrix if matrix is None else matrix
+        return matrix if matrix is not None and matrix.sum() else None
 
     @property
     def class_names(self) -> list[str]:
-        """The names of the classes, or their indices if only the confusion matrices are known."""
-        names = self.summary.get("class_names")
-        if isinstance(names, list):
-            return [str(name) for name in names]
-        for record in self.history:
-            confusion_matrix = record.get("val/confusion_matrix")
-            if isinstance(confusion_matrix, list):
-                return [str(index) for index in range(len(confusion_matrix))]
-        return []
+        """The names of the classes; one without a name is named by its index."""
+        names = list(map(str, to_list(self.summary.get("class_names"))))
+        if self.confusion_matrix is None:
+            return names
+        num_classes = len(self.confusion_matrix)
+        return [*names[:num_classes], *map(str, range(len(names), num_classes))]
 
 
 def read_config(run_dir: Path) -> JsonObject:
@@ -76,10 +132,13 @@ def read_config(run_dir: Path) -> JsonObject:
     """
     path = run_dir / "config.yaml"
     try:
-        config = yaml.load(read_regular_file(run_dir, "config.yaml", 2**20), Loader=_NoAliasLoader)
+        content = read_regular_file(run_dir, "config.yaml", 2**20)
+        # without anchors there are no aliases, and the loader in C takes an eighth of the time
+        loaded = yaml.load(content, Loader=_NoAliasLoader if b"&" in content else _FastLoader)
+        config = parse_json(json.dumps(loaded, default=str))  # YAML also has dates, sets and bytes
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{run_dir} is not a run directory: it has no config.yaml.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError):
         raise UserError(f"{path} is damaged: it cannot be read as plain YAML.") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} is damaged: it must be a mapping of settings.")
@@ -90,11 +149,21 @@ def read_config(run_dir: Path) -> JsonObject:
     return config
 
 
+def read_predictions(run_dir: Path) -> Predictions | None:
+    """Read the predictions of the selected weights; None if they have not been written."""
+    try:
+        return Predictions.from_arrays(checkpoint.load(run_dir / PREDICTIONS_FILE).arrays)
+    except FileNotFoundError:
+        return None
+    except (checkpoint.CorruptFileError, ValueError):
+        raise UserError(f"{relpath(run_dir / PREDICTIONS_FILE)} is damaged.") from None
+
+
 def read_json(directory: Path, file_name: str) -> JsonObject:
     """Read a JSON object; a file that is missing or damaged counts as empty."""
     try:
-        content = json.loads(read_regular_file(directory, file_name, MAX_JSON_BYTES))
-    except (FileNotFoundError, ValueError, RecursionError):
+        content = parse_json(read_regular_file(directory, file_name, MAX_JSON_BYTES))
+    except (FileNotFoundError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -117,6 +186,35 @@ def require_format_version(directory: Path, file_name: str, supported_version: i
         )
 
 
+def process_status(
+    is_lock_held: bool | None, directory: Path, host: str | None, longest_epoch: float = 0.0
+) -> str:
+    """Return whether the process that writes a directory is running, killed or stale.
+
+    On this machine its lock tells. It may be invisible on other machines, whose processes count as
+    running as long as the directory's files change, and then as stale.
+
+    Args:
+        is_lock_held: What `is_locked` returned before the result was found to be missing.
+        directory: The directory of a run or a sweep.
+        host: The machine that writes it, if known.
+        longest_epoch: Seconds between two changes that are normal.
+    """
+    if is_lock_held:
+        return "running"
+    if is_lock_held is False and host == platform.node():
+        return "killed"
+    limit = max(MIN_STALE_SECONDS, STALE_EPOCHS * longest_epoch)
+    age = time.time() - modified_timestamp(directory, *ACTIVE_FILES)
+    return "running" if age < limit else "stale"
+
+
+def modified_timestamp(directory: Path, *names: str) -> float:
+    """Return when the latest of these files was modified, as a POSIX timestamp; 0 without any."""
+    stamps = [FileStamp.of(directory / name) for name in names]
+    return max((stamp.mtime_ns / 1e9 for stamp in stamps if stamp), default=0.0)
+
+
 def find_runs(directory: Path) -> list[Path]:
     """List the run directories at or below a directory, such as that of a sweep."""
     if (directory / "config.yaml").exists():
@@ -124,6 +222,9 @@ def find_runs(directory: Path) -> list[Path]:
     run_dirs = (file.parent for file in sorted(directory.rglob("config.yaml")))
     # wandb's own directories, which lie in those of the runs, have a config.yaml as well
     return [path for path in run_dirs if "wandb" not in path.relative_to(directory).parts]
+
+
+_FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # missing if built without libyaml
 
 
 class _NoAliasLoader(yaml.SafeLoader):

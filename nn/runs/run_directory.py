@@ -1,7 +1,8 @@
 """The directory of a run, which is the source of truth about it.
 
 config.yaml              the resolved configuration, written first
-environment.json         machine, package versions and git commit; the format version
+environment.json         machine, package versions and git commit; the format version, and the
+                         number of epochs that was planned at the start
 history.jsonl            one line per epoch, written when it ends
 checkpoints/             training states at epoch boundaries: last, previous and best
 model.json               the layers, with output shapes and numbers of parameters
@@ -82,7 +83,11 @@ class RunDirectory:
             history = stack.enter_context(closing(HistoryWriter(path / "history.jsonl")))
             history.truncate_to(b"")
             (path / "checkpoints").mkdir(exist_ok=True)
-            versioned_environment = {"format_version": RUN_FORMAT_VERSION, **environment}
+            versioned_environment = {
+                "format_version": RUN_FORMAT_VERSION,
+                "initial_epochs": config.epochs,
+                **environment,
+            }
             atomic_write(path / "environment.json", _encode_json(versioned_environment))
             atomic_write(path / "config.yaml", to_yaml(config.model_dump()).encode())
             open_files = stack.pop_all()
@@ -125,7 +130,8 @@ class RunDirectory:
     @property
     def restored_records(self) -> list[HistoryRecord]:
         """The epochs of earlier sessions."""
-        return list(filter(is_history_record, parse_history(self._restored_history)))
+        records = parse_history(self._restored_history.splitlines()) or []
+        return list(filter(is_history_record, records))
 
     def append_history(self, record: HistoryRecord) -> None:
         """Append a record to the history; if writing fails, warn and retry with the next one."""

@@ -48,7 +48,7 @@ def upload_runs(directories: list[Path]) -> int:
 def _check_uploadable(run_dir: Path) -> None:
     """Refuse a run that cannot be uploaded, before the first upload starts."""
     with _lock_run(run_dir):
-        saved_run = SavedRun.read(run_dir)
+        saved_run = SavedRun(run_dir)
         parse_run_config(run_dir, saved_run.config)
         _read_tracking_settings(saved_run)
         _ = saved_run.predictions
@@ -57,7 +57,7 @@ def _check_uploadable(run_dir: Path) -> None:
 def _upload_run(run_dir: Path) -> str:
     """Upload one run under its lock, and return its URL."""
     with _lock_run(run_dir):
-        saved_run = SavedRun.read(run_dir)
+        saved_run = SavedRun(run_dir)
         try:
             with preserve_environment(), TemporaryDirectory() as temp_dir:
                 wandb_logger = WandbLogger(

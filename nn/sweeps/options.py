@@ -45,9 +45,12 @@ class SweepSettings(BaseModel):
     overrides: tuple[str, ...]
     config_dir: str | None = None
 
-    def to_json(self) -> str:
-        """Return the text of settings.json."""
-        return json.dumps({"format_version": SWEEP_FORMAT_VERSION, **self.model_dump()})
+    def to_json(self, journal: str | None = None, study_name: str = "") -> str:
+        """Return the text of settings.json, with the journal of a shared study, for reports."""
+        content = {"format_version": SWEEP_FORMAT_VERSION, **self.model_dump()}
+        if journal is not None:
+            content |= {"journal": str(Path(journal).absolute()), "study_name": study_name}
+        return json.dumps(content)
 
 
 def resolve_options(options: SweepOptions, sweep: SweepConfig) -> SweepSettings:

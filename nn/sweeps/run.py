@@ -177,7 +177,10 @@ def _locked_sweep_dir(options: SweepOptions, settings: SweepSettings) -> Iterato
             if not options.storage:  # machines that share the study may share the directory too
                 lock_fd = acquire_lock(sweep_dir / ".lock", "running this sweep")
             if is_new:
-                atomic_write(sweep_dir / "settings.json", settings.to_json().encode())
+                journal = options.storage  # unless it is a URL
+                journal = None if journal is None or "://" in journal else journal
+                content = settings.to_json(journal, options.name).encode()
+                atomic_write(sweep_dir / "settings.json", content)
                 atomic_write(sweep_dir / "sweep.yaml", options.sweep_file.read_bytes())
         except OSError as error:
             reason = f"nothing can be written there: {error.strerror}"

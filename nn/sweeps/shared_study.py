@@ -103,7 +103,7 @@ class Heartbeat:
             and now - self._last_beat_time >= self.grace_seconds / BEATS_PER_GRACE_PERIOD
         ):
             self._num_beats, self._last_beat_time = self._num_beats + 1, now
-            self.study.set_user_attr(_heartbeat_key(self.machine_id), self._num_beats)
+            self.study.set_user_attr(heartbeat_key(self.machine_id), self._num_beats)
 
     def read_heartbeats(self) -> None:
         """Read all counters and note when each of them changed.
@@ -115,7 +115,7 @@ class Heartbeat:
             self.grace_seconds / 2, MIN_SUSPENSION_SECONDS
         )
         self._last_check_time = now
-        stored_keys = {key for key in user_attrs if key.startswith(_heartbeat_key(""))}
+        stored_keys = {key for key in user_attrs if key.startswith(heartbeat_key(""))}
         for key in stored_keys | self._last_seen.keys():
             num_beats = user_attrs.get(key, 0)
             previous = self._last_seen.get(key)
@@ -127,10 +127,11 @@ class Heartbeat:
         if self.is_single_machine or not machine_id:
             return True
         _, last_change_time = self._last_seen.setdefault(
-            _heartbeat_key(machine_id), (0, self._last_check_time)
+            heartbeat_key(machine_id), (0, self._last_check_time)
         )
         return self._last_check_time - last_change_time > self.grace_seconds
 
 
-def _heartbeat_key(machine_id: str) -> str:
+def heartbeat_key(machine_id: str) -> str:
+    """Return the name of the study's attribute that counts a machine's heartbeats."""
     return f"beat {machine_id}"

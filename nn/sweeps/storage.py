@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from optuna.exceptions import StorageInternalError
@@ -19,9 +19,8 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from nn.errors import SaveError, UserError
-from nn.io.files import read_regular_file, write_at
+from nn.io.files import write_at
 from nn.io.paths import relpath
-from nn.runs.history import MAX_HISTORY_BYTES
 from nn.runs.signals import BoundedSignalHandler
 
 Result = TypeVar("Result")
@@ -275,18 +274,10 @@ class CrashSafeJournalBackend(BaseJournalBackend):
 
 
 class InMemoryJournalBackend(BaseJournalBackend):
-    """A journal in memory: a snapshot of a sweep's study.log, or a copy of a study for export."""
+    """A journal in memory: a sweep's study.log as far as it was read, or a copy for export."""
 
-    def __init__(self) -> None:
-        self._logs: list[JournalLog] = []
-
-    @classmethod
-    def load(cls, sweep_dir: Path) -> Self:
-        """Read a sweep's study.log, without a torn last line; the file is never changed."""
-        backend = cls()
-        content = read_regular_file(sweep_dir, "study.log", MAX_HISTORY_BYTES)
-        backend.append_logs([json.loads(line) for line in content.split(b"\n")[:-1]])
-        return backend
+    def __init__(self, logs: Sequence[JournalLog] = ()) -> None:
+        self._logs = list(logs)
 
     def read_logs(self, log_number_from: int) -> Sequence[JournalLog]:
         """Return the logs from a number on."""

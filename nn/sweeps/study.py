@@ -21,7 +21,7 @@ from nn.sweeps.samplers import registry
 from nn.sweeps.samplers.base import GridSampler, RandomSampler
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared_study import Heartbeat, SharedStudy
-from nn.sweeps.space import OptunaParams, Point, point_key
+from nn.sweeps.space import OptunaParams, Point
 from nn.sweeps.storage import InMemoryJournalBackend, JournalStudyStorage
 from nn.sweeps.trials import (
     STUDY_NAME,
@@ -30,7 +30,6 @@ from nn.sweeps.trials import (
     read_intermediate_values,
     read_outcome,
 )
-from nn.sweeps.worker import TRIAL_FILE
 
 MAX_EXTERNAL_FAILURES = 3
 """Number of external failures after which a trial is not retried any more."""
@@ -107,7 +106,7 @@ class SweepStudy(SweepTrials):
         restored = {}
         for path in trials_dir.glob("[0-9]*"):
             number = int(path.name) if path.name.isdecimal() and path.is_dir() else -1
-            point = self._read_recorded_point(number) if number >= first_number else None
+            point = self.read_recorded_point(number) if number >= first_number else None
             if point is not None:
                 restored[number] = self._restore_trial(number, point)
         lost_numbers = range(first_number, max(restored, default=-1) + 1)
@@ -137,21 +136,6 @@ class SweepStudy(SweepTrials):
             user_attrs=user_attrs,
             intermediate_values=intermediate_values if self.sweep.early_terminate else {},
         )
-
-    def _read_recorded_point(self, number: int) -> Point | None:
-        """Return the point recorded in a trial's directory, or None if it is not of this space."""
-        record = read_json(self.get_trial_dir(number), TRIAL_FILE)
-        parameters = record.get("parameters")
-        if record.get("number") != number or not isinstance(parameters, dict):
-            return None
-        if not self.space.is_complete(parameters):
-            return None
-        point = {name: parameters[name] for name in self.space.parameters}
-        try:
-            round_trip = self.space.from_optuna(self.space.to_optuna(point))
-        except (KeyError, ValueError, TypeError):
-            return None
-        return point if point_key(round_trip) == point_key(point) else None
 
     def refresh(self) -> None:
         """Reload the trials, with the changes made by all machines."""
@@ -408,7 +392,7 @@ class SweepStudy(SweepTrials):
 
     def _read_recorded_params(self, trial: FrozenTrial) -> OptunaParams:
         """Return the parameters in a trial's directory, if they agree with the study's."""
-        point = self._read_recorded_point(trial.number)
+        point = self.read_recorded_point(trial.number)
         params = self.space.to_optuna(point) if point else {}
         return params if trial.params.items() <= params.items() else {}
 

@@ -20,6 +20,7 @@ from nn.config.compose import compose_config
 from nn.config.search_path import set_config_dir
 from nn.errors import DivergedError, SaveError, TrialPruned, UserError, is_retryable
 from nn.io.files import acquire_lock, atomic_write
+from nn.io.paths import TRIAL_FILE
 from nn.io.serialization import to_json
 from nn.runs.reader import read_json
 from nn.runs.runner import run
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 LOCK_TIMEOUT_SECONDS = 30.0
 """Seconds to wait for a trial's directory while a dying process still holds its lock."""
-TRIAL_FILE = "trial.json"
-"""File in a trial's directory that records its number and parameters."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import yaml
 from nn.config.compose import compose_config
 from nn.config.search_path import set_config_dir
 from nn.errors import UserError
-from nn.report.sweep_data import SweepData
+from nn.report.data.sweep import SweepReader
 from tests.conftest import ROOT
 
 TRAIN, SWEEP, PREDICT = (str(ROOT / f"scripts/{name}.py") for name in ("train", "sweep", "predict"))
@@ -81,8 +81,8 @@ def test_sweep_records_the_config_dir_for_workers_and_resume(workdir):
     assert targets == {"nn.optimizers.SGD", "mypackage.optim.Mine"}
     command = shlex.split(resumed.stdout.splitlines()[-1])
     assert command[:4] == ["python", TRAIN, *OWN]
-    sweep = SweepData(workdir.path / "runs/sweeps/small")
-    assert "trust=mypackage" in sweep.reproduce_command(sweep.best_trial)
+    details = SweepReader(workdir.path / "runs/sweeps/small").details()
+    assert "trust=mypackage" in (details["reproduce_command"] or "")
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ def test_predictions_match_those_of_the_run(workdir):
     assert result.returncode == 0, result.stderr
     predictor = Predictor.from_run(workdir.path / "run")
     content = array_files.read_samples(workdir.path / "images", predictor.input_spec)
-    saved = SavedRun.read(workdir.path / "run").predictions
+    saved = SavedRun(workdir.path / "run").predictions
     np.testing.assert_array_equal(predictor.predict_proba(content.samples), saved.probabilities)
 
 

@@ -40,6 +40,14 @@ CREATE_SWEEP = (
     "export SWEEP=$(wandb sweep --project digits sweeps/random.yaml 2>&1 "
     "| sed -n 's/.*wandb agent //p')"
 )
+INTERRUPT_LIVE_REPORT = r"""
+set -m  # otherwise the shell makes background jobs ignore Ctrl-C
+\1 > live.txt &
+until grep -qs http://127.0.0.1 live.txt; do kill -0 $!; sleep 0.1; done
+kill -INT $!
+wait $! || [ $? = 130 ]
+set +m
+"""
 REPORT_FAILURE = "trap 'echo \"failed: $BASH_COMMAND\" >&2' ERR"
 
 
@@ -61,7 +69,7 @@ def to_script(block):
     if block.language == "bash":
         return f"cat > job.sh <<'END'\n{block.text}END\nbash job.sh\n"
     assert block.language == "sh", block
-    return block.text
+    return re.sub(r"^(.* --live)$", INTERRUPT_LIVE_REPORT, block.text, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("readme", READMES)

@@ -482,7 +482,8 @@ def test_upload_refuses_all_runs_if_one_is_invalid(workdir_with_run, damage, mes
             "confusion.png: nothing can be written",
         ),
         (replace_by_folder("run/report.html"), "run", "report.html: nothing can be written there"),
-        (lambda _: None, "run second --png-dir pictures", "--png-dir: requires a single run"),
+        (lambda _: None, ". --png-dir pictures", "--png-dir: requires a run, a sweep or"),
+        (lambda _: None, "run --csv t.csv --latex no/t.tex", "no/t.tex"),
         (replace_by_link("second/history.jsonl"), "run second", "is a symbolic link"),
         (
             replace_text("second/config.yaml", "lr: ", "lr: ["),

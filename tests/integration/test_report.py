@@ -94,6 +94,16 @@ def test_png_option_writes_images_instead_of_a_page(workdir_with_runs):
     assert not (workdir_with_runs.path / "runs/one/report.html").exists()
 
 
+def test_table_options_write_tables_instead_of_a_page(workdir_with_runs):
+    args = ["--latex", "t.tex", "--csv", "t.csv", "--markdown", "t.md", "--top-runs", "2"]
+    for folder, num_rows in (("runs/one", 1), ("runs/s", 2)):
+        result = workdir_with_runs.run(REPORT_SCRIPT, folder, *args)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.split() == ["t.tex", "t.csv", "t.md"]
+        assert len((workdir_with_runs.path / "t.md").read_text().splitlines()) == 2 + num_rows
+        assert not (workdir_with_runs.path / folder / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -108,7 +118,9 @@ def test_png_option_writes_images_instead_of_a_page(workdir_with_runs):
         (["runs/one", "--output", "no/page.html"], "no/page.html: nothing can be written there"),
         (["runs/one", "--output", "mine.html"], "mine.html: not a generated report"),
         (["runs/one", "--png-dir", "mine.html"], "nothing can be written there"),
-        (["runs", "--png-dir", "pictures"], "--png-dir: requires a single run or sweep directory."),
+        (["runs", "--png-dir", "pictures"], "--png-dir: requires a run, a sweep or several runs."),
+        (["runs", "--csv", "runs/one/config.yaml"], "the file's name must end in .csv."),
+        (["empty", "--latex", "table.tex"], "empty: no runs with scores found."),
     ],
 )
 def test_usage_errors_are_one_line(workdir_with_runs, args, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import secrets
 import signal
@@ -13,6 +14,7 @@ import optuna
 import pytest
 import yaml
 
+from nn.report.data.sweep import SweepReader
 from nn.sweeps.trials import SweepTrials
 from tests.conftest import REPORT_SCRIPT, SWEEP_SCRIPT, RunDir
 from tests.waiting import wait_until
@@ -134,6 +136,32 @@ def test_machines_may_share_the_output_directory(workdir, start_machine, read_lo
     second = start_machine(0, "--count", "8", storage="machine0.log")
     assert (first.wait(timeout=120), second.wait(timeout=120)) == (0, 0), read_log(0)
     assert len(finished_runs(workdir, 0)) == 8
+
+
+@pytest.mark.parametrize("has_journal", [True, False])
+def test_reports_follow_a_shared_sweep_while_it_runs(workdir, start_machine, has_journal):
+    """From the journal, or as with a database from the directories of the trials."""
+    machine, folder = (
+        start_machine(1, "--count", "6", storage="shared.log"),
+        workdir.path / "machine1",
+    )
+    wait_until((folder / "sweep.yaml").exists)
+    if not has_journal:
+        settings = json.loads((folder / "settings.json").read_text())
+        settings.pop("journal")
+        (folder / "settings.json").write_text(json.dumps(settings))
+    reader = SweepReader(folder)
+
+    def count_trials():
+        reader.update()
+        return reader.record()["status_counts"]
+
+    wait_until(lambda: count_trials().keys() == {"running", "finished"})
+    assert reader.record()["status"] == "running"
+    assert not (folder / "study.log").exists()
+    assert machine.wait(timeout=120) == 0
+    assert count_trials() == {"finished": 6}
+    assert reader.record()["status"] == "finished"
 
 
 def test_stopped_machine_releases_its_trials_immediately(workdir, start_machine):

@@ -190,12 +190,12 @@ def test_sweep_file_behaves_the_same_with_agent_and_offline(
     wait_for_success(started)
     result = workdir.run(SWEEP_SCRIPT, f"sweeps/{name}.yaml", "--count=2", "tracking=disabled")
     assert result.returncode == 0, result.stderr
-    offline = SavedRun.read(workdir.path / f"runs/sweeps/{name}/trials/0000")
+    offline = SavedRun(workdir.path / f"runs/sweeps/{name}/trials/0000")
     proposed_points = server.sweeps[sweep].proposed_points
     assert len(proposed_points) == 2
     for run_id, point in proposed_points.items():
         path = run_dir(workdir, sweep, run_id)
-        saved = SavedRun.read(path)
+        saved = SavedRun(path)
         for parameter, value in point.items():
             logged = config_value(saved.config, parameter)
             assert (logged, type(logged)) == (value, type(value))
@@ -548,7 +548,7 @@ def test_diverged_trial_reports_its_objective_and_counts_as_finished(
     (run,) = server.runs.values()
     assert run.state == "finished"
     assert run.summary["status"] == "diverged"
-    saved = SavedRun.read(run_dir(workdir, sweep, run.id))
+    saved = SavedRun(run_dir(workdir, sweep, run.id))
     assert run.summary.get("best/val/loss") == saved.summary["best/val/loss"]
 
 

@@ -177,7 +177,7 @@ def test_agent_trial_is_logged_even_if_wandb_answers_late(workdir, slow_server):
     subprocess.run(line, capture_output=True, timeout=120, check=True, **settings)
     (run_id,) = slow_server.sweeps[sweep].proposed_points
     path = workdir.path / "runs" / sweep / run_id
-    assert SavedRun.read(path).summary["status"] == "finished"
+    assert SavedRun(path).summary["status"] == "finished"
     assert logged_content(slow_server, run_id) == expected_content(
         path, sweep_parameters={"seed": 5}
     )

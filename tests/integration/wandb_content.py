@@ -65,7 +65,7 @@ def expected_content(
     path: Path, state: str = "finished", sweep_parameters: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return what the server should store about the run in a directory."""
-    saved = SavedRun.read(path)
+    saved = SavedRun(path)
     names = saved.class_names
     summary: Any = saved.summary
     history: list[dict[str, Any]] = saved.history

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
+from functools import cached_property
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 
-def search(pattern: str, html: str) -> str:
-    found = re.search(pattern, html, re.DOTALL)
-    assert found
-    return found[1]
+from nn.report.page import Page
 
 
 class ReportPage:
-    def __init__(self, path: Path) -> None:
-        self.html = path.read_text(encoding="utf-8")
+    """A page with what a browser shows of it: its text, charts and tables."""
+
+    def __init__(self, source: Path | Page) -> None:
+        self.html = source.to_html() if isinstance(source, Page) else source.read_text("utf-8")
 
     @property
     def text(self) -> str:
@@ -31,25 +33,37 @@ class ReportPage:
         matches = re.findall(r"<dt>([^<]*)</dt><dd><data value=\"([^\"]*)\">", self.html)
         return {unescape(name): float(value) for name, value in matches}
 
+    @cached_property
+    def payload(self) -> Any:
+        """Charts and tables by name, with arrays as lists."""
+        found = re.search(r'<script[^>]* id="payload">(.*?)</script>', self.html, re.DOTALL)
+        assert found
+        return json.loads(found[1], object_hook=_decode_array)
+
     @property
     def charts(self) -> dict[str, Any]:
-        """The Plotly figure of each chart."""
-        pattern = r'<figure class="chart" id="chart-([^"]+)">(.*?)</figure>'
-        return {
-            name: json.loads(search(r"<script[^>]*>(.*?)</script>", body))
-            for name, body in re.findall(pattern, self.html, re.DOTALL)
-        }
+        """The Plotly figure of each chart on the page."""
+        charts: dict[str, Any] = self.payload["charts"]
+        assert set(charts) == set(re.findall(r'id="chart-([^"]+)"', self.html))
+        return charts
 
     @property
     def sections(self) -> list[str]:
         return re.findall(r'<section id="([^"]+)"', self.html)
 
-    def table_rows(self, table: str) -> list[list[str]]:
+    def table_rows(self, table: str) -> list[list[Any]]:
         """Return the values of a table, row by row."""
-        table_start = self.html.index(f'id="{table}"')
-        start = self.html.rfind('<div class="table"', 0, table_start + 1)
-        body = search(r"<tbody>(.*?)</tbody>", self.html[start:])
-        return [
-            [unescape(value) for value in re.findall(r'<t[hd][^>]*data-value="([^"]*)"', row)]
-            for row in re.findall(r"<tr[^>]*>(.*?)</tr>", body, re.DOTALL)
-        ]
+        assert f'id="table-{table}"' in self.html
+        return [row[0] for row in self.payload["tables"][table][1].values()]
+
+
+def _decode_array(value: dict[str, Any]) -> Any:
+    """Decode an array of numbers, which Plotly writes as base64, with None in place of NaN."""
+    if value.keys() - {"shape"} != {"bdata", "dtype"}:
+        return value
+    array = np.frombuffer(b64decode(value["bdata"]), value["dtype"])
+    if "shape" in value:
+        array = array.reshape([int(size) for size in value["shape"].split(",")])
+    numbers = array.astype(object)
+    numbers[np.isnan(array)] = None
+    return numbers.tolist()

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
-from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from nn.report.build import ReportOptions, build_report
-from nn.report.sweep_data import SweepData
 from nn.runs.reader import SavedRun
+from tests.report.browser import needs_chromium, open_page
 from tests.report.factories import XSS_STRING, make_run, make_sweep, replace_classes
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
-CHROMIUM_FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--enable-unsafe-swiftshader",
-)  # fmt: skip
+pytestmark = needs_chromium
 PAGE_KINDS = ("run", "odd", "sweep", "index", "comparison")
 
 
@@ -26,7 +22,7 @@ PAGE_KINDS = ("run", "odd", "sweep", "index", "comparison")
 def pages(tmp_path_factory):
     """Build a page of each kind."""
     directory = tmp_path_factory.mktemp("pages")
-    run = make_run(directory / "runs/one", "epochs=5", "restore_best=true")
+    run = make_run(directory / "runs/one", "epochs=12", "restore_best=true")
     odd = shutil.copytree(run, directory / "runs/odd")
     replace_classes(odd)
     states = ("finished", "finished", "pruned", "failed", "finished")
@@ -35,43 +31,11 @@ def pages(tmp_path_factory):
         "run": [run], "odd": [odd], "sweep": [sweep_dir], "index": [directory / "runs"],
         "comparison": [run, odd],
     }.items():  # fmt: skip
-        build_report(ReportOptions(folders, directory / f"{kind}.html", False, None, None))
+        build_report(ReportOptions(folders, directory / f"{kind}.html"))
     return directory
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
-        yield chromium
-        chromium.close()
-
-
-@contextmanager
-def open_page(browser, html_file, width=1280, **settings):
-    """Open a page, wait until it is rendered, and check at the end for errors and requests."""
-    errors, requested_urls = [], []
-    page = browser.new_page(
-        viewport={"width": width, "height": 900}, reduced_motion="reduce", **settings
-    )
-    page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: requested_urls.append(request.url))
-    page.on("dialog", lambda dialog: errors.append(dialog.message))
-    try:
-        page.goto(html_file.as_uri())
-        page.wait_for_selector("html[data-drawn=all]", state="attached", timeout=60_000)
-        yield page
-        assert errors == []
-        assert [url for url in requested_urls if not url.startswith("data:")] == [
-            html_file.as_uri()
-        ]
-    finally:
-        page.close()
-
-
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("kind", PAGE_KINDS)
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (360, "dark")])
 def test_every_chart_renders_without_errors_or_requests(browser, pages, kind, width, theme):
@@ -89,12 +53,12 @@ def test_every_chart_renders_without_errors_or_requests(browser, pages, kind, wi
 
 
 def test_numbers_in_the_browser_match_the_run_directory(browser, pages):
-    saved = SavedRun.read(pages / "runs/one")
+    saved = SavedRun(pages / "runs/one")
     with open_page(browser, pages / "run.html") as page:
         shown = page.locator(".figures data").first.get_attribute("value")
         assert float(shown) == saved.summary["test/accuracy"]
         num_drawn = page.evaluate(
-            "document.querySelector('#chart-loss .plot').data.map((t) => t.y)"
+            "document.querySelector('#chart-loss .plot').data.map((t) => Array.from(toArray(t.y)))"
         )
         parts = [[record[f"{part}/loss"] for record in saved.history] for part in ("train", "val")]
         assert num_drawn == parts
@@ -110,7 +74,7 @@ def test_theme_switch_changes_charts(browser, pages):
 
 
 def test_hovering_over_the_map_shows_the_image_and_its_class(browser, pages):
-    names = SavedRun.read(pages / "runs/one").class_names
+    names = SavedRun(pages / "runs/one").class_names
     with open_page(browser, pages / "run.html") as page:
         plot = page.locator("#chart-map .plot")
         scroll_into_view(plot)
@@ -129,7 +93,7 @@ def test_hovering_over_the_map_shows_the_image_and_its_class(browser, pages):
 
 
 def test_hovering_over_the_confusion_matrix_shows_counts_and_percentages(browser, pages):
-    saved = SavedRun.read(pages / "runs/one")
+    saved = SavedRun(pages / "runs/one")
     with open_page(browser, pages / "run.html") as page:
         plot = page.locator("#chart-confusion .plot")
         scroll_into_view(plot)
@@ -139,17 +103,14 @@ def test_hovering_over_the_confusion_matrix_shows_counts_and_percentages(browser
         page.wait_for_selector("#chart-confusion .hovertext")
         row = saved.summary["confusion_matrix"][3]
         hover_text = page.locator("#chart-confusion .hovertext").text_content()
-        assert (
-            f"{row[3]} of {sum(row)}, {row[3] / sum(row):.1%}".replace("%", "\u00a0%") in hover_text
-        )
+        assert f"{row[3]} of {sum(row)}, {row[3] / sum(row):.1%}" in hover_text
 
 
 def test_chart_views_can_be_switched(browser, pages):
     with open_page(browser, pages / "run.html") as page:
-        figure = page.locator("#chart-confusion")
-        figure.get_by_role("button", name="% of row").click()
+        page.locator("#chart-confusion").get_by_role("button", name="% of row").click()
         page.wait_for_function(
-            "document.querySelector('#chart-confusion .annotation-text').textContent.includes('.')"
+            "document.querySelector('#chart-confusion .heatmap-label').textContent.includes('.')"
         )
         page.locator("#chart-loss").get_by_role("button", name="Log").click()
         page.wait_for_function(
@@ -157,12 +118,41 @@ def test_chart_views_can_be_switched(browser, pages):
         )
 
 
+def test_learning_curves_by_training_time_and_smoothed(browser, pages):
+    seconds = np.cumsum([record["seconds"] for record in SavedRun(pages / "runs/one").history])
+    traces = "document.querySelector('#chart-loss .plot').data"
+    with open_page(browser, pages / "run.html") as page:
+        chart = page.locator("#chart-loss")
+        chart.get_by_role("button", name="seconds").click()
+        page.wait_for_function(f"{traces}[0].x[0] < 1")
+        assert page.evaluate(f"Array.from({traces}[0].x)") == pytest.approx(seconds)
+        chart.get_by_label("Smoothing").fill("0.8")
+        page.wait_for_function(f"{traces}.length === 4")
+        raw, smoothed = page.evaluate(f"{traces}.slice(0, 2).map((t) => Array.from(toArray(t.y)))")
+        assert smoothed[0] == raw[0]
+        assert raw[-1] < smoothed[-1] < raw[0]
+
+
 def test_names_are_escaped_everywhere(browser, pages):
     with open_page(browser, pages / "odd.html") as page:
         assert page.locator("img[src=x]").count() == 0
-        assert XSS_STRING in page.locator("#classes-table").inner_text()
+        assert XSS_STRING in page.locator("#table-classes").inner_text()
         ticks = page.locator("#chart-confusion .ytick text").first.text_content()
         assert ticks == f"{XSS_STRING[:13]}…"
+
+
+def test_class_names_do_not_overlap_on_a_phone(browser, pages):
+    with open_page(browser, pages / "odd.html", 360) as page:
+        ticks = page.locator("#chart-confusion .xtick text").all()
+        lefts = sorted(tick.bounding_box()["x"] for tick in ticks)
+        assert len(ticks) == 14  # of 27
+        assert min(right - left for left, right in itertools.pairwise(lefts)) > 10
+
+
+def test_map_fills_the_width_of_a_phone(browser, pages):
+    with open_page(browser, pages / "run.html", 360) as page:
+        box = page.locator("#chart-map .plot").bounding_box()
+        assert box["height"] < 1.4 * box["width"]
 
 
 def scroll_into_view(element):
@@ -173,37 +163,7 @@ def scroll_into_view(element):
     )
 
 
-def column_values(page, table_id, column):
-    cells = page.locator(f"#{table_id} tbody tr :nth-child({column})")
-    return cells.evaluate_all("(all) => all.map((each) => each.dataset.value ?? each.textContent)")
-
-
-def test_trials_table_sorts_filters_and_paginates(browser, pages):
-    trials = SweepData(pages / "runs/sweeps/s").trials
-    with open_page(browser, pages / "sweep.html") as page:
-        table = page.locator("#trials-table")
-        head = table.get_by_role("button", name="Trial", exact=True)
-        head.focus()
-        page.keyboard.press("Enter")
-        assert column_values(page, "trials-table", 2) == [str(each) for each in range(25)]
-        assert head.locator("..").get_attribute("aria-sort") == "ascending"
-        head.click()
-        assert column_values(page, "trials-table", 2) == [str(each) for each in range(59, 34, -1)]
-        table.get_by_role("button", name="Next").click()
-        assert column_values(page, "trials-table", 2)[0] == "34"
-
-        table.get_by_role("combobox").select_option("pruned")
-        pruned = [str(trial.number) for trial in trials if trial.status == "pruned"]
-        assert column_values(page, "trials-table", 2) == pruned[::-1]
-        table.get_by_role("searchbox").fill("adam")
-        adam = [
-            each for each in trials if each.status == "pruned" and "adam" in each.params.values()
-        ]
-        assert table.locator("output").inner_text() == f"{len(adam)} of 60"
-
-
 def test_brushing_a_range_selects_lines_and_rows(browser, pages):
-    scored = SweepData(pages / "runs/sweeps/s").scored_trials
     with open_page(browser, pages / "sweep.html") as page:
         plot = page.locator("#chart-parallel .plot")
         scroll_into_view(plot)
@@ -216,23 +176,13 @@ def test_brushing_a_range_selects_lines_and_rows(browser, pages):
         page.wait_for_selector("#chart-parallel .note[data-left*=selected]")
         (low, high), values = page.evaluate(
             "(() => { const axis = document.querySelector('#chart-parallel .plot').data[0]"
-            ".dimensions.at(-1); return [axis.constraintrange, axis.values]; })()"
+            ".dimensions.at(-1);"
+            " return [axis.constraintrange, Array.from(toArray(axis.values))]; })()"
         )
         left = sum(low <= value <= high for value in values)
-        assert 0 < left < len(scored)
-        shown = page.locator("#trials-table output").inner_text()
+        assert 0 < left < len(values)
+        shown = page.locator("#table-trials output").inner_text()
         assert shown == f"{left} of 60"
-
-
-def test_index_page_can_be_filtered_and_sorted(browser, pages):
-    with open_page(browser, pages / "index.html") as page:
-        assert page.locator("#index tbody tr").count() == 3
-        assert page.locator("#index svg.spark").count() == 3
-        page.locator("#index").get_by_role("button", name="Test accuracy", exact=True).click()
-        shown = [float(each) for each in column_values(page, "index", 4)]
-        assert shown == sorted(shown)
-        page.locator("#index").get_by_role("searchbox").fill("sweep")
-        assert page.locator("#index tbody tr").count() == 1
 
 
 def test_printed_page_is_dark_on_light(browser, pages):

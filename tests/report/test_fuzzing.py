@@ -58,7 +58,6 @@ array_names = (
 )
 fuzz_settings = settings(
     max_examples=50,
-    deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -77,13 +76,14 @@ def sweep_dir(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def skip_slow_parts(monkeypatch):
     """Skip the slow parts that are the same on every page."""
-    monkeypatch.setattr("nn.report.page._plotly", lambda: "")
+    monkeypatch.setattr("nn.report.page.read_asset", lambda _: "")
     monkeypatch.setattr("os.fsync", lambda _: None)
 
 
-def build_page_or_user_error(folder):
+def build_page_or_user_error(*folders):
+    output = folders[0].parent / "page.html"
     try:
-        build_report(ReportOptions([folder], folder.parent / "page.html", False, None, None))
+        build_report(ReportOptions(folders, output))
     except UserError as error:
         assert "\n" not in str(error)
 
@@ -107,6 +107,8 @@ def test_run_with_arbitrary_content(run, data, tmp_path):
         other = data.draw(st.dictionaries(st.sampled_from(array_names), arrays, max_size=3))
         checkpoint.save(folder / "predictions.safetensors", Snapshot({**arrays_saved, **other}, {}))
     build_page_or_user_error(folder)
+    build_page_or_user_error(folder, run)
+    build_page_or_user_error(tmp_path)
 
 
 @fuzz_settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 
 import numpy as np
@@ -13,10 +12,8 @@ import yaml
 from nn.config.compose import compose_config
 from nn.config.schema import validate_config
 from nn.errors import UserError
-from nn.report.build import ReportOptions, build_report
-from nn.report.run_data import RunData
-from nn.report.sample_map import MAP_FILE
-from nn.runs.checkpoint import load
+from nn.report.data.run import RunReader
+from nn.report.pages.run import build_run_page
 from nn.runs.experiment import prepare
 from nn.runs.reader import SavedRun, read_config
 from nn.runs.runner import run
@@ -45,47 +42,58 @@ def fixture_folder(original_run, tmp_path):
     return shutil.copytree(original_run, tmp_path / "run")
 
 
-def build_page(*folders, **options):
-    """Build a page and read it back."""
-    settings = {
-        "output": None,
-        "open_browser": False,
-        "num_trial_pages": None,
-        "png_dir": None,
-    } | options
-    build_report(ReportOptions(folders, **settings))
-    return ReportPage(settings["output"] or folders[0] / "report.html")
+def build_page(folder):
+    """Build the page of a run and read it back."""
+    return ReportPage(build_run_page(RunReader(folder)))
 
 
 def test_numbers_on_the_page_match_the_run_directory(folder):
-    page, saved = build_page(folder), SavedRun.read(folder)
+    page, saved = build_page(folder), SavedRun(folder)
     assert page.key_figures == {name: saved.summary[key] for name, key in KEY_FIGURES.items()}
 
     for metric in ("loss", "accuracy"):
-        traces = page.charts[metric]["traces"]
-        assert [trace["name"] for trace in traces] == ["training", "validation"]
-        for trace, part in zip(traces, ("train", "val"), strict=True):
+        chart = page.charts[metric]
+        assert [trace["name"] for trace in chart["data"]] == ["training", "validation"]
+        for trace, part in zip(chart["data"], ("train", "val"), strict=True):
             assert trace["x"] == [record["epoch"] for record in saved.history]
             assert trace["y"] == [record[f"{part}/{metric}"] for record in saved.history]
+        seconds = np.cumsum([record["seconds"] for record in saved.history])
+        assert chart["xAxes"]["seconds"] == pytest.approx(seconds)
+        assert list(chart["xAxes"]) == ["epoch", "seconds", "samples"]
     for name, key in (("lr", "lr"), ("gradient", "norm/gradient"), ("weights", "norm/weights")):
-        (trace,) = page.charts[name]["traces"]
+        (trace,) = page.charts[name]["data"]
         assert trace["y"] == [record[key] for record in saved.history]
     (best_epoch_line,) = page.charts["loss"]["layout"]["shapes"]
     assert best_epoch_line["x0"] == best_epoch_line["x1"] == saved.summary["best/epoch"]
 
-    counts = page.charts["confusion"]["views"][0]["layout"]["annotations"]
     matrix = saved.summary["confusion_matrix"]
-    assert {(cell["y"], cell["x"]): int(cell["text"].replace(",", "")) for cell in counts} == {
-        (truth, predicted): count
-        for truth, row in enumerate(matrix)
-        for predicted, count in enumerate(row)
-        if count
-    }
-    hover = page.charts["confusion"]["traces"][0]["text"][0][0]
-    assert f"<b>{matrix[0][0]}</b> of {sum(matrix[0])}" in hover
-    for number, row in enumerate(page.table_rows("classes-table")):
+    for number, row in enumerate(page.table_rows("classes")):
         scores = [saved.summary[key][number] for key in ("precision", "recall", "f1")]
-        assert [float(value) for value in row] == [number, *scores, sum(matrix[number])]
+        assert row == [str(number), *scores, sum(matrix[number])]
+
+
+def test_confusion_matrix_has_counts_and_percentages(folder):
+    matrix = np.array(SavedRun(folder).summary["confusion_matrix"])
+    chart = build_page(folder).charts["confusion"]
+    (trace,) = chart["data"]
+    shares = matrix / matrix.sum(axis=1, keepdims=True)
+    counts, totals, fractions = np.moveaxis(np.array(trace["customdata"]), -1, 0)
+    assert counts.tolist() == matrix.tolist()
+    assert totals[:, 0].tolist() == matrix.sum(axis=1).tolist()
+    assert fractions.astype(float) == pytest.approx(shares)
+    texts = {name: view["data"]["text"] for name, view in chart["views"].items()}
+    assert texts["Counts"] == [[f"{n:,}" if n else "" for n in row] for row in matrix.tolist()]
+    assert texts["% of row"][3][3] == f"{100 * shares[3, 3]:.1f}"
+    correct = np.eye(len(matrix), dtype=bool)
+    assert (np.array(trace["z"])[correct] > 0).all()
+    assert np.array_equal(np.array(trace["z"])[~correct] < 0, matrix[~correct] > 0)
+    assert trace["x"] == trace["y"] == [str(number) for number in range(10)]
+
+
+def test_classes_of_the_same_name_have_rows_of_their_own(folder):
+    update_json(folder, "summary.json", class_names=["same"] * 10)
+    (trace,) = build_page(folder).charts["confusion"]["data"]
+    assert len(set(trace["x"])) == len(set(trace["y"])) == 10
 
 
 @pytest.mark.parametrize("status", ["interrupted", "pruned", "diverged"])
@@ -96,7 +104,7 @@ def test_only_a_finished_run_shows_a_command_that_reproduces_it(folder, status):
 
 def test_page_has_settings_environment_and_reproduce_command(folder):
     text = build_page(folder).text
-    saved = SavedRun.read(folder)
+    saved = SavedRun(folder)
     assert "reproduce=" in text
     assert f"model.hidden {'[12]'}" in text
     assert saved.environment["packages"]["numpy"] in text
@@ -109,12 +117,14 @@ def test_layer_table_matches_the_terminal(folder):
     page = build_page(folder)
     (_, inputs, *layers, total) = network.layer_table().splitlines()
     assert f"{len(layers)} layers with {total.strip()} parameters" in page.text
-    cells = re.search(r'id="layers-table".*?</table>', page.html, re.DOTALL)[0]
-    rows = re.findall(r"<tr.*?</tr>", cells, re.DOTALL)[1:]
-    shown = [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in rows]
+    assert "1 x 8 x 8 → flatten1 (64) → dense1 (12) → dense2 (10)" in page.text
+    shown = [
+        " ".join([name, shape, *([f"{count:,}"] if count else [])])
+        for name, shape, count in page.table_rows("layers")
+    ]
     assert shown == [" ".join(line.split()) for line in (f"input {inputs}", *layers)]
     described = json.loads((folder / "model.json").read_text())
-    assert described["num_parameters"] == SavedRun.read(folder).summary["num_parameters"]
+    assert described["num_parameters"] == SavedRun(folder).summary["num_parameters"]
 
 
 def test_custom_model_layers_are_shown_without_its_code(folder):
@@ -158,11 +168,11 @@ def test_layer_names_are_escaped(folder):
 
 
 def test_map_samples_have_their_class_and_image(folder):
-    page, predictions = build_page(folder), SavedRun.read(folder).predictions
+    page, predictions = build_page(folder), SavedRun(folder).predictions
     chart = page.charts["map"]
     points = {
         number: trace["name"]
-        for trace in chart["traces"]
+        for trace in chart["data"]
         for number in trace["customdata"]
     }  # fmt: skip
     assert points == {
@@ -173,21 +183,10 @@ def test_map_samples_have_their_class_and_image(folder):
     assert chart["sheet"]["columns"] * chart["sheet"]["rows"] >= len(predictions.embedded_indices)
 
 
-def test_map_is_cached(folder):
-    page = build_page(folder)
-    modified_at = (folder / MAP_FILE).stat().st_mtime_ns
-    assert build_page(folder).charts["map"] == page.charts["map"]
-    assert (folder / MAP_FILE).stat().st_mtime_ns == modified_at
-    (folder / MAP_FILE).write_bytes(b"damaged")
-    assert build_page(folder).charts["map"] == page.charts["map"]
-    assert load(folder / MAP_FILE).arrays["places"].shape == (len(page.charts["map"]["cards"]), 2)
-
-
-def test_read_only_run_directory_has_a_page(folder, tmp_path, monkeypatch):
+def test_read_only_run_directory_has_a_page(folder, monkeypatch):
     monkeypatch.setattr("nn.runs.checkpoint.atomic_write", raise_disk_full)
-    page = build_page(folder, output=tmp_path / "page.html")
-    assert "map" in page.charts
-    assert not (folder / MAP_FILE).exists()
+    assert "map" in build_page(folder).charts
+    assert not (folder / "map.safetensors").exists()
 
 
 def test_html_in_names_is_escaped(folder):
@@ -198,25 +197,52 @@ def test_html_in_names_is_escaped(folder):
     )
     page = build_page(folder)
     assert "<img src=x" not in page.html
-    assert page.text.count(XSS_STRING) >= 4
-    hover = page.charts["confusion"]["traces"][0]["text"][0][0]
-    assert "&lt;img" in hover
-    assert "<img" not in hover
+    assert page.text.count(XSS_STRING) >= 3
+    (trace,) = page.charts["confusion"]["data"]
+    assert trace["x"][0].startswith("&lt;img")
+    assert "<img" not in json.dumps(page.charts["map"]["data"])
 
 
 def test_many_classes_are_all_listed_and_the_weakest_charted(folder):
-    names = replace_classes(folder, classes=120, samples=900)
+    names = replace_classes(folder, classes=300, samples=900)
     page = build_page(folder)
-    assert len(page.table_rows("classes-table")) == len(names)
-    assert len(page.charts["classes"]["traces"][1]["x"]) == 40
+    assert [row[0] for row in page.table_rows("classes")] == names
+    assert len(page.charts["classes"]["data"][1]["x"]) == 40
+    assert np.array(page.charts["confusion"]["data"][0]["z"]).shape == (200, 200)
+    assert "The 200 of 300 classes with the most errors." in page.text
     assert len(page.charts["confusion"]["layout"]["xaxis"]["tickvals"]) <= 40
+    assert len(page.charts["map"]["data"]) == 2
 
 
 def test_run_without_validation_and_with_one_epoch(tmp_path):
     page = build_page(make_run(tmp_path / "run", "dataset.validation=0", "epochs=1"))
-    assert [trace["name"] for trace in page.charts["loss"]["traces"]] == ["training"]
-    assert page.charts["loss"]["traces"][0]["mode"] == "markers"
+    (trace,) = page.charts["loss"]["data"]
+    assert (trace["name"], trace["mode"]) == ("training", "markers")
     assert "Test accuracy" in page.key_figures
+
+
+def test_name_notes_tags_and_group_are_shown(tmp_path):
+    page = build_page(make_run(
+        tmp_path / "run", "tracking.name=baseline", "tracking.notes='wide, no dropout'",
+        "tracking.tags=[paper,digits]", "tracking.group=widths",
+    ))  # fmt: skip
+    assert "baseline" in page.text.split("finished")[0]
+    assert "wide, no dropout finished mlp on digits group widths paper digits" in page.text
+
+
+def test_lengthened_run_shows_its_first_length_and_its_sessions(folder):
+    update_json(folder, "environment.json", initial_epochs=5)
+    times = ["2026-03-01T10:00:00+00:00", "2026-03-01T10:00:20+00:00"]
+    update_json(folder, "summary.json", sessions=[times, ["2026-03-02" + t[10:] for t in times]])
+    page = build_page(folder)
+    assert "lengthened from 5 to 12 epochs" in page.text
+    assert page.text.count("20.0 s") == 2
+
+
+def test_time_has_a_section_of_its_own(folder):
+    page = build_page(folder)
+    assert page.sections.index("time") < page.sections.index("settings")
+    assert [trace["name"] for trace in page.charts["timing"]["data"]] == ["training", "validation"]
 
 
 def test_there_is_no_map_without_a_hidden_layer(tmp_path):
@@ -266,7 +292,7 @@ def end_with_status(status):
 @pytest.mark.parametrize(
     ("change", "message", "missing"),
     {
-        "still going": (remove_file("summary.json"), "covers 12 of 12 epochs", []),
+        "killed": (remove_file("summary.json"), "covers 12 of 12 epochs", []),
         "torn": (truncate_history, "mlp on digits", []),
         "no history": (remove_file("history.jsonl"), "No epochs have been recorded.", ["loss"]),
         "damaged history": (
@@ -295,9 +321,9 @@ def test_missing_parts_are_omitted_and_reported(folder, change, message, missing
 
 
 def test_torn_history_line_loses_only_itself(folder):
-    epochs = len(SavedRun.read(folder).history)
+    epochs = len(SavedRun(folder).history)
     truncate_history(folder)
-    assert len(build_page(folder).charts["loss"]["traces"][0]["y"]) == epochs - 1
+    assert len(build_page(folder).charts["loss"]["data"][0]["y"]) == epochs - 1
 
 
 def test_thinned_curves_keep_every_peak(folder):
@@ -308,12 +334,12 @@ def test_thinned_curves_keep_every_peak(folder):
     lines = [line | {"epoch": e, "val/loss": loss} for e, loss in enumerate(losses, 1)]
     (folder / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     page = build_page(folder)
-    (trace,) = [each for each in page.charts["loss"]["traces"] if each["name"] == "validation"]
+    (trace,) = [each for each in page.charts["loss"]["data"] if each["name"] == "validation"]
     assert len(trace["x"]) <= 2000
     assert trace["y"][trace["x"].index(5001)] == 7.0
-    assert len(page.html) < 15e6
+    assert len(page.html) < 6e6
 
 
 def test_directory_without_config_is_not_a_run(tmp_path):
     with pytest.raises(UserError):
-        RunData(tmp_path)
+        RunReader(tmp_path)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from copy import copy
 from datetime import timedelta
 from itertools import pairwise
 
+import numpy as np
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nn.errors import UserError
-from nn.report.build import ReportOptions, build_report
-from nn.report.sweep_data import SweepData
+from nn.report.data.sweep import SweepReader, TrialRecord
+from nn.report.pages.sweep import build_sweep_page
 from nn.sweeps.schema import read_sweep_config
 from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import STUDY_NAME, SweepTrials
 from tests.directory_snapshot import assert_unchanged
-from tests.report.factories import SWEEP_CONFIG, make_run, make_sweep, update_json
+from tests.report.factories import SWEEP_CONFIG, XSS_STRING, make_sweep, update_json
 from tests.report.report_page import ReportPage
 
 YAML_BOMB = "\n".join(
@@ -31,9 +33,16 @@ YAML_BOMB = "\n".join(
 TRIAL_STATES = ("finished", "finished", "pruned", "failed", "diverged", "finished", "running")
 
 
-def build_page(folder, pages=None, output=None):
-    build_report(ReportOptions([folder], output, False, pages, None))
-    return ReportPage(output or folder / "report.html")
+def build_page(folder, page_url=lambda folder: None):
+    """Build the page of a sweep and read it back."""
+    return ReportPage(build_sweep_page(SweepReader(folder), page_url))
+
+
+def table_rows(page):
+    """Return the rows of the table of trials as dictionaries."""
+    head, rows = page.payload["tables"]["trials"]
+    keys = [column["key"] for column in head["columns"]]
+    return [dict(zip(keys, row[0], strict=True)) for row in rows.values()]
 
 
 @pytest.fixture(scope="module")
@@ -41,40 +50,97 @@ def sweep_dir(tmp_path_factory):
     return make_sweep(tmp_path_factory.mktemp("sweep_dir") / "s", 28, states=TRIAL_STATES)
 
 
-def test_table_matches_the_trials(sweep_dir, tmp_path):
-    page, study = build_page(sweep_dir, output=tmp_path / "page.html"), SweepTrials.load(sweep_dir)
-    rows = page.table_rows("trials-table")
+def test_table_matches_the_trials(sweep_dir):
+    page, study = build_page(sweep_dir), SweepTrials.load(sweep_dir)
+    rows = table_rows(page)
     ranked = [trial.number for trial in study.rank_trials()]
-    assert [int(row[1]) for row in rows[: len(ranked)]] == ranked
+    assert [row["trial"] for row in rows[: len(ranked)]] == [[f"trial {n}", None] for n in ranked]
+    assert [row["rank"] for row in rows[: len(ranked)]] == list(range(1, len(ranked) + 1))
     for row, number in zip(rows, ranked, strict=False):
         trial = study.trials[number]
-        assert float(row[2]) == trial.user_attrs["objective"]
-        assert set(map(str, study.get_point(number).values())) <= set(row)
+        assert row["objective"] == pytest.approx(trial.user_attrs["objective"], rel=1e-9)
+        for name, value in study.get_point(number).items():
+            assert row[name] == (pytest.approx(value, rel=1e-9) if name == "lr" else value)
+        assert (row["state"], row["directory"]) == (
+            trial.user_attrs["status"],
+            f"trials/{number:04}",
+        )
     assert len(rows) == len(study.trials)
     assert page.key_figures["Best val/loss"] == study.rank_trials()[0].user_attrs["objective"]
     assert page.key_figures["Pruned trials"] == 4
 
 
-def test_charts_contain_the_right_trials(sweep_dir, tmp_path):
-    page = build_page(sweep_dir, output=tmp_path / "page.html")
-    scored = len(SweepTrials.load(sweep_dir).rank_trials())
-    assert {"parallel", "importance", "best-trials", "best-time", "curves", "timeline"} < set(
-        page.charts
+def test_charts_contain_the_right_trials(sweep_dir):
+    page, trials = build_page(sweep_dir), SweepReader(sweep_dir).trial_records()
+    scored = [trial for trial in trials if trial["value"] is not None]
+    assert set(page.charts) == {
+        "parallel", "importance", "best-trials", "best-time", "by-0", "by-1", "by-2", "curves",
+        "timeline",
+    }  # fmt: skip
+    (lines,) = page.charts["parallel"]["data"]
+    assert {len(axis["values"]) for axis in lines["dimensions"]} == {len(scored)}
+    assert page.charts["parallel"]["rows"] == [trial["number"] for trial in scored]
+    assert lines["line"]["color"].index(max(lines["line"]["color"])) == min(
+        range(len(scored)), key=lambda index: scored[index]["rank"]
     )
-    (lines,) = page.charts["parallel"]["traces"]
-    assert {len(axis["values"]) for axis in lines["dimensions"]} == {scored}
-    assert page.charts["parallel"]["brushes"]["table"] == "trials-table"
-    assert sum("by-" in name for name in page.charts) == 3
-    pruned = [
-        each for each in page.charts["by-0"]["traces"] if "pruned" in str(each.get("hovertext"))
-    ]
-    assert pruned[0]["marker"]["symbol"] == "circle-open"
+    for name in ("best-trials", "by-0", "by-1", "by-2"):
+        *states, line_or_ring = page.charts[name]["data"]
+        drawn = {
+            number: value
+            for trace in states
+            for number, value in zip(trace["customdata"], trace["y"], strict=True)
+        }
+        assert drawn == pytest.approx({trial["number"]: trial["value"] for trial in scored})
+        assert line_or_ring["y"][-1] == pytest.approx(min(drawn.values()))
+    (pruned,) = [each for each in page.charts["by-0"]["data"] if "pruned" in str(each)]
+    assert pruned["marker"]["symbol"] == "circle-open"
     assert "out of <b>memory</b>" in page.text
+
+
+def test_ticks_of_an_axis_have_different_texts(sweep_dir):
+    (lines,) = build_page(sweep_dir).charts["parallel"]["data"]
+    labels = [axis["label"] for axis in lines["dimensions"]]
+    ticks = lines["dimensions"][labels.index("lr")]["ticktext"]
+    assert len(set(ticks)) == len(ticks) > 80
+    shown = [text.strip("\u200b\u200c") for text in ticks]
+    assert 2 <= sum(map(bool, shown)) <= 6
+
+
+def test_learning_curves_can_be_compared_and_trials_repeated(sweep_dir):
+    page, trials = build_page(sweep_dir), SweepReader(sweep_dir).trial_records()
+    head, rows = page.payload["tables"]["trials"]
+    assert head["isExplorable"]
+    assert head["brushedBy"] == "parallel"
+    for trial in trials:
+        curves = rows[str(trial["number"])][1]
+        assert curves["epoch"] == trial["epochs"]
+        assert curves["seconds"] == pytest.approx(
+            [0.1 * epoch for epoch in trial["epochs"]], rel=1e-3
+        )
+        assert curves["val/loss"] == pytest.approx(trial["curve"], rel=1e-4)
+    for row in table_rows(page):
+        if row["state"] == "finished":
+            assert row["command"].endswith(f"/{row['directory']}")
+            assert "train.py reproduce=" in row["command"]
+        else:
+            assert row["command"] is None
+
+
+def test_constant_parameters_are_hidden_columns(tmp_path):
+    config = SWEEP_CONFIG | {"parameters": SWEEP_CONFIG["parameters"] | {"epochs": {"value": 6}}}
+    page = build_page(make_sweep(tmp_path / "s", 5, sweep_config=config))
+    columns = {column["key"]: column for column in page.payload["tables"]["trials"][0]["columns"]}
+    assert not columns["epochs"]["is_shown"]
+    assert columns["lr"]["is_shown"]
+    assert {row["epochs"] for row in table_rows(page)} == {6}
+    assert "epochs" not in [
+        axis["label"] for axis in page.charts["parallel"]["data"][0]["dimensions"]
+    ]
 
 
 def test_reading_a_sweep_writes_nothing(sweep_dir):
     with assert_unchanged(sweep_dir):
-        SweepData(sweep_dir)
+        build_page(sweep_dir)
 
 
 def test_read_only_or_truncated_sweep_is_readable(sweep_dir, tmp_path):
@@ -83,7 +149,7 @@ def test_read_only_or_truncated_sweep_is_readable(sweep_dir, tmp_path):
     try:
         file.write_bytes(original[:-10])
         sweep_dir.chmod(0o500)
-        assert len(SweepData(sweep_dir).trials) == 28
+        assert len(SweepReader(sweep_dir).trial_records()) == 28
     finally:
         sweep_dir.chmod(0o700)
         file.write_bytes(original)
@@ -102,7 +168,7 @@ def test_read_only_or_truncated_sweep_is_readable(sweep_dir, tmp_path):
 def test_sweeps_with_few_or_no_finished_trials_are_described(tmp_path, trials, states, message):
     page = build_page(make_sweep(tmp_path / "s", trials, states=states))
     assert message in page.text
-    assert len(page.table_rows("trials-table")) == trials
+    assert len(table_rows(page)) == trials
 
 
 def test_sweep_without_trials_has_a_page(tmp_path):
@@ -117,21 +183,27 @@ def test_sweep_without_a_metric_is_ranked_by_validation_accuracy(tmp_path):
     assert "Best val/accuracy" in page.key_figures
 
 
-def test_best_trials_get_pages_linked_both_ways(tmp_path):
+def test_trials_that_have_a_page_are_linked(tmp_path):
     folder = make_sweep(tmp_path / "s", 5)
-    for trial in SweepData(folder).ranked_trials[:2]:
-        history = (trial.folder / "history.jsonl").read_bytes()
-        for file in trial.folder.iterdir():
-            file.unlink()
-        make_run(trial.folder, "epochs=1")
-        (trial.folder / "history.jsonl").write_bytes(history)
-    page = build_page(folder, pages=2)
-    best = SweepData(folder).ranked_trials[:2]
-    for trial in best:
-        place = trial.folder.relative_to(folder)
-        assert f'href="{place}/report.html"' in page.html
-        assert 'href="../../report.html"' in (trial.folder / "report.html").read_text()
-    assert page.html.count("/report.html") == 2
+    urls = {folder / "trials/0003": "trials/0003/report.html"}
+    links = [row["trial"] for row in table_rows(build_page(folder, urls.get))]
+    assert sorted(links) == [[f"trial {n}", urls.get(folder / f"trials/{n:04}")] for n in range(5)]
+
+
+def test_a_sweep_whose_process_is_gone_is_stopped(tmp_path):
+    page = build_page(make_sweep(tmp_path / "s", 6, states=("finished", "running")))
+    assert "Sweep · stopped" in page.text
+    assert "The sweep was stopped" in page.text
+    assert "Trials without a result: 3 killed" in page.text
+    assert page.key_figures["Killed trials"] == 3
+
+
+def test_run_cap_is_shown_until_the_sweep_has_finished(tmp_path):
+    config = {**SWEEP_CONFIG, "run_cap": 40}
+    stopped = make_sweep(tmp_path / "stopped", 4, sweep_config=config, states=("running",))
+    finished = make_sweep(tmp_path / "finished", 4, sweep_config=config)  # by --count=4
+    assert build_page(stopped).key_figures["run_cap"] == 40
+    assert "run_cap" not in build_page(finished).key_figures
 
 
 @pytest.mark.parametrize(
@@ -155,18 +227,22 @@ def test_trial_with_damaged_files_is_still_listed(tmp_path):
     folder = make_sweep(tmp_path / "s", 4)
     (folder / "trials/0001/history.jsonl").write_bytes(b"\xff{")
     (folder / "trials/0002/summary.json").write_bytes(b"[1]")
-    assert len(build_page(folder).table_rows("trials-table")) == 4
+    assert len(table_rows(build_page(folder))) == 4
 
 
-def test_accuracies_of_the_best_trial_are_shown(tmp_path):
+def test_scores_of_trials_are_shown(tmp_path):
     folder = make_sweep(tmp_path / "s", 6)
-    for trial in SweepData(folder).trials:
-        update_json(trial.folder, "summary.json", **{"val/accuracy": 0.5 + trial.number / 100})
-    page, best = build_page(folder), SweepData(folder).best_trial
-    assert page.key_figures["Validation accuracy of best trial"] == 0.5 + best.number / 100
-    assert page.key_figures["Test accuracy of best trial"] == best.test_accuracy
-    for row in page.table_rows("trials-table"):
-        assert str(0.5 + int(row[1]) / 100) in row
+    for number in range(6):
+        scores = {"val/accuracy": 0.5 + number / 100, "val/loss": 0.25 + number, "test/loss": 7.5}
+        update_json(folder / f"trials/{number:04}", "summary.json", **scores)
+    page = build_page(folder)
+    (best,) = [each for each in SweepReader(folder).trial_records() if each["rank"] == 1]
+    assert page.key_figures["Validation accuracy of best trial"] == 0.5 + best["number"] / 100
+    assert page.key_figures["Test accuracy of best trial"] == best["scores"]["test/accuracy"]
+    for row in table_rows(page):
+        number = int(row["trial"][0].removeprefix("trial "))
+        assert row["val/accuracy"] == 0.5 + number / 100
+        assert (row["val/loss"], row["test/loss"]) == (0.25 + number, 7.5)
 
 
 @pytest.mark.parametrize(("trials", "few"), [(8, True), (36, False)])
@@ -200,9 +276,9 @@ def test_running_time_excludes_pauses(tmp_path):
     assert page.key_figures["Running time"] == pytest.approx(before + 1 + 1799 + 3, abs=0.1)
     assert "The sweep was paused once, for 30 min 0 s in total" in page.text
     (line,) = page.charts["timeline"]["layout"]["shapes"]
-    ends = [trace["base"][-1] + trace["x"][-1] for trace in page.charts["timeline"]["traces"]]
+    ends = [trace["base"][-1] + trace["x"][-1] for trace in page.charts["timeline"]["data"]]
     assert 0 < line["x0"] < max(ends)
-    assert max(page.charts["best-time"]["traces"][-1]["x"]) == pytest.approx(max(ends), abs=0.01)
+    assert max(page.charts["best-time"]["data"][-1]["x"]) == pytest.approx(max(ends), abs=0.01)
 
 
 def test_failure_reasons_use_paths_relative_to_the_sweep(tmp_path):
@@ -212,3 +288,78 @@ def test_failure_reasons_use_paths_relative_to_the_sweep(tmp_path):
     study.tell(1, "failed", f"{folder}/trials/0001 already holds a run; name another folder.")
     text = build_page(folder).text
     assert "1 trial failed: trials/0001 already holds a run" in text
+
+
+class SyntheticSweep(SweepReader):
+    """A sweep of many trials with random values, made from the records of a small one."""
+
+    def __init__(self, folder, num_trials, **changes):
+        rng = np.random.default_rng(0)
+        reader = SweepReader(folder)
+        self.path, self._record, self._details = folder, reader.record(), reader.details()
+        self._trials = []
+        values = rng.uniform(0.01, 3, num_trials)
+        for number, rank in enumerate(np.argsort(np.argsort(values)).tolist()):
+            trial: TrialRecord = copy(reader.trial_records()[0])
+            trial |= {"number": number, "rank": rank + 1, "value": values[number].item()}
+            trial |= {
+                "directory": f"trials/{number:04}",
+                "params": dict(zip(self.names, rng.uniform(1e-4, 1, 10).tolist(), strict=True)),
+                "epochs": list(range(1, 31)),
+                "curve": rng.uniform(0.01, 3, 30).tolist(),
+                "elapsed_seconds": np.cumsum(rng.uniform(0.01, 3, 30)).tolist(),
+                "num_epochs": 30,
+            }
+            trial |= {key: change(number) for key, change in changes.items()}
+            self._trials.append(trial)
+        self._record["num_trials"] = num_trials
+        self._record["parameters"] = [
+            {"name": name, "is_varied": True, "is_log": True} for name in self.names
+        ]
+
+    names = tuple(f"model.parameter_{number}" for number in range(10))
+
+    def record(self):
+        return self._record
+
+    def trial_records(self):
+        return self._trials
+
+    def details(self):
+        return self._details
+
+
+@pytest.mark.parametrize(("num_trials", "max_bytes"), [(1_000, 6e6), (10_000, 20e6)])
+def test_pages_of_many_trials_stay_small(sweep_dir, num_trials, max_bytes):
+    page = ReportPage(build_sweep_page(SyntheticSweep(sweep_dir, num_trials), lambda folder: None))
+    assert len(page.html.encode()) < max_bytes
+    assert len(table_rows(page)) == len(page.charts["parallel"]["rows"]) == num_trials
+    for name in ("by-0", "best-trials", "curves"):
+        assert sum(len(trace["x"]) for trace in page.charts[name]["data"]) <= 15_000
+    assert ("an even selection" in page.text) == (num_trials == 10_000)
+    points = sum(len(row[1]["epoch"]) for row in page.payload["tables"]["trials"][1].values())
+    assert points <= 40_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": lambda number: XSS_STRING},
+        {"value": lambda number: (-1) ** number * 1.7e308},
+        {"value": lambda number: 5e-324},
+        {"curve": lambda number: [None, 1e308, -1e308], "epochs": lambda number: [-1e9, 0, 1e308]},
+        {"params": lambda number: {XSS_STRING: [math.inf, None, {"a": XSS_STRING}]}},
+        {"params": lambda number: dict.fromkeys(SyntheticSweep.names, (-1) ** number * math.inf)},
+        {"params": lambda number: dict.fromkeys(SyntheticSweep.names, 10.0 ** (number - 300))},
+        {"params": lambda number: {}},
+        {"intervals": lambda number: [(-1e12 * number, 1e12 * number)]},
+        {"training_seconds": lambda number: 1.7e308},
+        {"reason": lambda number: XSS_STRING, "directory": lambda number: XSS_STRING},
+    ],
+)  # fmt: skip
+def test_unusual_values_have_a_page(sweep_dir, changes):
+    sweep = SyntheticSweep(sweep_dir, 20, **changes)
+    sweep.record()["parameters"].append({"name": XSS_STRING, "is_varied": True, "is_log": True})
+    page = ReportPage(build_sweep_page(sweep, lambda folder: None))
+    assert len(table_rows(page)) == 20
+    assert XSS_STRING not in page.html

@@ -9,11 +9,12 @@ from itertools import count
 import optuna
 import pytest
 from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared_study import SharedStudy
-from nn.sweeps.storage import InMemoryJournalBackend, JournalStudyStorage
+from nn.sweeps.storage import JournalStudyStorage
 from nn.sweeps.study import SweepStudy
 
 SWEEP_CONFIG = {
@@ -164,7 +165,7 @@ def test_study_copy_is_retried_after_an_outage(tmp_path, monkeypatch):
     monkeypatch.setattr(optuna, "copy_study", failing_copy_study)
     sweep_study.export_journal()
     study = optuna.load_study(
-        study_name="sweep", storage=JournalStorage(InMemoryJournalBackend.load(tmp_path))
+        study_name="sweep", storage=JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
     )
     assert [trial.params for trial in study.trials] == [sweep_study.trials[0].params]
     assert len(calls) == 2

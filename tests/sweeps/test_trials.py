@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from nn.sweeps.console import SweepConsole
+from nn.sweeps.options import SweepSettings
 from nn.sweeps.schema import parse_sweep_config
 from nn.sweeps.space import FixedOverrides, SearchSpace
 from nn.sweeps.study import SweepStudy
@@ -198,6 +199,25 @@ def test_importance_counts_finished_trials_and_varied_parameters(tmp_path):
     assert found.num_trials == 4
     assert found.shares.keys() == {"lr", "optimizer", "depth"}
     assert "at least 30 " in found.warning
+
+
+def test_importance_is_estimated_from_a_limited_number_of_trials(tmp_path, monkeypatch):
+    make_sweep(tmp_path / "s", 40)
+    sweep_trials = SweepTrials.load(tmp_path / "s")
+    all_trials = sweep_trials.get_param_importances()
+    monkeypatch.setattr("nn.sweeps.trials.MAX_IMPORTANCE_TRIALS", 20)
+    found = sweep_trials.get_param_importances()
+    assert (all_trials.num_trials, found.num_trials) == (40, 20)
+    assert max(found.shares, key=found.shares.get) == "lr"
+
+
+def test_journal_of_a_shared_study_is_recorded_for_reports():
+    settings = SweepSettings(seed=1, sampler=None, overrides=())
+    content = json.loads(settings.to_json("study.log", "name"))
+    assert content["journal"] == str(Path.cwd() / "study.log")
+    assert content["study_name"] == "name"
+    assert SweepSettings.model_validate_json(json.dumps(content)) == settings
+    assert "journal" not in settings.to_json()
 
 
 def test_failing_importance_estimate_is_not_fatal(tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""Interactive charts of runs and sweeps, as Plotly figures."""

@@ -1,0 +1,507 @@
+"""Charts of a sweep: parallel coordinates, importances, history, slices, curves, timeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import plotly.graph_objects as go
+
+from nn.io.coerce import drop_none, to_finite_float
+from nn.report import formatting as fmt
+from nn.report.charts.chart import (
+    Chart,
+    category_axis,
+    escape_label,
+    log_axis,
+    log_ticks,
+    needs_log_scale,
+    set_epoch_axis,
+)
+from nn.report.data.sweep import SweepDetails, SweepRecord, TrialRecord
+from nn.report.data.thinning import minmax_downsample
+from nn.report.palette import color, colorscale
+from nn.types import Array
+
+MARKERS = {
+    "finished": ("circle", "accent"),
+    "pruned": ("circle-open", "secondary"),
+    "diverged": ("x", "wrong"),
+    "failed": ("x", "wrong"),
+    "running": ("diamond-open", "muted"),
+    "interrupted": ("diamond-open", "muted"),
+    "crashed": ("x", "muted"),
+    "killed": ("x", "muted"),
+    "stale": ("x", "muted"),
+}
+"""Marker symbol and color role of each trial state."""
+NUM_HIGHLIGHTED = 5
+"""Best trials whose curves are drawn in color, in front of the others."""
+MAX_DESCRIBED_TRIALS = 250
+"""Trials up to which markers are large and show the trial's parameters on hover."""
+MAX_DRAWN_TRIALS = 1_500
+"""Trials that a chart of points or curves draws; more would only cover each other."""
+NUM_ALWAYS_DRAWN = 15
+"""Best trials that are drawn in any case; many more would look like a cluster."""
+MAX_CURVE_POINTS = 12_000
+"""Points of all learning curves together, without the highlighted ones."""
+MAX_CATEGORIES = 6
+"""Number of different values up to which a numeric parameter is an axis of categories."""
+TIMELINE_RESOLUTION = 1_500
+"""Bars that follow each other in less than this part of the time axis are drawn as one."""
+MAX_OVERLAP_SECONDS = 0.05
+"""Overlap of trials that still ran one after the other."""
+MAX_MARKED_PAUSES = 20
+"""Longest pauses that are marked with a line."""
+NUM_BRUSH_STOPS = 81
+"""Invisible ticks on a logarithmic axis, at which a brushed range can start and end."""
+INVISIBLE_DIGITS = {ord("0"): "\u200b", ord("1"): "\u200c"}
+"""Two zero-width characters."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A parameter or the metric, with the position of each trial on a linear scale."""
+
+    name: str
+    values: Array
+    ticks: Mapping[float, str]
+    range: tuple[float, float]
+    is_log: bool = False
+    """Whether positions are decimal logarithms."""
+    is_categorical: bool = False
+
+
+def plot_parallel_coordinate(
+    sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
+) -> Chart | None:
+    """Plot all trials with a value as lines, colored by rank; None for fewer than two."""
+    trials = [trial for trial in trials if trial["value"] is not None and trial["params"]]
+    if len(trials) < 2 or not names:
+        return None
+    dimensions = [parameter_dimension(sweep, trials, name) for name in names]
+    dimensions.append(metric_dimension(sweep, trials))
+    max_label = max(8, 150 // len(dimensions))
+    figure = go.Figure(layout_margin={"r": 56, "t": 48, "b": 16})
+    figure.add_parcoords(
+        line_color=_to_integers([sweep["num_trials"] - (trial["rank"] or 0) for trial in trials]),
+        line_colorscale=colorscale("low", "middle", "high"),
+        dimensions=[_to_plotly_dimension(dimension, max_label) for dimension in dimensions],
+        uirevision=" ".join(names),  # brushes belong to positions, so they end with the order
+    )
+    figure.update_layout(margin_l=24 + 7 * max(map(len, dimensions[0].ticks.values())))
+    return Chart(
+        title="Trials as lines",
+        figure=figure,
+        alt_text=f"Parallel coordinates of {len(trials)} trials over {fmt.join(names)} and "
+        f"{sweep['metric']}. The table of trials lists the same values.",
+        height=420,
+        min_width=len(dimensions) * (14 + 13 * max_label // 2),
+        legend=[("high", "best"), ("low", "worst")],
+        note="Drag along an axis to select a range of values; click the axis to reset it.",
+        extra={"rows": [trial["number"] for trial in trials]},
+    )
+
+
+def metric_dimension(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> Dimension:
+    """Return the metric as a dimension; every trial has a value."""
+    values = [trial["value"] or 0.0 for trial in trials]
+    return _numeric_dimension(sweep["metric"], values, needs_log_scale(values))
+
+
+def parameter_dimension(sweep: SweepRecord, trials: Sequence[TrialRecord], name: str) -> Dimension:
+    """Return a parameter as a logarithmic, linear or categorical dimension."""
+    values = [trial["params"].get(name) for trial in trials]
+    numbers = drop_none([to_finite_float(value) for value in values])
+    if len(numbers) == len(values) and len(set(numbers)) > MAX_CATEGORIES:
+        is_log = any(each["is_log"] for each in sweep["parameters"] if each["name"] == name)
+        return _numeric_dimension(name, numbers, is_log and min(numbers) > 0)
+    texts = [fmt.short_setting(value) for value in values]
+    options = sorted(set(texts), key=_natural_sort_key)
+    positions = {option: position for position, option in enumerate(options)}
+    return Dimension(
+        name,
+        np.array([positions[text] for text in texts], np.float64),
+        {position: fmt.truncate(option, 20) for option, position in positions.items()},
+        (-0.3, len(options) - 0.7),
+        is_categorical=True,
+    )
+
+
+def _numeric_dimension(name: str, values: Sequence[float], is_log: bool) -> Dimension:
+    positions = np.log10(values) if is_log else np.array(values)
+    low, high = float(positions.min()), float(positions.max())
+    if is_log:
+        ticks = {math.log10(tick): f"{tick:.3g}" for tick in log_ticks(min(values), max(values))}
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            ticks = {tick: f"{tick:.3g}" for tick in np.linspace(low, high, 5).tolist()}
+    margin = 0.03 * (high - low or abs(low) or 1.0)
+    return Dimension(name, positions, ticks, (low - margin, high + margin), is_log)
+
+
+def _to_plotly_dimension(dimension: Dimension, max_label: int) -> go.parcoords.Dimension:
+    """Convert a dimension; a linear one gets Plotly's own ticks, which zooming refines.
+
+    With given ticks, Plotly snaps brushes to them, and their texts must all differ. A logarithmic
+    axis therefore has many more ticks than one sees, with numbers in zero-width characters.
+    """
+    is_long = len(dimension.name) > max_label
+    result = go.parcoords.Dimension(
+        label=escape_label(dimension.name.split(".")[-1] if is_long else dimension.name, max_label),
+        values=_to_floats(dimension.values),
+        range=dimension.range,
+        tickformat=".3~g",
+    )
+    if not (dimension.is_log or dimension.is_categorical):
+        return result
+    ticks = dict(dimension.ticks)
+    if dimension.is_log:
+        ticks = dict.fromkeys(np.linspace(*dimension.range, NUM_BRUSH_STOPS).tolist(), "") | ticks
+    texts = [
+        text + format(index, "b").translate(INVISIBLE_DIGITS)
+        for index, (_, text) in enumerate(sorted(ticks.items()))
+    ]
+    return result.update(tickvals=sorted(ticks), ticktext=texts)
+
+
+def format_params(trial: TrialRecord, names: Iterable[str]) -> str:
+    """Return `name=value, ...` for some parameters of a trial."""
+    params = trial["params"]
+    return ", ".join(f"{key}={fmt.short_setting(params[key])}" for key in names if key in params)
+
+
+def _describe(trial: TrialRecord, names: Iterable[str]) -> str:
+    return escape_label(format_params(trial, names), 90)
+
+
+def plot_param_importances(details: SweepDetails) -> Chart | None:
+    """Plot the fraction of the objective's variance that each parameter explains, as bars."""
+    importances = details["importances"]
+    if not importances:
+        return None
+    names, shares = list(importances)[::-1], list(importances.values())[::-1]
+    figure = go.Figure(layout_bargap=0.45)
+    figure.add_bar(
+        orientation="h",
+        x=shares,
+        y=list(range(len(names))),
+        text=[f"{share:.0%}" for share in shares],
+        textposition="outside",
+        cliponaxis=False,
+        marker_color=color("accent"),
+        customdata=[escape_label(name) for name in names],
+        hovertemplate="%{customdata}: %{x:.1%}<extra></extra>",
+    )
+    figure.update_xaxes(visible=False, range=[0, max(shares) * 1.15])
+    figure.update_yaxes(category_axis(names, 24), ticklabelstandoff=6)
+    trials = fmt.count(details["num_importance_trials"], "finished trial")
+    title = f"Share of the variance explained by each parameter, over {trials}"
+    alt_text = ", ".join(f"{name} {share:.0%}" for name, share in importances.items())
+    return Chart(title=title, figure=figure, alt_text=alt_text, height=60 + 38 * len(names))
+
+
+def plot_optimization_history(
+    sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
+) -> dict[str, Chart]:
+    """Plot all values and the best so far, by trial number and by running time."""
+    scored = [trial for trial in trials if trial["value"] is not None]
+    timed = [(t["seconds_until_end"], t) for t in scored if t["seconds_until_end"] is not None]
+    timed.sort(key=lambda item: item[0])
+    unit, unit_seconds = fmt.time_unit(sweep["running_seconds"] or 0.0)
+    by_trial = [(float(trial["number"]), trial) for trial in scored]
+    by_time = [(seconds / unit_seconds, trial) for seconds, trial in timed]
+    charts = {}
+    for name, title, axis_title, points in (
+        ("best-trials", "Best value by trial", "trial", by_trial),
+        ("best-time", "Best value by running time", unit, by_time),
+    ):
+        if not points:
+            continue
+        x, shown = np.array([x for x, _ in points]), [trial for _, trial in points]
+        best_so_far = min if sweep["goal"] == "minimize" else max
+        best = list(accumulate((trial["value"] or 0.0 for trial in shown), best_so_far))
+        steps = [i for i in range(len(best)) if i == 0 or best[i] != best[i - 1]]
+        steps.append(len(best) - 1)
+        figure = go.Figure()
+        _add_trials(figure, shown, x, names)
+        figure.add_scatter(
+            mode="lines",
+            x=x[steps],
+            y=np.array(best)[steps],
+            line={"color": color("accent"), "shape": "hv"},
+            hoverinfo="skip",
+        )
+        figure.update_xaxes(title_text=axis_title, zeroline=False)
+        _set_value_axis(figure, shown)
+        charts[name] = Chart(
+            title=title,
+            figure=figure,
+            alt_text=f"The best {sweep['metric']} improves from {fmt.number(best[0])} to "
+            f"{fmt.number(best[-1])}.",
+            height=260,
+        )
+    return charts
+
+
+def plot_slices(
+    sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
+) -> dict[str, Chart]:
+    """Plot the metric against each parameter that differs between trials."""
+    trials = [trial for trial in trials if trial["value"] is not None and trial["params"]]
+    if len(trials) < 2:
+        return {}
+    best = min(range(len(trials)), key=lambda index: trials[index]["rank"] or math.inf)
+    charts = {}
+    for index, name in enumerate(names):
+        dimension = parameter_dimension(sweep, trials, name)
+        figure, x = go.Figure(), dimension.values
+        figure.update_xaxes(nticks=6, zeroline=False)
+        if dimension.is_categorical:  # jittered to avoid overlap
+            x = x + np.random.default_rng(0).uniform(-0.12, 0.12, len(trials))
+            labels = category_axis(list(dimension.ticks.values()), 16)
+            figure.update_xaxes(labels, range=[-0.5, len(dimension.ticks) - 0.5])
+        elif dimension.is_log:
+            ticks = dimension.ticks
+            figure.update_xaxes(tickvals=list(ticks), ticktext=list(ticks.values()))
+        _add_trials(figure, trials, x, names)
+        figure.add_scatter(
+            mode="markers",
+            x=x[[best]],
+            y=[trials[best]["value"]],
+            marker={"symbol": "circle-open", "size": 16, "color": color("ink"), "line_width": 2},
+            hoverinfo="skip",
+        )
+        _set_value_axis(figure, trials)
+        charts[f"by-{index}"] = Chart(
+            title=name,
+            figure=figure,
+            alt_text=f"{sweep['metric']} against {name}; the best trial has {name}="
+            f"{fmt.short_setting(trials[best]['params'].get(name))}.",
+            height=250,
+        )
+    return charts
+
+
+def _add_trials(
+    figure: go.Figure, trials: Sequence[TrialRecord], x: Array, names: Sequence[str]
+) -> None:
+    """Add the trials as markers, one trace per state."""
+    is_crowded = len(trials) > MAX_DESCRIBED_TRIALS
+    size = {"size": 4, "opacity": 0.45} if is_crowded else {"size": 7, "opacity": 0.75}
+    drawn = _select_trials(trials)
+    for status, positions in _group_by_state([trials[index] for index in drawn]):
+        symbol, role = MARKERS[status]
+        indices = [drawn[position] for position in positions]
+        shown = [trials[index] for index in indices]
+        figure.add_scatter(
+            mode="markers",
+            x=_to_floats(x[indices]),
+            y=_to_floats(np.array([trial["value"] for trial in shown], np.float64)),
+            marker={"symbol": symbol, "color": color(role), **size},
+            customdata=_to_integers([trial["number"] for trial in shown]),
+            hovertext=None if is_crowded else [_describe(trial, names) for trial in shown],
+            hovertemplate=f"trial %{{customdata}}, {status}: <b>%{{y:.4~g}}</b>"
+            f"{'' if is_crowded else '<br>%{hovertext}'}<extra></extra>",
+        )
+
+
+def plot_intermediate_values(
+    sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
+) -> Chart | None:
+    """Plot the metric of all trials by epoch; None if no trial has recorded any."""
+    trials = [trial for trial in trials if drop_none(trial["curve"])]
+    if not trials:
+        return None
+    drawn = [trials[index] for index in _select_trials(trials)]
+    max_points = max(8, MAX_CURVE_POINTS // len(drawn))
+    ranked = sorted((t for t in drawn if t["rank"]), key=lambda trial: trial["rank"] or math.inf)
+    best = ranked[:NUM_HIGHLIGHTED]
+    others = [trial for trial in drawn if trial not in best]
+    figure = go.Figure()
+    has_lines = any(len(trial["curve"]) > 1 for trial in others)
+    for status, indices in _group_by_state(others):
+        shown = [others[index] for index in indices]
+        # One trace per state, with gaps between trials, is much faster to draw than one per trial.
+        curves = [_thin_curve(trial, max_points, with_gap=True) for trial in shown]
+        x, y = np.concatenate(curves, axis=1)
+        numbers = _to_integers([trial["number"] for trial in shown])
+        figure.add_scatter(
+            mode="lines" if has_lines else "markers",
+            x=_to_floats(x),
+            y=_to_floats(y),
+            customdata=np.repeat(numbers, [curve.shape[1] for curve in curves]),
+            line={"color": color("curve-pruned" if status == "pruned" else "curve"), "width": 1},
+            hovertemplate=f"trial %{{customdata}}, {status}<br>epoch %{{x}}: %{{y:.4~g}}"
+            "<extra></extra>",
+        )
+    for rank, trial in reversed(list(enumerate(best))):
+        x, y = _thin_curve(trial, MAX_CURVE_POINTS)
+        figure.add_scatter(
+            mode="lines" if len(x) > 1 else "markers",
+            x=x,
+            y=y,
+            line_color=color(f"class-{rank}"),
+            hovertext=_describe(trial, names),
+            hovertemplate=f"trial {trial['number']}, %{{hovertext}}<br>epoch %{{x}}: %{{y:.4~g}}"
+            "<extra></extra>",
+        )
+    values = drop_none([value for trial in drawn for value in trial["curve"]])
+    set_epoch_axis(figure, max(trial["num_epochs"] for trial in trials))
+    if needs_log_scale(values):
+        figure.update_yaxes(log_axis(values))
+    legend = [(f"class-{rank}", f"trial {trial['number']}") for rank, trial in enumerate(best)]
+    legend.append(("curve", "other trials"))
+    if any(trial["status"] == "pruned" for trial in others):
+        legend.append(("curve-pruned", "pruned"))
+    return Chart(
+        title=f"{sweep['metric']} by epoch",
+        figure=figure,
+        alt_text=f"Learning curves of {len(trials)} trials, the best {len(best)} highlighted.",
+        height=420,
+        legend=legend,
+        has_log_scale=min(values) > 0,
+        has_smoothing=has_lines,
+    )
+
+
+def _thin_curve(trial: TrialRecord, max_points: int, with_gap: bool = False) -> Array:
+    """Return the epochs and the values of a learning curve, optionally with a gap at its end."""
+    kept = minmax_downsample([trial["curve"]], max_points)
+    curve = np.array([trial["epochs"], trial["curve"]], np.float64)[:, kept]
+    return np.pad(curve, ((0, 0), (0, 1)), constant_values=math.nan) if with_gap else curve
+
+
+def plot_timeline(
+    sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
+) -> Chart | None:
+    """Plot each trial as bars over running time; trials in parallel get rows of their own."""
+    timed = sorted((t for t in trials if t["intervals"]), key=lambda trial: trial["intervals"][0])
+    running_seconds = sweep["running_seconds"]
+    if not timed or not running_seconds or not sweep["running_intervals"]:
+        return None
+    unit, unit_seconds = fmt.time_unit(running_seconds)
+    bars, num_rows = _arrange_bars(sweep, timed, running_seconds)
+    is_crowded = len(bars) > MAX_DESCRIBED_TRIALS
+    figure = go.Figure(layout={"barmode": "overlay", "bargap": 0.25})
+    states = list(_group_by_state([bar.trial for bar in bars]))
+    for status, indices in states:
+        shown = [bars[index] for index in indices]
+        figure.add_bar(
+            orientation="h",
+            base=_to_floats(np.array([bar.start for bar in shown]) / unit_seconds).tolist(),
+            x=_to_floats(np.array([bar.end - bar.start for bar in shown]) / unit_seconds),
+            y=np.array([bar.row for bar in shown]),
+            marker_color=color(MARKERS[status][1]),
+            marker_line={"width": 0 if is_crowded else 0.5, "color": color("paper")},
+            hovertext=[_describe_bar(bar, [] if is_crowded else names) for bar in shown],
+            textposition="none",
+            hoverinfo="text",
+        )
+    pauses = sorted(sweep["pauses"], key=lambda pause: -pause[1])[:MAX_MARKED_PAUSES]
+    for seconds, _ in pauses:
+        figure.add_vline(seconds / unit_seconds)
+    figure.update_xaxes(title_text=unit)
+    figure.update_yaxes(visible=False, autorange="reversed")
+    return Chart(
+        title="Trials by running time",
+        figure=figure,
+        alt_text=f"{len(timed)} trials ran in {fmt.duration(running_seconds)}, at most "
+        f"{num_rows} at a time.",
+        height=min(max(80 + 44 * num_rows, 130), 480),
+        legend=[(MARKERS[status][1], status) for status, _ in states],
+        note="Dotted lines mark pauses, which are cut out of the time axis." if pauses else "",
+    )
+
+
+@dataclass
+class _Bar:
+    """An interval in which a trial ran, or several that are too short to be told apart."""
+
+    trial: TrialRecord
+    row: int
+    start: float
+    end: float
+    num_trials: int = 1
+
+
+def _arrange_bars(
+    sweep: SweepRecord, trials: Iterable[TrialRecord], running_seconds: float
+) -> tuple[list[_Bar], int]:
+    """Return the bars of trials in the order of their start, and the number of rows."""
+    times = np.ravel(sweep["running_intervals"])
+    lengths = np.diff(times, prepend=times[:1])
+    lengths[::2] = 0.0  # pauses
+    clock = np.cumsum(lengths)
+    bars: list[_Bar] = []
+    last_bars: list[_Bar] = []  # by row
+    resolution = running_seconds / TIMELINE_RESOLUTION
+    for trial in trials:
+        spans = np.interp(trial["intervals"], times, clock).tolist()
+        latest_end = spans[0][0] + MAX_OVERLAP_SECONDS
+        free_rows = (row for row, bar in enumerate(last_bars) if bar.end <= latest_end)
+        row = next(free_rows, len(last_bars))
+        for start, end in spans:
+            last = last_bars[row] if row < len(last_bars) else None
+            is_short = last is not None and end - last.start < resolution
+            if last and is_short and last.trial["status"] == trial["status"]:
+                last.num_trials += last.trial is not trial
+                last.end = end
+            else:
+                bars.append(_Bar(trial, row, start, end))
+                last_bars[row : row + 1] = bars[-1:]
+    return bars, len(last_bars)
+
+
+def _describe_bar(bar: _Bar, names: Sequence[str]) -> str:
+    trial, status = bar.trial, escape_label(bar.trial["status"])
+    if bar.num_trials > 1:
+        return f"{bar.num_trials} trials from trial {trial['number']} on, {status}"
+    seconds = sum(end - start for start, end in trial["intervals"])
+    text = f"trial {trial['number']}, {status}: {fmt.duration(seconds)}"
+    return f"{text}<br>{_describe(trial, names)}" if names else text
+
+
+def _select_trials(trials: Sequence[TrialRecord]) -> list[int]:
+    """Return the indices of the trials to draw: all, or the best and an even selection."""
+    step = -(-len(trials) // MAX_DRAWN_TRIALS)
+    return [
+        index
+        for index, trial in enumerate(trials)
+        if index % step == 0 or (trial["rank"] or math.inf) <= NUM_ALWAYS_DRAWN
+    ]
+
+
+def _group_by_state(trials: Sequence[TrialRecord]) -> Iterator[tuple[str, list[int]]]:
+    """Yield each state with the indices of its trials; unknown states count as failed."""
+    groups: dict[str, list[int]] = {status: [] for status in MARKERS}
+    for index, trial in enumerate(trials):
+        groups.get(trial["status"], groups["failed"]).append(index)
+    yield from ((status, group) for status, group in groups.items() if group)
+
+
+def _set_value_axis(figure: go.Figure, trials: Iterable[TrialRecord]) -> None:
+    numbers = drop_none([trial["value"] for trial in trials])
+    figure.update_yaxes(log_axis(numbers) if needs_log_scale(numbers) else {"nticks": 6})
+
+
+def _to_floats(values: Array) -> Array:
+    """Return an array in single precision, which is enough to draw it and half as large."""
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    return single if (np.isfinite(single) == np.isfinite(values)).all() else values
+
+
+def _to_integers(values: Sequence[int]) -> Array:
+    """Return positive integers as an array of the smallest type."""
+    return np.array(values, np.min_scalar_type(max(values)))
+
+
+def _natural_sort_key(text: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(text), text
+    except ValueError:
+        return True, 0.0, text

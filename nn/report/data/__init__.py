@@ -1,0 +1,1 @@
+"""Runs, sweeps, comparisons and indexes as plain JSON, read incrementally."""

@@ -1,0 +1,210 @@
+"""Tables of settings and scores for papers, as LaTeX, Markdown or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import mean, stdev
+
+from pydantic import JsonValue
+
+from nn.errors import UserError, format_value
+from nn.io.paths import relpath
+from nn.report import formatting as fmt
+from nn.report.data.comparison import ComparisonReader
+from nn.report.data.index import IndexReader
+from nn.report.data.run import RunReader
+from nn.report.data.sweep import SweepReader
+from nn.report.paths import is_run_dir, is_sweep_dir
+
+SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
+LATEX_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # at the start of a row it would be an argument of the preceding \\
+    "±": r"$\pm$",
+    fmt.MISSING: "--",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+@dataclass
+class ScoreRow:
+    """Settings with the scores of all runs that have them, whatever their seed."""
+
+    name: str  # of the first of these runs
+    settings: Mapping[str, JsonValue]
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    num_runs: int = 0
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Rows from best to worst, grouped by data set, with the settings that differ."""
+
+    settings: Sequence[str]
+    scores: Sequence[str]
+    rows: Sequence[ScoreRow]
+
+
+def build_score_table(folders: Sequence[Path], max_rows: int | None = None) -> ScoreTable:
+    """Build the table of a sweep's trials, of runs, or of all runs below a directory.
+
+    Raises:
+        UserError: No run has scores, or a directory cannot be read.
+    """
+    folder = folders[0]
+    if len(folders) == 1 and is_sweep_dir(folder):
+        table = _build_sweep_table(SweepReader(folder))
+    else:
+        if len(folders) == 1 and not is_run_dir(folder):
+            entries = IndexReader(folder).entries
+            folders = [folder / entry["path"] for entry in entries if entry["kind"] == "run"]
+        table = _build_run_table([RunReader(path) for path in folders])
+    if not table.rows:
+        raise UserError(f"{relpath(folder)}: no runs with scores found.")
+    return replace(table, rows=table.rows[:max_rows])
+
+
+def _build_sweep_table(sweep: SweepReader) -> ScoreTable:
+    record = sweep.record()
+    varied = [each["name"] for each in record["parameters"] if each["is_varied"]]
+    trials = [
+        (
+            f"{trial['number']:04}",
+            {name: trial["params"].get(name) for name in varied},
+            {**trial["scores"], record["metric"]: trial["value"]},
+        )
+        for trial in sweep.trial_records()
+        if trial["value"] is not None
+    ]
+    return _group_by_settings(trials, record["metric"], record["goal"] == "minimize")
+
+
+def _build_run_table(runs: Sequence[RunReader]) -> ScoreTable:
+    if not runs:
+        return ScoreTable((), (), ())
+    comparison = ComparisonReader(runs)
+    differing = comparison.record()["settings"]
+    compared = [
+        (name, {each["name"]: each["values"][index] for each in differing}, scores)
+        for index, (name, run) in enumerate(zip(comparison.run_names, runs, strict=True))
+        if (scores := run.record()["scores"])
+    ]
+    return _group_by_settings(compared, "val/accuracy", False)
+
+
+def _group_by_settings(
+    runs: Iterable[tuple[str, Mapping[str, JsonValue], Mapping[str, float | None]]],
+    metric: str,
+    is_minimized: bool,
+) -> ScoreTable:
+    """Group runs that differ only in their seed, and sort the groups by the metric's mean."""
+    groups: dict[str, ScoreRow] = {}
+    for name, all_settings, scores in runs:
+        settings = {key: value for key, value in all_settings.items() if key != "seed"}
+        row = groups.setdefault(repr(settings), ScoreRow(name, settings))
+        row.num_runs += 1
+        for key, value in scores.items():
+            if value is not None:
+                row.scores.setdefault(key, []).append(value)
+
+    def rank(row: ScoreRow) -> tuple[str, bool, float]:
+        values = row.scores.get(metric, [])
+        value = mean(values) if values else 0.0
+        dataset = str(row.settings.get("dataset"))
+        return dataset, not values, value if is_minimized else -value
+
+    rows = sorted(groups.values(), key=rank)
+    known = [key for key in dict.fromkeys((metric, *SCORES)) if any(key in r.scores for r in rows)]
+    return ScoreTable([*rows[0].settings] if rows else (), known, rows)
+
+
+def format_csv(table: ScoreTable) -> str:
+    """Format with all digits; a score has columns of its mean and standard deviation.
+
+    Values are data: a spreadsheet may interpret one that begins with = as a formula.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file)
+    score_names = [name for score in table.scores for name in (score, f"{score} std")]
+    writer.writerow(["name", *table.settings, "runs", *score_names])
+    for row in table.rows:
+        values = [row.settings[name] for name in table.settings]
+        settings = ["" if value is None else format_value(value) for value in values]
+        scores: list[float | str] = []
+        for name in table.scores:
+            numbers = row.scores.get(name, [])
+            scores += [mean(numbers) if numbers else "", stdev(numbers) if numbers[1:] else ""]
+        writer.writerow([row.name, *settings, row.num_runs, *scores])
+    return file.getvalue()
+
+
+def format_markdown(table: ScoreTable) -> str:
+    """Format as a pipe table."""
+    header, *rows = (
+        [re.sub(r"([\\`*_{}\[\]<>#|~$!&])", r"\\\1", cell) for cell in row]
+        for row in _format_cells(table)
+    )
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def format_latex(table: ScoreTable) -> str:
+    """Format as a tabular, which needs the package booktabs."""
+    cells = _format_cells(table)
+    header, *rows = (
+        " & ".join("".join(LATEX_ESCAPES.get(char, char) for char in cell) for cell in row)
+        for row in cells
+    )
+    num_texts = len(table.settings) or 1
+    columns = "l" * num_texts + "r" * (len(cells[0]) - num_texts)
+    body = "".join(rf"{row} \\" + "\n" for row in rows)
+    return rf"""\begin{{tabular}}{{{columns}}}
+\toprule
+{header} \\
+\midrule
+{body}\bottomrule
+\end{{tabular}}
+"""
+
+
+def _format_cells(table: ScoreTable) -> list[list[str]]:
+    """Return the header and the rows as text, with accuracies in percent.
+
+    A column of names or of the number of runs is there if it tells more than the others.
+    """
+    has_repeats = any(row.num_runs > 1 for row in table.rows)
+    scores = [f"{name} (%)" if name.endswith("accuracy") else name for name in table.scores]
+    cells = [[*(table.settings or ["name"]), *["runs"] * has_repeats, *scores]]
+    for row in table.rows:
+        values = [row.settings[name] for name in table.settings]
+        settings = [fmt.MISSING if v is None else fmt.short_setting(v) for v in values]
+        scores = [_format_score(name, row.scores.get(name, [])) for name in table.scores]
+        cells.append([*(settings or [row.name]), *[str(row.num_runs)] * has_repeats, *scores])
+    return [["".join(filter(str.isprintable, cell)) for cell in line] for line in cells]
+
+
+def _format_score(name: str, values: Sequence[float]) -> str:
+    """Format the mean and, of several values, the standard deviation."""
+    if not values:
+        return fmt.MISSING
+    numbers = [mean(values), *([stdev(values)] if len(values) > 1 else [])]
+    is_percentage = name.endswith("accuracy")
+    return " ± ".join(f"{100 * n:.2f}" if is_percentage else f"{n:.4g}" for n in numbers)
+
+
+FORMATTERS: dict[str, tuple[str, Callable[[ScoreTable], str]]] = {
+    "latex": (".tex", format_latex),
+    "csv": (".csv", format_csv),
+    "markdown": (".md", format_markdown),
+}
+"""Suffix and function of each format."""

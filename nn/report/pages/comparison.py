@@ -1,0 +1,188 @@
+"""The page that compares runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from pydantic import JsonValue
+
+from nn.errors import format_value
+from nn.io.coerce import drop_none
+from nn.report import formatting as fmt
+from nn.report.charts.chart import Chart
+from nn.report.charts.curves import plot_metric_of_runs
+from nn.report.charts.run import plot_confusion_matrix
+from nn.report.data.comparison import ClassComparison, ComparisonReader, DifferingSetting
+from nn.report.data.run import CurveRecord, RunRecord, progress_axes
+from nn.report.data.thinning import minmax_downsample
+from nn.report.page import Page
+from nn.report.pages.index import SCORE_TITLES, score_column, setting_cell
+from nn.report.paths import PageUrl
+from nn.report.tables import Cells, Column, Table, join_cells
+
+CURVES = {
+    "val/accuracy": "Validation accuracy",
+    "val/loss": "Validation loss",
+    "train/accuracy": "Training accuracy",
+    "train/loss": "Training loss",
+}
+SHOWN_SCORES = ("test/accuracy", "val/accuracy", "test/loss", "val/loss")
+MAX_OVERLAY_POINTS = 200
+"""Points per curve that the table of scores can overlay."""
+MAX_NAME_LENGTH = 28
+MAX_PREDICTIONS = 8
+"""Runs whose predictions of a sample are listed."""
+
+
+def build_comparison_page(comparison: ComparisonReader, page_url: PageUrl) -> Page:
+    """Build the page."""
+    names = _shorten(comparison.run_names)
+    records = [run.record() for run in comparison.runs]
+    curves = [run.curves() for run in comparison.runs]
+    differences, details = comparison.record(), comparison.details()
+    titles = {record["title"] for record in records}
+    class_names = [[each["name"] for each in record["classes"]] for record in records]
+    charts: dict[str, Chart] = {}
+    for key, title in CURVES.items():
+        if chart := plot_metric_of_runs(key, title, names, curves):
+            charts[key.replace("/", "-")] = chart
+    num_curves = len(charts)
+    for index, record in enumerate(records):
+        if (matrix := record["confusion_matrix"]) is not None:
+            chart = plot_confusion_matrix(names[index], matrix, class_names[index])
+            charts[f"confusion-{index}"] = replace(chart, legend=())
+    settings = differences["settings"]
+    tables = {
+        "scores": _build_score_table(comparison, records, curves, settings, page_url),
+        "settings": _build_settings_table(names, settings),
+    }
+    if any(len(drop_none(each["f1"])) > 1 for each in differences["classes"]):
+        tables["classes"] = _build_class_table(names, differences["classes"])
+    return Page(
+        template="comparison.html",
+        title=titles.pop() if len(titles) == 1 else fmt.count(len(records), "run"),
+        context={
+            "names": names,
+            "best": _find_best(names, records),
+            "num_settings": len(settings),
+            "curve_names": list(charts)[:num_curves],
+            "matrix_names": list(charts)[num_curves:],
+            "details": details,
+            "class_names": [class_names[index] for index in details["runs"]],
+            "max_predictions": MAX_PREDICTIONS,
+            "runs": list(zip(names, records, strict=True)),
+        },
+        charts=charts,
+        tables=tables,
+    )
+
+
+def _shorten(names: Sequence[str]) -> list[str]:
+    """Return the last parts of paths if they differ, and not more than the end of each."""
+    last_parts = [name.rpartition("/")[2] for name in names]
+    chosen = last_parts if len(set(last_parts)) == len(names) else names
+    return [
+        name if len(name) <= MAX_NAME_LENGTH else f"…{name[1 - MAX_NAME_LENGTH :]}"
+        for name in chosen
+    ]
+
+
+def _find_best(names: Sequence[str], records: Sequence[RunRecord]) -> tuple[str, str, float] | None:
+    """Return the name, the split and the accuracy of the best run, if all have the same data."""
+    if len({str(record["choices"].get("dataset")) for record in records}) > 1:
+        return None
+    for split in ("test", "val"):
+        scores = [record["scores"].get(f"{split}/accuracy") for record in records]
+        if known := drop_none(scores):
+            return names[scores.index(max(known))], split, max(known)
+    return None
+
+
+def _build_score_table(
+    comparison: ComparisonReader,
+    records: Sequence[RunRecord],
+    curves: Sequence[CurveRecord],
+    settings: Sequence[DifferingSetting],
+    page_url: PageUrl,
+) -> Table:
+    scores = [name for name in SCORE_TITLES if any(name in each["scores"] for each in records)]
+    scores.sort(key=lambda name: name not in SHOWN_SCORES)
+    cells: Cells = {
+        Column("run", "Run", "link"): [
+            [name, page_url(run.path)]
+            for name, run in zip(comparison.run_names, comparison.runs, strict=True)
+        ],
+        **{
+            score_column(name, name in SHOWN_SCORES): [each["scores"].get(name) for each in records]
+            for name in scores
+        },
+        Column("num_parameters", "Parameters", "integer"): [r["num_parameters"] for r in records],
+        Column("num_epochs", "Epochs", "integer"): [each["num_epochs"] for each in records],
+        Column("seconds", "Time", "duration"): [each["training_seconds"] for each in records],
+        Column("status", "Status", "status"): [each["status"] for each in records],
+        Column("started_at", "Started", "time", False): [each["started_at"] for each in records],
+        Column("command", "Command", is_shown=False): [r["reproduce_command"] for r in records],
+        **{
+            Column(f"setting.{each['name']}", each["name"], is_shown=False): [
+                *map(setting_cell, each["values"])
+            ]
+            for each in settings
+        },
+    }
+    return Table(
+        caption="Scores per run",
+        columns=[*cells],
+        rows=join_cells(cells, comparison.run_names),
+        is_explorable=True,
+        curves=dict(zip(comparison.run_names, map(_thin, curves), strict=True)),
+    )
+
+
+def _thin(curves: CurveRecord) -> dict[str, Sequence[float | None]]:
+    metrics = {key: curves["columns"][key] for key in CURVES if key in curves["columns"]}
+    kept = minmax_downsample(list(metrics.values()), MAX_OVERLAY_POINTS)
+    columns: dict[str, Sequence[float | None]] = {
+        "epoch": curves["epochs"],
+        **progress_axes(curves),
+    }
+    columns |= metrics
+    return {key: [values[i] for i in kept] for key, values in columns.items()}
+
+
+def _build_settings_table(names: Sequence[str], settings: Iterable[DifferingSetting]) -> Table:
+    return Table(
+        caption="Differing settings",
+        columns=[
+            Column("setting", "Setting"),
+            *(Column(f"run{index}", name) for index, name in enumerate(names)),
+        ],
+        rows={
+            each["name"]: [each["name"], *map(_format_setting, each["values"])] for each in settings
+        },
+    )
+
+
+def _format_setting(value: JsonValue) -> str | None:
+    if value is None:
+        return None
+    return f"{value:.6g}" if isinstance(value, float) else fmt.truncate(format_value(value), 60)
+
+
+def _build_class_table(names: Sequence[str], classes: Iterable[ClassComparison]) -> Table:
+    rows: dict[str, Sequence[JsonValue]] = {}
+    for each in classes:
+        f1 = drop_none(each["f1"])
+        difference = max(f1) - min(f1) if len(f1) > 1 else None
+        # the id is not a number, since JavaScript would put those in order
+        rows[f"class {each['name']}"] = [each["name"], *each["f1"], difference]
+    return Table(
+        caption="F1 score per class and run",
+        columns=[
+            Column("class", "Class"),
+            *(Column(f"run{index}", name, "percent") for index, name in enumerate(names)),
+            Column("difference", "Largest difference", "percent"),
+        ],
+        rows=rows,
+        page_size=20,
+    )
