@@ -129,12 +129,14 @@ def test_logged_data_is_read_back(server, run_program, workdir):
     assert read["by"] == "rich"
 
 
+@pytest.mark.soak
 def test_unchanged_artifact_makes_no_new_version(server, run_program):
     run_program("-c", RICH_LOG_SCRIPT)
     run_program("-c", RICH_LOG_SCRIPT)
     assert len(server.artifacts["model"].versions) == 1
 
 
+@pytest.mark.soak
 def test_resumed_run_continues_its_history(server, run_program):
     run_program("-c", LOG_SCRIPT, "id=one")
     run_program("-c", LOG_SCRIPT, "id=one", "resume=allow")
@@ -142,6 +144,7 @@ def test_resumed_run_continues_its_history(server, run_program):
     assert server.runs["one"].state == "finished"
 
 
+@pytest.mark.soak
 def test_restarted_run_replaces_its_history(server, run_program):
     run_program("-c", LOG_SCRIPT, "id=one", "resume=allow")
     run_program("-c", LOG_SCRIPT, "id=one")

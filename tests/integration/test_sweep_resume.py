@@ -196,7 +196,7 @@ def damage_study(sweep, damage):
         log.write_bytes(content[: len(content) // 2] + b"\nnot a log\n" + content[-300:])
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("damage", ["missing", "cut", "beheaded", "empty", "garbage"])
 @pytest.mark.parametrize("method", ["grid", "random", "bayes"])
 def test_lost_study_is_restored_from_trial_directories(workdir, run_sweep, damage, method):

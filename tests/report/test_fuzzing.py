@@ -57,7 +57,7 @@ array_names = (
     "images",
 )
 fuzz_settings = settings(
-    max_examples=50,
+    max_examples=30,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
