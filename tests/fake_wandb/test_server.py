@@ -231,6 +231,7 @@ if not run.resumed:
     assert run.state == "finished"
 
 
+@pytest.mark.soak
 def test_hyperband_stops_lagging_runs(server, run_program, workdir):
     text = SWEEP_YAML.replace("[0.1, 0.2, 0.3]", "[0.1, 0.9]")
     text += "early_terminate: {type: hyperband, max_iter: 8, s: 1, eta: 4}\n"

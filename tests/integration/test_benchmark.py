@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import BENCHMARK_SCRIPT
 
 
+@pytest.mark.soak
 def test_benchmark_compares_samplers(workdir):
     result = workdir.run(BENCHMARK_SCRIPT, "--quick", "--samplers", "1", "--json", "samplers.json")
     assert result.returncode == 0, result.stderr

@@ -174,6 +174,7 @@ def test_stopped_machine_releases_its_trials_immediately(workdir, start_machine)
     assert [row["state"] for row in read_trials_table(workdir, 2)] == ["finished"] * 6
 
 
+@pytest.mark.soak
 def test_resumed_machine_keeps_its_overrides(workdir, start_machine, read_log):
     first = start_machine(1, "--count", "2", storage="shared.log")
     assert first.wait(timeout=60) == 0
@@ -202,6 +203,7 @@ def test_pruning_considers_trials_of_other_machines(workdir, start_machine):
         assert trial.intermediate_values == pytest.approx(values)
 
 
+@pytest.mark.soak
 def test_bayes_sweeps_can_be_shared(workdir, start_machine):
     content = {**SWEEP_CONFIG, "method": "bayes"}
     (workdir.path / "bayes.yaml").write_text(yaml.dump(content))

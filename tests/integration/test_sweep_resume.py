@@ -122,6 +122,7 @@ def test_trial_with_unknown_parameters_is_marked_failed(workdir, run_sweep, meth
     assert open_study(sweep).trials[2].user_attrs["status"] == "failed"
 
 
+@pytest.mark.soak
 def test_grid_is_complete_when_each_point_has_a_result(workdir, run_sweep):
     sweep = sweep_dir(workdir)
     obstacle = sweep.path / "trials/0001"
@@ -145,6 +146,7 @@ def test_grid_is_complete_when_each_point_has_a_result(workdir, run_sweep):
     assert [row["lr"] for row in sweep.table] == ["0.05", "0.1", "0.2"]
 
 
+@pytest.mark.soak
 def test_trial_is_retried_at_most_three_times(workdir, run_sweep):
     run_sweep(GRID_SWEEP, "--count", "1", *QUICK_OVERRIDES)
     sweep = sweep_dir(workdir)
@@ -267,6 +269,7 @@ def test_running_trial_continues_after_its_study_was_lost(workdir, run_sweep):
     assert RunDir(first).history[: len(history)] == history
 
 
+@pytest.mark.soak
 def test_directory_of_another_sweep_is_not_mistaken_for_a_trial(workdir, run_sweep):
     run_sweep(GRID_SWEEP, "--count", "1", *QUICK_OVERRIDES)
     sweep = sweep_dir(workdir)

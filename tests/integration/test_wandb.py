@@ -254,6 +254,7 @@ def test_server_stop_ends_the_trial_but_not_the_agent(
         assert logged.summary["status"] == "interrupted"
 
 
+@pytest.mark.soak
 def test_hyperband_under_an_agent_stops_only_lagging_trials(workdir, server, start_agents):
     content = {
         "program": "scripts/train.py",
@@ -328,6 +329,7 @@ def check_upload(workdir, server, run_online, path):
     assert server.runs[run_id].project == "digits"
 
 
+@pytest.mark.soak
 def test_killed_trial_resumes_and_uploads_completely(
     workdir, server, run_online, start_agents, write_sweep_file
 ):
