@@ -189,7 +189,7 @@ class FileStamp:
 
     @classmethod
     def of(cls, path: Path) -> FileStamp | None:
-        """Return the stamp of a file, or None if there is no file that can be read."""
+        """Return the stamp of a file, or None if it is missing or inaccessible."""
         try:
             status = os.lstat(path)
         except OSError:

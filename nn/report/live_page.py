@@ -1,4 +1,4 @@
-"""Live pages: rendered anew, piece by piece, while their data change and somebody looks at them."""
+"""Live pages: rendered again, piece by piece, when their data change and a browser polls them."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ from nn.io.coerce import drop_none
 from nn.predictions import Predictions
 from nn.report import formatting as fmt
 from nn.report.charts.chart import MAX_NAMED_CLASSES, log_ticks, needs_log_scale
+from nn.report.charts.parallel import metric_dimension, parameter_dimension
 from nn.report.charts.run import MAX_ANNOTATED_CLASSES
-from nn.report.charts.sweep import metric_dimension, parameter_dimension
 from nn.report.data.comparison import ComparisonReader
 from nn.report.data.images import Pixels, to_thumbnail
 from nn.report.data.run import CurveRecord, RunReader

@@ -69,7 +69,7 @@ MAX_WAIT_SECONDS = 0.3
 MAX_READ_SECONDS = 1.0
 """How long a large directory is read until its index shows what is known so far."""
 KEEP_SECONDS = 60.0
-"""How long a page that nobody looks at stays in memory; hidden tabs ask every 10 seconds."""
+"""Time after the last poll at which a page is dropped from memory; hidden tabs poll every 10 s."""
 MAX_COMPARED_RUNS = 20
 SECURITY_HEADERS = {
     # Plotly sets styles of elements
@@ -200,7 +200,7 @@ def create_app(root: Path) -> Starlette:
     static_url = f"/static/{secrets.token_hex(4)}/"  # a new one lets browsers keep files
 
     def find_live_page(request: Request) -> tuple[type, LivePage]:
-        """Find the page that a URL names, and forget those that nobody has asked for lately."""
+        """Return the page for a URL, and drop pages that have not been polled lately."""
         now = time.monotonic()
         for key, live_page in list(live_pages.items()):
             if now - live_page.polled_at > KEEP_SECONDS:

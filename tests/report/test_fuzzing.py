@@ -15,6 +15,7 @@ from nn.errors import UserError
 from nn.report.build import ReportOptions, build_report
 from nn.runs import checkpoint
 from nn.runs.training_state import Snapshot
+from tests.report.data.hostile import json_values
 from tests.report.factories import make_run, make_sweep
 
 RECORD_KEYS = (
@@ -24,18 +25,6 @@ RECORD_KEYS = (
     "recall", "f1", "val/confusion_matrix", "weights/sha256", "packages", "git", "command",
     "cpu_count",
 )  # fmt: skip
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(-(10**400), 10**400)
-    | st.floats()
-    | st.text(max_size=20),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
-    ),
-    max_leaves=12,
-)
 square_matrices = st.integers(1, 5).flatmap(
     lambda size: st.lists(
         st.lists(st.integers(0, 50), min_size=size, max_size=size), min_size=size, max_size=size

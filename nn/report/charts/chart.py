@@ -1,4 +1,4 @@
-"""What all charts share: the Plotly template, axes, labels, and the figure's place on a page."""
+"""Common parts of charts: the Plotly template, axes, labels, arrays, and a figure's caption."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 
 from nn.report.formatting import truncate
 from nn.report.palette import color
+from nn.types import Array
 
 MAX_NAMED_CLASSES = 40
 """Number of classes up to which every class is named on an axis."""
@@ -159,3 +161,15 @@ def log_ticks(low: float, high: float) -> list[float]:
 def needs_log_scale(values: Sequence[float]) -> bool:
     """Whether values are positive, not subnormal, and span more than a factor of ten."""
     return 1e-300 < min(values) < max(values) / 10
+
+
+def compact_floats(values: Array) -> Array:
+    """Return an array in single precision, which is enough to draw it and half as large."""
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    return single if (np.isfinite(single) == np.isfinite(values)).all() else values
+
+
+def compact_integers(values: Sequence[int]) -> Array:
+    """Return positive integers as an array of the smallest type."""
+    return np.array(values, np.min_scalar_type(max(values)))

@@ -131,7 +131,7 @@ def plot_confusion_matrix(
     """Plot counts (true class, predicted class), colored by their share of the row.
 
     Correct predictions are blue, errors orange by the square root of their share, so that small
-    shares can be told apart. Of many classes, those with the most errors are shown.
+    shares are distinguishable. If there are many classes, those with the most errors are shown.
     """
     counts = np.array(matrix, np.float64)  # sums of hostile counts would overflow integers
     totals, correct = counts.sum(axis=1), counts.diagonal()

@@ -1,29 +1,31 @@
-"""Charts of a sweep: parallel coordinates, importances, history, slices, curves, timeline."""
+"""Charts of a sweep: importances, history, slices, curves and timeline."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 import plotly.graph_objects as go
 
-from nn.io.coerce import drop_none, to_finite_float
+from nn.io.coerce import drop_none
 from nn.report import formatting as fmt
 from nn.report.charts.chart import (
     Chart,
     category_axis,
+    compact_floats,
+    compact_integers,
     escape_label,
     log_axis,
-    log_ticks,
     needs_log_scale,
     set_epoch_axis,
 )
+from nn.report.charts.parallel import parameter_dimension
 from nn.report.data.sweep import SweepDetails, SweepRecord, TrialRecord
 from nn.report.data.thinning import minmax_downsample
-from nn.report.palette import color, colorscale
+from nn.report.palette import color
 from nn.types import Array
 
 MARKERS = {
@@ -48,124 +50,12 @@ NUM_ALWAYS_DRAWN = 15
 """Best trials that are drawn in any case; many more would look like a cluster."""
 MAX_CURVE_POINTS = 12_000
 """Points of all learning curves together, without the highlighted ones."""
-MAX_CATEGORIES = 6
-"""Number of different values up to which a numeric parameter is an axis of categories."""
 TIMELINE_RESOLUTION = 1_500
 """Bars that follow each other in less than this part of the time axis are drawn as one."""
 MAX_OVERLAP_SECONDS = 0.05
 """Overlap of trials that still ran one after the other."""
 MAX_MARKED_PAUSES = 20
 """Longest pauses that are marked with a line."""
-NUM_BRUSH_STOPS = 81
-"""Invisible ticks on a logarithmic axis, at which a brushed range can start and end."""
-INVISIBLE_DIGITS = {ord("0"): "\u200b", ord("1"): "\u200c"}
-"""Two zero-width characters."""
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """A parameter or the metric, with the position of each trial on a linear scale."""
-
-    name: str
-    values: Array
-    ticks: Mapping[float, str]
-    range: tuple[float, float]
-    is_log: bool = False
-    """Whether positions are decimal logarithms."""
-    is_categorical: bool = False
-
-
-def plot_parallel_coordinate(
-    sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
-) -> Chart | None:
-    """Plot all trials with a value as lines, colored by rank; None for fewer than two."""
-    trials = [trial for trial in trials if trial["value"] is not None and trial["params"]]
-    if len(trials) < 2 or not names:
-        return None
-    dimensions = [parameter_dimension(sweep, trials, name) for name in names]
-    dimensions.append(metric_dimension(sweep, trials))
-    max_label = max(8, 150 // len(dimensions))
-    figure = go.Figure(layout_margin={"r": 56, "t": 48, "b": 16})
-    figure.add_parcoords(
-        line_color=_to_integers([sweep["num_trials"] - (trial["rank"] or 0) for trial in trials]),
-        line_colorscale=colorscale("low", "middle", "high"),
-        dimensions=[_to_plotly_dimension(dimension, max_label) for dimension in dimensions],
-        uirevision=" ".join(names),  # brushes belong to positions, so they end with the order
-    )
-    figure.update_layout(margin_l=24 + 7 * max(map(len, dimensions[0].ticks.values())))
-    return Chart(
-        title="Trials as lines",
-        figure=figure,
-        alt_text=f"Parallel coordinates of {len(trials)} trials over {fmt.join(names)} and "
-        f"{sweep['metric']}. The table of trials lists the same values.",
-        height=420,
-        min_width=len(dimensions) * (14 + 13 * max_label // 2),
-        legend=[("high", "best"), ("low", "worst")],
-        note="Drag along an axis to select a range of values; click the axis to reset it.",
-        extra={"rows": [trial["number"] for trial in trials]},
-    )
-
-
-def metric_dimension(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> Dimension:
-    """Return the metric as a dimension; every trial has a value."""
-    values = [trial["value"] or 0.0 for trial in trials]
-    return _numeric_dimension(sweep["metric"], values, needs_log_scale(values))
-
-
-def parameter_dimension(sweep: SweepRecord, trials: Sequence[TrialRecord], name: str) -> Dimension:
-    """Return a parameter as a logarithmic, linear or categorical dimension."""
-    values = [trial["params"].get(name) for trial in trials]
-    numbers = drop_none([to_finite_float(value) for value in values])
-    if len(numbers) == len(values) and len(set(numbers)) > MAX_CATEGORIES:
-        is_log = any(each["is_log"] for each in sweep["parameters"] if each["name"] == name)
-        return _numeric_dimension(name, numbers, is_log and min(numbers) > 0)
-    texts = [fmt.short_setting(value) for value in values]
-    options = sorted(set(texts), key=_natural_sort_key)
-    positions = {option: position for position, option in enumerate(options)}
-    return Dimension(
-        name,
-        np.array([positions[text] for text in texts], np.float64),
-        {position: fmt.truncate(option, 20) for option, position in positions.items()},
-        (-0.3, len(options) - 0.7),
-        is_categorical=True,
-    )
-
-
-def _numeric_dimension(name: str, values: Sequence[float], is_log: bool) -> Dimension:
-    positions = np.log10(values) if is_log else np.array(values)
-    low, high = float(positions.min()), float(positions.max())
-    if is_log:
-        ticks = {math.log10(tick): f"{tick:.3g}" for tick in log_ticks(min(values), max(values))}
-    else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            ticks = {tick: f"{tick:.3g}" for tick in np.linspace(low, high, 5).tolist()}
-    margin = 0.03 * (high - low or abs(low) or 1.0)
-    return Dimension(name, positions, ticks, (low - margin, high + margin), is_log)
-
-
-def _to_plotly_dimension(dimension: Dimension, max_label: int) -> go.parcoords.Dimension:
-    """Convert a dimension; a linear one gets Plotly's own ticks, which zooming refines.
-
-    With given ticks, Plotly snaps brushes to them, and their texts must all differ. A logarithmic
-    axis therefore has many more ticks than one sees, with numbers in zero-width characters.
-    """
-    is_long = len(dimension.name) > max_label
-    result = go.parcoords.Dimension(
-        label=escape_label(dimension.name.split(".")[-1] if is_long else dimension.name, max_label),
-        values=_to_floats(dimension.values),
-        range=dimension.range,
-        tickformat=".3~g",
-    )
-    if not (dimension.is_log or dimension.is_categorical):
-        return result
-    ticks = dict(dimension.ticks)
-    if dimension.is_log:
-        ticks = dict.fromkeys(np.linspace(*dimension.range, NUM_BRUSH_STOPS).tolist(), "") | ticks
-    texts = [
-        text + format(index, "b").translate(INVISIBLE_DIGITS)
-        for index, (_, text) in enumerate(sorted(ticks.items()))
-    ]
-    return result.update(tickvals=sorted(ticks), ticktext=texts)
 
 
 def format_params(trial: TrialRecord, names: Iterable[str]) -> str:
@@ -299,10 +189,10 @@ def _add_trials(
         shown = [trials[index] for index in indices]
         figure.add_scatter(
             mode="markers",
-            x=_to_floats(x[indices]),
-            y=_to_floats(np.array([trial["value"] for trial in shown], np.float64)),
+            x=compact_floats(x[indices]),
+            y=compact_floats(np.array([trial["value"] for trial in shown], np.float64)),
             marker={"symbol": symbol, "color": color(role), **size},
-            customdata=_to_integers([trial["number"] for trial in shown]),
+            customdata=compact_integers([trial["number"] for trial in shown]),
             hovertext=None if is_crowded else [_describe(trial, names) for trial in shown],
             hovertemplate=f"trial %{{customdata}}, {status}: <b>%{{y:.4~g}}</b>"
             f"{'' if is_crowded else '<br>%{hovertext}'}<extra></extra>",
@@ -328,11 +218,11 @@ def plot_intermediate_values(
         # One trace per state, with gaps between trials, is much faster to draw than one per trial.
         curves = [_thin_curve(trial, max_points, with_gap=True) for trial in shown]
         x, y = np.concatenate(curves, axis=1)
-        numbers = _to_integers([trial["number"] for trial in shown])
+        numbers = compact_integers([trial["number"] for trial in shown])
         figure.add_scatter(
             mode="lines" if has_lines else "markers",
-            x=_to_floats(x),
-            y=_to_floats(y),
+            x=compact_floats(x),
+            y=compact_floats(y),
             customdata=np.repeat(numbers, [curve.shape[1] for curve in curves]),
             line={"color": color("curve-pruned" if status == "pruned" else "curve"), "width": 1},
             hovertemplate=f"trial %{{customdata}}, {status}<br>epoch %{{x}}: %{{y:.4~g}}"
@@ -392,8 +282,8 @@ def plot_timeline(
         shown = [bars[index] for index in indices]
         figure.add_bar(
             orientation="h",
-            base=_to_floats(np.array([bar.start for bar in shown]) / unit_seconds).tolist(),
-            x=_to_floats(np.array([bar.end - bar.start for bar in shown]) / unit_seconds),
+            base=compact_floats(np.array([bar.start for bar in shown]) / unit_seconds).tolist(),
+            x=compact_floats(np.array([bar.end - bar.start for bar in shown]) / unit_seconds),
             y=np.array([bar.row for bar in shown]),
             marker_color=color(MARKERS[status][1]),
             marker_line={"width": 0 if is_crowded else 0.5, "color": color("paper")},
@@ -419,7 +309,7 @@ def plot_timeline(
 
 @dataclass
 class _Bar:
-    """An interval in which a trial ran, or several that are too short to be told apart."""
+    """An interval in which a trial ran, or several that are too short to distinguish."""
 
     trial: TrialRecord
     row: int
@@ -486,22 +376,3 @@ def _group_by_state(trials: Sequence[TrialRecord]) -> Iterator[tuple[str, list[i
 def _set_value_axis(figure: go.Figure, trials: Iterable[TrialRecord]) -> None:
     numbers = drop_none([trial["value"] for trial in trials])
     figure.update_yaxes(log_axis(numbers) if needs_log_scale(numbers) else {"nticks": 6})
-
-
-def _to_floats(values: Array) -> Array:
-    """Return an array in single precision, which is enough to draw it and half as large."""
-    with np.errstate(over="ignore"):
-        single = values.astype(np.float32)
-    return single if (np.isfinite(single) == np.isfinite(values)).all() else values
-
-
-def _to_integers(values: Sequence[int]) -> Array:
-    """Return positive integers as an array of the smallest type."""
-    return np.array(values, np.min_scalar_type(max(values)))
-
-
-def _natural_sort_key(text: str) -> tuple[bool, float, str]:
-    try:
-        return False, float(text), text
-    except ValueError:
-        return True, 0.0, text

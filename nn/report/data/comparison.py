@@ -40,7 +40,7 @@ class ClassComparison(TypedDict):
 
 
 class ComparisonRecord(TypedDict):
-    """What depends on several runs; the readers in `runs` have the runs themselves."""
+    """Differences between runs; the runs themselves are in the reader's `runs`."""
 
     settings: list[DifferingSetting]
     classes: list[ClassComparison]

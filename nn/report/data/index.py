@@ -68,7 +68,7 @@ class IndexEntry(TypedDict):
 
 
 class _Listing(NamedTuple):
-    """What a directory contained at some time."""
+    """Contents of a directory when it was last scanned."""
 
     mtime_ns: int
     reader_class: type[Reader] | None

@@ -94,7 +94,7 @@ _MODEL_SUMMARY = TypeAdapter(ModelSummary)
 
 
 class EnvironmentRecord(TypedDict):
-    """Where and with which code a run was started."""
+    """The machine and the code version that started a run."""
 
     machine: dict[str, str]
     packages: dict[str, str]
@@ -168,7 +168,7 @@ class FilterRecord(TypedDict):
 
 
 class RunDetails(TypedDict):
-    """What is slow to read: predictions and weights, which a run has once it has ended."""
+    """The slow part of a run: data from predictions and weights, written when the run ends."""
 
     predictions_error: str
     """Why the predictions cannot be read; empty if they can be, or if there are none."""
@@ -330,7 +330,7 @@ class RunReader(SavedRun):
     def _read_details(self) -> RunDetails:
         predictions = self.predictions
         weights: dict[str, Array] = {}
-        with suppress(UserError):  # there is no intact checkpoint
+        with suppress(UserError):  # no checkpoint, or a corrupt one
             weights = checkpoint.extract_weights(checkpoint.load_best_or_last(self.path))
         units = first_layer_filters(weights, predictions.images.shape[1:] if predictions else None)
         filters: FilterRecord | None = None

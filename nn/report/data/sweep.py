@@ -150,7 +150,7 @@ class SweepRecord(TypedDict):
 
 
 class SweepDetails(TypedDict):
-    """What is slow to compute or large."""
+    """The slow or large part of a sweep."""
 
     importances: dict[str, float]
     """Share of the objective's variance that each parameter explains (fANOVA), largest first."""
@@ -163,7 +163,7 @@ class SweepDetails(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class _Trial:
-    """What is known about a trial apart from the results of its run."""
+    """State and parameters of a trial, without the results of its run."""
 
     is_recorded: bool  # in the study
     status: str
@@ -478,8 +478,8 @@ class SweepReader(IncrementalReader):
     def _process_status(self, folder: Path, machine: str, started_at: float | None) -> str:
         """Return the status of a trial whose end is not on record.
 
-        The lock of the sweep tells, unless its study is shared: then nobody holds that, but each
-        trial's own.
+        The sweep's lock decides, unless the study is shared: then only the trials' own locks are
+        held.
         """
         if self._is_lock_held:
             return "running"

@@ -116,7 +116,7 @@ class WandbImageGroup(TypedDict):
 
 
 class WandbRunDetails(TypedDict):
-    """What is slow to read."""
+    """The slow part of a W&B run: its images."""
 
     images: list[WandbImageGroup]
 
@@ -125,7 +125,7 @@ _ADAPTER = TypeAdapter(WandbRunRecord)
 
 
 class WandbRunReader(IncrementalReader):
-    """Reads the directory of a W&B run, whose log is read anew when it has grown.
+    """Reads the directory of a W&B run, whose log is read again when it has grown.
 
     Raises:
         UserError: The directory has no log, or W&B's client cannot read it.

@@ -165,7 +165,7 @@ def _most_common(mappings: Iterable[Mapping[str, object]]) -> list[str]:
 def _thin_curves(
     entries: Sequence[IndexEntry],
 ) -> dict[str, Mapping[str, Sequence[float | None]]]:
-    """Return the curves by row, in steps of so many points that there are not too many values."""
+    """Return the curves by row, downsampled so that their total size is bounded."""
     curves = {entry["path"]: entry["curves"] for entry in entries if len(entry["curves"]) > 1}
     num_values = sum(len(values) for each in curves.values() for values in each.values())
     step = -(-num_values // MAX_CURVE_VALUES) or 1

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from nn.errors import format_value
 from nn.report import formatting as fmt
 from nn.report.charts import sweep as charts
+from nn.report.charts.parallel import plot_parallel_coordinate
 from nn.report.charts.sweep import MARKERS, format_params
 from nn.report.data.sweep import (
     TRIAL_SCORES,
@@ -45,7 +46,7 @@ def build_sweep_page(sweep: SweepReader, page_url: PageUrl) -> Page:
     names = rank_params(record, details)
     slices = charts.plot_slices(record, trials, names)
     figures = {
-        "parallel": charts.plot_parallel_coordinate(record, trials, names),
+        "parallel": plot_parallel_coordinate(record, trials, names),
         "importance": charts.plot_param_importances(details),
         "curves": charts.plot_intermediate_values(record, trials, names),
         "timeline": charts.plot_timeline(record, trials, names),

@@ -26,7 +26,7 @@ function toArray(values) {
 }
 
 // Exponential moving average without the bias towards the first value, as in W&B's charts. It starts
-// anew where x is missing, which separates the lines of a trace.
+// again where x is missing, which separates the lines of a trace.
 function smooth(values, weight, x) {
   let mean = 0;
   let total = 0;

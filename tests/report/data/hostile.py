@@ -13,6 +13,7 @@ from nn.io.serialization import to_json
 json_values = st.recursive(
     st.none()
     | st.booleans()
+    | st.integers()
     | st.integers(-(10**400), 10**400)
     | st.floats()
     | st.text(max_size=20),
