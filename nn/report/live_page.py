@@ -18,7 +18,9 @@ from nn.report.page import Page, PieceKey
 from nn.report.paths import shorten_paths, strip_folder
 
 MIN_INTERVAL_SECONDS = 0.8
-"""Pause between two looks at the files of a page; a browser polls once a second."""
+"""Pause between two looks at the files of a page, less than a browser's between two polls."""
+POLL_SECONDS, IDLE_POLL_SECONDS = 1, 3
+"""How often a browser polls while something is running, and otherwise."""
 PAUSE_FACTOR = 5.0
 """The same as a multiple of the time that the last rendering took: training needs the cores."""
 
@@ -32,6 +34,10 @@ class Reader(Protocol):
 
     def update(self) -> bool:
         """Read what is new and return whether anything has changed."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the data are about to change."""
 
 
 OpenPage: TypeAlias = Callable[[], tuple[Reader, Callable[[], Page]]]
@@ -125,7 +131,12 @@ class LivePage:
 
     def _show(self, pieces: Mapping[PieceKey, str], problem: str | None) -> None:
         self._problem = problem
-        self.rendering = self.rendering.with_pieces({**pieces, ("problem",): json.dumps(problem)})
+        is_running = self._reader is not None and self._reader.is_running
+        interval = POLL_SECONDS if is_running else IDLE_POLL_SECONDS
+        own_pieces = {"problem": json.dumps(problem), "interval": json.dumps(interval)}
+        self.rendering = self.rendering.with_pieces(
+            {**pieces, **{(name,): text for name, text in own_pieces.items()}}
+        )
 
     def _show_error(self, error: Exception) -> None:
         """Show an error along with what was shown before, or else in place of the page."""

@@ -1,7 +1,7 @@
 """The live report: a server on this machine for the pages of a directory's runs and sweeps.
 
 A page is rendered when it is asked for, and then piece by piece as its files change; live.js asks
-once a second. Only a browser on this machine, or at the other end of an `ssh -L` tunnel, that was
+every few seconds. Only a browser on this machine, or at the other end of an `ssh -L` tunnel, that was
 given the token gets an answer.
 """
 
@@ -253,7 +253,8 @@ def create_app(root: Path) -> Starlette:
         else:
             status, message, headers = 500, describe_error(error, root) or BUG_MESSAGE, None
         if request.scope["path"].startswith("/data/"):
-            return JSONResponse({"problem": message}, status, headers)
+            # a browser would report another status in its console, as often as it polls
+            return JSONResponse({"problem": message}, 200 if status in (400, 404) else status)
         context = {"message": message, "back_link": (root.name, "/")}
         page = Page(template="message.html", title=root.name, context=context)
         return respond(page.title, page.render_content(), status, headers)

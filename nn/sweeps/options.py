@@ -45,9 +45,17 @@ class SweepSettings(BaseModel):
     overrides: tuple[str, ...]
     config_dir: str | None = None
 
-    def to_json(self, journal: str | None = None, study_name: str = "") -> str:
-        """Return the text of settings.json, with the journal of a shared study, for reports."""
+    def to_json(
+        self, journal: str | None = None, study_name: str = "", max_trials: int | None = None
+    ) -> str:
+        """Return the text of settings.json, with what only reports read.
+
+        Args:
+            journal: File of a shared study, which has it as `study_name`.
+            max_trials: The `--count` with which the sweep was started or resumed last.
+        """
         content = {"format_version": SWEEP_FORMAT_VERSION, **self.model_dump()}
+        content["max_trials"] = max_trials
         if journal is not None:
             content |= {"journal": str(Path(journal).absolute()), "study_name": study_name}
         return json.dumps(content)

@@ -71,6 +71,8 @@ def run_sweep(options: SweepOptions) -> int:
             with signal_handler.defer_signals():
                 study = _open_study(options, sweep, settings, shared_study, signal_handler)
             try:
+                with suppress(OSError):  # only reports need it
+                    _write_settings(options, settings)  # resumed with another --count
                 runner = SweepRunner(
                     study,
                     pool,
@@ -177,10 +179,7 @@ def _locked_sweep_dir(options: SweepOptions, settings: SweepSettings) -> Iterato
             if not options.storage:  # machines that share the study may share the directory too
                 lock_fd = acquire_lock(sweep_dir / ".lock", "running this sweep")
             if is_new:
-                journal = options.storage  # unless it is a URL
-                journal = None if journal is None or "://" in journal else journal
-                content = settings.to_json(journal, options.name).encode()
-                atomic_write(sweep_dir / "settings.json", content)
+                _write_settings(options, settings)
                 atomic_write(sweep_dir / "sweep.yaml", options.sweep_file.read_bytes())
         except OSError as error:
             reason = f"nothing can be written there: {error.strerror}"
@@ -193,6 +192,13 @@ def _locked_sweep_dir(options: SweepOptions, settings: SweepSettings) -> Iterato
     finally:
         if lock_fd is not None:
             os.close(lock_fd)
+
+
+def _write_settings(options: SweepOptions, settings: SweepSettings) -> None:
+    journal = options.storage  # unless it is a URL
+    journal = None if journal is None or "://" in journal else journal
+    content = settings.to_json(journal, options.name, options.max_trials)
+    atomic_write(options.sweep_dir / "settings.json", content.encode())
 
 
 def _remove_sweep_dir(sweep_dir: Path, created_dirs: Sequence[Path]) -> None:

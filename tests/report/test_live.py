@@ -161,12 +161,20 @@ def test_page_continues_after_the_server_was_started_again(browser, workdir):
 @pytest.mark.soak
 def test_page_of_a_deleted_run_says_so(browser, workdir):
     sweep_dir = make_sweep(workdir.path / "runs/sweep", 3)
-    with start_server(workdir) as server:
-        context = browser.new_context()
-        page = LiveBrowser(context, server).open("/page/sweep")
+    with start_server(workdir) as server, live_browser(browser, server) as live:
+        page = live.open("/page/sweep")
         sweep_dir.rename(workdir.path / "elsewhere")
         page.get_by_text("sweep: no such run, sweep or directory.").wait_for()
         assert page.locator("#table-trials tbody tr").count() == 3
         (workdir.path / "elsewhere").rename(sweep_dir)
         page.locator(".notice.live").wait_for(state="hidden")
+
+
+def test_page_that_cannot_be_built_says_why_once(browser, workdir):
+    sweep_dir = make_sweep(workdir.path / "runs/sweep", 1)
+    (sweep_dir / "sweep.yaml").write_text("[")
+    with start_server(workdir) as server:
+        context = browser.new_context()
+        page = LiveBrowser(context, server).open("/page/sweep")
+        assert page.get_by_text("sweep.yaml").count() == 1
         context.close()

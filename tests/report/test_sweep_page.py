@@ -198,12 +198,26 @@ def test_a_sweep_whose_process_is_gone_is_stopped(tmp_path):
     assert page.key_figures["Killed trials"] == 3
 
 
-def test_run_cap_is_shown_until_the_sweep_has_finished(tmp_path):
-    config = {**SWEEP_CONFIG, "run_cap": 40}
-    stopped = make_sweep(tmp_path / "stopped", 4, sweep_config=config, states=("running",))
-    finished = make_sweep(tmp_path / "finished", 4, sweep_config=config)  # by --count=4
-    assert build_page(stopped).key_figures["run_cap"] == 40
-    assert "run_cap" not in build_page(finished).key_figures
+@pytest.mark.parametrize(
+    ("changes", "count", "total"),
+    [
+        ({}, None, None),
+        ({}, 40, 40),
+        ({"run_cap": 50}, None, 50),
+        ({"run_cap": 50}, 40, 40),
+        ({"run_cap": 50}, -1, 50),
+        ({"run_cap": 50}, "many", 50),
+        ({"method": "grid", "parameters": {"lr": {"values": [0.1, 0.2, 0.3, 0.4, 0.5]}}}, 40, 5),
+    ],
+)
+def test_progress_is_shown_until_the_sweep_has_finished(tmp_path, changes, count, total):
+    config = {**SWEEP_CONFIG, **changes}
+    folder = make_sweep(tmp_path / "s", 4, sweep_config=config, states=("finished", "running"))
+    update_json(folder, "settings.json", max_trials=count)
+    assert SweepReader(folder).record()["max_trials"] == total
+    assert (f"2 of {total}" in build_page(folder).text) is (total is not None)
+    finished = make_sweep(tmp_path / "finished", 4, sweep_config=config)
+    assert "Trials done" not in build_page(finished).key_figures
 
 
 @pytest.mark.parametrize(

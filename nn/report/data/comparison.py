@@ -86,6 +86,11 @@ class ComparisonReader:
         known, self._known_version = self._known_version, self.version
         return self.version != known
 
+    @property
+    def is_running(self) -> bool:
+        """Whether any of the runs is running."""
+        return any(run.is_running for run in self.runs)
+
     def record(self) -> ComparisonRecord:
         """Return the differences in settings and classes."""
         records = [run.record() for run in self.runs]

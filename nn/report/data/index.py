@@ -134,6 +134,12 @@ class IndexReader(IncrementalReader):
         return sorted(self._entries.values(), key=lambda entry: -entry["started_at"])
 
     @property
+    def is_running(self) -> bool:
+        """Whether anything is running or has not been read yet."""
+        is_any_running = any(each["status"] == "running" for each in self._entries.values())
+        return is_any_running or self.num_pending > 0
+
+    @property
     def errors(self) -> list[str]:
         """Why directories cannot be read, one sentence for each of them."""
         return list(self._errors.values())

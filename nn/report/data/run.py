@@ -187,6 +187,11 @@ class RunReader(SavedRun):
         self._details_stamps: list[FileStamp | None] = []
         super().__init__(path)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is running."""
+        return self.status == "running"
+
     def record(self) -> RunRecord:
         """Return the run without its curves."""
         config, summary, environment = self.config, self.summary, self.environment

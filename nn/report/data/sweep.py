@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections import Counter
@@ -14,13 +15,7 @@ from typing import TypedDict
 
 from nn.config.schema import HYPERPARAMETERS
 from nn.errors import UserError
-from nn.io.coerce import (
-    sum_known,
-    to_finite_float,
-    to_mapping,
-    to_text,
-    to_texts,
-)
+from nn.io.coerce import sum_known, to_finite_float, to_mapping, to_text, to_texts
 from nn.io.files import SETTLING_SECONDS, FileStamp, is_locked, read_regular_file
 from nn.io.serialization import JsonObject
 from nn.report.data.run import format_reproduce_command
@@ -130,7 +125,7 @@ class SweepRecord(TypedDict):
     has_own_metric: bool
     """False if the sweep defines no metric, so that `DEFAULT_METRIC` ranks its trials."""
     max_trials: int | None
-    """The sweep file's run_cap."""
+    """Trials to run: --count, run_cap, or the points of a grid; None if unlimited."""
     num_trials: int
     status_counts: dict[str, int]
     parameters: list[ParameterRecord]
@@ -264,6 +259,21 @@ class SweepReader(IncrementalReader):
         self._trials_dir_mtime = 0
         self._beats: dict[str, tuple[int, float]] = {}
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the sweep or any trial of it is running."""
+        return self._status == "running"
+
+    @cached_property
+    def _status(self) -> str:
+        statuses = {trial["status"] for trial in self._trials.values()}
+        if self._is_lock_held or "running" in statuses:
+            return "running"
+        if not statuses and not (self.path / ".lock").exists():  # the study is shared
+            age = time.time() - modified_timestamp(self.path, "sweep.yaml")
+            return "running" if age < START_SECONDS else "stopped"
+        return "finished" if statuses and statuses <= {*TRIAL_STATES} else "stopped"
+
     def record(self) -> SweepRecord:
         """Return the sweep without its trials."""
         study, sweep, running_time = self._study, self._study.sweep, self._running_time
@@ -271,25 +281,18 @@ class SweepReader(IncrementalReader):
         counts = Counter(trial["status"] for trial in trials)
         failures = Counter(trial["reason"] for trial in trials if trial["status"] == "failed")
         first = self._trials[min(self._trials)]["params"] if trials else {}
-        status = "running"
-        if not self._is_lock_held and not counts["running"]:
-            has_open = any(trial["status"] not in TRIAL_STATES for trial in trials)
-            status = "stopped" if has_open or not trials else "finished"
-            if not trials and not (self.path / ".lock").exists():  # the study is shared
-                age = time.time() - modified_timestamp(self.path, "sweep.yaml")
-                status = "running" if age < START_SECONDS else "stopped"
         return {
             "path": display_path(self.path),
             "title": sweep.name or self.path.absolute().name,
             "name": sweep.name,
             "description": sweep.description,
-            "status": status,
+            "status": self._status,
             "method": sweep.method,
             "metric": self.metric.name,
             "goal": self.metric.goal,
             "target": self.metric.target,
             "has_own_metric": sweep.metric is not None,
-            "max_trials": sweep.run_cap,
+            "max_trials": self._max_trials(),
             "num_trials": len(trials),
             "status_counts": dict(counts),
             "parameters": [
@@ -310,6 +313,14 @@ class SweepReader(IncrementalReader):
             "overrides": to_texts(self._settings.get("overrides")),
             "failures": dict(failures.most_common()),
         }
+
+    def _max_trials(self) -> int | None:
+        sweep, count = self._study.sweep, self._settings.get("max_trials")
+        limit = count if type(count) is int and count > 0 else sweep.run_cap
+        limits = [limit or math.inf]
+        if sweep.method == "grid":
+            limits.append(self._study.space.num_points)
+        return int(min(limits)) if min(limits) < 2**53 else None
 
     def trial_records(self) -> list[TrialRecord]:
         """Return all trials by number."""

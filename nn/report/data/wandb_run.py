@@ -159,6 +159,11 @@ class WandbRunReader(IncrementalReader):
             self._record_change()
         return has_changed
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its log may still grow."""
+        return self._status == "running"
+
     def record(self) -> WandbRunRecord:
         """Return the run without thumbnails."""
         title = self._record["title"] or self.path.name

@@ -135,7 +135,13 @@ def _find_best(trials: Iterable[TrialRecord]) -> TrialRecord | None:
 
 
 def _stats(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[Stat]:
-    best, counts = _find_best(trials), sweep["status_counts"]
+    best, counts, limit = _find_best(trials), sweep["status_counts"], sweep["max_trials"]
+    num_done = sweep["num_trials"] - sum(counts.get(status, 0) for status in UNFINISHED)
+    has_progress = limit is not None and sweep["status"] != "finished"
+
+    def format_progress(value: float | None) -> str:
+        return f"{fmt.count(value)} of {fmt.count(limit)}"
+
     stats: list[Stat] = []
     if best:
         val, test = (best["scores"].get(f"{split}/accuracy") for split in ("val", "test"))
@@ -147,8 +153,7 @@ def _stats(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[Stat]:
     return [
         *stats,
         *((f"{status.capitalize()} trials", fmt.count, counts.get(status)) for status in MARKERS),
-        # else --count has ended it
-        ("run_cap", fmt.count, None if sweep["status"] == "finished" else sweep["max_trials"]),
+        ("Trials done", format_progress, num_done if has_progress else None),
         ("Running time", fmt.duration, sweep["running_seconds"]),
         ("Total training time", fmt.duration, sweep["training_seconds"]),
     ]

@@ -1,7 +1,6 @@
 "use strict";
 
-// Live pages: ask once a second for what has changed, and change that in place.
-const POLL_SECONDS = 1;
+// Live pages: ask every few seconds for what has changed, and change that in place.
 const HIDDEN_POLL_SECONDS = 10;  // also the longest pause while the server does not answer
 const REPLY_TIMEOUT_SECONDS = 30;
 
@@ -9,15 +8,18 @@ const liveContent = document.getElementById("content");
 const dataUrl = new URL(`/data/${location.pathname.replace(/^\/(page\/)?/, "")}${location.search}`, location.origin);
 const rowIds = new Map();
 let problem = "";  // what the server cannot read
-let numFailures = 0;
+let pollSeconds = 1;  // as the server asks for
+let numFailures = 0;  // in a row
 let pollTimer = null;  // null while a reply is awaited
 
 const liveNotice = Object.assign(document.createElement("p"), { className: "notice live", hidden: true });
 liveNotice.setAttribute("role", "status");
 liveContent.before(liveNotice);
 function showNotice(text) {
+  if (text === document.querySelector(".lead").textContent) text = "";  // the page says it already
+  if (liveNotice.textContent === text) return;
   liveNotice.hidden = !text;
-  if (liveNotice.textContent !== text) liveNotice.textContent = text;
+  liveNotice.textContent = text;
 }
 
 // What the reader has done and what scripts have drawn stays as it is.
@@ -45,6 +47,7 @@ async function updatePage(changes) {
   dataUrl.searchParams.set("cursor", changes.cursor);
   if (changes.title !== undefined) document.title = changes.title;
   if (changes.problem !== undefined) problem = changes.problem ?? "";
+  if (changes.interval !== undefined) pollSeconds = changes.interval;
   if (changes.content !== undefined) {
     Idiomorph.morph(liveContent, changes.content, morphOptions);
     observeSections();
@@ -69,25 +72,27 @@ async function requestChanges() {
   try {
     reply = await fetch(dataUrl, { signal: AbortSignal.timeout(1000 * REPLY_TIMEOUT_SECONDS) });
   } catch {
-    numFailures += 1;
     const restart = `start it again with --port=${location.port} and open the URL that it prints`;
     showNotice(`The server does not answer. If it was stopped, ${restart}; this page then continues by itself.`);
-    return;
+    return false;
   }
-  numFailures = 0;
-  if (reply.status === 200) await updatePage(await reply.json());
-  if (reply.ok) showNotice(problem);
-  else if (reply.status === 403) showNotice("The server was restarted; open the URL that it printed, and this page continues by itself.");
-  else showNotice((await reply.json()).problem);
+  if (reply.status === 403) {
+    showNotice("The server was restarted; open the URL that it printed, and this page continues by itself.");
+    return false;
+  }
+  const changes = reply.status === 204 ? {} : await reply.json();
+  if (changes.cursor) await updatePage(changes);
+  showNotice(changes.problem ?? problem);
+  return reply.ok;
 }
 
 async function poll() {
   clearTimeout(pollTimer);
   pollTimer = null;
   try {
-    await requestChanges();
+    numFailures = await requestChanges() ? 0 : numFailures + 1;
   } finally {
-    const seconds = document.hidden ? HIDDEN_POLL_SECONDS : Math.min(HIDDEN_POLL_SECONDS, POLL_SECONDS * 2 ** numFailures);
+    const seconds = document.hidden ? HIDDEN_POLL_SECONDS : Math.min(HIDDEN_POLL_SECONDS, pollSeconds * 2 ** numFailures);
     pollTimer = setTimeout(poll, 1000 * seconds);
   }
 }
