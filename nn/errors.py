@@ -1,4 +1,4 @@
-"""Exceptions for expected failures, and the formatting of settings in their messages."""
+"""Exceptions for expected failures, and the formatting of values in their messages."""
 
 from __future__ import annotations
 
@@ -68,3 +68,8 @@ def format_value(value: object) -> str:
 def format_shape(shape: Sequence[int]) -> str:
     """Format the shape of a sample, such as 28 x 28."""
     return " x ".join(map(str, shape)) or "one value"
+
+
+def truncate(text: str, max_length: int) -> str:
+    """Shorten a text to `max_length` characters, the last one an ellipsis."""
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import numpy as np
 from pydantic import JsonValue
@@ -13,6 +14,7 @@ from nn.types import IntArray
 
 MAX_CLASSES = 2000
 """Classes that an accepted confusion matrix may have."""
+MAX_TIMESTAMP = 2**33
 
 
 def to_finite_float(value: JsonValue) -> float | None:
@@ -82,3 +84,20 @@ def flatten_settings(value: JsonObject, prefix: str = "") -> JsonObject:
         nested = flatten_settings(to_mapping(setting), f"{prefix}{key}.")
         flat |= nested or {f"{prefix}{key}": setting}
     return flat
+
+
+def to_timestamp(moment: datetime | None) -> float | None:
+    """Return a POSIX timestamp; None for times before 1970 or after 2242, which are damage."""
+    try:
+        timestamp = moment.timestamp() if moment else -1.0
+    except (ValueError, OverflowError):  # of years near 1 and 9999
+        return None
+    return timestamp if 0 <= timestamp < MAX_TIMESTAMP else None
+
+
+def parse_time(value: JsonValue) -> float | None:
+    """Return an ISO 8601 time as a POSIX timestamp; None for anything else."""
+    try:
+        return to_timestamp(datetime.fromisoformat(str(value)))
+    except ValueError:
+        return None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nn.errors import format_value
+from nn.errors import truncate as truncate
 
 MISSING = "—"
 PERCENT = "\u00a0%"
@@ -73,11 +74,6 @@ def time_unit(seconds: float) -> tuple[str, float]:
     if seconds < 180:
         return "seconds", 1.0
     return ("minutes", 60.0) if seconds < 3 * 3600 else ("hours", 3600.0)
-
-
-def truncate(text: str, max_length: int) -> str:
-    """Shorten a text to `max_length` characters, the last one an ellipsis."""
-    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 def join(names: Sequence[str]) -> str:

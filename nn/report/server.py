@@ -1,8 +1,8 @@
 """The live report: a server on this machine for the pages of a directory's runs and sweeps.
 
 A page is rendered when it is asked for, and then piece by piece as its files change; live.js asks
-every few seconds. Only a browser on this machine, or at the other end of an `ssh -L` tunnel, that was
-given the token gets an answer.
+every few seconds. Only a browser on this machine, or at the other end of an `ssh -L` tunnel, that
+was given the token gets an answer.
 """
 
 from __future__ import annotations

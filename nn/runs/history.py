@@ -7,6 +7,7 @@ import math
 import os
 from array import array
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TypedDict, TypeGuard
 
@@ -174,3 +175,24 @@ class HistoryReader:
         values = self._columns.get(key, array("d"))[start:]
         numbers = [None if math.isnan(value) else value for value in values]
         return numbers + [None] * (len(self.epochs) - start - len(numbers))
+
+
+def minmax_downsample(curves: Sequence[Sequence[float | None]], max_points: int) -> list[int]:
+    """Return the indices of the points to keep, by min-max downsampling.
+
+    The curves share an x axis. From each bucket of neighboring points every curve keeps its
+    minimum and its maximum, so that a peak in a single epoch stays visible; both ends are kept.
+    """
+    length = max(map(len, curves), default=0)
+    if length <= max_points:
+        return list(range(length))
+    buckets = max(1, (max_points - 2) // (2 * len(curves)))
+    edges = [length * index // buckets for index in range(buckets + 1)]
+    kept = {0, length - 1}
+    for curve in curves:
+        for start, end in pairwise(edges):
+            values = enumerate(curve[start:end], start)
+            bucket = [(value, index) for index, value in values if value is not None]
+            if bucket:
+                kept |= {min(bucket)[1], max(bucket)[1]}
+    return sorted(kept)

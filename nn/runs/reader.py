@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import platform
 import time
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import yaml
 
 from nn.config.schema import HYPERPARAMETERS
 from nn.errors import UserError
-from nn.io.coerce import drop_none, to_confusion_matrix, to_list, to_text
+from nn.io.coerce import drop_none, to_confusion_matrix, to_list, to_text, to_timestamp
 from nn.io.files import FileStamp, is_locked, read_regular_file
 from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, relpath
 from nn.io.serialization import JsonObject, parse_json, to_json
@@ -33,6 +35,9 @@ STALE_EPOCHS = 5.0
 """The same, as a multiple of the longest epoch."""
 ACTIVE_FILES = ("history.jsonl", "study.log", "config.yaml", "sweep.yaml", "trial.json")
 """Files by whose modification a process on another machine counts as running."""
+
+Interval: TypeAlias = tuple[float, float]
+"""Start and end as POSIX timestamps."""
 
 
 class IncrementalReader:
@@ -166,6 +171,22 @@ def read_json(directory: Path, file_name: str) -> JsonObject:
     except (FileNotFoundError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def read_sessions(summary: JsonObject) -> list[Interval]:
+    """Return (start, end) of each session of a run; empty if one of them is damaged.
+
+    Their time zone is dropped, since Optuna's times have none.
+    """
+    intervals = []
+    for session in to_list(summary.get("sessions")):
+        try:
+            times = [datetime.fromisoformat(str(time)) for time in to_list(session)]
+            start, end = drop_none([to_timestamp(time.replace(tzinfo=None)) for time in times])
+        except ValueError:
+            return []
+        intervals.append((start, end))
+    return intervals
 
 
 def require_run_format(run_dir: Path) -> None:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from nn.errors import UserError
 from nn.report.build import ReportOptions, build_report
-from nn.report.data import wandb_log, wandb_run
 from nn.report.data.wandb_run import WandbRunReader
 from nn.report.pages.wandb_run import build_wandb_run_page
+from nn.tracking import wandb_log, wandb_record
 from tests.report.factories import XSS_STRING, make_run
 from tests.report.report_page import ReportPage
 from tests.waiting import wait_until
@@ -178,7 +178,7 @@ def test_damaged_cache_is_replaced(folder, tmp_path):
 
 
 def test_cache_is_bounded(fake_log, tmp_path, monkeypatch):
-    monkeypatch.setattr(wandb_run, "MAX_CACHE_BYTES", 2000)
+    monkeypatch.setattr(wandb_record, "MAX_CACHE_BYTES", 2000)
     for number in range(8):
         folder = fake_log([history_record(0, loss=number)])
         read_record(folder.rename(tmp_path / f"run{number}"))
@@ -307,7 +307,7 @@ def test_long_history_is_downsampled_and_keeps_its_peaks(fake_log):
     run = read_record(fake_log(records))
     assert run["num_records"] == 20_000
     for metric in run["metrics"]:
-        assert len(metric["x"]) <= wandb_run.MAX_POINTS
+        assert len(metric["x"]) <= wandb_record.MAX_POINTS
         assert metric["x"] == sorted(metric["x"])
         assert (metric["x"][0], metric["x"][-1]) == (0, 19_999)
     loss, peak = run["metrics"]
@@ -317,7 +317,7 @@ def test_long_history_is_downsampled_and_keeps_its_peaks(fake_log):
 
 def test_number_of_metrics_settings_and_images_is_limited(fake_log, monkeypatch):
     for name in ("MAX_METRICS", "MAX_SETTINGS", "MAX_IMAGES"):
-        monkeypatch.setattr(wandb_run, name, 5)
+        monkeypatch.setattr(wandb_record, name, 5)
     names = [f"media/images/{n}.png" for n in range(9)]
     images = {"x._type": "images/separated", "x.filenames": names}
     run = read_record(
@@ -332,7 +332,7 @@ def test_number_of_metrics_settings_and_images_is_limited(fake_log, monkeypatch)
     )
     assert list(get_metrics(run)) == ["m0", "m1", "m2", "m3", "m4"]
     assert list(run["config"]) == ["k0", "k1", "k2", "k3", "k4"]
-    assert len(run["config"]["k0"]) == wandb_run.MAX_VALUE_LENGTH
+    assert len(run["config"]["k0"]) == wandb_record.MAX_VALUE_LENGTH
     assert [image["path"] for image in run["images"]] == names[4:]
     assert run["is_incomplete"]
 

@@ -11,9 +11,9 @@ from nn.io.coerce import drop_none
 from nn.report import formatting as fmt
 from nn.report.charts.chart import Chart, escape_label, set_epoch_axis
 from nn.report.data.run import CurveRecord, progress_axes
-from nn.report.data.thinning import minmax_downsample
-from nn.report.data.wandb_run import WandbMetric
 from nn.report.palette import NUM_CLASS_COLORS, class_color, color
+from nn.runs.history import minmax_downsample
+from nn.tracking.wandb_record import WandbMetric
 
 LINE_DASHES = ("solid", "dash", "dot", "dashdot")
 MAX_POINTS = 6000

@@ -21,8 +21,8 @@ from nn.report.charts.chart import (
 )
 from nn.report.data.predictions import NUM_BINS, CalibrationBin, SampleMapRecord
 from nn.report.data.run import ClassRecord, CurveRecord, RunRecord, progress_axes
-from nn.report.data.thinning import minmax_downsample
 from nn.report.palette import class_color, class_symbol, color, colorscale
+from nn.runs.history import minmax_downsample
 
 MAX_POINTS = 2000
 """Points per curve after downsampling."""

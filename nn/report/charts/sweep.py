@@ -24,8 +24,8 @@ from nn.report.charts.chart import (
 )
 from nn.report.charts.parallel import parameter_dimension
 from nn.report.data.sweep import SweepDetails, SweepRecord, TrialRecord
-from nn.report.data.thinning import minmax_downsample
 from nn.report.palette import color
+from nn.runs.history import minmax_downsample
 from nn.types import Array
 
 MARKERS = {

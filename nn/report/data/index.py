@@ -18,9 +18,9 @@ from nn.io.paths import relpath
 from nn.io.serialization import JsonObject
 from nn.report.data.run import CurveRecord, RunReader, progress_axes
 from nn.report.data.sweep import SweepReader
-from nn.report.data.thinning import minmax_downsample
 from nn.report.data.wandb_run import WandbRunReader
 from nn.report.paths import strip_folder
+from nn.runs.history import minmax_downsample
 from nn.runs.reader import IncrementalReader, modified_timestamp
 
 CURVE_POINTS = 60

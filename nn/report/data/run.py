@@ -17,6 +17,7 @@ from nn.errors import UserError
 from nn.io.coerce import (
     MAX_CLASSES,
     flatten_settings,
+    parse_time,
     sum_known,
     to_finite_float,
     to_list,
@@ -38,10 +39,16 @@ from nn.report.data.predictions import (
     example_records,
     sample_map_record,
 )
-from nn.report.data.running_time import Interval, parse_time, read_sessions
 from nn.report.paths import display_path, normalize_command, strip_folder
 from nn.runs import checkpoint
-from nn.runs.reader import SavedRun, modified_timestamp, read_json, read_predictions
+from nn.runs.reader import (
+    Interval,
+    SavedRun,
+    modified_timestamp,
+    read_json,
+    read_predictions,
+    read_sessions,
+)
 from nn.types import Array, IntArray
 
 SCORES = ("accuracy", "loss", "top3", "calibration_error")

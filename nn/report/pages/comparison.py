@@ -15,11 +15,11 @@ from nn.report.charts.curves import plot_metric_of_runs
 from nn.report.charts.run import plot_confusion_matrix
 from nn.report.data.comparison import ClassComparison, ComparisonReader, DifferingSetting
 from nn.report.data.run import CurveRecord, RunRecord, progress_axes
-from nn.report.data.thinning import minmax_downsample
 from nn.report.page import Page
 from nn.report.pages.index import SCORE_TITLES, score_column, setting_cell
 from nn.report.paths import PageUrl
 from nn.report.tables import Cells, Column, Table, join_cells
+from nn.runs.history import minmax_downsample
 
 CURVES = {
     "val/accuracy": "Validation accuracy",

@@ -16,19 +16,18 @@ from nn.report.charts import sweep as charts
 from nn.report.charts.parallel import plot_parallel_coordinate
 from nn.report.charts.sweep import MARKERS, format_params
 from nn.report.data.sweep import (
-    TRIAL_SCORES,
     SweepDetails,
     SweepReader,
     SweepRecord,
     TrialRecord,
 )
-from nn.report.data.thinning import minmax_downsample
 from nn.report.page import Page, Stat
 from nn.report.pages.index import score_column
 from nn.report.paths import PageUrl
 from nn.report.tables import Cells, Column, Table, join_cells
+from nn.runs.history import minmax_downsample
 from nn.sweeps.distributions import ParameterValue
-from nn.sweeps.trials import MIN_TRIALS_PER_PARAMETER
+from nn.sweeps.trials import MIN_TRIALS_PER_PARAMETER, SUMMARY_SCORES
 
 TRIALS_PER_PAGE = 25
 """Rows per page of the table of trials."""
@@ -189,7 +188,7 @@ def _build_table(
         score_column(name, is_shown=name.endswith("accuracy")): [
             _to_cell(trial["scores"].get(name)) for trial in trials
         ]
-        for name in TRIAL_SCORES
+        for name in SUMMARY_SCORES
         if any(name in trial["scores"] for trial in trials)
     }
     cells: Cells = {

@@ -6,7 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from nn.report.data.running_time import RunningTime, read_sessions, trial_intervals
+from nn.report.data.sweep import RunningTime
+from nn.runs.reader import read_sessions
+from nn.sweeps.reader import trial_intervals
 
 NOON = datetime(2026, 11, 21, 12).timestamp()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn.report.data.thinning import minmax_downsample
+from nn.runs.history import minmax_downsample
 
 curves = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=400)
 

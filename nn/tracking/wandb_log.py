@@ -13,10 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event, Timer
 
-from nn.errors import UserError
+from nn.errors import UserError, truncate
 from nn.io.paths import relpath
 from nn.io.serialization import JsonObject
-from nn.report.formatting import truncate
 
 INSPECT_COMMAND = (sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json")
 """Prints one JSON object per record; -P imports nothing from the current directory."""
