@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
 import webbrowser
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from nn.errors import UserError
 from nn.io.files import makedirs_with_rollback, staged_files
 from nn.io.paths import relpath
 from nn.report.data.comparison import ComparisonReader
-from nn.report.data.index import IndexReader
+from nn.report.data.index import IndexReader, Reader, get_reader_class
 from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
-from nn.report.data.wandb_run import WandbRunReader
 from nn.report.export import FORMATTERS, build_score_table
 from nn.report.page import GENERATOR, Page
 from nn.report.pages.comparison import build_comparison_page
@@ -23,16 +26,14 @@ from nn.report.pages.index import build_index_page
 from nn.report.pages.run import build_run_page
 from nn.report.pages.sweep import build_sweep_page
 from nn.report.pages.wandb_run import build_wandb_run_page
-from nn.report.paths import (
-    REPORT_FILE,
-    PageUrl,
-    is_run_dir,
-    is_sweep_dir,
-    is_wandb_run_dir,
-    relative_url,
-)
+from nn.report.paths import REPORT_FILE, PageUrl, relative_url
+from nn.tracking.settings import require_credentials
 
 COMPARISON_FILE = "comparison.html"
+WANDB_PATH_PATTERN = r"([\w .-]+)/([\w .-]+)(?:/([\w .-]+))?"
+PageReader: TypeAlias = Reader | ComparisonReader | IndexReader
+Link: TypeAlias = tuple[str, str | None]
+"""Text and URL."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,40 @@ class ReportOptions:
     """Files by format, in place of a page."""
 
 
+def open_reader(folders: Sequence[Path], max_seconds: float = math.inf) -> PageReader:
+    """Open the data of the page of a directory, or of a comparison of several runs.
+
+    Args:
+        max_seconds: As of an `IndexReader`.
+    """
+    if len(folders) > 1:
+        return ComparisonReader([RunReader(folder) for folder in folders])
+    reader_class = get_reader_class(folders[0])
+    return reader_class(folders[0]) if reader_class else IndexReader(folders[0], max_seconds)
+
+
+def build_page(reader: PageReader, page_url: PageUrl, back_link: Link | None = None) -> Page:
+    """Build the page of a run, a sweep, a comparison or an index."""
+    if isinstance(reader, RunReader):
+        page = build_run_page(reader)
+    elif isinstance(reader, SweepReader):
+        page = build_sweep_page(reader, page_url)
+    elif isinstance(reader, ComparisonReader):
+        page = build_comparison_page(reader, page_url)
+    elif isinstance(reader, IndexReader):
+        page = build_index_page(reader, page_url)
+    else:
+        page = build_wandb_run_page(reader)
+    return replace(page, context={**page.context, "back_link": back_link})
+
+
 def build_report(options: ReportOptions) -> None:
     """Build the report that fits the directories; write only once all of it is built."""
     for folder in options.folders:
         if not folder.is_dir():
             raise UserError(f"{relpath(folder)}: no such directory.")
     folder, several = options.folders[0], len(options.folders) > 1
-    if options.wandb_path is not None and several:
-        raise UserError("--wandb: requires a single run or sweep directory.")
-    has_page_per_trial = is_sweep_dir(folder) and not several
+    has_page_per_trial = get_reader_class(folder) is SweepReader and not several
     if options.num_trial_pages is not None and not has_page_per_trial and not options.tables:
         raise UserError("--top-runs: requires a single sweep directory.")
     for name, path in options.tables.items():
@@ -70,9 +96,7 @@ def build_report(options: ReportOptions) -> None:
         output = Path(COMPARISON_FILE) if several else folder / REPORT_FILE
     send = None
     if options.wandb_path is not None:
-        from nn.report.publish import prepare_report
-
-        send = prepare_report(folder, options.wandb_path)
+        send = _prepare_wandb_report(options.folders, options.wandb_path)
 
     def contents() -> Iterator[tuple[Path, bytes]]:
         if options.png_dir:
@@ -101,47 +125,53 @@ def build_report(options: ReportOptions) -> None:
         webbrowser.open(output.absolute().as_uri())
 
 
+def _prepare_wandb_report(folders: Sequence[Path], wandb_path: str) -> Callable[[], str]:
+    """Check the options, and build the report that the returned function uploads."""
+    reader_class = get_reader_class(folders[0])
+    if len(folders) > 1 or reader_class not in (RunReader, SweepReader):
+        raise UserError("--wandb: requires a single run or sweep directory.")
+    match = re.fullmatch(WANDB_PATH_PATTERN, wandb_path)
+    if match is None:
+        raise UserError(f"--wandb {wandb_path}: write ENTITY/PROJECT or ENTITY/PROJECT/SWEEP_ID.")
+    require_credentials(f"--wandb={wandb_path}")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    from nn.report.wandb_report import prepare_report  # slow, so after the checks
+
+    return prepare_report(reader_class(folders[0]), *match.groups())
+
+
 def _build_pages(
     folders: Sequence[Path], output: Path, num_trial_pages: int
 ) -> Iterator[tuple[Path, Page]]:
-    """Build the page of a run, sweep, directory or comparison, and the trial pages."""
+    """Build the page of a run, sweep, directory or comparison, and those of a sweep's trials."""
     _check_overwritable(output)
-    folder = folders[0]
-    if len(folders) > 1:
-        comparison = ComparisonReader([RunReader(each) for each in folders])
-        yield output, build_comparison_page(comparison, _page_url_from(output))
-    elif is_sweep_dir(folder):
-        yield from _build_sweep_pages(folder, output, num_trial_pages)
-    elif is_run_dir(folder):
-        yield output, build_run_page(RunReader(folder))
-    elif is_wandb_run_dir(folder):
-        yield output, build_wandb_run_page(WandbRunReader(folder))
+    reader, page_url = open_reader(folders), _page_url_from(output)
+    if isinstance(reader, SweepReader):
+        yield from _build_sweep_pages(reader, output, num_trial_pages)
+    elif isinstance(reader, IndexReader):
+        if not reader.entries:
+            reason = f": {reader.errors[0]}" if reader.errors else "."
+            raise UserError(f"{relpath(reader.directory)}: no runs or sweeps found{reason}")
+        # a directory without a page is linked itself
+        yield output, build_page(reader, lambda p: page_url(p) or f"{relative_url(p, output)}/")
     else:
-        yield output, _build_index(folder, output)
-
-
-def _build_index(folder: Path, output: Path) -> Page:
-    index, page_url = IndexReader(folder), _page_url_from(output)
-    if not index.entries:
-        reason = f": {index.errors[0]}" if index.errors else "."
-        raise UserError(f"{relpath(folder)}: no runs or sweeps found{reason}")
-    return build_index_page(index, lambda path: page_url(path) or f"{relative_url(path, output)}/")
+        yield output, build_page(reader, page_url)
 
 
 def _build_sweep_pages(
-    folder: Path, output: Path, num_trial_pages: int
+    sweep: SweepReader, output: Path, num_trial_pages: int
 ) -> Iterator[tuple[Path, Page]]:
     """Build the pages of a sweep's best trials and of the sweep itself."""
-    sweep = SweepReader(folder)
-    ranks = {trial["rank"]: folder / trial["directory"] for trial in sweep.trial_records()}
+    ranks = {trial["rank"]: sweep.path / trial["directory"] for trial in sweep.trial_records()}
     best = [ranks[rank] for rank in range(1, num_trial_pages + 1) if rank in ranks]
     for trial_dir in best:
         _check_overwritable(trial_dir / REPORT_FILE)
     title = sweep.record()["title"]
     for trial_dir in best:
         page = trial_dir / REPORT_FILE
-        yield page, build_run_page(RunReader(trial_dir), (title, relative_url(output, page)))
-    yield output, build_sweep_page(sweep, _page_url_from(output, best))
+        back_link = title, relative_url(output, page)
+        yield page, build_page(RunReader(trial_dir), _page_url_from(page), back_link)
+    yield output, build_page(sweep, _page_url_from(output, best))
 
 
 def _page_url_from(output: Path, new_folders: Container[Path] = ()) -> PageUrl:

@@ -16,10 +16,9 @@ from nn.errors import UserError, format_value
 from nn.io.paths import relpath
 from nn.report import formatting as fmt
 from nn.report.data.comparison import ComparisonReader
-from nn.report.data.index import IndexReader
+from nn.report.data.index import IndexReader, get_reader_class
 from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
-from nn.report.paths import is_run_dir, is_sweep_dir
 
 SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
 LATEX_ESCAPES = {
@@ -61,11 +60,11 @@ def build_score_table(folders: Sequence[Path], max_rows: int | None = None) -> S
     Raises:
         UserError: No run has scores, or a directory cannot be read.
     """
-    folder = folders[0]
-    if len(folders) == 1 and is_sweep_dir(folder):
+    folder, reader_class = folders[0], get_reader_class(folders[0])
+    if len(folders) == 1 and reader_class is SweepReader:
         table = _build_sweep_table(SweepReader(folder))
     else:
-        if len(folders) == 1 and not is_run_dir(folder):
+        if len(folders) == 1 and reader_class is not RunReader:
             entries = IndexReader(folder).entries
             folders = [folder / entry["path"] for entry in entries if entry["kind"] == "run"]
         table = _build_run_table([RunReader(path) for path in folders])

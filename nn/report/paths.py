@@ -21,21 +21,6 @@ PageUrl: TypeAlias = Callable[[Path], str | None]
 """Returns the URL of the page of a run or sweep directory, or None if it has no page."""
 
 
-def is_sweep_dir(folder: Path) -> bool:
-    """Whether a directory holds a sweep."""
-    return (folder / "sweep.yaml").is_file()
-
-
-def is_run_dir(folder: Path) -> bool:
-    """Whether a directory holds a run."""
-    return (folder / "config.yaml").exists()
-
-
-def is_wandb_run_dir(folder: Path) -> bool:
-    """Whether a directory holds the log of a W&B run, such as wandb/offline-run-TIME-ID."""
-    return any(folder.glob("run-*.wandb"))
-
-
 def relative_url(target: Path, page: Path) -> str:
     """Return the URL of a file relative to a page, which stays valid when both are moved."""
     return quote(os.fsencode(os.path.relpath(target.absolute(), page.absolute().parent)))

@@ -28,11 +28,11 @@ from nn.report.charts.parallel import metric_dimension, parameter_dimension
 from nn.report.charts.run import MAX_ANNOTATED_CLASSES
 from nn.report.data.comparison import ComparisonReader
 from nn.report.data.images import Pixels, to_thumbnail
+from nn.report.data.index import get_reader_class
 from nn.report.data.run import CurveRecord, RunReader
 from nn.report.data.sweep import SweepDetails, SweepReader, SweepRecord, TrialRecord
 from nn.report.pages.sweep import rank_params
 from nn.report.palette import class_color, color
-from nn.report.paths import is_run_dir, is_sweep_dir
 
 COLORS = {
     **dict.fromkeys(("text.color", "axes.titlecolor"), color("ink")),
@@ -75,9 +75,9 @@ def render_pngs(folders: Sequence[Path]) -> list[tuple[str, bytes]]:
     """
     if len(folders) > 1:
         figures = _draw_comparison(ComparisonReader([RunReader(path) for path in folders]))
-    elif is_sweep_dir(folders[0]):
+    elif get_reader_class(folders[0]) is SweepReader:
         figures = _draw_sweep(SweepReader(folders[0]))
-    elif is_run_dir(folders[0]):
+    elif get_reader_class(folders[0]) is RunReader:
         figures = _draw_run(RunReader(folders[0]))
     else:
         raise UserError("--png-dir: requires a run, a sweep or several runs.")

@@ -19,7 +19,6 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
@@ -44,19 +43,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nn.errors import UserError
 from nn.io.paths import relpath
-from nn.report.data.comparison import SAME_RUN_MESSAGE, ComparisonReader
-from nn.report.data.index import IndexReader, get_reader_class
+from nn.report.build import PageReader, build_page, open_reader
+from nn.report.data.comparison import SAME_RUN_MESSAGE
+from nn.report.data.index import get_reader_class
 from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
-from nn.report.data.wandb_run import WandbRunReader
-from nn.report.live_page import BUG_MESSAGE, LivePage, Reader, build_message_page, describe_error
+from nn.report.live_page import BUG_MESSAGE, LivePage, build_message_page, describe_error
 from nn.report.page import LIVE_SCRIPTS, SCRIPTS, STATIC, Page, read_asset, render_document
-from nn.report.pages.comparison import build_comparison_page
-from nn.report.pages.index import build_index_page
-from nn.report.pages.run import build_run_page
-from nn.report.pages.sweep import build_sweep_page
-from nn.report.pages.wandb_run import build_wandb_run_page
-from nn.report.paths import is_run_dir, is_sweep_dir
 from nn.runs.signals import hangs_at_exit
 
 OPTIONAL_MODULES = pd, PIL.Image
@@ -196,33 +189,28 @@ def _matches(pattern: str, text: str) -> bool:
 
 def create_app(root: Path) -> Starlette:
     """Create the application that serves the pages and data of the directories below `root`."""
-    live_pages: dict[tuple[type, tuple[Path, ...]], LivePage] = {}
+    live_pages: dict[tuple[type | None, tuple[Path, ...]], LivePage] = {}
     static_url = f"/static/{secrets.token_hex(4)}/"  # a new one lets browsers keep files
 
-    def find_live_page(request: Request) -> tuple[type, LivePage]:
+    def find_live_page(request: Request) -> tuple[type | None, LivePage]:
         """Return the page for a URL, and drop pages that have not been polled lately."""
         now = time.monotonic()
         for key, live_page in list(live_pages.items()):
             if now - live_page.polled_at > KEEP_SECONDS:
                 del live_pages[key]
-        paths = request.query_params.getlist("run")
-        reader_class: type[Reader]
-        if paths:
-            folders = [_resolve(root, path) for path in paths]
-            if len(paths) > MAX_COMPARED_RUNS:
-                raise HTTPException(400, f"At most {MAX_COMPARED_RUNS} runs can be compared.")
-            if not all(is_run_dir(folder) for folder in folders):
-                raise HTTPException(400, "Only runs can be compared; choose runs.")
-            if len(set(folders)) < len(folders):
-                raise HTTPException(400, SAME_RUN_MESSAGE)
-            reader_class, open_page = ComparisonReader, partial(_open_comparison, root, folders)
-        else:
-            folders = [_resolve(root, request.path_params.get("path", ""))]
-            reader_class = get_reader_class(folders[0]) or IndexReader
-            open_page = partial(_open_page, root, folders[0])
+        compared = request.query_params.getlist("run")
+        paths = compared or [request.path_params.get("path", "")]
+        folders = [_resolve(root, path) for path in paths]
+        reader_class = get_reader_class(folders[0])
+        if len(compared) > MAX_COMPARED_RUNS:
+            raise HTTPException(400, f"At most {MAX_COMPARED_RUNS} runs can be compared.")
+        if compared and not all(get_reader_class(folder) is RunReader for folder in folders):
+            raise HTTPException(400, "Only runs can be compared; choose runs.")
+        if len(set(folders)) < len(folders):
+            raise HTTPException(400, SAME_RUN_MESSAGE)
         key = reader_class, tuple(folders)
         if key not in live_pages:
-            live_pages[key] = LivePage(root, folders[0].name, open_page)
+            live_pages[key] = LivePage(root, folders[0].name, partial(_open_page, root, folders))
         return reader_class, live_pages[key]
 
     async def get_page(request: Request) -> Response:
@@ -307,36 +295,13 @@ def _resolve(root: Path, url_path: str) -> Path:
     raise HTTPException(404, f"{url_path or root.name}: no such run, sweep or directory.")
 
 
-def _open_page(root: Path, folder: Path) -> tuple[Reader, Callable[[], Page]]:
-    """Open the page of a run or sweep, or else the index of a directory."""
-    page_url = partial(_page_url, root)
-    reader_class = get_reader_class(folder)
-    reader = reader_class(folder) if reader_class else IndexReader(folder, MAX_READ_SECONDS)
-    build: Callable[[], Page]
-    if isinstance(reader, SweepReader):
-        build = partial(build_sweep_page, reader, page_url)
-    elif isinstance(reader, RunReader):
-        build = partial(build_run_page, reader)
-    elif isinstance(reader, WandbRunReader):
-        build = partial(build_wandb_run_page, reader)
-    else:
-        build = partial(build_index_page, reader, page_url)
-    if folder == root:
-        return reader, build
-    parent = next(p for p in folder.parents if p == root or is_sweep_dir(p))
-    return reader, lambda: _with_back_link(build(), root, parent)
-
-
-def _open_comparison(root: Path, folders: Sequence[Path]) -> tuple[Reader, Callable[[], Page]]:
-    """Open the page that compares several runs."""
-    reader = ComparisonReader([RunReader(folder) for folder in folders])
-    build = partial(build_comparison_page, reader, partial(_page_url, root))
-    return reader, lambda: _with_back_link(build(), root, root)
-
-
-def _with_back_link(page: Page, root: Path, folder: Path) -> Page:
-    back_link = folder.name, _page_url(root, folder)
-    return replace(page, context={**page.context, "back_link": back_link})
+def _open_page(root: Path, folders: Sequence[Path]) -> tuple[PageReader, Callable[[], Page]]:
+    """Open the data of a page, and return its reader and the function that builds the page."""
+    reader, page_url = open_reader(folders, MAX_READ_SECONDS), partial(_page_url, root)
+    above = folders[0].parents if len(folders) == 1 and folders[0] != root else [root]
+    parent = next(p for p in above if p == root or get_reader_class(p) is SweepReader)
+    back_link = None if folders == [root] else (parent.name, page_url(parent))
+    return reader, partial(build_page, reader, page_url, back_link)
 
 
 def _page_url(root: Path, folder: Path) -> str | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from wandb_workspaces import expr
 from wandb_workspaces.reports.v2 import interface as wr
 
-from nn.errors import UserError
+from nn.errors import SaveError, UserError
 from nn.io.coerce import to_mapping
+from nn.io.files import atomic_write
+from nn.io.paths import relpath
 from nn.report import formatting as fmt
 from nn.report.charts.sweep import format_params
 from nn.report.data.run import RunReader
@@ -21,13 +25,56 @@ from nn.report.pages.sweep import (
     summarize_importance,
     summarize_sweep,
 )
-from nn.runs.reader import read_config
+from nn.runs.reader import read_config, read_json
 from nn.tracking.wandb_ids import WandbIds
+from nn.tracking.wandb_logger import format_reason
 
+REPORT_IDS_FILE = "wandb-report.json"
+"""In the run or sweep directory: W&B report id by `ENTITY/PROJECT`."""
 MAX_TITLE_LENGTH = 128
 """W&B's limit for the title of a report."""
 FULL_WIDTH, HALF_WIDTH, THIRD_WIDTH = 24, 12, 8
 """Panel widths in columns of W&B's grid, which has 24."""
+
+
+def prepare_report(
+    reader: RunReader | SweepReader, entity: str, project: str, sweep_id: str | None
+) -> Callable[[], str]:
+    """Build the report of a run or sweep.
+
+    Returns:
+        A function that uploads it, in place of one that was uploaded before, and returns its URL.
+    """
+    if isinstance(reader, SweepReader):
+        report = build_sweep_report(reader, entity, project, sweep_id)
+    else:
+        report = build_run_report(reader, entity, project)
+    key, report_ids = f"{entity}/{project}", read_json(reader.path, REPORT_IDS_FILE)
+
+    def send() -> str:
+        report_id = report_ids.get(key)
+        try:
+            if isinstance(report_id, str):
+                report.id = report_id
+                with suppress(Exception):  # it may have been deleted in W&B
+                    return str(report.save().url)
+                report.id = ""
+            report.save()
+        except Exception as error:
+            reason = format_reason(error)
+            raise SaveError(f"--wandb={key}: W&B rejected the report: {reason}") from None
+        try:
+            atomic_write(
+                reader.path / REPORT_IDS_FILE, json.dumps(report_ids | {key: report.id}).encode()
+            )
+        except OSError as error:
+            raise SaveError(
+                f"{relpath(reader.path / REPORT_IDS_FILE)} cannot be written: {error.strerror}; "
+                f"the next upload will create a new report in place of updating {report.url}."
+            ) from None
+        return str(report.url)
+
+    return send
 
 
 def build_run_report(run: RunReader, entity: str, project: str) -> wr.Report:

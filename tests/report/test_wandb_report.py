@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from nn.errors import UserError
+from nn.report.build import ReportOptions, build_report
 from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
 from nn.report.pages.run import summarize_run
 from nn.report.pages.sweep import rank_params
-from nn.report.publish import parse_wandb_path
 from tests.report.factories import make_run, make_sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # when it is imported
@@ -54,8 +54,7 @@ def config_bytes(place):
 
 
 @pytest.mark.parametrize("text", ["me", "me/", "a/b/c/d", "me/x?y", "", "a/b/", "a/b\n"])
-def test_report_target_is_an_entity_and_a_project(text):
+def test_report_target_is_an_entity_and_a_project(tmp_path, text):
+    folder = make_sweep(tmp_path / "s", 1)
     with pytest.raises(UserError, match="write ENTITY/PROJECT"):
-        parse_wandb_path(text)
-    assert parse_wandb_path("me/digits/s1") == ("me", "digits", "s1")
-    assert parse_wandb_path("me/digits") == ("me", "digits", None)
+        build_report(ReportOptions([folder], wandb_path=text))

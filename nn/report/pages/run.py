@@ -15,8 +15,8 @@ CLASSES_PER_PAGE = 30
 LAYERS_PER_PAGE = 40
 
 
-def build_run_page(run: RunReader, back_link: tuple[str, str] | None = None) -> Page:
-    """Build the page of a run, with a link (text, URL) back to the page of its sweep if given."""
+def build_run_page(run: RunReader) -> Page:
+    """Build the page of a run."""
     record, curves, details = run.record(), run.curves(), run.details()
     class_names = [it["name"] for it in record["classes"]]
     split = SPLITS[record["split"]]
@@ -37,7 +37,6 @@ def build_run_page(run: RunReader, back_link: tuple[str, str] | None = None) -> 
             "curves": curves,
             "details": details,
             "path": record["path"],
-            "back_link": back_link,
             "split": split,
             "class_names": class_names,
             "summary": summarize_run(record),

@@ -18,7 +18,7 @@ MAX_CHARTS = 100
 MAX_VALUE_LENGTH = 120
 
 
-def build_wandb_run_page(run: WandbRunReader, back_link: tuple[str, str] | None = None) -> Page:
+def build_wandb_run_page(run: WandbRunReader) -> Page:
     """Build the page."""
     record = run.record()
     metrics = sorted(record["metrics"], key=lambda each: (_prefix(each["name"]), each["name"]))
@@ -34,7 +34,6 @@ def build_wandb_run_page(run: WandbRunReader, back_link: tuple[str, str] | None 
         context={
             "run": record,
             "path": record["path"],
-            "back_link": back_link,
             "stats": stats,
             # grouped by the part of the name before the last slash, as in W&B
             "prefixes": [(_prefix(each["name"]), f"metric-{n}") for n, each in enumerate(shown)],
