@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TypeGuard
 
 import numpy as np
 from pydantic import JsonValue
@@ -30,6 +31,11 @@ def to_finite_float(value: JsonValue) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def is_count(value: JsonValue) -> TypeGuard[int]:
+    """Whether a value is a non-negative integer that a float represents exactly."""
+    return type(value) is int and 0 <= value < 2**53
+
+
 def extract_column(records: Sequence[JsonObject], key: str) -> list[float | None]:
     """Return one value per record, None where it is missing or not a finite number."""
     return [to_finite_float(record.get(key)) for record in records]
@@ -51,7 +57,7 @@ def to_confusion_matrix(value: JsonValue) -> IntArray | None:
     if not isinstance(value, list) or not 0 < len(value) <= MAX_CLASSES:
         return None
     rows = [row for row in value if isinstance(row, list) and len(row) == len(value)]
-    counts = [cell for row in rows for cell in row if type(cell) is int and 0 <= cell < 2**53]
+    counts = [cell for row in rows for cell in row if is_count(cell)]
     if len(counts) != len(value) ** 2:
         return None
     return np.array(counts, np.int64).reshape(len(value), len(value))

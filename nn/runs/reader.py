@@ -11,13 +11,24 @@ from pathlib import Path
 from typing import TypeAlias
 
 import yaml
+from pydantic import JsonValue
 
 from nn.config.schema import HYPERPARAMETERS
 from nn.errors import UserError
-from nn.io.coerce import drop_none, to_confusion_matrix, to_list, to_text, to_timestamp
+from nn.io.coerce import (
+    drop_none,
+    is_count,
+    to_confusion_matrix,
+    to_finite_float,
+    to_list,
+    to_mapping,
+    to_text,
+    to_timestamp,
+)
 from nn.io.files import FileStamp, is_locked, read_regular_file
 from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, relpath
 from nn.io.serialization import JsonObject, parse_json, to_json
+from nn.network import LayerSummary
 from nn.predictions import Predictions
 from nn.runs import checkpoint
 from nn.runs.history import HistoryReader, read_history
@@ -27,6 +38,8 @@ RUN_FORMAT_VERSION = 2
 """Format version of a run directory, in environment.json; version 1 did not record it."""
 MAX_JSON_BYTES = 2**26
 """Larger files are not read."""
+SCORES = ("accuracy", "loss", "top3", "calibration_error")
+"""Scores of the selected weights on each split."""
 WATCHED_FILES = ("config.yaml", "environment.json", "summary.json", MODEL_FILE, PREDICTIONS_FILE)
 """Files whose changes count as changes of the run, along with its history."""
 MIN_STALE_SECONDS = 300.0
@@ -110,6 +123,55 @@ class SavedRun(IncrementalReader):
     def predictions(self) -> Predictions | None:
         """The predictions of the selected weights, or None if they have not been written."""
         return read_predictions(self.path)
+
+    @property
+    def restores_best(self) -> bool:
+        """Whether the weights of the best epoch are selected, not those of the last one."""
+        return self.config["restore_best"] is True or self.config["patience"] is not None
+
+    @cached_property
+    def selected_epoch(self) -> float | None:
+        """The best epoch by validation accuracy, on a tie by loss, or the last one."""
+        epochs, column = self.metrics.epochs, self.metrics.column
+        if not epochs:
+            return None
+        if not self.restores_best:
+            return epochs[-1]
+        best = to_finite_float(self.summary.get("best/epoch"))
+        if best is not None:
+            return best
+        val = zip(column("val/accuracy"), column("val/loss"), epochs, strict=True)
+        ranks = [(-a, loss, epoch) for a, loss, epoch in val if a is not None and loss is not None]
+        return min(ranks)[2] if ranks else epochs[-1]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores in the summary, or those of the selected epoch without a summary."""
+        scores, epochs, selected = {}, self.metrics.epochs, self.selected_epoch
+        for name in [f"{split}/{score}" for split in ("test", "val") for score in SCORES]:
+            value = to_finite_float(self.summary.get(name))
+            if not self.summary and selected in epochs:
+                value = self.metrics.column(name)[epochs.index(selected)]
+            if value is not None:
+                scores[name] = value
+        return scores
+
+    @cached_property
+    def layers(self) -> list[LayerSummary]:
+        """The input and all layers, from model.json; empty if it is missing or damaged."""
+        try:
+            model = read_json(self.path, MODEL_FILE)
+        except UserError:  # it is a link
+            return []
+        inputs: JsonValue = {"name": "input", "output_shape": model.get("input_shape")}
+        layers: list[LayerSummary] = []
+        for layer in map(to_mapping, [inputs, *to_list(model.get("layers"))]):
+            name, shape = layer.get("name"), to_list(layer.get("output_shape"))
+            sizes = [n for n in (*shape, layer.get("num_parameters", 0)) if is_count(n)]
+            if not (isinstance(name, str) and shape and len(sizes) > len(shape)):
+                return []
+            layers.append({"name": name, "output_shape": sizes[:-1], "num_parameters": sizes[-1]})
+        return layers if len(layers) > 1 else []
 
     @cached_property
     def confusion_matrix(self) -> IntArray | None:

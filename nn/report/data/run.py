@@ -6,11 +6,9 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TypedDict
 
 import numpy as np
-from pydantic import Field, TypeAdapter
-from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from nn.config.schema import HYPERPARAMETERS
 from nn.errors import UserError
@@ -27,8 +25,9 @@ from nn.io.coerce import (
 )
 from nn.io.command_line import format_command
 from nn.io.files import FileStamp
-from nn.io.paths import MODEL_FILE, PREDICTIONS_FILE, checkpoint_path, relpath
+from nn.io.paths import PREDICTIONS_FILE, checkpoint_path, relpath
 from nn.io.serialization import JsonObject
+from nn.network import LayerSummary
 from nn.predictions import Predictions
 from nn.report.data.images import first_layer_filters, render_filters, to_data_uri
 from nn.report.data.predictions import (
@@ -45,21 +44,15 @@ from nn.runs.reader import (
     Interval,
     SavedRun,
     modified_timestamp,
-    read_json,
     read_predictions,
     read_sessions,
 )
 from nn.types import Array, IntArray
 
-SCORES = ("accuracy", "loss", "top3", "calibration_error")
-"""Scores of the selected weights on each split."""
 NUM_CORRECT_SHOWN, NUM_WRONG_SHOWN = 16, 24
 """Correct and misclassified samples in the details."""
 ENVIRONMENT_KEYS = ("python", "platform", "cpu_model", "cpu_count", "host")
 """Entries of environment.json in a record, in addition to packages and commit."""
-
-
-Size: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=2**53)]
 
 
 class ClassRecord(TypedDict):
@@ -80,24 +73,6 @@ class ClassConfusion(TypedDict):
     count: int
     fraction: float
     """Of the samples of the true class."""
-
-
-class LayerSummary(TypedDict):
-    """A layer with the shape of its output for one sample and its number of parameters."""
-
-    name: str
-    output_shape: list[Size]
-    num_parameters: Size
-
-
-class ModelSummary(TypedDict):
-    """The content of model.json."""
-
-    input_shape: list[Size]
-    layers: list[LayerSummary]
-
-
-_MODEL_SUMMARY = TypeAdapter(ModelSummary)
 
 
 class EnvironmentRecord(TypedDict):
@@ -206,8 +181,7 @@ class RunReader(SavedRun):
         choices = to_mapping(config["choices"])
         title = " on ".join(filter(None, (to_text(choices.get(k)) for k in ("model", "dataset"))))
         command = normalize_command(to_text(environment.get("command")) or "")
-        matrix, selected_epoch = self.confusion_matrix, self._selected_epoch()
-        scores = self._scores(selected_epoch)
+        matrix, scores = self.confusion_matrix, self.scores
         training, validation = (sum_known(column(k)) for k in ("seconds", "seconds/validation"))
         total = to_finite_float(summary.get("seconds"))
         training_seconds = total if total is not None else training or None
@@ -229,8 +203,8 @@ class RunReader(SavedRun):
             "initial_epochs": to_finite_float(environment.get("initial_epochs")),
             "planned_epochs": to_finite_float(config["epochs"]),
             "num_epochs": len(self.metrics.epochs),
-            "restores_best": self._restores_best,
-            "selected_epoch": selected_epoch,
+            "restores_best": self.restores_best,
+            "selected_epoch": self.selected_epoch,
             "split": "test" if "test/accuracy" in scores else "val",
             "scores": scores,
             "num_parameters": to_finite_float(summary.get("num_parameters")),
@@ -239,7 +213,7 @@ class RunReader(SavedRun):
             "classes": self._class_records(),
             "confusion_matrix": None if matrix is None else matrix.tolist(),
             "most_frequent_confusion": _find_most_frequent_confusion(matrix),
-            "layers": _read_layers(self.path),
+            "layers": self.layers,
             "choices": {key: value for key, value in choices.items() if value is not None},
             "hyperparameters": {k: config[k] for k in HYPERPARAMETERS if config[k] is not None},
             "settings": flatten_settings(nested),
@@ -287,36 +261,6 @@ class RunReader(SavedRun):
             classes = f"{num_predicted} classes, but the run has {num_classes}"
             return None, f"{PREDICTIONS_FILE} is damaged: it has {classes}."
         return predictions, ""
-
-    @property
-    def _restores_best(self) -> bool:
-        return self.config["restore_best"] is True or self.config["patience"] is not None
-
-    def _selected_epoch(self) -> float | None:
-        """Return the best epoch by validation accuracy, on a tie by loss, or the last one."""
-        epochs, column = self.metrics.epochs, self.metrics.column
-        if not epochs:
-            return None
-        if not self._restores_best:
-            return epochs[-1]
-        best = to_finite_float(self.summary.get("best/epoch"))
-        if best is not None:
-            return best
-        val = zip(column("val/accuracy"), column("val/loss"), epochs, strict=True)
-        ranks = [(-a, loss, epoch) for a, loss, epoch in val if a is not None and loss is not None]
-        return min(ranks)[2] if ranks else epochs[-1]
-
-    def _scores(self, selected_epoch: float | None) -> dict[str, float]:
-        """Return the scores in the summary, or those of the selected epoch without a summary."""
-        scores = {}
-        epochs = self.metrics.epochs
-        for name in [f"{split}/{score}" for split in ("test", "val") for score in SCORES]:
-            value = to_finite_float(self.summary.get(name))
-            if not self.summary and selected_epoch in epochs:
-                value = self.metrics.column(name)[epochs.index(selected_epoch)]
-            if value is not None:
-                scores[name] = value
-        return scores
 
     def _class_records(self) -> list[ClassRecord]:
         names, matrix = self.class_names[:MAX_CLASSES], self.confusion_matrix
@@ -394,20 +338,6 @@ def _find_most_frequent_confusion(matrix: IntArray | None) -> ClassConfusion | N
         "count": count,
         "fraction": count / int(matrix[truth].sum()),
     }
-
-
-def _read_layers(run_dir: Path) -> list[LayerSummary]:
-    """Read the layers from model.json; empty if it is missing or damaged."""
-    try:
-        model = _MODEL_SUMMARY.validate_python(read_json(run_dir, MODEL_FILE))
-    except (UserError, ValueError):
-        return []
-    inputs: LayerSummary = {
-        "name": "input",
-        "output_shape": model["input_shape"],
-        "num_parameters": 0,
-    }
-    return [inputs, *model["layers"]] if model["layers"] else []
 
 
 def _environment_record(environment: JsonObject, summary: JsonObject) -> EnvironmentRecord:
