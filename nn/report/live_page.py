@@ -7,41 +7,30 @@ import json
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
 
 from nn.errors import UserError
+from nn.report.build import Link, PageReader, build_page, open_reader
+from nn.report.data.index import get_reader_class
+from nn.report.data.sweep import SweepReader
 from nn.report.page import Page, PieceKey
-from nn.report.paths import shorten_paths, strip_folder
+from nn.report.paths import PageUrl, shorten_paths, strip_folder
 
 MIN_INTERVAL_SECONDS = 0.8
 """Pause between two looks at the files of a page, less than a browser's between two polls."""
 POLL_SECONDS, IDLE_POLL_SECONDS = 1, 3
 """How often a browser polls while something is running, and otherwise."""
+MAX_READ_SECONDS = 1.0
+"""How long a large directory is read until its index shows what is known so far."""
 PAUSE_FACTOR = 5.0
 """The same as a multiple of the time that the last rendering took: training needs the cores."""
 
 BUG_MESSAGE = "This page cannot be built; the terminal of the server shows the error."
 
 _threads = ThreadPoolExecutor(32, "live-page")
-
-
-class Reader(Protocol):
-    """Reads the data of a page."""
-
-    def update(self) -> bool:
-        """Read what is new and return whether anything has changed."""
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the data are about to change."""
-
-
-OpenPage: TypeAlias = Callable[[], tuple[Reader, Callable[[], Page]]]
-"""Opens the reader of a page, and returns it and a function that builds the page from its data."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ def _nest(texts: Mapping[PieceKey, str]) -> str:
 
 
 class LivePage:
-    """A page that all of its viewers share.
+    """The page of a directory below `root`, or of several runs, that all of its viewers share.
 
     Attributes:
         rendering: The latest; without pieces while the page is rendered for the first time.
@@ -96,12 +85,14 @@ class LivePage:
         polled_at: When a browser last asked for it, by the monotonic clock.
     """
 
-    def __init__(self, root: Path, title: str, open_page: OpenPage) -> None:
+    def __init__(self, root: Path, folders: Sequence[Path], page_url: PageUrl) -> None:
         self.rendering = Rendering()
         self.has_failed = False
         self.polled_at = time.monotonic()
-        self.title, self._root, self._open_page = title, root, open_page
-        self._reader: Reader | None = None
+        self.title = folders[0].name
+        self._root, self._folders, self._page_url = root, folders, page_url
+        self._back_link = self._find_back_link()
+        self._reader: PageReader | None = None
         self._problem: str | None = None
         self._update: asyncio.Future[None] | None = None
         self._next_update = 0.0
@@ -114,14 +105,24 @@ class LivePage:
             self._update = loop.run_in_executor(_threads, self._read_and_render)
         await asyncio.wait([self._update], timeout=timeout_seconds)
 
+    def _find_back_link(self) -> Link | None:
+        """Link a trial to its sweep, and any other page to that of the root."""
+        folder, is_comparison = self._folders[0], len(self._folders) > 1
+        if folder == self._root:
+            return None
+        for parent in (self._root,) if is_comparison else folder.parents:
+            if parent == self._root or get_reader_class(parent) is SweepReader:
+                return parent.name, self._page_url(parent)
+        return None
+
     def _read_and_render(self) -> None:
         start = time.thread_time()
         try:
             has_changed = self._reader is None or self._reader.update()
-            if self._reader is None:
-                self._reader, self._build_page = self._open_page()
+            self._reader = self._reader or open_reader(self._folders, MAX_READ_SECONDS)
             if has_changed:
-                self._show(self._build_page().render_pieces(), None)
+                page = build_page(self._reader, self._page_url, self._back_link)
+                self._show(page.render_pieces(), None)
                 self.has_failed = False
         except Exception as error:  # whatever the files hold, the server and other pages go on
             self._reader = None
@@ -153,9 +154,10 @@ class LivePage:
             self._show(pieces, message)
 
 
-def build_message_page(title: str, message: str) -> Page:
+def build_message_page(title: str, message: str, back_link: Link | None = None) -> Page:
     """Build a page that says why there is nothing else to see."""
-    return Page(template="message.html", title=title, context={"message": message})
+    context = {"message": message, "back_link": back_link}
+    return Page(template="message.html", title=title, context=context)
 
 
 def describe_error(error: Exception, root: Path) -> str | None:

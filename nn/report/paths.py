@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -46,13 +46,8 @@ def strip_folder(text: str, folder: Path) -> str:
     return text
 
 
-def join_command(args: Iterable[str]) -> str:
-    """Join arguments to a shell command, with $HOME for the home directory."""
-    return " ".join(map(_quote, args))
-
-
 def normalize_command(line: str) -> str:
-    """Rewrite a command as it would be typed in the project directory."""
+    """Rewrite a command as it would be typed in the project directory, with $HOME in its paths."""
     try:
         args = shlex.split(line)
     except ValueError:  # unbalanced quotes in a damaged file
@@ -61,7 +56,7 @@ def normalize_command(line: str) -> str:
         if program := PROGRAM_PATTERN.fullmatch(arg):
             is_console_command = program[1].startswith("nn-")
             args[0 if is_console_command else index : index + 1] = [program[1]]
-    return join_command(args)
+    return " ".join(map(_quote, args))
 
 
 def _quote(arg: str) -> str:

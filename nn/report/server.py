@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -43,13 +43,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nn.errors import UserError
 from nn.io.paths import relpath
-from nn.report.build import PageReader, build_page, open_reader
 from nn.report.data.comparison import SAME_RUN_MESSAGE
 from nn.report.data.index import get_reader_class
 from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
 from nn.report.live_page import BUG_MESSAGE, LivePage, build_message_page, describe_error
-from nn.report.page import LIVE_SCRIPTS, SCRIPTS, STATIC, Page, read_asset, render_document
+from nn.report.page import LIVE_SCRIPTS, SCRIPTS, STATIC, read_asset, render_document
 from nn.runs.signals import hangs_at_exit
 
 OPTIONAL_MODULES = pd, PIL.Image
@@ -59,8 +58,6 @@ LOCAL_HOST_PATTERN = r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
 """Names of this machine, on any port: with `ssh -L`, the browser's port is another one."""
 MAX_WAIT_SECONDS = 0.3
 """How long a reply waits for rendering, as a browser has few connections for all of its tabs."""
-MAX_READ_SECONDS = 1.0
-"""How long a large directory is read until its index shows what is known so far."""
 KEEP_SECONDS = 60.0
 """Time after the last poll at which a page is dropped from memory; hidden tabs poll every 10 s."""
 MAX_COMPARED_RUNS = 20
@@ -210,7 +207,7 @@ def create_app(root: Path) -> Starlette:
             raise HTTPException(400, SAME_RUN_MESSAGE)
         key = reader_class, tuple(folders)
         if key not in live_pages:
-            live_pages[key] = LivePage(root, folders[0].name, partial(_open_page, root, folders))
+            live_pages[key] = LivePage(root, folders, partial(_page_url, root))
         return reader_class, live_pages[key]
 
     async def get_page(request: Request) -> Response:
@@ -243,8 +240,7 @@ def create_app(root: Path) -> Starlette:
         if request.scope["path"].startswith("/data/"):
             # a browser would report another status in its console, as often as it polls
             return JSONResponse({"problem": message}, 200 if status in (400, 404) else status)
-        context = {"message": message, "back_link": (root.name, "/")}
-        page = Page(template="message.html", title=root.name, context=context)
+        page = build_message_page(root.name, message, (root.name, "/"))
         return respond(page.title, page.render_content(), status, headers)
 
     def respond(
@@ -293,15 +289,6 @@ def _resolve(root: Path, url_path: str) -> Path:
             if path.is_dir():
                 return path
     raise HTTPException(404, f"{url_path or root.name}: no such run, sweep or directory.")
-
-
-def _open_page(root: Path, folders: Sequence[Path]) -> tuple[PageReader, Callable[[], Page]]:
-    """Open the data of a page, and return its reader and the function that builds the page."""
-    reader, page_url = open_reader(folders, MAX_READ_SECONDS), partial(_page_url, root)
-    above = folders[0].parents if len(folders) == 1 and folders[0] != root else [root]
-    parent = next(p for p in above if p == root or get_reader_class(p) is SweepReader)
-    back_link = None if folders == [root] else (parent.name, page_url(parent))
-    return reader, partial(build_page, reader, page_url, back_link)
 
 
 def _page_url(root: Path, folder: Path) -> str | None:

@@ -54,13 +54,9 @@ Interval: TypeAlias = tuple[float, float]
 
 
 class IncrementalReader:
-    """Counts the changes of its data; each change clears the cached properties."""
+    """Keeps its cached properties until its data change."""
 
-    def __init__(self) -> None:
-        self.version = 0
-
-    def _record_change(self) -> None:
-        self.version += 1
+    def _clear_cache(self) -> None:
         for name in list(vars(self)):
             if isinstance(getattr(type(self), name, None), cached_property):
                 del vars(self)[name]
@@ -74,7 +70,6 @@ class SavedRun(IncrementalReader):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         self.path = path
         self.config: JsonObject = {}
         self.environment: JsonObject = {}
@@ -111,7 +106,7 @@ class SavedRun(IncrementalReader):
         has_changed |= status != self.status
         self.status = status
         if has_changed:
-            self._record_change()
+            self._clear_cache()
         return has_changed
 
     @cached_property

@@ -126,7 +126,6 @@ class SavedSweep(IncrementalReader):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         self.path = path
         self.status = ""
         """Running, stopped or finished."""
@@ -178,7 +177,7 @@ class SavedSweep(IncrementalReader):
         has_changed |= status != self.status
         self.status = status
         if has_changed:
-            self._record_change()
+            self._clear_cache()
         return has_changed
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 
 from nn.report.paths import (
     display_path,
-    join_command,
     normalize_command,
     shorten_paths,
     strip_folder,
@@ -70,7 +70,7 @@ def test_messages_name_files_relative_to_their_directory(home_dir):
 @pytest.mark.parametrize("odd", ["it's", 'a "b" c', "a$b", "a\\b", "a b", "a`b"])
 def test_shell_parses_the_shortened_command_into_the_same_arguments(home_dir, odd):
     args = ["printf", "%s\\n", f"root={home_dir}/{odd}", f"{home_dir}/x", f"a={odd}", "b=$HOME"]
-    line = join_command(args)
+    line = normalize_command(shlex.join(args))
     assert str(home_dir) not in line
     result = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == args[2:]

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
+from nn.io.files import acquire_lock
 from nn.report.server import SECURITY_HEADERS, SWEEP_PAGE_POLICY
 from tests.conftest import REPORT_SCRIPT, WorkingDirectory
 from tests.report.factories import make_run, make_sweep
@@ -184,6 +185,17 @@ def test_pages_have_no_inline_scripts_and_link_to_files_of_their_type(server):
         reply = server.get(path)
         css_or_js = "text/css" if path.endswith(".css") else "text/javascript"
         assert (reply.status, reply.headers["Content-Type"]) == (200, f"{css_or_js}; charset=utf-8")
+
+
+@pytest.mark.parametrize("path", ["", "busy", "compare?run=one&run=busy"])
+def test_browser_polls_more_often_while_something_is_running(server, path):
+    run = server.copy_run("busy")
+    (run / "summary.json").unlink()
+    lock = acquire_lock(run / ".lock")
+    busy = server.poll_until(path, lambda changes: changes.get("interval") == 1)
+    os.close(lock)
+    server.poll_until(path, lambda changes: changes.get("interval") == 3, busy["cursor"])
+    shutil.rmtree(run)
 
 
 def test_poll_returns_only_what_has_changed(server):

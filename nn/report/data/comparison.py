@@ -61,19 +61,13 @@ class ComparisonDetails(TypedDict):
 
 
 class ComparisonReader:
-    """Compares different runs, which get distinct names; their readers may be shared."""
+    """Compares different runs, which get distinct names."""
 
     def __init__(self, runs: Sequence[RunReader]) -> None:
         paths = [run.path for run in runs]
         if len(set(map(Path.resolve, paths))) < len(paths):
             raise UserError(SAME_RUN_MESSAGE)
         self.runs, self.run_names = list(runs), _get_distinct_names(paths)
-        self._known_version = self.version
-
-    @property
-    def version(self) -> int:
-        """Number of changes of all runs."""
-        return sum(run.version for run in self.runs)
 
     def update(self) -> bool:
         """Read what is new and return whether anything has changed.
@@ -81,10 +75,8 @@ class ComparisonReader:
         Raises:
             UserError: A directory is not that of a run any more.
         """
-        for run in self.runs:
-            run.update()
-        known, self._known_version = self._known_version, self.version
-        return self.version != known
+        changes = [run.update() for run in self.runs]
+        return any(changes)
 
     @property
     def is_running(self) -> bool:

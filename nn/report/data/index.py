@@ -16,12 +16,12 @@ from nn.io.coerce import drop_none, to_finite_float, to_text
 from nn.io.files import SETTLING_SECONDS, FileStamp
 from nn.io.paths import relpath
 from nn.io.serialization import JsonObject
-from nn.report.data.run import CurveRecord, RunReader, progress_axes
+from nn.report.data.run import RunReader, thin_curves
 from nn.report.data.sweep import SweepReader
 from nn.report.data.wandb_run import WandbRunReader
 from nn.report.paths import strip_folder
 from nn.runs.history import minmax_downsample
-from nn.runs.reader import IncrementalReader, modified_timestamp
+from nn.runs.reader import modified_timestamp
 
 CURVE_POINTS = 60
 """Points of an entry's curve after downsampling."""
@@ -75,7 +75,7 @@ class _Listing(NamedTuple):
     subdirectories: list[Path]
 
 
-class IndexReader(IncrementalReader):
+class IndexReader:
     """Finds the runs and sweeps below a directory, and with each update reads what is new.
 
     Args:
@@ -83,7 +83,6 @@ class IndexReader(IncrementalReader):
     """
 
     def __init__(self, directory: Path, max_seconds: float = math.inf) -> None:
-        super().__init__()
         self.directory, self._max_seconds = directory, max_seconds
         self.num_pending = 0
         """Number of directories that are left to the next update."""
@@ -123,10 +122,7 @@ class IndexReader(IncrementalReader):
         for path in removed:
             for known in (self._entries, self._readers, self._ended):
                 known.pop(path, None)
-        has_changed |= bool(removed) or self._errors != previous_errors
-        if has_changed:
-            self._record_change()
-        return has_changed
+        return has_changed or bool(removed) or self._errors != previous_errors
 
     @property
     def entries(self) -> list[IndexEntry]:
@@ -194,6 +190,7 @@ class IndexReader(IncrementalReader):
     def _run_entry(self, run: RunReader) -> IndexEntry:
         record, column = run.record(), run.metrics.column
         curve = column("val/accuracy")
+        axes, metrics = thin_curves(run.curves(), METRICS, OVERLAY_POINTS)
         return {
             "path": str(run.path.relative_to(self.directory)),
             "kind": "run",
@@ -208,7 +205,11 @@ class IndexReader(IncrementalReader):
             "num_trials": None,
             "num_epochs": record["num_epochs"],
             "curve": _downsample(curve if drop_none(curve) else column("train/accuracy")),
-            "curves": _overlay_curves(run.curves()),
+            "curves": {
+                key: [_round(value) for value in values]
+                for columns in (axes, metrics)
+                for key, values in columns.items()
+            },
             "seconds": record["training_seconds"],
             "started_at": record["started_at"] or modified_timestamp(run.path, "config.yaml"),
             "command": record["reproduce_command"],
@@ -301,18 +302,6 @@ def _list_directory(path: Path, mtime_ns: int) -> _Listing:
         if entry.is_dir(follow_symlinks=False) and not name.startswith(".")
     )
     return _Listing(mtime_ns, None, [path / name for name in sorted(names, reverse=True)])
-
-
-def _overlay_curves(curves: CurveRecord) -> dict[str, list[float | None]]:
-    """Return the axes and the metrics that runs are compared by."""
-    metrics = {key: curves["columns"][key] for key in METRICS if key in curves["columns"]}
-    kept = minmax_downsample(list(metrics.values()), OVERLAY_POINTS)
-    axes = {"epoch": curves["epochs"], **progress_axes(curves)}
-    return {
-        key: [_round(values[index]) for index in kept]
-        for columns in (axes, metrics)
-        for key, values in columns.items()
-    }
 
 
 def _round(value: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
 from itertools import accumulate
@@ -40,6 +41,7 @@ from nn.report.data.predictions import (
 )
 from nn.report.paths import display_path, normalize_command, strip_folder
 from nn.runs import checkpoint
+from nn.runs.history import minmax_downsample
 from nn.runs.reader import (
     Interval,
     SavedRun,
@@ -320,6 +322,19 @@ def progress_axes(curves: CurveRecord) -> dict[str, list[float]]:
     samples = [duration * rate for duration, rate in zip(seconds, rates, strict=False)]
     axes = {"seconds": seconds, "samples": samples}
     return {name: list(accumulate(steps)) for name, steps in axes.items() if any(steps)}
+
+
+def thin_curves(
+    curves: CurveRecord, keys: Iterable[str], max_points: int
+) -> tuple[dict[str, list[float]], dict[str, list[float | None]]]:
+    """Return the x axes and those of the columns that are recorded, downsampled together."""
+    columns = {key: curves["columns"][key] for key in keys if key in curves["columns"]}
+    kept = minmax_downsample([*columns.values()], max_points)
+    axes = {"epoch": curves["epochs"], **progress_axes(curves)}
+    return (
+        {name: [values[index] for index in kept] for name, values in axes.items()},
+        {key: [values[index] for index in kept] for key, values in columns.items()},
+    )
 
 
 def _find_most_frequent_confusion(matrix: IntArray | None) -> ClassConfusion | None:

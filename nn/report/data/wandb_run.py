@@ -64,7 +64,6 @@ class WandbRunReader(IncrementalReader):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         self.path = path
         self._log_stamp = -1, -1
         self._next_reading = 0.0
@@ -88,7 +87,7 @@ class WandbRunReader(IncrementalReader):
         previous_status, self._status = self._status, self._current_status(status.st_mtime)
         has_changed |= self._status != previous_status
         if has_changed:
-            self._record_change()
+            self._clear_cache()
         return has_changed
 
     @property
