@@ -13,7 +13,7 @@ from nn.config.compose import compose_config
 from nn.config.schema import validate_config
 from nn.errors import UserError
 from nn.report.data.run import RunReader
-from nn.report.pages.run import build_run_page
+from nn.report.pages.run import build_run_page, summarize_confusion
 from nn.runs.experiment import prepare
 from nn.runs.reader import SavedRun, read_config
 from nn.runs.runner import run
@@ -70,6 +70,19 @@ def test_numbers_on_the_page_match_the_run_directory(folder):
     for number, row in enumerate(page.table_rows("classes")):
         scores = [saved.summary[key][number] for key in ("precision", "recall", "f1")]
         assert row == [str(number), *scores, sum(matrix[number])]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "sentence"),
+    [
+        ([[8, 1, 1], [4, 5, 1], [0, 0, 9]], "7 of 29 samples are misclassified. Most frequent "
+         "error: b predicted as a (4 times, 40.0\N{NO-BREAK SPACE}% of class b)."),
+        ([[8, 0, 0], [0, 5, 0], [0, 0, 0]], "All 13 samples are classified correctly."),
+    ],
+)  # fmt: skip
+def test_most_frequent_error_is_named(folder, matrix, sentence):
+    update_json(folder, "summary.json", confusion_matrix=matrix, class_names=["a", "b", "c"])
+    assert summarize_confusion(RunReader(folder).record()) == sentence
 
 
 def test_confusion_matrix_has_counts_and_percentages(folder):

@@ -102,6 +102,7 @@ class IndexReader:
             UserError: The directory cannot be read.
         """
         self._num_updates += 1
+        is_idle = not self.is_running  # so that updates are rare
         deadline = time.monotonic() + self._max_seconds
         previous_errors, self._errors = self._errors, {}
         found: set[Path] = set()
@@ -111,7 +112,9 @@ class IndexReader:
             is_next = (position + self._num_updates) % ROTATION == 0
             if path in previous_errors and not is_next:
                 self._errors[path] = previous_errors[path]
-            elif path in self._ended and not (is_next and _mtime_ns(path) != self._ended[path]):
+            elif path in self._ended and not (
+                (is_next or is_idle) and _mtime_ns(path) != self._ended[path]
+            ):
                 pass
             elif path in self._readers or not num_read or time.monotonic() < deadline:
                 num_read += path not in self._readers

@@ -9,8 +9,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TypedDict
 
-import numpy as np
-
 from nn.config.schema import HYPERPARAMETERS
 from nn.errors import UserError
 from nn.io.coerce import (
@@ -49,7 +47,7 @@ from nn.runs.reader import (
     read_predictions,
     read_sessions,
 )
-from nn.types import Array, IntArray
+from nn.types import Array
 
 NUM_CORRECT_SHOWN, NUM_WRONG_SHOWN = 16, 24
 """Correct and misclassified samples in the details."""
@@ -65,16 +63,6 @@ class ClassRecord(TypedDict):
     recall: float | None
     f1: float | None
     num_samples: int | None
-
-
-class ClassConfusion(TypedDict):
-    """How often samples of one class are predicted as another."""
-
-    true_class: int
-    predicted_class: int
-    count: int
-    fraction: float
-    """Of the samples of the true class."""
 
 
 class EnvironmentRecord(TypedDict):
@@ -121,7 +109,6 @@ class RunRecord(TypedDict):
     classes: list[ClassRecord]
     confusion_matrix: list[list[int]] | None
     """Counts (true class, predicted class); of an unfinished run, the latest on record."""
-    most_frequent_confusion: ClassConfusion | None
     layers: list[LayerSummary]
     """The input followed by all layers; empty if unknown."""
     choices: JsonObject
@@ -214,7 +201,6 @@ class RunReader(SavedRun):
             "seconds_by_part": {part: seconds for part, seconds in parts.items() if seconds > 0},
             "classes": self._class_records(),
             "confusion_matrix": None if matrix is None else matrix.tolist(),
-            "most_frequent_confusion": _find_most_frequent_confusion(matrix),
             "layers": self.layers,
             "choices": {key: value for key, value in choices.items() if value is not None},
             "hyperparameters": {k: config[k] for k in HYPERPARAMETERS if config[k] is not None},
@@ -335,24 +321,6 @@ def thin_curves(
         {name: [values[index] for index in kept] for name, values in axes.items()},
         {key: [values[index] for index in kept] for key, values in columns.items()},
     )
-
-
-def _find_most_frequent_confusion(matrix: IntArray | None) -> ClassConfusion | None:
-    """Return the largest off-diagonal cell of a confusion matrix; None without errors."""
-    if matrix is None:
-        return None
-    errors = matrix.copy()
-    np.fill_diagonal(errors, 0)
-    truth, predicted = divmod(int(errors.argmax()), len(matrix))
-    count = int(errors[truth, predicted])
-    if not count:
-        return None
-    return {
-        "true_class": truth,
-        "predicted_class": predicted,
-        "count": count,
-        "fraction": count / int(matrix[truth].sum()),
-    }
 
 
 def _environment_record(environment: JsonObject, summary: JsonObject) -> EnvironmentRecord:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
+
 from nn.report import formatting as fmt
 from nn.report.charts import run as plots
 from nn.report.data.run import RunReader, RunRecord
@@ -74,22 +76,19 @@ def summarize_run(record: RunRecord) -> str:
 
 def summarize_confusion(record: RunRecord) -> str:
     """State the number of errors and the most frequent one; empty without a confusion matrix."""
-    matrix = record["confusion_matrix"]
-    if matrix is None:
+    if record["confusion_matrix"] is None:
         return ""
-    num_samples = sum(map(sum, matrix))
-    num_errors = num_samples - sum(row[index] for index, row in enumerate(matrix))
-    most = record["most_frequent_confusion"]
-    if most is None:
-        return f"All {num_samples:,} samples are classified correctly."
-    truth, predicted = (
-        record["classes"][index]["name"] for index in (most["true_class"], most["predicted_class"])
-    )
+    matrix = np.array(record["confusion_matrix"])
+    errors = matrix - np.diag(matrix.diagonal())
+    if not errors.any():
+        return f"All {matrix.sum():,} samples are classified correctly."
+    row, column = divmod(int(errors.argmax()), len(errors))
+    truth, predicted = (record["classes"][index]["name"] for index in (row, column))
     return (
-        f"{num_errors:,} of {num_samples:,} samples are misclassified. "
+        f"{errors.sum():,} of {matrix.sum():,} samples are misclassified. "
         f"Most frequent error: {truth} predicted as {predicted} "
-        f"({fmt.count(most['count'], 'time')}, "
-        f"{fmt.percent(most['fraction'], 1)} of class {truth})."
+        f"({fmt.count(int(errors[row, column]), 'time')}, "
+        f"{fmt.percent(errors[row, column] / matrix[row].sum(), 1)} of class {truth})."
     )
 
 
