@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import platform
 import time
+from bisect import bisect_right
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TypedDict
 
@@ -351,3 +353,38 @@ def trial_intervals(
     if starts[0] - started_at < MIN_PAUSE_SECONDS:
         starts[0] = started_at
     return list(zip(starts, ends, strict=False))
+
+
+class RunningTime:
+    """A clock over the union of intervals, stopped in between."""
+
+    def __init__(self, intervals: Iterable[Interval]) -> None:
+        self.intervals: list[Interval] = []  # disjoint, in order
+        for start, end in sorted(intervals):
+            if self.intervals and start - self.intervals[-1][1] < MIN_PAUSE_SECONDS:
+                previous_start, previous_end = self.intervals[-1]
+                self.intervals[-1] = previous_start, max(previous_end, end)
+            else:
+                self.intervals.append((start, end))
+        self._starts = [start for start, _ in self.intervals]
+        lengths = (end - start for start, end in self.intervals)
+        self._seconds_before = list(accumulate(lengths, initial=0.0))
+
+    @property
+    def total_seconds(self) -> float | None:
+        """The length of the union; None without intervals."""
+        return self._seconds_before[-1] if self.intervals else None
+
+    @property
+    def pauses(self) -> list[tuple[float, float]]:
+        """Each pause as (seconds on this clock, length in seconds)."""
+        gaps = [start - end for (_, end), (start, _) in pairwise(self.intervals)]
+        return list(zip(self._seconds_before[1:], gaps, strict=False))
+
+    def seconds_at(self, timestamp: float) -> float:
+        """Return the running time up to a point in time."""
+        index = bisect_right(self._starts, timestamp) - 1
+        if index < 0:
+            return 0.0
+        start, end = self.intervals[index]
+        return self._seconds_before[index] + min(timestamp, end) - start

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
-from itertools import accumulate, pairwise
 from typing import TypedDict
 
 from nn.config.schema import HYPERPARAMETERS
@@ -19,7 +16,7 @@ from nn.report.data.run import format_reproduce_command
 from nn.report.paths import display_path, strip_folder
 from nn.runs.reader import Interval, modified_timestamp, read_config
 from nn.sweeps.distributions import InvLogUniform, LogNormal, LogUniform, LogUniformValues
-from nn.sweeps.reader import MIN_PAUSE_SECONDS, SavedSweep, SavedTrial
+from nn.sweeps.reader import RunningTime, SavedSweep, SavedTrial
 from nn.sweeps.space import Point
 from nn.sweeps.trials import ParamImportances
 
@@ -201,38 +198,3 @@ class SweepReader(SavedSweep):
         with suppress(UserError, StopIteration):
             return read_config(self.study.get_trial_dir(next(iter(self._ranks))))
         return {}
-
-
-class RunningTime:
-    """A clock over the union of intervals, stopped in between."""
-
-    def __init__(self, intervals: Iterable[Interval]) -> None:
-        self.intervals: list[Interval] = []  # disjoint, in order
-        for start, end in sorted(intervals):
-            if self.intervals and start - self.intervals[-1][1] < MIN_PAUSE_SECONDS:
-                previous_start, previous_end = self.intervals[-1]
-                self.intervals[-1] = previous_start, max(previous_end, end)
-            else:
-                self.intervals.append((start, end))
-        self._starts = [start for start, _ in self.intervals]
-        lengths = (end - start for start, end in self.intervals)
-        self._seconds_before = list(accumulate(lengths, initial=0.0))
-
-    @property
-    def total_seconds(self) -> float | None:
-        """The length of the union; None without intervals."""
-        return self._seconds_before[-1] if self.intervals else None
-
-    @property
-    def pauses(self) -> list[tuple[float, float]]:
-        """Each pause as (seconds on this clock, length in seconds)."""
-        gaps = [start - end for (_, end), (start, _) in pairwise(self.intervals)]
-        return list(zip(self._seconds_before[1:], gaps, strict=False))
-
-    def seconds_at(self, timestamp: float) -> float:
-        """Return the running time up to a point in time."""
-        index = bisect_right(self._starts, timestamp) - 1
-        if index < 0:
-            return 0.0
-        start, end = self.intervals[index]
-        return self._seconds_before[index] + min(timestamp, end) - start

@@ -6,9 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from nn.report.data.sweep import RunningTime
 from nn.runs.reader import read_sessions
-from nn.sweeps.reader import trial_intervals
+from nn.sweeps.reader import RunningTime, trial_intervals
 
 NOON = datetime(2026, 11, 21, 12).timestamp()
 
