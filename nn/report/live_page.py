@@ -20,7 +20,7 @@ from nn.report.page import Page, PieceKey
 from nn.report.paths import PageUrl, shorten_paths, strip_folder
 
 MIN_INTERVAL_SECONDS = 0.8
-"""Pause between two looks at the files of a page, less than a browser's between two polls."""
+"""Pause between two looks at the files of a page, less than that between two polls."""
 POLL_SECONDS, IDLE_POLL_SECONDS = 1, 3
 """How often a browser polls while something is running, and otherwise."""
 MAX_READ_SECONDS = 1.0
