@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import webbrowser
@@ -16,7 +15,7 @@ from nn.errors import UserError
 from nn.io.files import makedirs_with_rollback, staged_files
 from nn.io.paths import relpath
 from nn.report.data.comparison import ComparisonReader
-from nn.report.data.index import IndexReader, Reader, get_reader_class
+from nn.report.data.index import IndexReader, PageReader, get_reader_class, open_reader
 from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
 from nn.report.export import FORMATTERS, build_score_table
@@ -31,7 +30,6 @@ from nn.tracking.settings import require_credentials
 
 COMPARISON_FILE = "comparison.html"
 WANDB_PATH_PATTERN = r"([\w .-]+)/([\w .-]+)(?:/([\w .-]+))?"
-PageReader: TypeAlias = Reader | ComparisonReader | IndexReader
 Link: TypeAlias = tuple[str, str | None]
 """Text and URL."""
 
@@ -48,18 +46,6 @@ class ReportOptions:
     wandb_path: str | None = None  # ENTITY/PROJECT[/SWEEP_ID], a W&B report in place of a page
     tables: Mapping[str, Path] = field(default_factory=dict, kw_only=True)
     """Files by format, in place of a page."""
-
-
-def open_reader(folders: Sequence[Path], max_seconds: float = math.inf) -> PageReader:
-    """Open the data of the page of a directory, or of a comparison of several runs.
-
-    Args:
-        max_seconds: As of an `IndexReader`.
-    """
-    if len(folders) > 1:
-        return ComparisonReader([RunReader(folder) for folder in folders])
-    reader_class = get_reader_class(folders[0])
-    return reader_class(folders[0]) if reader_class else IndexReader(folders[0], max_seconds)
 
 
 def build_page(reader: PageReader, page_url: PageUrl, back_link: Link | None = None) -> Page:
@@ -83,6 +69,8 @@ def build_report(options: ReportOptions) -> None:
         if not folder.is_dir():
             raise UserError(f"{relpath(folder)}: no such directory.")
     folder, several = options.folders[0], len(options.folders) > 1
+    if options.wandb_path is not None and several:
+        raise UserError("--wandb: requires a single run or sweep directory.")
     has_page_per_trial = get_reader_class(folder) is SweepReader and not several
     if options.num_trial_pages is not None and not has_page_per_trial and not options.tables:
         raise UserError("--top-runs: requires a single sweep directory.")
@@ -94,22 +82,26 @@ def build_report(options: ReportOptions) -> None:
     has_page = options.wandb_path is None and options.png_dir is None and not options.tables
     if output is None and has_page:
         output = Path(COMPARISON_FILE) if several else folder / REPORT_FILE
-    send = None
+    if output:
+        _check_overwritable(output)
+    reader, send = open_reader(options.folders), None
     if options.wandb_path is not None:
-        send = _prepare_wandb_report(options.folders, options.wandb_path)
+        send = _prepare_wandb_report(reader, options.wandb_path)
 
     def contents() -> Iterator[tuple[Path, bytes]]:
         if options.png_dir:
             from nn.report.png import render_pngs  # slow: Matplotlib
 
-            for name, content in render_pngs(options.folders):
+            for name, content in render_pngs(reader):
                 yield options.png_dir / f"{name}.png", content
         if options.tables:
-            table = build_score_table(options.folders, options.num_trial_pages)
+            table = build_score_table(reader, options.num_trial_pages)
+            if not table.rows:
+                raise UserError(f"{relpath(folder)}: no runs with scores found.")
             for name, path in options.tables.items():
                 yield path, FORMATTERS[name][1](table).encode("utf-8", "replace")
         if output:
-            for path, page in _build_pages(options.folders, output, options.num_trial_pages or 0):
+            for path, page in _build_pages(reader, output, options.num_trial_pages or 0):
                 yield path, page.to_html().encode("utf-8", "replace")
 
     with (
@@ -125,10 +117,9 @@ def build_report(options: ReportOptions) -> None:
         webbrowser.open(output.absolute().as_uri())
 
 
-def _prepare_wandb_report(folders: Sequence[Path], wandb_path: str) -> Callable[[], str]:
+def _prepare_wandb_report(reader: PageReader, wandb_path: str) -> Callable[[], str]:
     """Check the options, and build the report that the returned function uploads."""
-    reader_class = get_reader_class(folders[0])
-    if len(folders) > 1 or reader_class not in (RunReader, SweepReader):
+    if not isinstance(reader, RunReader | SweepReader):
         raise UserError("--wandb: requires a single run or sweep directory.")
     match = re.fullmatch(WANDB_PATH_PATTERN, wandb_path)
     if match is None:
@@ -137,15 +128,14 @@ def _prepare_wandb_report(folders: Sequence[Path], wandb_path: str) -> Callable[
     os.environ.setdefault("WANDB_SILENT", "true")
     from nn.report.wandb_report import prepare_report  # slow, so after the checks
 
-    return prepare_report(reader_class(folders[0]), *match.groups())
+    return prepare_report(reader, *match.groups())
 
 
 def _build_pages(
-    folders: Sequence[Path], output: Path, num_trial_pages: int
+    reader: PageReader, output: Path, num_trial_pages: int
 ) -> Iterator[tuple[Path, Page]]:
     """Build the page of a run, sweep, directory or comparison, and those of a sweep's trials."""
-    _check_overwritable(output)
-    reader, page_url = open_reader(folders), _page_url_from(output)
+    page_url = _page_url_from(output)
     if isinstance(reader, SweepReader):
         yield from _build_sweep_pages(reader, output, num_trial_pages)
     elif isinstance(reader, IndexReader):

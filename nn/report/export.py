@@ -7,18 +7,17 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import mean, stdev
 
 from pydantic import JsonValue
 
-from nn.errors import UserError, format_value
-from nn.io.paths import relpath
+from nn.errors import format_value
 from nn.report import formatting as fmt
 from nn.report.data.comparison import ComparisonReader
-from nn.report.data.index import IndexReader, get_reader_class
+from nn.report.data.index import PageReader
 from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
+from nn.report.data.wandb_run import WandbRunReader
 
 SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
 LATEX_ESCAPES = {
@@ -54,22 +53,14 @@ class ScoreTable:
     rows: Sequence[ScoreRow]
 
 
-def build_score_table(folders: Sequence[Path], max_rows: int | None = None) -> ScoreTable:
-    """Build the table of a sweep's trials, of runs, or of all runs below a directory.
-
-    Raises:
-        UserError: No run has scores, or a directory cannot be read.
-    """
-    folder, reader_class = folders[0], get_reader_class(folders[0])
-    if len(folders) == 1 and reader_class is SweepReader:
-        table = _build_sweep_table(SweepReader(folder))
+def build_score_table(reader: PageReader, max_rows: int | None = None) -> ScoreTable:
+    """Build the table of a sweep's trials, of runs, or of all runs below a directory."""
+    if isinstance(reader, SweepReader):
+        table = _build_sweep_table(reader)
+    elif isinstance(reader, WandbRunReader):
+        table = ScoreTable((), (), ())
     else:
-        if len(folders) == 1 and reader_class is not RunReader:
-            entries = IndexReader(folder).entries
-            folders = [folder / entry["path"] for entry in entries if entry["kind"] == "run"]
-        table = _build_run_table([RunReader(path) for path in folders])
-    if not table.rows:
-        raise UserError(f"{relpath(folder)}: no runs with scores found.")
+        table = _build_run_table([reader] if isinstance(reader, RunReader) else reader.runs)
     return replace(table, rows=table.rows[:max_rows])
 
 

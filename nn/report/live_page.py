@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nn.errors import UserError
-from nn.report.build import Link, PageReader, build_page, open_reader
-from nn.report.data.index import get_reader_class
+from nn.report.build import Link, build_page
+from nn.report.data.index import PageReader, get_reader_class, open_reader
 from nn.report.data.sweep import SweepReader
 from nn.report.page import Page, PieceKey
 from nn.report.paths import PageUrl, shorten_paths, strip_folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.style
@@ -28,7 +27,7 @@ from nn.report.charts.parallel import metric_dimension, parameter_dimension
 from nn.report.charts.run import MAX_ANNOTATED_CLASSES
 from nn.report.data.comparison import ComparisonReader
 from nn.report.data.images import Pixels, to_thumbnail
-from nn.report.data.index import get_reader_class
+from nn.report.data.index import PageReader
 from nn.report.data.run import CurveRecord, RunReader
 from nn.report.data.sweep import SweepDetails, SweepReader, SweepRecord, TrialRecord
 from nn.report.pages.sweep import rank_params
@@ -67,18 +66,18 @@ class GridImage(NamedTuple):
 
 
 @has_style
-def render_pngs(folders: Sequence[Path]) -> list[tuple[str, bytes]]:
+def render_pngs(reader: PageReader) -> list[tuple[str, bytes]]:
     """Render the pictures of a run, a sweep or a comparison that the data allow, with their names.
 
     Raises:
-        UserError: A directory is something else.
+        UserError: The data are something else.
     """
-    if len(folders) > 1:
-        figures = _draw_comparison(ComparisonReader([RunReader(path) for path in folders]))
-    elif get_reader_class(folders[0]) is SweepReader:
-        figures = _draw_sweep(SweepReader(folders[0]))
-    elif get_reader_class(folders[0]) is RunReader:
-        figures = _draw_run(RunReader(folders[0]))
+    if isinstance(reader, ComparisonReader):
+        figures = _draw_comparison(reader)
+    elif isinstance(reader, SweepReader):
+        figures = _draw_sweep(reader)
+    elif isinstance(reader, RunReader):
+        figures = _draw_run(reader)
     else:
         raise UserError("--png-dir: requires a run, a sweep or several runs.")
     return [(name, _to_png(figure)) for name, figure in figures]

@@ -10,6 +10,7 @@ import yaml
 
 from nn.errors import UserError
 from nn.report.build import ReportOptions, build_report
+from nn.report.data.index import open_reader
 from nn.report.export import build_score_table, format_csv, format_latex, format_markdown
 from tests.report.factories import make_run, make_sweep, update_json
 
@@ -44,7 +45,7 @@ def test_runs_that_differ_only_in_their_seed_share_a_row(make_scored_run):
         make_scored_run("b", 0.94, lr=0.1, seed=1),
         make_scored_run("c", 0.99, lr=0.3, seed=0),
     ]
-    table = build_score_table(runs)
+    table = build_score_table(open_reader(runs))
     assert table.settings == ["lr"]
     assert format_markdown(table).splitlines() == [
         "| lr | runs | val/accuracy (%) | val/loss | test/accuracy (%) | test/loss |",
@@ -64,13 +65,13 @@ def test_runs_of_a_directory_are_ranked_within_their_data_set(make_scored_run, t
     make_scored_run("b", 0.99, choices={"dataset": "mnist"})
     make_scored_run("c", 0.95, choices={"dataset": "digits"})
     make_sweep(tmp_path / "runs/s", 2)
-    table = build_score_table([tmp_path / "runs"])
+    table = build_score_table(open_reader([tmp_path / "runs"]))
     assert [row.settings["dataset"] for row in table.rows] == ["digits", "mnist"]
 
 
 def test_best_settings_of_a_sweep(tmp_path):
     sweep = make_sweep(tmp_path / "s", 12, states=("finished", "failed"))
-    table = build_score_table([sweep], max_rows=3)
+    table = build_score_table(open_reader([sweep]), max_rows=3)
     assert len(table.rows) == 3
     assert {*table.settings} == {"lr", "optimizer", "depth"}
     losses = [row.scores["val/loss"][0] for row in table.rows]
@@ -79,14 +80,14 @@ def test_best_settings_of_a_sweep(tmp_path):
 
 
 def test_equal_runs_are_listed_by_name(make_scored_run):
-    table = build_score_table([make_scored_run("a_1", 0.5)])
+    table = build_score_table(open_reader([make_scored_run("a_1", 0.5)]))
     assert format_markdown(table).splitlines()[2].startswith(r"| a\_1 | 50.00 |")
 
 
 def test_hostile_values_are_escaped(make_scored_run):
     hostile = "\\input{x}[&%$#_^~<|`*\n\u202e=1+1"
     runs = [make_scored_run("a", 0.5, loss=hostile), make_scored_run("b", 0.4, loss="[b]")]
-    table = build_score_table(runs)
+    table = build_score_table(open_reader(runs))
     latex = format_latex(table)
     assert r"\textbackslash{}input\{x\}{[}\&\%\$\#\_\textasciicircum{}\textasciitilde{}" in latex
     assert "\n{[}b] &" in latex  # \\ does not take it as its argument
@@ -128,4 +129,4 @@ def test_file_of_another_kind_is_not_overwritten(make_scored_run, tmp_path, tabl
 def test_directory_without_scores_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no runs with scores found"):
-        build_score_table([tmp_path / "empty"])
+        build_report(ReportOptions([tmp_path / "empty"], tables={"csv": tmp_path / "t.csv"}))

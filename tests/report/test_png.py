@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nn.report.data.index import open_reader
 from nn.report.png import GridImage, render_image_grid, render_pngs
 from tests.report.factories import make_run, make_sweep, replace_classes, update_json
 
@@ -22,23 +23,23 @@ def names_of(pictures):
 
 def test_run_gives_curves_confusion_matrix_and_predictions(tmp_path):
     run = make_run(tmp_path / "run")
-    assert names_of(render_pngs([run])) == ["curves", "confusion", "predictions"]
+    assert names_of(render_pngs(open_reader([run]))) == ["curves", "confusion", "predictions"]
     (run / "predictions.safetensors").unlink()
     (run / "summary.json").unlink()
     (run / "history.jsonl").unlink()
-    assert names_of(render_pngs([run])) == []
+    assert names_of(render_pngs(open_reader([run]))) == []
 
 
 def test_sweep_gives_parallel_coordinates_curves_and_importances(tmp_path):
     sweep_dir = make_sweep(tmp_path / "s", 40, states=("finished", "finished", "pruned", "failed"))
-    assert names_of(render_pngs([sweep_dir])) == ["parallel", "curves", "importance"]
+    assert names_of(render_pngs(open_reader([sweep_dir]))) == ["parallel", "curves", "importance"]
     few_trials = make_sweep(tmp_path / "few", 1, epochs=1)
-    assert names_of(render_pngs([few_trials])) == ["curves"]
+    assert names_of(render_pngs(open_reader([few_trials]))) == ["curves"]
 
 
 def test_comparison_gives_curves_of_runs_with_any_name(tmp_path):
     runs = [make_run(tmp_path / name, "epochs=1") for name in ("$x^2$ _" * 20, "_hidden", "c")]
-    assert names_of(render_pngs(runs)) == ["curves"]
+    assert names_of(render_pngs(open_reader(runs))) == ["curves"]
 
 
 @pytest.mark.parametrize("classes", [2, 27, 90])
@@ -46,7 +47,7 @@ def test_any_number_of_classes_with_any_names_is_plotted(tmp_path, classes):
     run = make_run(tmp_path / "run", "epochs=1")
     replace_classes(run, classes)
     update_json(run, "summary.json", class_names=["$a^2$ _ \\frac", *map(str, range(1, classes))])
-    assert names_of(render_pngs([run])) == ["curves", "confusion", "predictions"]
+    assert names_of(render_pngs(open_reader([run]))) == ["curves", "confusion", "predictions"]
 
 
 @pytest.mark.parametrize("values", [(1.7e308, -1e308, 1), (1e-320, 1.7e308, 5), (0, 0, 0)])
@@ -60,8 +61,8 @@ def test_extreme_values_are_plotted(tmp_path, values):
     run = make_run(tmp_path / "run", "epochs=1")
     for folder in (run, sweep_dir / "trials/0000", sweep_dir / "trials/0001"):
         (folder / "history.jsonl").write_text(history)
-    assert names_of(render_pngs([run]))[0] == "curves"
-    assert "curves" in names_of(render_pngs([sweep_dir]))
+    assert names_of(render_pngs(open_reader([run])))[0] == "curves"
+    assert "curves" in names_of(render_pngs(open_reader([sweep_dir])))
 
 
 @pytest.mark.parametrize("metric_name", ["_loss", "$loss_{x}$"])
@@ -79,8 +80,10 @@ def test_legend_lies_below_the_curves(tmp_path, metric_name, monkeypatch):
             "parameters": {"lr": {"min": 0.1, "max": 0.2}},
         },
     )
-    render_pngs([sweep_dir])
-    render_pngs([make_run(tmp_path / name, "epochs=2") for name in ("_a", "b" * 60, *"cdefg")])
+    render_pngs(open_reader([sweep_dir]))
+    render_pngs(
+        open_reader([make_run(tmp_path / name, "epochs=2") for name in ("_a", "b" * 60, *"cdefg")])
+    )
     for figure in figures:
         figure.draw_without_rendering()
         plots = [axes.get_window_extent() for axes in figure.axes]

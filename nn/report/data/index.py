@@ -16,6 +16,7 @@ from nn.io.coerce import drop_none, to_finite_float, to_text
 from nn.io.files import SETTLING_SECONDS, FileStamp
 from nn.io.paths import relpath
 from nn.io.serialization import JsonObject
+from nn.report.data.comparison import ComparisonReader
 from nn.report.data.run import RunReader, thin_curves
 from nn.report.data.sweep import SweepReader
 from nn.report.data.wandb_run import WandbRunReader
@@ -142,6 +143,12 @@ class IndexReader:
     def errors(self) -> list[str]:
         """Why directories cannot be read, one sentence for each of them."""
         return list(self._errors.values())
+
+    @property
+    def runs(self) -> list[RunReader]:
+        """The readers of the runs that are neither trials nor those of other programs."""
+        readers = (self._readers[self.directory / entry["path"]] for entry in self.entries)
+        return [reader for reader in readers if isinstance(reader, RunReader)]
 
     def _find_readable(self) -> Iterator[tuple[Path, type[Reader]]]:
         """Walk the directory without descending into runs, sweeps, hidden and linked ones."""
@@ -273,6 +280,22 @@ class IndexReader:
             "started_at": record["started_at"] or record["updated_at"],
             "command": None,
         }
+
+
+PageReader: TypeAlias = Reader | ComparisonReader | IndexReader
+"""The data of a page."""
+
+
+def open_reader(folders: Sequence[Path], max_seconds: float = math.inf) -> PageReader:
+    """Open the data of a directory, or of a comparison of several runs.
+
+    Args:
+        max_seconds: As of an `IndexReader`.
+    """
+    if len(folders) > 1:
+        return ComparisonReader([RunReader(folder) for folder in folders])
+    reader_class = get_reader_class(folders[0])
+    return reader_class(folders[0]) if reader_class else IndexReader(folders[0], max_seconds)
 
 
 def get_reader_class(path: Path) -> type[Reader] | None:
