@@ -134,10 +134,11 @@ class LivePage:
         self._problem = problem
         is_running = self._reader is not None and self._reader.is_running
         interval = POLL_SECONDS if is_running else IDLE_POLL_SECONDS
-        own_pieces = {"problem": json.dumps(problem), "interval": json.dumps(interval)}
-        self.rendering = self.rendering.with_pieces(
-            {**pieces, **{(name,): text for name, text in own_pieces.items()}}
-        )
+        own_pieces: dict[PieceKey, str] = {
+            ("problem",): json.dumps(problem),
+            ("interval",): json.dumps(interval),
+        }
+        self.rendering = self.rendering.with_pieces({**pieces, **own_pieces})
 
     def _show_error(self, error: Exception) -> None:
         """Show an error along with what was shown before, or else in place of the page."""
