@@ -261,14 +261,8 @@ class RunReader(SavedRun):
         )
         totals = unknown if matrix is None else matrix.sum(axis=1).tolist()
         return [
-            {
-                "name": name,
-                "precision": precision[index],
-                "recall": recall[index],
-                "f1": f1[index],
-                "num_samples": totals[index],
-            }
-            for index, name in enumerate(names)
+            {"name": name, "precision": p, "recall": r, "f1": f, "num_samples": total}
+            for name, p, r, f, total in zip(names, precision, recall, f1, totals, strict=False)
         ]
 
     def _read_details(self) -> RunDetails:

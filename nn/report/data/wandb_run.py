@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import time
 import warnings
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TypedDict
@@ -16,7 +15,6 @@ from nn.errors import UserError
 from nn.io.files import read_regular_file
 from nn.report.data.images import to_data_uri
 from nn.report.paths import display_path
-from nn.runs.reader import IncrementalReader
 from nn.tracking.wandb_log import find_log
 from nn.tracking.wandb_record import WandbImage, WandbLogRecord, read_log
 
@@ -56,7 +54,7 @@ class WandbRunDetails(TypedDict):
     images: list[WandbImageGroup]
 
 
-class WandbRunReader(IncrementalReader):
+class WandbRunReader:
     """Reads the directory of a W&B run, whose log is read again when it has grown.
 
     Raises:
@@ -85,10 +83,7 @@ class WandbRunReader(IncrementalReader):
             end = time.monotonic()
             self._next_reading = end + READ_INTERVAL * (end - start)
         previous_status, self._status = self._status, self._current_status(status.st_mtime)
-        has_changed |= self._status != previous_status
-        if has_changed:
-            self._clear_cache()
-        return has_changed
+        return has_changed or self._status != previous_status
 
     @property
     def is_running(self) -> bool:
@@ -106,10 +101,6 @@ class WandbRunReader(IncrementalReader):
 
     def details(self) -> WandbRunDetails:
         """Return thumbnails of the latest images of each key."""
-        return self._details
-
-    @cached_property
-    def _details(self) -> WandbRunDetails:
         groups: list[WandbImageGroup] = []
         num_free = MAX_IMAGES_SHOWN
         by_key = sorted(self._record["images"], key=lambda image: image["key"])
