@@ -39,7 +39,7 @@ from nn.sweeps.trials import (
     best_value,
 )
 
-TRIAL_STATES = ("finished", "pruned", "diverged", "failed", "running")
+FINAL_STATES = (*ENDED_STATES, "failed")
 DEFAULT_METRIC = Metric(name="val/accuracy", goal="maximize")
 """Ranks the trials of a sweep that defines no metric."""
 SWEEP_FILES = ("sweep.yaml", "settings.json")
@@ -57,7 +57,7 @@ class SavedTrial(TypedDict):
 
     number: int
     status: str
-    """One of `TRIAL_STATES`, or interrupted, crashed, killed or stale."""
+    """One of `FINAL_STATES`, or running, interrupted, crashed, killed or stale."""
     reason: str
     """Why it failed."""
     params: Point
@@ -203,7 +203,7 @@ class SavedSweep(IncrementalReader):
         if not statuses and not (self.path / ".lock").exists():  # the study is shared
             age = time.time() - modified_timestamp(self.path, "sweep.yaml")
             return "running" if age < START_SECONDS else "stopped"
-        return "finished" if statuses and statuses.issubset(TRIAL_STATES) else "stopped"
+        return "finished" if statuses and statuses.issubset(FINAL_STATES) else "stopped"
 
     def _find_unrecorded(self) -> list[int]:
         """Return the new trials in the sweep's directory that its study does not have."""
@@ -281,7 +281,7 @@ class SavedSweep(IncrementalReader):
         is_complete = self.study.space.is_complete(trial.params)
         return _TrialState(
             is_recorded=True,
-            status=status if status in TRIAL_STATES else "failed",
+            status=status if status in (*FINAL_STATES, "running") else "failed",
             machine=str(machine or ""),
             started_at=to_timestamp(trial.datetime_start),
             ended_at=to_timestamp(trial.datetime_complete),

@@ -16,7 +16,7 @@ from nn.report.data.run import format_reproduce_command
 from nn.report.paths import display_path, strip_folder
 from nn.runs.reader import Interval, modified_timestamp, read_config
 from nn.sweeps.distributions import InvLogUniform, LogNormal, LogUniform, LogUniformValues
-from nn.sweeps.reader import RunningTime, SavedSweep, SavedTrial
+from nn.sweeps.reader import FINAL_STATES, RunningTime, SavedSweep, SavedTrial
 from nn.sweeps.space import Point
 from nn.sweeps.trials import ParamImportances
 
@@ -63,6 +63,8 @@ class SweepRecord(TypedDict):
     max_trials: int | None
     """Trials to run: --count, run_cap, or the points of a grid; None if unlimited."""
     num_trials: int
+    num_ended: int
+    """Trials that have a result or have failed."""
     status_counts: dict[str, int]
     parameters: list[ParameterRecord]
     fixed_params: Point
@@ -118,6 +120,7 @@ class SweepReader(SavedSweep):
             "has_own_metric": sweep.metric is not None,
             "max_trials": self.max_trials,
             "num_trials": len(trials),
+            "num_ended": sum(counts[state] for state in FINAL_STATES),
             "status_counts": dict(counts),
             "parameters": [
                 {

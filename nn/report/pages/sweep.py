@@ -135,7 +135,6 @@ def _find_best(trials: Iterable[TrialRecord]) -> TrialRecord | None:
 
 def _stats(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[Stat]:
     best, counts, limit = _find_best(trials), sweep["status_counts"], sweep["max_trials"]
-    num_done = sweep["num_trials"] - sum(counts.get(status, 0) for status in UNFINISHED)
     has_progress = limit is not None and sweep["status"] != "finished"
 
     def format_progress(value: float | None) -> str:
@@ -152,7 +151,7 @@ def _stats(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[Stat]:
     return [
         *stats,
         *((f"{status.capitalize()} trials", fmt.count, counts.get(status)) for status in MARKERS),
-        ("Trials done", format_progress, num_done if has_progress else None),
+        ("Trials done", format_progress, sweep["num_ended"] if has_progress else None),
         ("Running time", fmt.duration, sweep["running_seconds"]),
         ("Total training time", fmt.duration, sweep["training_seconds"]),
     ]
