@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import pty
 import random
@@ -18,6 +17,7 @@ import pytest
 import yaml
 
 from nn.errors import UserError
+from nn.runs.reader import read_json
 from nn.sweeps.samplers import registry
 from tests import postgres
 from tests.conftest import REPORT_SCRIPT, ROOT, SWEEP_SCRIPT, TRAIN_SCRIPT, RunDir, repeat
@@ -151,11 +151,12 @@ def test_sampler_is_kept_on_resume(workdir, run_sweep, sampler):
         bayes, "--sampler", sampler, "--count", "2", "--workers", "1", *QUICK_OVERRIDES
     )
     assert result.stderr == ""
-    settings = json.loads((sweep_dir(workdir).path / "settings.json").read_text())
-    assert settings["sampler"] == sampler
+    settings = read_json(sweep_dir(workdir).path, "settings.json")
+    assert (settings["sampler"], settings["max_trials"]) == (sampler, 2)
     result = run_sweep(bayes, "--resume", "--sampler", "gp", status=2)
     assert result.stderr == f"--sampler=gp: this sweep was started with {sampler}.\n"
     run_sweep(bayes, "--resume", "--count", "4", "--workers", "1")
+    assert read_json(sweep_dir(workdir).path, "settings.json") == settings | {"max_trials": 4}
     tried = trial_points(sweep_dir(workdir))
     assert len(set(tried)) == len(tried) == 4
 
