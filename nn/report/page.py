@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from nn.errors import format_value
 from nn.report import formatting as fmt
-from nn.report.charts.chart import Chart, template_json
+from nn.report.charts.chart import TEMPLATE, Chart, to_plotly_json
 from nn.report.palette import COLORS
 from nn.report.paths import shorten_paths
 from nn.report.tables import Table
@@ -27,8 +27,6 @@ SCRIPTS = ("page.js", "charts.js", "tables.js", "explore.js")
 LIVE_SCRIPTS = ("idiomorph.js", "live.js")
 PieceKey: TypeAlias = tuple[str, ...]
 """Where a piece of a page belongs in the nested JSON that live.js receives."""
-Stat: TypeAlias = tuple[str, Callable[[float | None], str], float | None]
-"""A key figure: its name, format and value, without which it is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +91,7 @@ def render_document(
         title=title,
         content=content,
         payload=_embed_json(payload),
-        template=_embed_json(template_json()),
+        template=_embed_json(to_plotly_json(TEMPLATE)),
         colors=COLORS,
         scripts=scripts,
         asset_url=asset_url,
@@ -129,14 +127,16 @@ def _environment() -> Environment:
         finalize=_shorten_strings,
         extensions=["jinja2.ext.do"],
     )
-    formats = (fmt.percent, fmt.confidence, fmt.number, fmt.count, fmt.duration, fmt.timestamp)
-    environment.filters |= {function.__name__: function for function in formats} | {
+    functions = (fmt.percent, fmt.confidence, fmt.number, fmt.count, fmt.duration, fmt.timestamp)
+    formats = {function.__name__: function for function in functions}
+    environment.filters |= formats | {
         "setting": format_value,
+        "short_setting": fmt.short_setting,
         "truncated": fmt.truncate,
         "joined": fmt.join,
         "url": lambda url: Markup(escape(url)),  # paths in URLs are not shortened
     }
-    environment.globals["read_asset"] = lambda name: Markup(read_asset(name))
+    environment.globals |= {**formats, "read_asset": lambda name: Markup(read_asset(name))}
     return environment
 
 

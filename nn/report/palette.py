@@ -19,7 +19,8 @@ COLORS = {
     "middle": ("#7fa9bd", "#4b7f9f"),
     "high": ("#0b4f7a", "#a5d8fa"),
     "curve": ("#b9b0a088", "#6f6a6288"),
-    "curve-pruned": ("#d5853f77", "#c77f4a77"),
+    "pruned": ("#8a6cc4", "#b79cf0"),
+    "curve-pruned": ("#8a6cc477", "#b79cf077"),
     "warn": ("#fbeedd", "#33261a"),
     "class-0": ("#0b6aa8", "#5aa9e0"),
     "class-1": ("#d98b00", "#f0b13c"),
@@ -39,6 +40,7 @@ The CSS variables of the pages are made from these too.
 NUM_CLASS_COLORS = 10
 CLASS_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 """Classes differ in color and in symbol, for readers with color vision deficiency."""
+DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def color(role: str) -> str:
@@ -49,6 +51,11 @@ def color(role: str) -> str:
 def class_color(number: int) -> str:
     """Return the color of a class; colors repeat every `NUM_CLASS_COLORS` classes."""
     return color(f"class-{number % NUM_CLASS_COLORS}")
+
+
+def class_dash(number: int) -> str:
+    """Return the dash style of a line; it changes each time the colors repeat."""
+    return DASHES[number // NUM_CLASS_COLORS % len(DASHES)]
 
 
 def class_symbol(number: int) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -31,7 +32,7 @@ from nn.report.data.index import PageReader
 from nn.report.data.run import CurveRecord, RunReader
 from nn.report.data.sweep import SweepDetails, SweepReader, SweepRecord, TrialRecord
 from nn.report.pages.sweep import rank_params
-from nn.report.palette import class_color, color
+from nn.report.palette import DASHES, class_color, class_dash, color
 
 COLORS = {
     **dict.fromkeys(("text.color", "axes.titlecolor"), color("ink")),
@@ -47,12 +48,16 @@ MAX_PNG_COLORS = 128
 NUM_PREDICTIONS = 24
 """Images in the grid of a run's predictions, up to half of them misclassified."""
 NUM_GRID_COLUMNS = 12
-BEST_TRIAL_ROLES = ("class-0", "class-1", "class-2", "class-3", "class-8")
+BEST_TRIAL_ROLES = ("class-0", "class-1", "class-2", "class-3", "class-9")
 """Colors of the best trials' learning curves, best first."""
 MAX_LABELS, MAX_OPAQUE_LINES = 12, 100
 """Labels on an axis of the parallel coordinates, and lines before they become translucent."""
 MAX_BARS = 20
 """Parameters in the chart of importances."""
+LEGEND_PLACE: Final = "outside lower center"
+"""Below the plots, where it covers no line."""
+LINE_STYLES = dict(zip(DASHES, ("-", "--", ":", "-."), strict=True))
+"""Matplotlib's name of each dash style."""
 
 
 class GridImage(NamedTuple):
@@ -102,11 +107,10 @@ def _to_png(figure: Figure) -> bytes:
 def _draw_run(run: RunReader) -> Iterator[tuple[str, Figure]]:
     record, curves, predictions = run.record(), run.curves(), run.predictions
     names = [each["name"] for each in record["classes"]]
-    if drop_none(curves["columns"].get("train/loss", [])):
-        lines = [
-            ("training", color("train"), curves, "train"),
-            ("validation", color("accent"), curves, "val"),
-        ]
+    if "train/loss" in curves["columns"]:
+        training = Line2D([], [], color=color("train"), label="training")
+        validation = Line2D([], [], color=color("accent"), label="validation")
+        lines = [(training, curves, "train"), (validation, curves, "val")]
         yield "curves", _draw_learning_curves(lines, "{}", record["selected_epoch"])
     if record["confusion_matrix"]:
         yield "confusion", _draw_confusion_matrix(np.array(record["confusion_matrix"]), names)
@@ -127,40 +131,44 @@ def _draw_sweep(sweep: SweepReader) -> Iterator[tuple[str, Figure]]:
 
 
 def _draw_comparison(comparison: ComparisonReader) -> Iterator[tuple[str, Figure]]:
-    runs = enumerate(zip(comparison.run_names, comparison.runs, strict=True))
-    lines = [
-        (fmt.truncate(name, 50), class_color(number), run.curves(), "val")
-        for number, (name, run) in runs
-    ]
+    lines = []
+    for index, (name, run) in enumerate(zip(comparison.run_names, comparison.runs, strict=True)):
+        line = Line2D([], [], color=class_color(index), label=fmt.truncate(name, 50))
+        line.set(linestyle=LINE_STYLES[class_dash(index)])
+        lines.append((line, run.curves(), "val"))
     yield "curves", _draw_learning_curves(lines, "Validation {}")
 
 
 def _draw_learning_curves(
-    lines: Sequence[tuple[str, str, CurveRecord, str]],
+    lines: Sequence[tuple[Line2D, CurveRecord, str]],
     title: str,
     selected_epoch: float | None = None,
 ) -> Figure:
-    """Draw loss and accuracy side by side: a line per label, color, history and split."""
+    """Draw loss and accuracy side by side, a line like that of the legend per curves and split."""
     figure = Figure(figsize=(7.2, 2.6 + 0.18 * -(-len(lines) // 2)))
     for plot, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for _, line_color, curves, split in lines:
+        for line, curves, split in lines:
             values = _to_array(curves["columns"].get(f"{split}/{metric}", []))
-            epochs = curves["epochs"][: len(values)]
-            plot.plot(epochs, values, color=line_color, marker="o" if len(values) == 1 else None)
-        if selected_epoch is not None and len(lines[0][2]["epochs"]) > 1:
+            (drawn,) = plot.plot(curves["epochs"][: len(values)], values)
+            drawn.set(color=line.get_color(), linestyle=line.get_linestyle())
+            drawn.set_marker("o" if len(values) == 1 else "")
+        if selected_epoch is not None and len(lines[0][1]["epochs"]) > 1:
             plot.axvline(selected_epoch, color=color("muted"), linestyle=":", linewidth=1)
         plot.set(title=title.format(metric).capitalize(), xlabel="epoch")
         plot.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if metric == "accuracy":
             plot.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.6g}{fmt.PERCENT}")
-    _add_legend(figure, [(label, line_color) for label, line_color, *_ in lines], 2)
+    figure.legend(handles=[line for line, *_ in lines], loc=LEGEND_PLACE, ncols=2)
     return figure
 
 
-def _add_legend(figure: Figure, entries: Sequence[tuple[str, str]], num_columns: int) -> None:
-    """Add a legend below the plots, where it covers no line."""
-    handles = [Line2D([], [], color=line_color, label=label) for label, line_color in entries]
-    figure.legend(handles=handles, loc="outside lower center", ncols=num_columns)
+def _create_bare_plot(width: float, height: float) -> tuple[Figure, Axes]:
+    """Create a figure with a plot without grid and spines."""
+    figure = Figure(figsize=(width, height))
+    plot = figure.subplots()
+    plot.grid(visible=False)
+    plot.spines[:].set_visible(False)
+    return figure, plot
 
 
 def _draw_confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
@@ -171,8 +179,8 @@ def _draw_confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str]
     errors = np.sqrt(np.where(diagonal, 0, shares))  # the root tells small fractions apart
     errors /= errors.max() or 1.0
     side = float(np.clip(0.42 * len(counts) + 1.2, 3.2, 8.0))
-    figure = Figure(figsize=(side, side))
-    plot, gap = figure.subplots(), min(0.7, 5 * side / len(counts))
+    figure, plot = _create_bare_plot(side, side)
+    gap = min(0.7, 5 * side / len(counts))
     for hidden, values, role in ((~diagonal, shares, "accent"), (diagonal, errors, "wrong")):
         cmap = LinearSegmentedColormap.from_list("", [color("cell"), color(role)])
         cells = np.ma.masked_where(hidden, values)
@@ -190,8 +198,6 @@ def _draw_confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str]
     plot.set_yticks(ticks, names[::step])
     plot.set(xlabel="predicted", ylabel="true", aspect="equal")
     plot.invert_yaxis()
-    plot.grid(visible=False)
-    plot.spines[:].set_visible(False)
     return figure
 
 
@@ -234,8 +240,7 @@ def _draw_parallel_coordinates(
     worst_first = sorted(trials, key=lambda trial: -(trial["rank"] or 0))
     dimensions = [parameter_dimension(record, worst_first, name) for name in names]
     dimensions.append(metric_dimension(record, worst_first))
-    figure = Figure(figsize=(max(4.0, 1.25 * len(dimensions)), 3.2))
-    plot = figure.subplots()
+    figure, plot = _create_bare_plot(max(4.0, 1.25 * len(dimensions)), 3.2)
     points = np.empty((len(worst_first), len(dimensions), 2))
     for x, dimension in enumerate(dimensions):
         low, high = dimension.range
@@ -257,8 +262,6 @@ def _draw_parallel_coordinates(
     plot.tick_params(axis="x", labelcolor=color("ink"), pad=6)
     plot.set(ylim=(0, 1), xlim=(-0.45, len(dimensions) - 0.9))
     plot.yaxis.set_visible(False)
-    plot.grid(visible=False)
-    plot.spines[:].set_visible(False)
     return figure
 
 
@@ -266,7 +269,7 @@ def _draw_trial_curves(metric: str, trials: Sequence[TrialRecord]) -> Figure:
     """Draw the metric of all trials by epoch, with the best trials in front."""
     with_curve = [trial for trial in trials if drop_none(trial["curve"])]
     ranked = sorted((t for t in with_curve if t["rank"]), key=lambda trial: trial["rank"] or 0)
-    best = list(zip(ranked, BEST_TRIAL_ROLES, strict=False))
+    best = list(zip(ranked, map(color, BEST_TRIAL_ROLES), strict=False))
     others = [trial for trial in with_curve if trial not in ranked[: len(best)]]
     colors = [color("curve-pruned" if t["status"] == "pruned" else "curve") for t in others]
     figure = Figure(figsize=(7.2, 3.2))
@@ -274,9 +277,9 @@ def _draw_trial_curves(metric: str, trials: Sequence[TrialRecord]) -> Figure:
     plot.add_collection(
         LineCollection(list(map(_to_points, others)), colors=colors, linewidths=0.7)
     )
-    for trial, role in reversed(best):
+    for trial, each in reversed(best):
         marker = "o" if len(trial["curve"]) == 1 else None
-        plot.plot(*_to_points(trial).T, color=color(role), marker=marker, zorder=3)
+        plot.plot(*_to_points(trial).T, color=each, marker=marker, zorder=3)
     values = drop_none([value for trial in with_curve for value in trial["curve"]])
     if needs_log_scale(values):
         ticks = log_ticks(min(values), max(values))
@@ -286,17 +289,19 @@ def _draw_trial_curves(metric: str, trials: Sequence[TrialRecord]) -> Figure:
     plot.autoscale_view()
     plot.set(title=fmt.truncate(metric, 60), xlabel="epoch")
     plot.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    names = {color("curve"): "others", color("curve-pruned"): "pruned"}
-    legend = [(f"trial {trial['number']}", color(role)) for trial, role in best]
-    _add_legend(figure, legend + [(names[each], each) for each in dict.fromkeys(colors)], 7)
+    labels = {each: f"trial {trial['number']}" for trial, each in best}
+    labels |= {color("curve"): "others", color("curve-pruned"): "pruned"}
+    shown = dict.fromkeys([*(each for _, each in best), *colors])
+    lines = [Line2D([], [], color=each, label=labels[each]) for each in shown]
+    figure.legend(handles=lines, loc=LEGEND_PLACE, ncols=7)
     return figure
 
 
 def _draw_importances(details: SweepDetails) -> Figure:
     """Draw the share of the variance that each parameter explains, the largest on top."""
     names, shares = zip(*list(details["importances"].items())[:MAX_BARS], strict=True)
-    figure = Figure(figsize=(5.4, 0.7 + 0.24 * len(shares)))
-    plot = figure.subplots()
+    figure, plot = _create_bare_plot(5.4, 0.7 + 0.24 * len(shares))
+    plot.spines["left"].set_visible(True)
     bars = plot.barh(range(len(shares)), shares, color=color("accent"))
     plot.bar_label(bars, [fmt.percent(share, 0) for share in shares], padding=4)
     plot.set_yticks(range(len(shares)), [fmt.truncate(name, 30) for name in names])
@@ -304,8 +309,6 @@ def _draw_importances(details: SweepDetails) -> Figure:
     plot.set(title=f"Parameter importance (fANOVA, {trials})", xticks=[])
     plot.margins(x=0.12)
     plot.invert_yaxis()
-    plot.grid(visible=False)
-    plot.spines["bottom"].set_visible(False)
     return figure
 
 

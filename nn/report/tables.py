@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
-
-from pydantic import JsonValue
 
 from nn.io.serialization import to_json
 
@@ -36,8 +34,10 @@ class Column:
     is_shown: bool = True
 
 
-Cells: TypeAlias = dict[Column, Sequence[JsonValue]]
-"""The values of each column, one per row."""
+Cells: TypeAlias = dict[Column, Sequence[object]]
+"""The values of each column, one per row, which JSON can represent."""
+Curves: TypeAlias = Mapping[str, Sequence[float | None]]
+"""Lists of equal length by name: epoch, seconds and samples are x axes, all others y axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +45,21 @@ class Table:
     """A table of rows by their ids.
 
     Attributes:
-        caption: Name of the table for screen readers.
         sort: Key of the column by which rows are sorted at first, after a `-` in descending order.
             Without it they have their own order, but ids that are integers are in numerical order.
         page_size: Rows per page; None shows all at once.
         is_explorable: Whether the reader can also filter, group, plot, tick and export rows, as
             makes sense for runs and trials.
-        curves: Of runs or trials, by row and then by name: lists of equal length, of which epoch,
-            seconds and samples are x axes and all others are y axes.
+        curves: Of runs or trials, by row.
         brushed_by: Name of the parallel coordinates whose selection filters the rows.
     """
 
-    caption: str
     columns: Sequence[Column]
-    rows: Mapping[str, Sequence[JsonValue]]
+    rows: Mapping[str, Sequence[object]]
     sort: str | None = None
     page_size: int | None = None
     is_explorable: bool = False
-    curves: Mapping[str, Mapping[str, Sequence[float | None]]] | None = None
+    curves: Mapping[str, Curves] = field(default_factory=dict)
     brushed_by: str | None = None
 
     def head(self) -> str:
@@ -79,14 +76,19 @@ class Table:
 
     def row(self, row_id: str) -> str:
         """Return the values and the curves of a row as JSON."""
-        curves = (self.curves or {}).get(row_id)
+        curves = self.curves.get(row_id)
         return _to_json([self.rows[row_id], curves] if curves else [self.rows[row_id]])
 
 
-def join_cells(cells: Cells, ids: Iterable[str] | None = None) -> dict[str, Sequence[JsonValue]]:
-    """Return the rows, by their positions unless they have ids."""
-    rows = list(zip(*cells.values(), strict=True))
-    return dict(zip(ids or map(str, range(len(rows))), rows, strict=True))
+def tabulate(columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> Table:
+    """Return the table of records, whose keys are those of the columns."""
+    rows = {str(n): [each[column.key] for column in columns] for n, each in enumerate(records)}
+    return Table(columns=columns, rows=rows, page_size=40)
+
+
+def join_cells(cells: Cells, ids: Iterable[str]) -> dict[str, Sequence[object]]:
+    """Return the rows by their ids."""
+    return dict(zip(ids, zip(*cells.values(), strict=True), strict=True))
 
 
 def _to_json(value: object) -> str:

@@ -114,10 +114,12 @@ class SweepTrials:
 
     def get_param_importances(self) -> ParamImportances:
         """Estimate by fANOVA how much of the objective's variance each parameter explains."""
-        finished = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        finished = [t for t in self.complete_trials if t.state == TrialState.COMPLETE]
+        study = self.optuna_study
         if len(finished) > MAX_IMPORTANCE_TRIALS:
             positions = np.linspace(0, len(finished) - 1, MAX_IMPORTANCE_TRIALS)
             finished = [finished[position] for position in positions.round().astype(int)]
+            study = optuna.create_study(storage=InMemoryStorage())
         varied_params = [
             name
             for name in self.space.optuna_distributions
@@ -131,13 +133,13 @@ class SweepTrials:
             max_depth=MAX_TREE_DEPTH,
             seed=0,
         )
-        study = optuna.create_study(storage=InMemoryStorage())
         try:
-            study.add_trials(finished)
+            if study is not self.optuna_study:  # which copies the trials, so it is slow
+                study.add_trials(finished)
             shares = optuna.importance.get_param_importances(
                 study, evaluator=evaluator, params=varied_params
             )
-        except (ValueError, RuntimeError):
+        except Exception:  # Optuna may raise anything for values outside of the space
             shares = {}
         finite = {name: float(share) for name, share in shares.items() if math.isfinite(share)}
         return ParamImportances(finite, len(finished))

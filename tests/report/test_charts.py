@@ -7,7 +7,7 @@ import re
 import pytest
 
 from nn.report.build import ReportOptions, build_report
-from nn.report.palette import COLORS
+from nn.report.palette import COLORS, class_color, class_dash
 from tests.report.factories import make_run, make_sweep
 from tests.report.report_page import ReportPage
 
@@ -47,6 +47,10 @@ def test_charts_use_colors_that_have_a_dark_counterpart(folders, kind, tmp_path)
 
 def test_no_two_roles_share_a_light_color():
     assert len({light for light, _ in COLORS.values()}) == len(COLORS)
+
+
+def test_lines_of_many_runs_differ_in_color_or_dash():
+    assert len({(class_color(number), class_dash(number)) for number in range(40)}) == 40
 
 
 def luminance(color):

@@ -1,4 +1,4 @@
-"""Common parts of charts: the Plotly template, axes, labels, arrays, and a figure's caption."""
+"""Common parts of charts: the Plotly template, axes, labels and arrays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AXIS = {
     "tickfont": {"color": color("muted")},
     "title": {"font": {"color": color("muted"), "size": 12}, "standoff": 8},
 }
-pio.templates["nn"] = go.layout.Template(
+TEMPLATE = go.layout.Template(
     layout={
         "font": {"size": 12, "color": color("muted")},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -65,14 +65,13 @@ pio.templates["nn"] = go.layout.Template(
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A figure with its caption; the script of the page adds the controls.
+    """A figure, to which a template adds title and note, and the script of the page controls.
 
     Attributes:
-        alt_text: Description for screen readers.
+        alt_text: Description for screen readers, which follows the title.
         height: In pixels.
         min_width: In pixels, below which the chart scrolls in a narrow window.
         legend: Color role and text of each entry, shown in the caption.
-        note: A sentence below the chart.
         views: Alternative views by name, as arguments of `Plotly.update`: changes of all traces.
         x_axes: Values of the x axis by its name (epoch, seconds, samples), one per point of each
             trace or a list of them per trace, between which the reader can choose; the first is
@@ -82,13 +81,11 @@ class Chart:
         extra: What a script of the page needs in addition, such as the images of a map.
     """
 
-    title: str
     figure: go.Figure
     alt_text: str
     height: int = 300
     min_width: int = 0
     legend: Sequence[tuple[str, str]] = ()
-    note: str = ""
     views: Mapping[str, object] = field(default_factory=dict)
     x_axes: Mapping[str, Sequence[float | None] | Sequence[Sequence[float | None]]] = field(
         default_factory=dict
@@ -100,21 +97,20 @@ class Chart:
     def to_json(self) -> str:
         """Return what charts.js draws; the template is stored once per page."""
         self.figure.layout.template = None
-        options = {
+        content = {
+            **self.figure.to_plotly_json(),
             "views": self.views,
             "xAxes": self.x_axes,
             "hasLogScale": self.has_log_scale,
             "hasSmoothing": self.has_smoothing,
+            **self.extra,
         }
-        extras = pio.json.to_json_plotly({**options, **self.extra})
-        figure = self.figure.to_json()
-        assert figure is not None
-        return f"{figure[:-1]},{extras[1:]}"
+        return to_plotly_json(content)
 
 
-def template_json() -> str:
-    """Return the registered template, which charts.js applies to each figure."""
-    text: str = pio.json.to_json_plotly(pio.templates["nn"])
+def to_plotly_json(content: object) -> str:
+    """Return JSON of figures or their template, with arrays as base64."""
+    text: str = pio.json.to_json_plotly(content)
     return text
 
 

@@ -56,23 +56,18 @@ def plot_parallel_coordinate(
     max_label = max(8, 150 // len(dimensions))
     figure = go.Figure(layout_margin={"r": 56, "t": 48, "b": 16})
     figure.add_parcoords(
-        line_color=compact_integers(
-            [sweep["num_trials"] - (trial["rank"] or 0) for trial in trials]
-        ),
+        line_color=compact_integers([sweep["num_trials"] - (t["rank"] or 0) for t in trials]),
         line_colorscale=colorscale("low", "middle", "high"),
         dimensions=[_to_plotly_dimension(dimension, max_label) for dimension in dimensions],
         uirevision=" ".join(names),  # brushes belong to positions, so they end with the order
     )
     figure.update_layout(margin_l=24 + 7 * max(map(len, dimensions[0].ticks.values())))
     return Chart(
-        title="Trials as lines",
         figure=figure,
         alt_text=f"Parallel coordinates of {len(trials)} trials over {fmt.join(names)} and "
         f"{sweep['metric']}. The table of trials lists the same values.",
         height=420,
         min_width=len(dimensions) * (14 + 13 * max_label // 2),
-        legend=[("high", "best"), ("low", "worst")],
-        note="Drag along an axis to select a range of values; click the axis to reset it.",
         extra={"rows": [trial["number"] for trial in trials]},
     )
 

@@ -30,7 +30,7 @@ from nn.types import Array
 
 MARKERS = {
     "finished": ("circle", "accent"),
-    "pruned": ("circle-open", "secondary"),
+    "pruned": ("circle-open", "pruned"),
     "diverged": ("x", "wrong"),
     "failed": ("x", "wrong"),
     "running": ("diamond-open", "muted"),
@@ -79,7 +79,7 @@ def plot_param_importances(details: SweepDetails) -> Chart | None:
         orientation="h",
         x=shares,
         y=list(range(len(names))),
-        text=[f"{share:.0%}" for share in shares],
+        texttemplate="%{x:.0%}",
         textposition="outside",
         cliponaxis=False,
         marker_color=color("accent"),
@@ -88,104 +88,74 @@ def plot_param_importances(details: SweepDetails) -> Chart | None:
     )
     figure.update_xaxes(visible=False, range=[0, max(shares) * 1.15])
     figure.update_yaxes(category_axis(names, 24), ticklabelstandoff=6)
-    trials = fmt.count(details["num_importance_trials"], "finished trial")
-    title = f"Share of the variance explained by each parameter, over {trials}"
     alt_text = ", ".join(f"{name} {share:.0%}" for name, share in importances.items())
-    return Chart(title=title, figure=figure, alt_text=alt_text, height=60 + 38 * len(names))
+    return Chart(figure=figure, alt_text=alt_text, height=60 + 38 * len(names))
 
 
 def plot_optimization_history(
     sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
 ) -> dict[str, Chart]:
     """Plot all values and the best so far, by trial number and by running time."""
-    scored = [trial for trial in trials if trial["value"] is not None]
-    timed = [(t["seconds_until_end"], t) for t in scored if t["seconds_until_end"] is not None]
-    timed.sort(key=lambda item: item[0])
     unit, unit_seconds = fmt.time_unit(sweep["running_seconds"] or 0.0)
+    scored = [trial for trial in trials if trial["value"] is not None]
     by_trial = [(float(trial["number"]), trial) for trial in scored]
-    by_time = [(seconds / unit_seconds, trial) for seconds, trial in timed]
+    by_time = [(s / unit_seconds, t) for t in scored if (s := t["seconds_until_end"]) is not None]
     charts = {}
-    for name, title, axis_title, points in (
-        ("best-trials", "Best value by trial", "trial", by_trial),
-        ("best-time", "Best value by running time", unit, by_time),
-    ):
+    for name, axis_title, points in (("trials", "trial", by_trial), ("time", unit, by_time)):
         if not points:
             continue
+        points.sort(key=lambda point: point[0])
         x, shown = np.array([x for x, _ in points]), [trial for _, trial in points]
         best_so_far = min if sweep["goal"] == "minimize" else max
-        best = list(accumulate((trial["value"] or 0.0 for trial in shown), best_so_far))
-        steps = [i for i in range(len(best)) if i == 0 or best[i] != best[i - 1]]
-        steps.append(len(best) - 1)
+        best = np.array([*accumulate((trial["value"] or 0.0 for trial in shown), best_so_far)])
+        steps = [0, *(np.flatnonzero(best[1:] != best[:-1]) + 1), len(best) - 1]
         figure = go.Figure()
         _add_trials(figure, shown, x, names)
-        figure.add_scatter(
-            mode="lines",
-            x=x[steps],
-            y=np.array(best)[steps],
-            line={"color": color("accent"), "shape": "hv"},
-            hoverinfo="skip",
-        )
+        line = {"color": color("accent"), "shape": "hv"}
+        figure.add_scatter(mode="lines", x=x[steps], y=best[steps], line=line, hoverinfo="skip")
         figure.update_xaxes(title_text=axis_title, zeroline=False)
-        _set_value_axis(figure, shown)
-        charts[name] = Chart(
-            title=title,
-            figure=figure,
-            alt_text=f"The best {sweep['metric']} improves from {fmt.number(best[0])} to "
-            f"{fmt.number(best[-1])}.",
-            height=260,
-        )
+        ends = f"from {fmt.number(best[0])} to {fmt.number(best[-1])}"
+        alt_text = f"The best {sweep['metric']} improves {ends}."
+        charts[f"best-{name}"] = Chart(figure=figure, alt_text=alt_text, height=260)
     return charts
 
 
 def plot_slices(
     sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
 ) -> dict[str, Chart]:
-    """Plot the metric against each parameter that differs between trials."""
+    """Plot the metric against each parameter that differs between trials, by the parameter."""
     trials = [trial for trial in trials if trial["value"] is not None and trial["params"]]
     if len(trials) < 2:
         return {}
     best = min(range(len(trials)), key=lambda index: trials[index]["rank"] or math.inf)
+    ring = {"symbol": "circle-open", "size": 16, "color": color("ink"), "line_width": 2}
     charts = {}
-    for index, name in enumerate(names):
+    for name in names:
         dimension = parameter_dimension(sweep, trials, name)
-        figure, x = go.Figure(), dimension.values
+        figure, x, ticks = go.Figure(), dimension.values, dimension.ticks
         figure.update_xaxes(nticks=6, zeroline=False)
         if dimension.is_categorical:  # jittered to avoid overlap
             x = x + np.random.default_rng(0).uniform(-0.12, 0.12, len(trials))
-            labels = category_axis(list(dimension.ticks.values()), 16)
-            figure.update_xaxes(labels, range=[-0.5, len(dimension.ticks) - 0.5])
+            axis = category_axis(list(ticks.values()), 16)
+            figure.update_xaxes(axis, range=[-0.5, len(ticks) - 0.5])
         elif dimension.is_log:
-            ticks = dimension.ticks
             figure.update_xaxes(tickvals=list(ticks), ticktext=list(ticks.values()))
         _add_trials(figure, trials, x, names)
-        figure.add_scatter(
-            mode="markers",
-            x=x[[best]],
-            y=[trials[best]["value"]],
-            marker={"symbol": "circle-open", "size": 16, "color": color("ink"), "line_width": 2},
-            hoverinfo="skip",
-        )
-        _set_value_axis(figure, trials)
-        charts[f"by-{index}"] = Chart(
-            title=name,
-            figure=figure,
-            alt_text=f"{sweep['metric']} against {name}; the best trial has {name}="
-            f"{fmt.short_setting(trials[best]['params'].get(name))}.",
-            height=250,
-        )
+        y = [trials[best]["value"]]
+        figure.add_scatter(mode="markers", x=x[[best]], y=y, marker=ring, hoverinfo="skip")
+        alt_text = f"The best trial has {format_params(trials[best], [name])}."
+        charts[name] = Chart(figure=figure, alt_text=alt_text, height=250)
     return charts
 
 
 def _add_trials(
     figure: go.Figure, trials: Sequence[TrialRecord], x: Array, names: Sequence[str]
 ) -> None:
-    """Add the trials as markers, one trace per state."""
+    """Add the trials as markers, one trace per state, and set the axis of their values."""
     is_crowded = len(trials) > MAX_DESCRIBED_TRIALS
     size = {"size": 4, "opacity": 0.45} if is_crowded else {"size": 7, "opacity": 0.75}
-    drawn = _select_trials(trials)
-    for status, positions in _group_by_state([trials[index] for index in drawn]):
+    for status, indices in _group_by_state(trials, _select_trials(trials)):
         symbol, role = MARKERS[status]
-        indices = [drawn[position] for position in positions]
         shown = [trials[index] for index in indices]
         figure.add_scatter(
             mode="markers",
@@ -197,72 +167,68 @@ def _add_trials(
             hovertemplate=f"trial %{{customdata}}, {status}: <b>%{{y:.4~g}}</b>"
             f"{'' if is_crowded else '<br>%{hovertext}'}<extra></extra>",
         )
+    values = drop_none([trial["value"] for trial in trials])
+    figure.update_yaxes(log_axis(values) if needs_log_scale(values) else {"nticks": 6})
 
 
-def plot_intermediate_values(
-    sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
-) -> Chart | None:
+def plot_intermediate_values(trials: Sequence[TrialRecord], names: Sequence[str]) -> Chart | None:
     """Plot the metric of all trials by epoch; None if no trial has recorded any."""
     trials = [trial for trial in trials if drop_none(trial["curve"])]
     if not trials:
         return None
-    drawn = [trials[index] for index in _select_trials(trials)]
-    max_points = max(8, MAX_CURVE_POINTS // len(drawn))
-    ranked = sorted((t for t in drawn if t["rank"]), key=lambda trial: trial["rank"] or math.inf)
-    best = ranked[:NUM_HIGHLIGHTED]
-    others = [trial for trial in drawn if trial not in best]
+    drawn = _select_trials(trials)
+    ranked = sorted(drawn, key=lambda index: trials[index]["rank"] or math.inf)
+    best = [index for index in ranked if trials[index]["rank"]][:NUM_HIGHLIGHTED]
+    groups = dict(_group_by_state(trials, ranked[len(best) :]))
+    # One trace per state, with gaps between trials, is much faster to draw than one per trial.
+    traces = [
+        (group, "curve-pruned" if status == "pruned" else "curve", status)
+        for status, group in groups.items()
+    ]
+    traces += [
+        ([index], f"class-{rank}", _describe(trials[index], names))
+        for rank, index in reversed(list(enumerate(best)))
+    ]
     figure = go.Figure()
-    has_lines = any(len(trial["curve"]) > 1 for trial in others)
-    for status, indices in _group_by_state(others):
-        shown = [others[index] for index in indices]
-        # One trace per state, with gaps between trials, is much faster to draw than one per trial.
-        curves = [_thin_curve(trial, max_points, with_gap=True) for trial in shown]
+    for indices, role, description in traces:
+        is_best = role.startswith("class-")
+        max_points = MAX_CURVE_POINTS if is_best else max(8, MAX_CURVE_POINTS // len(drawn))
+        curves = [_thin_curve(trials[index], max_points) for index in indices]
         x, y = np.concatenate(curves, axis=1)
-        numbers = compact_integers([trial["number"] for trial in shown])
+        numbers = compact_integers([trials[index]["number"] for index in indices])
         figure.add_scatter(
-            mode="lines" if has_lines else "markers",
+            mode="lines" if any(curve.shape[1] > 2 for curve in curves) else "markers",
             x=compact_floats(x),
             y=compact_floats(y),
             customdata=np.repeat(numbers, [curve.shape[1] for curve in curves]),
-            line={"color": color("curve-pruned" if status == "pruned" else "curve"), "width": 1},
-            hovertemplate=f"trial %{{customdata}}, {status}<br>epoch %{{x}}: %{{y:.4~g}}"
+            line={"color": color(role), "width": 2 if is_best else 1},
+            hovertext=description,
+            hovertemplate="trial %{customdata}, %{hovertext}<br>epoch %{x}: %{y:.4~g}"
             "<extra></extra>",
         )
-    for rank, trial in reversed(list(enumerate(best))):
-        x, y = _thin_curve(trial, MAX_CURVE_POINTS)
-        figure.add_scatter(
-            mode="lines" if len(x) > 1 else "markers",
-            x=x,
-            y=y,
-            line_color=color(f"class-{rank}"),
-            hovertext=_describe(trial, names),
-            hovertemplate=f"trial {trial['number']}, %{{hovertext}}<br>epoch %{{x}}: %{{y:.4~g}}"
-            "<extra></extra>",
-        )
-    values = drop_none([value for trial in drawn for value in trial["curve"]])
+    values = drop_none([value for index in drawn for value in trials[index]["curve"]])
     set_epoch_axis(figure, max(trial["num_epochs"] for trial in trials))
     if needs_log_scale(values):
         figure.update_yaxes(log_axis(values))
-    legend = [(f"class-{rank}", f"trial {trial['number']}") for rank, trial in enumerate(best)]
+    legend = [(f"class-{rank}", f"trial {trials[i]['number']}") for rank, i in enumerate(best)]
     legend.append(("curve", "other trials"))
-    if any(trial["status"] == "pruned" for trial in others):
+    if "pruned" in groups:
         legend.append(("curve-pruned", "pruned"))
     return Chart(
-        title=f"{sweep['metric']} by epoch",
         figure=figure,
         alt_text=f"Learning curves of {len(trials)} trials, the best {len(best)} highlighted.",
         height=420,
         legend=legend,
         has_log_scale=min(values) > 0,
-        has_smoothing=has_lines,
+        has_smoothing=any(len(trials[index]["curve"]) > 1 for index in drawn),
     )
 
 
-def _thin_curve(trial: TrialRecord, max_points: int, with_gap: bool = False) -> Array:
-    """Return the epochs and the values of a learning curve, optionally with a gap at its end."""
+def _thin_curve(trial: TrialRecord, max_points: int) -> Array:
+    """Return the epochs and the values of a learning curve, with a gap at its end."""
     kept = minmax_downsample([trial["curve"]], max_points)
     curve = np.array([trial["epochs"], trial["curve"]], np.float64)[:, kept]
-    return np.pad(curve, ((0, 0), (0, 1)), constant_values=math.nan) if with_gap else curve
+    return np.column_stack([curve, [math.nan, math.nan]])
 
 
 def plot_timeline(
@@ -277,13 +243,14 @@ def plot_timeline(
     bars, num_rows = _arrange_bars(sweep, timed, running_seconds)
     is_crowded = len(bars) > MAX_DESCRIBED_TRIALS
     figure = go.Figure(layout={"barmode": "overlay", "bargap": 0.25})
-    states = list(_group_by_state([bar.trial for bar in bars]))
+    states = list(_group_by_state([bar.trial for bar in bars], range(len(bars))))
     for status, indices in states:
         shown = [bars[index] for index in indices]
+        starts, ends = (np.array([(bar.start, bar.end) for bar in shown]) / unit_seconds).T
         figure.add_bar(
             orientation="h",
-            base=compact_floats(np.array([bar.start for bar in shown]) / unit_seconds).tolist(),
-            x=compact_floats(np.array([bar.end - bar.start for bar in shown]) / unit_seconds),
+            base=compact_floats(starts).tolist(),
+            x=compact_floats(ends - starts),
             y=np.array([bar.row for bar in shown]),
             marker_color=color(MARKERS[status][1]),
             marker_line={"width": 0 if is_crowded else 0.5, "color": color("paper")},
@@ -291,19 +258,16 @@ def plot_timeline(
             textposition="none",
             hoverinfo="text",
         )
-    pauses = sorted(sweep["pauses"], key=lambda pause: -pause[1])[:MAX_MARKED_PAUSES]
-    for seconds, _ in pauses:
+    for seconds, _ in sorted(sweep["pauses"], key=lambda pause: -pause[1])[:MAX_MARKED_PAUSES]:
         figure.add_vline(seconds / unit_seconds)
     figure.update_xaxes(title_text=unit)
     figure.update_yaxes(visible=False, autorange="reversed")
     return Chart(
-        title="Trials by running time",
         figure=figure,
         alt_text=f"{len(timed)} trials ran in {fmt.duration(running_seconds)}, at most "
         f"{num_rows} at a time.",
         height=min(max(80 + 44 * num_rows, 130), 480),
         legend=[(MARKERS[status][1], status) for status, _ in states],
-        note="Dotted lines mark pauses, which are cut out of the time axis." if pauses else "",
     )
 
 
@@ -365,14 +329,11 @@ def _select_trials(trials: Sequence[TrialRecord]) -> list[int]:
     ]
 
 
-def _group_by_state(trials: Sequence[TrialRecord]) -> Iterator[tuple[str, list[int]]]:
-    """Yield each state with the indices of its trials; unknown states count as failed."""
+def _group_by_state(
+    trials: Sequence[TrialRecord], indices: Iterable[int]
+) -> Iterator[tuple[str, list[int]]]:
+    """Yield each state with its trials among these; unknown states count as failed."""
     groups: dict[str, list[int]] = {status: [] for status in MARKERS}
-    for index, trial in enumerate(trials):
-        groups.get(trial["status"], groups["failed"]).append(index)
+    for index in indices:
+        groups.get(trials[index]["status"], groups["failed"]).append(index)
     yield from ((status, group) for status, group in groups.items() if group)
-
-
-def _set_value_axis(figure: go.Figure, trials: Iterable[TrialRecord]) -> None:
-    numbers = drop_none([trial["value"] for trial in trials])
-    figure.update_yaxes(log_axis(numbers) if needs_log_scale(numbers) else {"nticks": 6})

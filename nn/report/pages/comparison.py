@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
-from pydantic import JsonValue
-
-from nn.errors import format_value
 from nn.io.coerce import drop_none
 from nn.report import formatting as fmt
-from nn.report.charts.chart import Chart
 from nn.report.charts.curves import plot_metric_of_runs
 from nn.report.charts.run import plot_confusion_matrix
 from nn.report.data.comparison import ClassComparison, ComparisonReader, DifferingSetting
-from nn.report.data.run import CurveRecord, RunRecord, progress_axes
+from nn.report.data.run import CurveRecord, RunRecord, thin_curves
 from nn.report.page import Page
 from nn.report.pages.index import SCORE_TITLES, score_column, setting_cell
+from nn.report.palette import DASHES
 from nn.report.paths import PageUrl
-from nn.report.tables import Cells, Column, Table, join_cells
-from nn.runs.history import minmax_downsample
+from nn.report.tables import Cells, Column, ColumnKind, Table, join_cells
 
 CURVES = {
     "val/accuracy": "Validation accuracy",
@@ -43,15 +38,11 @@ def build_comparison_page(comparison: ComparisonReader, page_url: PageUrl) -> Pa
     differences, details = comparison.record(), comparison.details()
     titles = {record["title"] for record in records}
     class_names = [[each["name"] for each in record["classes"]] for record in records]
-    charts: dict[str, Chart] = {}
-    for key, title in CURVES.items():
-        if chart := plot_metric_of_runs(key, title, names, curves):
-            charts[key.replace("/", "-")] = chart
-    num_curves = len(charts)
+    figures = {key.replace("/", "-"): plot_metric_of_runs(key, names, curves) for key in CURVES}
+    charts = {name: chart for name, chart in figures.items() if chart}
     for index, record in enumerate(records):
         if (matrix := record["confusion_matrix"]) is not None:
-            chart = plot_confusion_matrix(names[index], matrix, class_names[index])
-            charts[f"confusion-{index}"] = replace(chart, legend=())
+            charts[f"confusion-{index}"] = plot_confusion_matrix(matrix, class_names[index])
     settings = differences["settings"]
     tables = {
         "scores": _build_score_table(comparison, records, curves, settings, page_url),
@@ -64,10 +55,11 @@ def build_comparison_page(comparison: ComparisonReader, page_url: PageUrl) -> Pa
         title=titles.pop() if len(titles) == 1 else fmt.count(len(records), "run"),
         context={
             "names": names,
+            "dashes": DASHES,
             "best": _find_best(names, records),
             "num_settings": len(settings),
-            "curve_names": list(charts)[:num_curves],
-            "matrix_names": list(charts)[num_curves:],
+            "curves": [(key.replace("/", "-"), title) for key, title in CURVES.items()],
+            "num_matrices": sum(name.startswith("confusion-") for name in charts),
             "details": details,
             "class_names": [class_names[index] for index in details["runs"]],
             "max_predictions": MAX_PREDICTIONS,
@@ -108,81 +100,58 @@ def _build_score_table(
 ) -> Table:
     scores = [name for name in SCORE_TITLES if any(name in each["scores"] for each in records)]
     scores.sort(key=lambda name: name not in SHOWN_SCORES)
+    names = comparison.run_names
     cells: Cells = {
         Column("run", "Run", "link"): [
-            [name, page_url(run.path)]
-            for name, run in zip(comparison.run_names, comparison.runs, strict=True)
-        ],
-        **{
-            score_column(name, name in SHOWN_SCORES): [each["scores"].get(name) for each in records]
-            for name in scores
-        },
+            [name, page_url(run.path)] for name, run in zip(names, comparison.runs, strict=True)
+        ]
+    }
+    for name in scores:
+        column = score_column(name, name in SHOWN_SCORES)
+        cells[column] = [each["scores"].get(name) for each in records]
+    cells |= {
         Column("num_parameters", "Parameters", "integer"): [r["num_parameters"] for r in records],
         Column("num_epochs", "Epochs", "integer"): [each["num_epochs"] for each in records],
         Column("seconds", "Time", "duration"): [each["training_seconds"] for each in records],
         Column("status", "Status", "status"): [each["status"] for each in records],
         Column("started_at", "Started", "time", False): [each["started_at"] for each in records],
         Column("command", "Command", is_shown=False): [r["reproduce_command"] for r in records],
-        **{
-            Column(f"setting.{each['name']}", each["name"], is_shown=False): [
-                *map(setting_cell, each["values"])
-            ]
-            for each in settings
-        },
     }
+    for setting in settings:
+        column = Column(f"setting.{setting['name']}", setting["name"], is_shown=False)
+        cells[column] = [*map(setting_cell, setting["values"])]
+    thinned = [thin_curves(each, CURVES, MAX_OVERLAY_POINTS) for each in curves]
     return Table(
-        caption="Scores per run",
         columns=[*cells],
-        rows=join_cells(cells, comparison.run_names),
+        rows=join_cells(cells, names),
         is_explorable=True,
-        curves=dict(zip(comparison.run_names, map(_thin, curves), strict=True)),
+        curves={name: {**x, **y} for name, (x, y) in zip(names, thinned, strict=True)},
     )
-
-
-def _thin(curves: CurveRecord) -> dict[str, Sequence[float | None]]:
-    metrics = {key: curves["columns"][key] for key in CURVES if key in curves["columns"]}
-    kept = minmax_downsample(list(metrics.values()), MAX_OVERLAY_POINTS)
-    columns: dict[str, Sequence[float | None]] = {
-        "epoch": curves["epochs"],
-        **progress_axes(curves),
-    }
-    columns |= metrics
-    return {key: [values[i] for i in kept] for key, values in columns.items()}
 
 
 def _build_settings_table(names: Sequence[str], settings: Iterable[DifferingSetting]) -> Table:
-    return Table(
-        caption="Differing settings",
-        columns=[
-            Column("setting", "Setting"),
-            *(Column(f"run{index}", name) for index, name in enumerate(names)),
-        ],
-        rows={
-            each["name"]: [each["name"], *map(_format_setting, each["values"])] for each in settings
-        },
-    )
-
-
-def _format_setting(value: JsonValue) -> str | None:
-    if value is None:
-        return None
-    return f"{value:.6g}" if isinstance(value, float) else fmt.truncate(format_value(value), 60)
+    rows: dict[str, Sequence[object]] = {}
+    for each in settings:
+        values = [f"{v:.6g}" if isinstance(v, float) else setting_cell(v) for v in each["values"]]
+        rows[each["name"]] = [each["name"], *values]
+    columns = [Column("setting", "Setting"), *_run_columns(names, "text")]
+    return Table(columns=columns, rows=rows)
 
 
 def _build_class_table(names: Sequence[str], classes: Iterable[ClassComparison]) -> Table:
-    rows: dict[str, Sequence[JsonValue]] = {}
+    rows: dict[str, Sequence[object]] = {}
     for each in classes:
         f1 = drop_none(each["f1"])
         difference = max(f1) - min(f1) if len(f1) > 1 else None
         # the id is not a number, since JavaScript would put those in order
         rows[f"class {each['name']}"] = [each["name"], *each["f1"], difference]
+    difference_column = Column("difference", "Largest difference", "percent")
     return Table(
-        caption="F1 score per class and run",
-        columns=[
-            Column("class", "Class"),
-            *(Column(f"run{index}", name, "percent") for index, name in enumerate(names)),
-            Column("difference", "Largest difference", "percent"),
-        ],
+        columns=[Column("class", "Class"), *_run_columns(names, "percent"), difference_column],
         rows=rows,
         page_size=20,
     )
+
+
+def _run_columns(names: Sequence[str], kind: ColumnKind) -> list[Column]:
+    return [Column(f"run{index}", name, kind) for index, name in enumerate(names)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -115,7 +116,6 @@ def _build_table(entries: Sequence[IndexEntry], urls: Mapping[str, str | None]) 
             values = [setting_cell(each["settings"].get(name)) for each in entries]
             cells[Column(name, name, is_shown=False)] = values
     return Table(
-        caption="Runs and sweeps",
         columns=[*cells],
         rows=join_cells(cells, urls),
         sort="-started_at",
@@ -133,8 +133,10 @@ def score_column(name: str, is_shown: bool = True) -> Column:
 
 
 def setting_cell(value: JsonValue) -> JsonValue:
-    """Return a number as it is, and any other setting as text."""
-    if value is None or isinstance(value, bool | int | float):
+    """Return a number as it is up to ten digits, and any other setting as text."""
+    if isinstance(value, float) and math.isfinite(value):
+        return float(f"{value:.10g}")  # which keeps a page small
+    if value is None or isinstance(value, int):
         return value
     return fmt.truncate(format_value(value), MAX_VALUE_LENGTH)
 

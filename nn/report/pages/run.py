@@ -7,52 +7,76 @@ from itertools import pairwise
 import numpy as np
 
 from nn.report import formatting as fmt
-from nn.report.charts import run as plots
+from nn.report.charts.chart import MAX_NAMED_CLASSES
+from nn.report.charts.curves import plot_curves
+from nn.report.charts.run import (
+    MAX_MATRIX_CLASSES,
+    plot_calibration,
+    plot_class_scores,
+    plot_confusion_matrix,
+    plot_sample_map,
+)
 from nn.report.data.run import RunReader, RunRecord
-from nn.report.page import Page, Stat
-from nn.report.tables import Cells, Column, Table, join_cells
+from nn.report.page import Page
+from nn.report.tables import Column, tabulate
 
 SPLITS = {"test": "test", "val": "validation"}
-CLASSES_PER_PAGE = 30
-LAYERS_PER_PAGE = 40
+CLASS_COLUMNS = (
+    Column("name", "Class"),
+    Column("precision", "Precision", "percent"),
+    Column("recall", "Recall", "percent"),
+    Column("f1", "F1", "percent"),
+    Column("num_samples", "Samples", "integer"),
+)
+LAYER_COLUMNS = (
+    Column("name", "Layer"),
+    Column("shape", "Output shape"),
+    Column("num_parameters", "Parameters", "integer"),
+)
 
 
 def build_run_page(run: RunReader) -> Page:
     """Build the page of a run."""
-    record, curves, details = run.record(), run.curves(), run.details()
-    class_names = [it["name"] for it in record["classes"]]
-    split = SPLITS[record["split"]]
-    charts = plots.plot_curves(record, curves)
+    record, history, details = run.record(), run.curves(), run.details()
+    classes, layers = record["classes"], record["layers"]
+    class_names = [each["name"] for each in classes]
+    charts = plot_curves(record, history)
     if (matrix := record["confusion_matrix"]) is not None:
-        title = f"{split.capitalize()} samples by true and predicted class"
-        charts["confusion"] = plots.plot_confusion_matrix(title, matrix, class_names)
-    charts["classes"] = plots.plot_class_scores(record["classes"])
+        charts["confusion"] = plot_confusion_matrix(matrix, class_names)
+    charts["classes"] = plot_class_scores(classes)
     if details["calibration"]:
-        charts["calibration"] = plots.plot_calibration(details["calibration"])
+        charts["calibration"] = plot_calibration(details["calibration"])
     if details["sample_map"] is not None:
-        charts["map"] = plots.plot_sample_map(details["sample_map"], class_names)
+        charts["map"] = plot_sample_map(details["sample_map"], class_names)
+    tables = {}
+    if any(each["f1"] is not None for each in classes):
+        tables["classes"] = tabulate(CLASS_COLUMNS, classes)
+    if layers:
+        rows = [{**each, "shape": " x ".join(map(str, each["output_shape"]))} for each in layers]
+        tables["layers"] = tabulate(LAYER_COLUMNS, rows)
     return Page(
         template="run.html",
         title=record["name"] or record["title"],
         context={
             "run": record,
-            "curves": curves,
+            "curves": history,
             "details": details,
             "path": record["path"],
-            "split": split,
+            "split": SPLITS[record["split"]],
             "class_names": class_names,
+            "max_named_classes": MAX_NAMED_CLASSES,
+            "max_matrix_classes": MAX_MATRIX_CLASSES,
             "summary": summarize_run(record),
             "confusion_summary": summarize_confusion(record),
             "main_layers": [
                 layer
-                for previous, layer in pairwise(record["layers"])
+                for previous, layer in pairwise(layers)
                 if layer["output_shape"] != previous["output_shape"]
                 or (layer["num_parameters"] and "norm" not in layer["name"])
             ],
-            "stats": _stats(record, split),
         },
         charts={name: chart for name, chart in charts.items() if chart},
-        tables=_tables(record),
+        tables=tables,
     )
 
 
@@ -90,50 +114,3 @@ def summarize_confusion(record: RunRecord) -> str:
         f"({fmt.count(int(errors[row, column]), 'time')}, "
         f"{fmt.percent(errors[row, column] / matrix[row].sum(), 1)} of class {truth})."
     )
-
-
-def _stats(record: RunRecord, split: str) -> list[Stat]:
-    scores, prefix = record["scores"], record["split"]
-    stats: list[Stat] = [
-        (f"{split.capitalize()} accuracy", fmt.percent, scores.get(f"{prefix}/accuracy")),
-        (f"{split.capitalize()} loss", fmt.number, scores.get(f"{prefix}/loss")),
-        ("Top-3 accuracy", fmt.percent, scores.get(f"{prefix}/top3")),
-        ("Calibration error", fmt.percent, scores.get(f"{prefix}/calibration_error")),
-        ("Parameters", fmt.count, record["num_parameters"]),
-        ("Training time", fmt.duration, record["training_seconds"]),
-    ]
-    if prefix != "val":
-        stats.insert(2, ("Validation accuracy", fmt.percent, scores.get("val/accuracy")))
-    return stats
-
-
-def _tables(record: RunRecord) -> dict[str, Table]:
-    tables, classes, layers = {}, record["classes"], record["layers"]
-    if any(each["f1"] is not None for each in classes):
-        cells: Cells = {
-            Column("name", "Class"): [each["name"] for each in classes],
-            Column("precision", "Precision", "percent"): [each["precision"] for each in classes],
-            Column("recall", "Recall", "percent"): [each["recall"] for each in classes],
-            Column("f1", "F1", "percent"): [each["f1"] for each in classes],
-            Column("num_samples", "Samples", "integer"): [each["num_samples"] for each in classes],
-        }
-        tables["classes"] = Table(
-            caption="Scores per class",
-            columns=[*cells],
-            rows=join_cells(cells),
-            page_size=CLASSES_PER_PAGE,
-        )
-    if layers:
-        cells = {
-            Column("name", "Layer"): [each["name"] for each in layers],
-            Column("output_shape", "Output shape"): [
-                " x ".join(map(str, each["output_shape"])) for each in layers
-            ],
-            Column("num_parameters", "Parameters", "integer"): [
-                each["num_parameters"] or None for each in layers
-            ],
-        }
-        tables["layers"] = Table(
-            caption="Layers", columns=[*cells], rows=join_cells(cells), page_size=LAYERS_PER_PAGE
-        )
-    return tables

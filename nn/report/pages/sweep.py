@@ -8,25 +8,20 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import nlargest
 from itertools import islice
 
-from pydantic import JsonValue
-
-from nn.errors import format_value
 from nn.report import formatting as fmt
 from nn.report.charts import sweep as charts
 from nn.report.charts.parallel import plot_parallel_coordinate
-from nn.report.charts.sweep import MARKERS, format_params
 from nn.report.data.sweep import (
     SweepDetails,
     SweepReader,
     SweepRecord,
     TrialRecord,
 )
-from nn.report.page import Page, Stat
-from nn.report.pages.index import score_column
+from nn.report.page import Page
+from nn.report.pages.index import score_column, setting_cell
 from nn.report.paths import PageUrl
-from nn.report.tables import Cells, Column, Table, join_cells
+from nn.report.tables import Cells, Column, Curves, Table, join_cells
 from nn.runs.history import minmax_downsample
-from nn.sweeps.distributions import ParameterValue
 from nn.sweeps.trials import MIN_TRIALS_PER_PARAMETER, SUMMARY_SCORES
 
 TRIALS_PER_PAGE = 25
@@ -47,11 +42,14 @@ def build_sweep_page(sweep: SweepReader, page_url: PageUrl) -> Page:
     figures = {
         "parallel": plot_parallel_coordinate(record, trials, names),
         "importance": charts.plot_param_importances(details),
-        "curves": charts.plot_intermediate_values(record, trials, names),
+        "curves": charts.plot_intermediate_values(trials, names),
         "timeline": charts.plot_timeline(record, trials, names),
         **charts.plot_optimization_history(record, trials, names),
-        **slices,
+        **{f"by-{index}": chart for index, chart in enumerate(slices.values())},
     }
+    seconds_by_state: defaultdict[str, float] = defaultdict(float)
+    for trial in trials:
+        seconds_by_state[trial["status"]] += trial["training_seconds"] or 0.0
     table = _build_table(record, trials, details, names, lambda name: page_url(sweep.path / name))
     return Page(
         template="sweep.html",
@@ -60,15 +58,16 @@ def build_sweep_page(sweep: SweepReader, page_url: PageUrl) -> Page:
             "path": record["path"],
             "sweep": record,
             "details": details,
+            "best": _find_best(trials),
+            "states": list(charts.MARKERS),
             "summary": summarize_sweep(record, trials, details),
             "notices": list_notices(record),
-            "stats": _stats(record, trials),
             "metric": format_metric(record),
             "importance": summarize_importance(details),
             "min_importance_trials": MIN_TRIALS_PER_PARAMETER * len(details["importances"]),
             "slices": list(slices),
             "max_drawn_trials": charts.MAX_DRAWN_TRIALS,
-            "seconds_by_state": _seconds_by_state(trials),
+            "seconds_by_state": sorted(seconds_by_state.items(), key=lambda item: -item[1]),
             "longest_trials": nlargest(3, trials, key=lambda it: it["training_seconds"] or 0.0),
         },
         charts={name: chart for name, chart in figures.items() if chart},
@@ -91,7 +90,7 @@ def summarize_sweep(
     best = _find_best(trials)
     if best is None:
         return f"{text}; none has reported {sweep['metric']} yet."
-    params = f", with {format_params(best, names)}" if names else ""
+    params = f", with {charts.format_params(best, names)}" if names else ""
     value = fmt.number(best["value"])
     return f"{text}. Trial {best['number']} reached the best {sweep['metric']}, {value}{params}."
 
@@ -133,38 +132,6 @@ def _find_best(trials: Iterable[TrialRecord]) -> TrialRecord | None:
     return next((trial for trial in trials if trial["rank"] == 1), None)
 
 
-def _stats(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[Stat]:
-    best, counts, limit = _find_best(trials), sweep["status_counts"], sweep["max_trials"]
-    has_progress = limit is not None and sweep["status"] != "finished"
-
-    def format_progress(value: float | None) -> str:
-        return f"{fmt.count(value)} of {fmt.count(limit)}"
-
-    stats: list[Stat] = []
-    if best:
-        val, test = (best["scores"].get(f"{split}/accuracy") for split in ("val", "test"))
-        stats = [
-            (f"Best {sweep['metric']}", fmt.number, best["value"]),
-            ("Validation accuracy of best trial", fmt.percent, val),
-            ("Test accuracy of best trial", fmt.percent, test),
-        ]
-    return [
-        *stats,
-        *((f"{status.capitalize()} trials", fmt.count, counts.get(status)) for status in MARKERS),
-        ("Trials done", format_progress, sweep["num_ended"] if has_progress else None),
-        ("Running time", fmt.duration, sweep["running_seconds"]),
-        ("Total training time", fmt.duration, sweep["training_seconds"]),
-    ]
-
-
-def _seconds_by_state(trials: Iterable[TrialRecord]) -> list[tuple[str, float]]:
-    """Return the training time of all trials in each state, longest first."""
-    seconds: defaultdict[str, float] = defaultdict(float)
-    for trial in trials:
-        seconds[trial["status"]] += trial["training_seconds"] or 0.0
-    return sorted(seconds.items(), key=lambda item: -item[1])
-
-
 def _build_table(
     sweep: SweepRecord,
     trials: Sequence[TrialRecord],
@@ -173,83 +140,60 @@ def _build_table(
     url_of: Callable[[str], str | None],
 ) -> Table:
     trials = sorted(trials, key=lambda trial: trial["rank"] or math.inf)
-    best = _find_best(trials)
-    prefix, suffix = "", ""
+    best, prefix, suffix = _find_best(trials), "", ""
     if best and details["reproduce_command"]:
         prefix, _, suffix = details["reproduce_command"].rpartition(best["directory"])
-    params: Cells = {
-        Column(name, name, is_shown=name in names): [
-            _to_cell(trial["params"].get(name)) for trial in trials
-        ]
-        for name in [*names, *(p["name"] for p in sweep["parameters"] if not p["is_varied"])]
-    }
-    scores: Cells = {
-        score_column(name, is_shown=name.endswith("accuracy")): [
-            _to_cell(trial["scores"].get(name)) for trial in trials
-        ]
-        for name in SUMMARY_SCORES
-        if any(name in trial["scores"] for trial in trials)
-    }
     cells: Cells = {
         Column("trial", "Trial", "link"): [
             [f"trial {trial['number']}", url_of(trial["directory"])] for trial in trials
         ],
         Column("rank", "Rank", "integer"): [trial["rank"] for trial in trials],
         Column("state", "State", "status"): [trial["status"] for trial in trials],
-        Column("objective", sweep["metric"], "number"): [_to_cell(t["value"]) for t in trials],
-        **params,
-        **scores,
+        Column("objective", sweep["metric"], "number"): [_round(t["value"]) for t in trials],
+    }
+    for name in [*names, *(p["name"] for p in sweep["parameters"] if not p["is_varied"])]:
+        values = [setting_cell(trial["params"].get(name)) for trial in trials]
+        cells[Column(name, name, is_shown=name in names)] = values
+    for name in SUMMARY_SCORES:
+        if any(name in trial["scores"] for trial in trials):
+            scores = [_round(trial["scores"].get(name)) for trial in trials]
+            cells[score_column(name, is_shown=name.endswith("accuracy"))] = scores
+    cells |= {
         Column("num_epochs", "Epochs", "integer"): [trial["num_epochs"] for trial in trials],
         Column("training_seconds", "Training time", "duration"): [
-            _to_cell(trial["training_seconds"], 5) for trial in trials
+            _round(trial["training_seconds"], 5) for trial in trials
         ],
-        Column("started", "Started", "time", is_shown=False): [t["started_at"] for t in trials],
+        Column("started", "Started", "time", False): [_round(t["started_at"]) for t in trials],
         Column("reason", "Reason of failure", is_shown=False): [
             t["reason"] or None for t in trials
         ],
         Column("directory", "Directory", is_shown=False): [trial["directory"] for trial in trials],
         Column("command", "Command", is_shown=False): [
-            f"{prefix}{trial['directory']}{suffix}"
-            if prefix and trial["status"] == "finished"
-            else None
-            for trial in trials
+            f"{prefix}{t['directory']}{suffix}" if prefix and t["status"] == "finished" else None
+            for t in trials
         ],
     }
+    max_points = max(4, MAX_TABLE_CURVE_POINTS // len(trials)) if trials else 0
+    curves: dict[str, Curves] = {
+        str(trial["number"]): {
+            "epoch": [trial["epochs"][index] for index in kept],
+            "seconds": [_round(trial["elapsed_seconds"][index], 4) for index in kept],
+            sweep["metric"]: [_round(trial["curve"][index], 5) for index in kept],
+        }
+        for trial in trials
+        if (kept := minmax_downsample([trial["curve"]], max_points))
+    }
     return Table(
-        caption="All trials",
         columns=[*cells],
         rows=join_cells(cells, [str(trial["number"]) for trial in trials]),
         sort="rank",
         page_size=TRIALS_PER_PAGE,
         is_explorable=True,
-        curves=_thin_curves(sweep["metric"], trials),
+        curves=curves,
         brushed_by="parallel",
     )
 
 
-def _thin_curves(
-    metric: str, trials: Sequence[TrialRecord]
-) -> dict[str, dict[str, list[float | None]]]:
-    max_points = max(4, MAX_TABLE_CURVE_POINTS // max(1, len(trials)))
-    curves: dict[str, dict[str, list[float | None]]] = {}
-    for trial in trials:
-        if trial["curve"]:
-            kept = minmax_downsample([trial["curve"]], max_points)
-            curves[str(trial["number"])] = {
-                "epoch": [trial["epochs"][index] for index in kept],
-                "seconds": [_round(trial["elapsed_seconds"][index], 4) for index in kept],
-                metric: [_round(trial["curve"][index], 5) for index in kept],
-            }
-    return curves
-
-
-def _to_cell(value: ParameterValue | None, digits: int = 10) -> JsonValue:
-    """Return a parameter or score as a value that JSON and a table can represent."""
-    if isinstance(value, float) and math.isfinite(value):
-        return _round(value, digits)
-    return value if isinstance(value, str | int | None) else format_value(value)
-
-
-def _round(value: float | None, digits: int) -> float | None:
+def _round(value: float | None, digits: int = 10) -> float | None:
     """Round to significant digits, which keeps a page small."""
     return None if value is None else float(f"{value:.{digits}g}")

@@ -62,12 +62,16 @@ class Chart {
     controls.dataset.keep = "";
     controls.id = `controls-${this.figure.id}`;  // live pages tell it from other elements by it
     if (hasSmoothing) {
-      const slider = Object.assign(document.createElement("input"), {
-        type: "range", min: 0, max: 0.98, step: 0.02, value: 0, title: "Smoothing",
+      const label = Object.assign(document.createElement("label"), { className: "smoothing", textContent: "Smoothing" });
+      const slider = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 0.98, step: 0.02, value: 0 });
+      const value = Object.assign(document.createElement("span"), { textContent: "0.00" });
+      slider.addEventListener("input", () => {
+        settings.smoothing = Number(slider.value);
+        value.textContent = settings.smoothing.toFixed(2);
+        this.draw();
       });
-      slider.setAttribute("aria-label", "Smoothing");
-      slider.addEventListener("input", () => { settings.smoothing = Number(slider.value); this.draw(); });
-      controls.append(slider);
+      label.append(value, slider);
+      controls.append(label);
     }
     const names = Object.keys(xAxes);
     if (names.length > 1) this.addSwitch(controls, "X axis", names, (name) => { settings.x = name; });

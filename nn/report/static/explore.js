@@ -162,9 +162,12 @@ function fillSelect(select, options, fallback) {
 const escapeLabel = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 const shorten = (text, length = 40) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
-function colorKey(text, color) {
+const dashOf = (number) => DASHES[Math.floor(number / NUM_COLORS) % DASHES.length];
+
+function colorKey(text, number) {
   const swatch = create("i");
-  swatch.style.setProperty("--swatch", `var(--${color})`);
+  swatch.dataset.dash = dashOf(number);
+  swatch.style.setProperty("--swatch", `var(--class-${number % NUM_COLORS})`);
   return create("span", { className: "key" }, swatch, shorten(text));
 }
 
@@ -550,7 +553,7 @@ class TableChart extends Chart {
 
   showKeys(keys) {
     const named = keys.length > MAX_KEYS ? [] : keys;
-    this.keys.replaceChildren(...named.map(([text, role]) => colorKey(text, role)));
+    this.keys.replaceChildren(...named.map(([text, number]) => colorKey(text, number)));
   }
 
   close() {
@@ -585,11 +588,11 @@ class CurvesChart extends TableChart {
     this.note.textContent = ticked.length > MAX_CURVES ? `The first ${MAX_CURVES} of ${withCommas(ticked.length)} ticked rows.`
       : ticked.length ? "" : `The first ${rows.length} rows of the table; tick rows to choose others.`;
     const numbers = rows.map((row, index) => table.ticked.get(row.id) ?? index);
-    this.showKeys(rows.map((row, index) => [table.rowName(row), `class-${numbers[index] % NUM_COLORS}`]));
+    this.showKeys(rows.map((row, index) => [table.rowName(row), numbers[index]]));
     return rows.map((row, index) => {
       const points = curvePoints(row, this.settings.x, this.metricSelect.value);
-      const dash = DASHES[Math.floor(numbers[index] / NUM_COLORS) % DASHES.length];
-      return this.line(table.rowName(row), points.map(([x]) => x), points.map(([, y]) => y), { color: classColor(numbers[index]), dash });
+      const line = { color: classColor(numbers[index]), dash: dashOf(numbers[index]) };
+      return this.line(table.rowName(row), points.map(([x]) => x), points.map(([, y]) => y), line);
     });
   }
 
@@ -600,7 +603,7 @@ class CurvesChart extends TableChart {
     const shown = groups.slice(0, NUM_COLORS);
     const omitted = groups.length > shown.length ? ` The first ${shown.length} of ${withCommas(groups.length)} groups.` : "";
     this.note.textContent = `Mean of each group; the band is ± one standard deviation.${omitted}`;
-    this.showKeys(shown.map(({ key, rows }, index) => [`${key} (${rows.length})`, `class-${index}`]));
+    this.showKeys(shown.map(({ key, rows }, index) => [`${key} (${rows.length})`, index]));
     return shown.flatMap(({ key, rows }, index) => {
       const color = classColor(index);
       const curve = meanCurve(rows, this.settings.x, this.metricSelect.value);
@@ -691,7 +694,7 @@ class ScatterChart extends TableChart {
     const texts = values.map((value) => (value === null ? MISSING : formatSetting(value)));
     const names = [...new Set(texts)].sort(collator.compare);
     const numbers = new Map(names.map((name, index) => [name, index]));
-    this.showKeys(names.map((name, index) => [name, `class-${index % NUM_COLORS}`]));
+    this.showKeys(names.map((name, index) => [name, index % NUM_COLORS]));
     return { color: texts.map((text) => classColor(numbers.get(text))) };
   }
 
