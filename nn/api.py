@@ -194,8 +194,7 @@ class Sweep:
 
         rows = []
         for trial in self._sweep_trials.trials:
-            record, space = TrialUserAttrs.of(trial), self._sweep_trials.space
-            point = space.from_optuna(trial.params) if space.is_complete(trial.params) else {}
+            record, point = TrialUserAttrs.of(trial), self._sweep_trials.get_point(trial.number)
             summary = read_summary(trial, self._sweep_trials.get_trial_dir(trial.number))
             rows.append(
                 {

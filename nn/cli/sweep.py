@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
+from nn.cli import steer
 from nn.cli.arguments import create_parser, int_at_least, parse_name, parse_seconds, run_command
 
 
 def main() -> int:
-    """Run or check a sweep, and return the exit status."""
+    """Run, check or steer a sweep, and return the exit status."""
+    if sys.argv[1:2] and sys.argv[1] in steer.VERBS:
+        return steer.main()
     args = parse_args()
     from nn.config.search_path import make_cwd_importable
     from nn.sweeps.options import SweepOptions
     from nn.sweeps.run import check_sweep, run_sweep
 
     make_cwd_importable()
-    sweep_name = args.name or args.file.stem
-    sweep_dir = args.output or Path("runs/sweeps") / sweep_name
+    sweep_name, sweeps_dir = args.name or args.file.stem, Path("runs/sweeps")
+    sweep_dir = args.output or sweeps_dir / sweep_name
     if args.check:
         return run_command(lambda: check_sweep(args.file, args.overrides, args.config_dir))
     options = SweepOptions(
@@ -34,6 +38,9 @@ def main() -> int:
         grace_seconds=args.grace_period,
         overrides=tuple(args.overrides),
         config_dir=args.config_dir,
+        warm_start=tuple(
+            Path(name) if Path(name).exists() else sweeps_dir / name for name in args.warm_start
+        ),
     )
     return run_command(lambda: run_sweep(options))
 
@@ -41,6 +48,11 @@ def main() -> int:
 def parse_args() -> argparse.Namespace:
     """Parse the command line, where options may stand between the overrides."""
     parser = create_parser("sweep", __doc__)
+    verbs = ", ".join(steer.VERBS)
+    parser.epilog = (
+        f"To steer a sweep, start with one of {verbs}; see {parser.prog} status --help. A sweep "
+        "file of such a name is ./status."
+    )
     parser.add_argument("file", type=Path, help="a sweep file, such as sweeps/random.yaml")
     parser.add_argument("overrides", nargs="*", help="settings of all trials, such as epochs=5")
     parser.add_argument(
@@ -61,10 +73,18 @@ def parse_args() -> argparse.Namespace:
         "optuna-gp (default: gp)",
     )
     parser.add_argument(
+        "--warm-start",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SWEEP|DIR",
+        help="earlier sweeps, or directories of runs, from which method: bayes learns",
+    )
+    parser.add_argument(
         "--name", type=parse_name, help="name of the sweep (default: that of the file)"
     )
     parser.add_argument("--output", type=Path, help="sweep directory (default: runs/sweeps/NAME)")
-    parser.add_argument("--resume", action="store_true", help="continue a sweep that was stopped")
+    parser.add_argument("--resume", action="store_true", help="continue or change a sweep")
     parser.add_argument(
         "--storage",
         metavar="URL|FILE",
@@ -84,6 +104,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--check", action="store_true", help="only check the file for errors")
     args = parser.parse_intermixed_args()
+    settings = [text for text in args.warm_start if "=" in text and not Path(text).exists()]
+    args.warm_start = [text for text in args.warm_start if text not in settings]
+    args.overrides += settings  # which may follow the directories
     for override in args.overrides:
         if "=" not in override:
             parser.error(f"{override}: a setting is written KEY=VALUE, such as epochs=5")

@@ -28,11 +28,13 @@ def main() -> int:
     from nn.cli.start_callback import normalize_argv
     from nn.config.compose import resolve_job_config
     from nn.config.messages import explain_error
+    from nn.config.overrides import rewrite_agent_overrides
     from nn.config.schema import CONFIG_DIR, register_resolvers
     from nn.config.search_path import make_cwd_importable, set_config_dir, split_config_dir
     from nn.errors import DivergedError, SaveError, UserError
     from nn.io.paths import is_resumed_agent_run
     from nn.runs.signals import SignalInterrupt, exit_immediately, is_child_process
+    from nn.tracking.wandb_ids import read_sweep_parameters
 
     register_resolvers()
     multirun.reset()
@@ -73,7 +75,9 @@ def main() -> int:
         if request:
             return rerun(request)
         make_cwd_importable()
-        sys.argv[1:] = normalize_argv(sys.argv[1:])
+        sys.argv[1:] = normalize_argv(
+            rewrite_agent_overrides(sys.argv[1:], read_sweep_parameters())
+        )
         with wrap_long_lines() if {"-h", "--help"} & set(sys.argv) else nullcontext():
             train()
         if multirun.is_started():

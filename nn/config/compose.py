@@ -10,9 +10,11 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, Sweep
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import JsonValue
 
 from nn.config.aliases import (
     is_renamed,
@@ -78,6 +80,16 @@ def compose_config(overrides: Iterable[str]) -> Config:
         if message is None:
             raise
         raise UserError(message) from None
+
+
+def parse_override_value(override: str) -> JsonValue:
+    """Return the value of an override, and raise `UserError` if it cannot be parsed."""
+    try:
+        value = _parse_overrides([override])[0].value()
+    except HydraException as error:
+        raise UserError(explain_error(error, [override])) from None
+    assert not isinstance(value, Sweep)  # which is refused above
+    return value
 
 
 def _parse_overrides(overrides: list[str]) -> list[Override]:

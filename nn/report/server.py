@@ -49,6 +49,7 @@ from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
 from nn.report.live_page import BUG_MESSAGE, LivePage, build_message_page, describe_error
 from nn.report.page import LIVE_SCRIPTS, SCRIPTS, STATIC, read_asset, render_document
+from nn.report.server_steering import steer_sweep
 from nn.runs.signals import hangs_at_exit
 
 OPTIONAL_MODULES = pd, PIL.Image
@@ -219,7 +220,10 @@ def create_app(root: Path) -> Starlette:
         else:
             page = build_message_page(live_page.title, "Reading the directory …")
             title, content = page.title, page.render_content()
-        response = respond(title, content, 500 if live_page.has_failed else 200)
+        steer_script = ("steer.js",) if reader_class is SweepReader else ()
+        response = respond(
+            title, content, 500 if live_page.has_failed else 200, more_scripts=steer_script
+        )
         if reader_class is SweepReader:
             response.headers["Content-Security-Policy"] = SWEEP_PAGE_POLICY
         return response
@@ -231,6 +235,12 @@ def create_app(root: Path) -> Starlette:
         if changes is None:
             return Response(status_code=204)
         return Response(changes, media_type="application/json")
+
+    async def steer(request: Request) -> Response:
+        folder = _resolve(root, request.path_params["path"])
+        if get_reader_class(folder) is not SweepReader:
+            raise HTTPException(404, f"{folder.name}: no such sweep.")
+        return await steer_sweep(request, folder)
 
     def get_error(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
@@ -244,14 +254,19 @@ def create_app(root: Path) -> Starlette:
         return respond(page.title, page.render_content(), status, headers)
 
     def respond(
-        title: str, content: str, status: int, headers: Mapping[str, str] | None = None
+        title: str,
+        content: str,
+        status: int,
+        headers: Mapping[str, str] | None = None,
+        *,
+        more_scripts: tuple[str, ...] = (),
     ) -> Response:
         """Send a page without charts and rows, which live.js asks for."""
         html = render_document(
             title,
             content=Markup(content),
             payload='{"charts":{},"tables":{}}',
-            scripts=("plotly.js", *SCRIPTS, *LIVE_SCRIPTS),
+            scripts=("plotly.js", *SCRIPTS, *LIVE_SCRIPTS, *more_scripts),
             asset_url=static_url,
         )
         return HTMLResponse(html.encode("utf-8", "replace"), status, headers)
@@ -262,6 +277,7 @@ def create_app(root: Path) -> Starlette:
             Route("/compare", get_page),
             Route("/page/{path:path}", get_page),
             Route("/data/{path:path}", get_changes),
+            Route("/steer/{path:path}", steer, methods=["POST"]),
             Route(f"{static_url}{{name}}", _get_asset),
         ],
         exception_handlers=dict.fromkeys((HTTPException, OSError, Exception), get_error),

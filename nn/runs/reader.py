@@ -251,16 +251,16 @@ def require_run_format(run_dir: Path) -> None:
     require_format_version(run_dir, "environment.json", RUN_FORMAT_VERSION)
 
 
-def require_format_version(directory: Path, file_name: str, supported_version: int) -> None:
-    """Refuse a directory whose JSON file does not record the supported format version."""
+def require_format_version(directory: Path, file_name: str, *supported_versions: int) -> None:
+    """Refuse a directory whose JSON file does not record a supported format version."""
     version = read_json(directory, file_name).get("format_version")
-    if type(version) is not int or version != supported_version:
+    if type(version) is not int or version not in supported_versions:
         found = "no format version"
         if version is not None:
             found = f"format version {to_json(version)[:40]}"
         raise UserError(
             f"{relpath(directory)} has {found}; this program reads format version "
-            f"{supported_version}."
+            f"{' or '.join(map(str, supported_versions))}."
         )
 
 

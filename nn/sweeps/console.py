@@ -23,7 +23,7 @@ from nn.io.paths import relpath
 from nn.sweeps.distributions import ParameterValue
 from nn.sweeps.space import FixedOverrides, Point
 from nn.sweeps.trials import SweepTrials, TrialUserAttrs, read_summary
-from nn.sweeps.worker import ResultMessage
+from nn.sweeps.worker import Decision, ResultMessage
 
 UNLIMITED_WIDTH = 1000
 """Columns of output that does not go to a terminal, so that no line is wrapped."""
@@ -36,8 +36,12 @@ class RunningTrial:
     """Progress of a trial that a worker runs."""
 
     number: int
+    is_prunable: bool = False
+    """Whether its worker waits for a decision after each epoch."""
     epoch: int = 0
     value: float | None = None
+    decision: Decision = "continue"
+    """The last decision that the worker was sent."""
     start_time: float = field(default_factory=time.monotonic)
 
 
@@ -93,6 +97,16 @@ class SweepConsole:
         progress_text = Text(_format_progress(progress, len(study.trials)))
         self.live.update(Group(table, progress_text), refresh=True)
 
+    def print_control(self, study: SweepTrials) -> None:
+        """Print that another command has paused, resumed or stopped the sweep."""
+        resume_command = format_command("sweep", "resume", relpath(study.sweep_dir))
+        sentences = {
+            "paused": f"Paused; to continue: {resume_command}",
+            "running": "Resumed.",
+            "stopped": "Stopping.",
+        }
+        self.console.print(sentences[study.control])
+
     def print_trial_result(
         self, study: SweepTrials, trial: RunningTrial, message: ResultMessage, value: float | None
     ) -> None:
@@ -107,7 +121,11 @@ class SweepConsole:
         self.console.print(Text("  ".join(parts)))
 
     def print_sweep_result(
-        self, study: SweepTrials, fixed_overrides: FixedOverrides, stop_reason: str
+        self,
+        study: SweepTrials,
+        fixed_overrides: FixedOverrides,
+        stop_reason: str,
+        flags: Sequence[str] = (),
     ) -> None:
         """Print the ranking, the parameter importance and the command for the best trial."""
         ranked_trials, metric = study.rank_trials(), study.sweep.metric
@@ -133,10 +151,13 @@ class SweepConsole:
             self.console.print(f"\nParameter importance ({basis}): {shares}")
             if importances.warning:
                 self.console.print(importances.warning)
-        best_overrides = fixed_overrides.add_point(study.get_point(ranked_trials[0].number))
+        best_number = ranked_trials[0].number
+        if edition := study.get_edition(best_number):
+            fixed_overrides = edition.fixed_overrides
+        best_overrides = fixed_overrides.add_point(study.get_recorded_point(best_number))
         self.console.print(f"\n{total}")
         self.console.print("Reproduce the best trial:")
-        self.console.print(Text(f"  {format_command('train', *best_overrides)}"))
+        self.console.print(Text(f"  {format_command('train', *flags, *best_overrides)}"))
 
 
 def print_to_stderr(message: str) -> None:
@@ -177,14 +198,17 @@ def _build_ranking_table(
     for title in ("rank", metric_name, *score_columns, "trial", "state", *study.space.parameters):
         table.add_column(title, justify="left" if title == "state" else "right")
     for index, trial in enumerate(trials):
-        point, record = study.space.from_optuna(trial.params), TrialUserAttrs.of(trial)
+        point, record = study.get_point(trial.number), TrialUserAttrs.of(trial)
         has_value = record.objective is not None
         table.add_row(
             str(index + 1) if has_value else "",
             f"{record.objective:.5g}" if has_value else "",
             *(cells[index] for cells in score_columns.values()),
             *(str(trial.number), record.status),
-            *(_format_value(point[name]) for name in study.space.parameters),
+            *(
+                _format_value(point[name]) if name in point else ""
+                for name in study.space.parameters
+            ),
         )
     return table
 

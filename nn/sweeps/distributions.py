@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from statistics import NormalDist
-from typing import Annotated, ClassVar, Self, TypeAlias, TypeVar, overload
+from typing import Annotated, ClassVar, Self, TypeAlias, TypeGuard, TypeVar, overload
 
 from pydantic import (
     AfterValidator,
@@ -362,6 +362,11 @@ class QLogNormal(Quantized, LogNormal):
 
 class QBeta(Quantized, Beta):
     """`Beta` rounded to multiples of q."""
+
+
+def is_number(value: ParameterValue) -> TypeGuard[Number]:
+    """Return whether a value is a number, which a Boolean is not."""
+    return type(value) in (int, float)
 
 
 def _unique(values: list[ParameterValue]) -> list[ParameterValue]:

@@ -13,13 +13,15 @@ from typing import Any
 
 from nn.config.aliases import list_options
 from nn.config.compose import compose_config, get_setting_type
+from nn.config.overrides import get_override_key, to_overrides
 from nn.config.schema import CONFIG_GROUPS, Config
 from nn.config.validate import SettingType
 from nn.errors import UserError, format_value
 from nn.runs.experiment import prepare
 from nn.sweeps.distributions import IntUniform
+from nn.sweeps.options import parse_constants
 from nn.sweeps.schema import SweepConfig
-from nn.sweeps.space import Point, to_overrides
+from nn.sweeps.space import Point
 
 MAX_CONFIGS = 40
 """Limit on the configurations prepared in each of the three checks; one takes about 10 ms."""
@@ -44,17 +46,23 @@ class DryRun:
                 `off`. These values are reported elsewhere and not checked here.
         """
         overrides_before, overrides_after = sweep.command_overrides
+        constants = parse_constants(overrides, sweep)
+        overrides = [text for text in overrides if get_override_key(text) not in constants]
         self.conflicting_overrides = [
             override
             for override in (*overrides_before, *overrides_after, *overrides)
-            if _get_override_key(override) in sweep.parameters
+            if get_override_key(override) in sweep.parameters
         ]
         """Fixed overrides of parameters of the sweep."""
         self.overrides_before, self.overrides_after = (
             [override for override in side if override not in self.conflicting_overrides]
-            for side in (overrides_before, (*overrides_after, *overrides))
+            for side in (
+                (*sweep.tracking_overrides, *overrides_before),
+                (*overrides_after, *overrides),
+            )
         )
-        self.parameters, self.misread_bools = sweep.parameters, misread_bools
+        self.parameters = sweep.with_constants(constants).parameters
+        self.misread_bools = misread_bools
         self.num_configs = 0
 
     @cached_property
@@ -115,9 +123,9 @@ class DryRun:
             rejected_overrides = [
                 override
                 for override in self.fixed_overrides
-                if error.startswith(f"{_get_override_key(override)}=")
+                if error.startswith(f"{get_override_key(override)}=")
             ]
-            if rejected_overrides and _get_override_key(rejected_overrides[0]) not in first_values:
+            if rejected_overrides and get_override_key(rejected_overrides[0]) not in first_values:
                 yield error
                 self.overrides_before, self.overrides_after = (
                     [override for override in side if override not in rejected_overrides]
@@ -221,10 +229,6 @@ class DryRun:
 
 
 _MISSING = object()
-
-
-def _get_override_key(override: str) -> str:
-    return override.split("=")[0].lstrip("+")
 
 
 def _is_option(group: str, value: Any) -> bool:

@@ -10,10 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from optuna.pruners import BasePruner
-from optuna.study import Study
-from optuna.trial import FrozenTrial
-
 from nn.sweeps.schema import HyperbandConfig, Metric
 
 MAX_ITERATION = 10**6
@@ -71,22 +67,3 @@ def should_prune(
     threshold = ranked[min(int(len(ranked) / config.eta), len(ranked) - 1)]
     own_value = own_values[last_bracket - 1] if config.strict else min(own_values, key=loss)
     return metric.is_better(threshold, own_value)
-
-
-class HyperbandPruner(BasePruner):
-    """Optuna pruner that applies `should_prune` to the trials of a study."""
-
-    def __init__(self, config: HyperbandConfig, metric: Metric) -> None:
-        self.config, self.metric = config, metric
-
-    def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Decide whether to stop a trial after the value it reported last."""
-        trials = study.get_trials(deepcopy=False)
-        other_values = [
-            _intermediate_values(other) for other in trials if other.number != trial.number
-        ]
-        return should_prune(self.config, self.metric, _intermediate_values(trial), other_values)
-
-
-def _intermediate_values(trial: FrozenTrial) -> list[float]:
-    return [value for _, value in sorted(trial.intermediate_values.items())]

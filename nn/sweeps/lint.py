@@ -47,17 +47,15 @@ def find_warnings(path: Path) -> Iterator[str]:
     sweep_config = load_yaml(path)
     parameters = sweep_config.get("parameters")
     if isinstance(parameters, dict):
-        for block, names in schema.find_nested_blocks(parameters).items():
-            yield (
-                f"parameters.{block}: wandb agent does not pass a nested block on to Hydra; "
-                f"write {', '.join(names)}."
-            )
         for name, parameter_config in schema.flatten_parameters(parameters).items():
             if isinstance(parameter_config, Mapping):
                 yield from _exponent_warnings(name, parameter_config)
     metric = sweep_config.get("metric")
     if isinstance(metric, dict):
         yield from _metric_warnings(metric)
+        for key in ("impute", "impute_while_running"):
+            if key in metric and sweep_config.get("method") != "bayes":
+                yield f"metric.{key} has no effect without method: bayes; leave it out."
     yield from _agent_command_warnings(sweep_config)
 
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeInt
 
+from nn.config.compose import parse_override_value
+from nn.config.overrides import get_override_key
 from nn.errors import UserError
 from nn.io.files import read_regular_file
 from nn.io.paths import relpath
 from nn.runs.reader import read_json
 from nn.sweeps import schema
+from nn.sweeps.distributions import Constant, ParameterValue
 from nn.sweeps.samplers import registry
 from nn.sweeps.schema import SweepConfig
+from nn.sweeps.storage import redact_url
 from nn.sweeps.trials import SWEEP_FORMAT_VERSION, require_sweep_format
+from nn.sweeps.warm_start import WARM_START_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +40,7 @@ class SweepOptions:
     grace_seconds: float
     overrides: tuple[str, ...]
     config_dir: Path | None = None
+    warm_start: tuple[Path, ...] = ()
 
 
 class SweepSettings(BaseModel):
@@ -44,37 +51,63 @@ class SweepSettings(BaseModel):
     sampler: str | None
     overrides: tuple[str, ...]
     config_dir: str | None = None
+    warm_start: tuple[str, ...] = ()
+    """Directories of earlier sweeps and runs, whose trials are in warm_start.json."""
+    constants: dict[str, JsonValue] = {}
+    """Values of the overrides that replace parameters with a single value."""
+
+    @property
+    def other_overrides(self) -> list[str]:
+        """The overrides that replace no parameter."""
+        return [text for text in self.overrides if get_override_key(text) not in self.constants]
 
     def to_json(
-        self, journal: str | None = None, study_name: str = "", max_trials: int | None = None
+        self,
+        storage_url: str | None = None,
+        study_name: str = "",
+        max_trials: int | None = None,
     ) -> str:
-        """Return the text of settings.json, with what only reports read.
+        """Return the text of settings.json, with what only other commands read.
 
         Args:
-            journal: File of a shared study, which has it as `study_name`.
+            storage_url: Where a shared study is, which has it as `study_name`.
             max_trials: The `--count` with which the sweep was started or resumed last.
         """
         content = {"format_version": SWEEP_FORMAT_VERSION, **self.model_dump()}
         content["max_trials"] = max_trials
-        if journal is not None:
-            content |= {"journal": str(Path(journal).absolute()), "study_name": study_name}
+        if storage_url is not None:
+            is_url = "://" in storage_url
+            content |= {
+                "storage": redact_url(storage_url) if is_url else None,
+                "journal": None if is_url else str(Path(storage_url).absolute()),
+                "study_name": study_name,
+            }
         return json.dumps(content)
 
 
-def resolve_options(options: SweepOptions, sweep: SweepConfig) -> SweepSettings:
-    """Return the settings of a new sweep, or those with which the sweep to resume was started.
+def resolve_options(
+    options: SweepOptions, sweep: SweepConfig
+) -> tuple[SweepSettings, SweepSettings | None]:
+    """Return the settings to use, and those of the sweep directory if it exists.
+
+    Options that are not given keep the values that they have there.
 
     Raises:
-        UserError: The sweep directory does not suit the options, or the sweep file or an option has
-            changed since the sweep was started.
+        UserError: The sweep directory does not suit the options, or one that cannot be edited
+            differs.
     """
     sweep_dir, config_dir = options.sweep_dir, options.config_dir or sweep.config_dir
     requested_settings = SweepSettings(
         seed=options.seed or 0,
         sampler=registry.resolve_sampler_name(options.sampler, sweep.method),
         overrides=options.overrides,
+        constants=parse_constants(options.overrides, sweep),
         config_dir=None if config_dir is None else relpath(config_dir),
+        warm_start=tuple(map(relpath, options.warm_start)),
     )
+    if options.warm_start:
+        registry.require_warm_start(requested_settings.sampler, sweep.method)
+    _check_imputation(requested_settings.sampler, sweep)
     sweep_exists = (sweep_dir / "sweep.yaml").exists()
     if options.resume and not sweep_exists and (sweep_dir / "trials").is_dir():
         raise UserError(
@@ -89,15 +122,10 @@ def resolve_options(options: SweepOptions, sweep: SweepConfig) -> SweepSettings:
             "one."
         )
     if not sweep_exists:
-        return requested_settings
+        return requested_settings, None
+    saved_sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
     if read_json(sweep_dir, "settings.json"):  # else it is damaged, which is reported below
         require_sweep_format(sweep_dir)
-    saved_sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
-    for change in schema.describe_changes(saved_sweep, sweep):
-        raise UserError(
-            f"{options.sweep_file}: {change} since the sweep was started; --name=NAME starts a new "
-            "one."
-        )
     try:
         saved_settings = SweepSettings.model_validate_json(
             read_regular_file(sweep_dir, "settings.json", 2**20)
@@ -107,28 +135,72 @@ def resolve_options(options: SweepOptions, sweep: SweepConfig) -> SweepSettings:
             f"{relpath(sweep_dir)}/settings.json is damaged; if the sweep was started with the "
             f"options of this command, it contained {requested_settings.to_json()}."
         ) from None
-    seed, overrides = saved_settings.seed, saved_settings.overrides
-    saved_sampler = registry.resolve_sampler_name(saved_settings.sampler, sweep.method)
-    if options.seed not in (None, seed):
-        raise UserError(f"--seed={options.seed}: this sweep was started with {seed}.")
-    if options.sampler not in (None, saved_sampler):
+    if options.seed not in (None, saved_settings.seed):
         raise UserError(
-            f"--sampler={options.sampler}: this sweep was started with {saved_sampler}."
+            f"--seed={options.seed}: this sweep was started with {saved_settings.seed}."
         )
-    if options.overrides and options.overrides != overrides:
-        saved_text = " ".join(overrides) or "no overrides"
-        raise UserError(f"{' '.join(options.overrides)}: this sweep was started with {saved_text}.")
     if requested_settings.config_dir not in (None, saved_settings.config_dir):
         saved_text = saved_settings.config_dir or "no --config-dir"
         raise UserError(
             f"--config-dir={config_dir}: this sweep was started with {saved_text}; --name=NAME "
             "starts a new one."
         )
-    return saved_settings.model_copy(update={"sampler": saved_sampler})
+    if requested_settings.warm_start not in ((), saved_settings.warm_start):
+        saved_text = " ".join(saved_settings.warm_start) or "no --warm-start"
+        raise UserError(
+            f"--warm-start={' '.join(requested_settings.warm_start)}: this sweep was started with "
+            f"{saved_text}; --name=NAME starts a new one."
+        )
+    overrides = merge_overrides(saved_settings.overrides, options.overrides, saved_sweep, sweep)
+    sampler = options.sampler or (saved_settings.sampler if sweep.method == "bayes" else None)
+    settings = saved_settings.model_copy(
+        update={
+            "sampler": registry.resolve_sampler_name(sampler, sweep.method),
+            "overrides": overrides,
+            "constants": parse_constants(overrides, sweep),
+        }
+    )
+    if settings.warm_start:
+        registry.require_warm_start(settings.sampler, sweep.method)
+    _check_imputation(settings.sampler, sweep)
+    return settings, saved_settings
+
+
+def _check_imputation(sampler: str | None, sweep: SweepConfig) -> None:
+    """Raise `UserError` if a metric imputes values for a sampler that does not."""
+    if sampler not in (None, registry.GP) and sweep.metric and sweep.metric.has_imputation:
+        raise UserError(
+            f"--sampler={sampler}: metric.impute and metric.impute_while_running need the "
+            "sampler gp; leave them out."
+        )
+
+
+def merge_overrides(
+    saved: Sequence[str], requested: Sequence[str], saved_sweep: SweepConfig, sweep: SweepConfig
+) -> tuple[str, ...]:
+    """Replace saved overrides by those of the command line and by parameters new in the file."""
+    replaced_keys = {get_override_key(override) for override in requested}
+    replaced_keys |= {
+        name
+        for name, distribution in sweep.parameters.items()
+        if saved_sweep.parameters.get(name) != distribution
+    }
+    kept = [override for override in saved if get_override_key(override) not in replaced_keys]
+    return (*kept, *requested)
+
+
+def parse_constants(overrides: Sequence[str], sweep: SweepConfig) -> dict[str, ParameterValue]:
+    """Return the values of the overrides that replace parameters with a single value."""
+    return {
+        name: parse_override_value(override)
+        for override in overrides
+        if isinstance(sweep.parameters.get(name := get_override_key(override)), Constant)
+    }
 
 
 def _is_sweep_dir_used(sweep_dir: Path) -> bool:
     """Return whether a path holds more than a sweep that was killed before it started leaves."""
     if not sweep_dir.is_dir():
         return sweep_dir.exists()
-    return any(not path.name.startswith((".", "settings.json")) for path in sweep_dir.iterdir())
+    first_files = (".", "settings.json", WARM_START_FILE)
+    return any(not path.name.startswith(first_files) for path in sweep_dir.iterdir())

@@ -167,6 +167,7 @@ class SavedSweep(IncrementalReader):
             if self._study_reader.sweep_trials is not self.study:  # the study was replaced
                 self._reset()
                 has_changed = True
+        changed -= {trial.number for trial in self.study.queued_trials}
         for number in sorted(changed | self._open_trials.keys() | {*self._find_unrecorded()}):
             trial = self._read_trial(number)
             if trial != self.trials.get(number):
@@ -278,14 +279,13 @@ class SavedSweep(IncrementalReader):
         status = to_text(trial.user_attrs.get("status", "running"))
         # a trial that is being proposed has none yet
         machine = attrs.machine if "machine" in trial.user_attrs else f"{platform.node()}-"
-        is_complete = self.study.space.is_complete(trial.params)
         return _TrialState(
             is_recorded=True,
             status=status if status in (*FINAL_STATES, "running") else "failed",
             machine=str(machine or ""),
             started_at=to_timestamp(trial.datetime_start),
             ended_at=to_timestamp(trial.datetime_complete),
-            params=self.study.get_point(number) if is_complete else {},
+            params=self.study.get_point(number),
             reason=str(attrs.reason or ""),
             value=to_finite_float(attrs.objective),
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from nn.config.overrides import quote
 from nn.config.search_path import set_config_dir
 from nn.errors import SweepError, UserError
 from nn.io.command_line import format_command
@@ -19,14 +20,23 @@ from nn.io.serialization import to_json
 from nn.runs.signals import BoundedSignalHandler, SignalInterrupt, install_signal_handler
 from nn.sweeps import lint, schema
 from nn.sweeps.console import SweepConsole, print_to_stderr
+from nn.sweeps.edit import MACHINE_KEYS, SweepEdit, describe_changes
+from nn.sweeps.editions import Edition
 from nn.sweeps.options import SweepOptions, SweepSettings, resolve_options
 from nn.sweeps.runner import SweepRunner, WorkerPool
+from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.schema import SweepConfig
-from nn.sweeps.shared_study import SharedStudy
-from nn.sweeps.space import FixedOverrides, SearchSpace, quote
+from nn.sweeps.shared_study import OPTION_KEYS, SharedStudy
+from nn.sweeps.space import SearchSpace
 from nn.sweeps.storage import STUDY_FILES, open_storage, redact_url
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.sweep_file import load_yaml
+from nn.sweeps.sweep_file import parse_yaml, read_sweep_text
+from nn.sweeps.warm_start import (
+    WARM_START_FILE,
+    dump_prior_tasks,
+    load_prior_tasks,
+    read_prior_tasks,
+)
 
 
 def check_sweep(sweep_file: Path, overrides: Sequence[str], config_dir: Path | None = None) -> int:
@@ -47,39 +57,58 @@ def check_sweep(sweep_file: Path, overrides: Sequence[str], config_dir: Path | N
 def run_sweep(options: SweepOptions) -> int:
     """Start or resume a sweep, run it to its end and return the exit status."""
     sweep = schema.read_sweep_config(options.sweep_file)
-    settings = resolve_options(options, sweep)
+    settings, saved_settings = resolve_options(options, sweep)
     set_config_dir(None if settings.config_dir is None else Path(settings.config_dir))
-    before, after = sweep.command_overrides
-    fixed_overrides = FixedOverrides(before, [*after, *settings.overrides])
-    tracking_overrides = ["tracking=offline", f"tracking.group={quote(options.name)}"]
-    max_trials = options.max_trials or sweep.run_cap
+    edition, saved_edition = _create_edition(options.sweep_file, settings), None
+    if saved_settings:
+        saved_edition = _create_edition(options.sweep_dir / "sweep.yaml", saved_settings)
+    # the study is opened as this machine knows it, and then edited
+    first_edition = saved_edition or edition
+    if describe_changes(first_edition, edition).keys() <= {*MACHINE_KEYS}:
+        first_edition = edition
+    max_trials = options.max_trials or edition.sweep.run_cap
     with (
         install_signal_handler(BoundedSignalHandler()) as signal_handler,
         WorkerPool(options.num_workers, signal_handler) as pool,
     ):
         if not options.sweep_dir.exists():  # workers start while this process checks the file
-            is_grid = sweep.method == "grid"
-            grid_size = SearchSpace(sweep.parameters).num_points if is_grid else math.inf
+            is_grid = edition.sweep.method == "grid"
+            grid_size = SearchSpace(edition.sweep.parameters).num_points if is_grid else math.inf
             max_workers = options.num_workers
             pool.start_workers(min(max_trials or max_workers, grid_size, max_workers))
         for message in lint.find_warnings(options.sweep_file):
             print_to_stderr(f"{options.sweep_file}: {message}")
         for message in lint.find_errors(options.sweep_file, settings.overrides):
             raise UserError(f"{options.sweep_file}: {message}")
-        shared_study = signal_handler.run_in_thread(lambda: _open_shared_study(options, settings))
-        with _locked_sweep_dir(options, settings), SweepConsole() as console:
+        shared_study = signal_handler.run_in_thread(
+            lambda: _open_shared_study(options, first_edition, settings)
+        )
+        prior_tasks = _load_prior_tasks(options, first_edition.sweep, settings)
+        with _locked_sweep_dir(options, settings, prior_tasks), SweepConsole() as console:
             with signal_handler.defer_signals():
-                study = _open_study(options, sweep, settings, shared_study, signal_handler)
+                study = _open_study(
+                    options, first_edition, settings, prior_tasks, shared_study, signal_handler
+                )
+                study_edit = SweepEdit(study, str(options.sweep_file), edition, saved_edition)
+                study.storage.retry(
+                    lambda: study_edit.apply(print_to_stderr, is_allowed=options.resume)
+                )
+                if options.resume:
+                    study.resume()
             try:
                 with suppress(OSError):  # only reports need it
                     _write_settings(options, settings)  # resumed with another --count
                 runner = SweepRunner(
                     study,
                     pool,
-                    max_trials,
-                    fixed_overrides._replace(before=[*tracking_overrides, *before]),
                     console,
                     signal_handler,
+                    requested_trials=options.max_trials,
+                    first_edition=first_edition,
+                    tracking_overrides=[
+                        "tracking=offline",
+                        f"tracking.group={quote(options.name)}",
+                    ],
                 )
                 runner.run()
             except SignalInterrupt:
@@ -98,15 +127,25 @@ def run_sweep(options: SweepOptions) -> int:
                 raise
             is_saved = _close_study(study)
     flags = [] if settings.config_dir is None else ["--config-dir", settings.config_dir]
-    shown_overrides = FixedOverrides([*flags, *before], fixed_overrides.after)
-    console.print_sweep_result(study, shown_overrides, runner.stop_reason)
+    console.print_sweep_result(study, first_edition.fixed_overrides, runner.stop_reason, flags)
     return 1 if study.failed_trials or not is_saved else 0
+
+
+def _create_edition(sweep_file: Path, settings: SweepSettings) -> Edition:
+    """Create the edition of a sweep file and the settings of its sweep."""
+    return Edition(
+        sweep_file=read_sweep_text(sweep_file),
+        sampler=settings.sampler,
+        overrides=settings.overrides,
+        constants=settings.constants,
+    )
 
 
 def _open_study(
     options: SweepOptions,
-    sweep: SweepConfig,
+    edition: Edition,
     settings: SweepSettings,
+    prior_tasks: tuple[PriorTask, ...],
     shared_study: SharedStudy | None,
     signal_handler: BoundedSignalHandler,
 ) -> SweepStudy:
@@ -114,10 +153,11 @@ def _open_study(
 
     def open_study() -> SweepStudy:
         return SweepStudy(
-            sweep,
+            edition.sweep,
             options.sweep_dir,
             settings.seed,
-            sampler=settings.sampler,
+            sampler=edition.sampler,
+            prior_tasks=prior_tasks,
             shared_study=shared_study,
             notify=print_to_stderr,
         )
@@ -151,12 +191,15 @@ def _close_study(study: SweepStudy) -> bool:
     return True
 
 
-def _open_shared_study(options: SweepOptions, settings: SweepSettings) -> SharedStudy | None:
+def _open_shared_study(
+    options: SweepOptions, edition: Edition, settings: SweepSettings
+) -> SharedStudy | None:
     """Open the storage of `--storage`, if it is given."""
     if options.storage is None:
         return None
-    sweep_config = json.loads(to_json(load_yaml(options.sweep_file)))
-    sweep_config |= settings.model_dump(mode="json")
+    sweep_config = json.loads(to_json(parse_yaml(edition.sweep_file, options.sweep_file)))
+    sweep_config |= settings.model_dump(mode="json", include=set(OPTION_KEYS))
+    sweep_config |= {"sampler": edition.sampler, "overrides": [*edition.overrides]}
     sweep_config.pop("run_cap", None)  # which may be raised later
     storage = open_storage(options.storage)
     return SharedStudy(
@@ -164,9 +207,27 @@ def _open_shared_study(options: SweepOptions, settings: SweepSettings) -> Shared
     )
 
 
+def _load_prior_tasks(
+    options: SweepOptions, sweep: SweepConfig, settings: SweepSettings
+) -> tuple[PriorTask, ...]:
+    """Load the trials of `--warm-start`; those of a sweep to resume are in its own directory."""
+    if not settings.warm_start or sweep.metric is None:
+        return ()
+    if (options.sweep_dir / "sweep.yaml").exists():
+        return read_prior_tasks(options.sweep_dir)
+    paths, space = [*map(Path, settings.warm_start)], SearchSpace(sweep.parameters)
+    prior_tasks = load_prior_tasks(paths, space, sweep.metric)
+    num_trials = sum(len(task.values) for task in prior_tasks)
+    tasks = "1 task" if len(prior_tasks) == 1 else f"{len(prior_tasks)} tasks"
+    print(f"Warm start: {num_trials} earlier trials of {tasks}.", flush=True)
+    return prior_tasks
+
+
 @contextmanager
-def _locked_sweep_dir(options: SweepOptions, settings: SweepSettings) -> Iterator[None]:
-    """Lock the sweep directory; if the sweep is new, create it with sweep.yaml and settings.json.
+def _locked_sweep_dir(
+    options: SweepOptions, settings: SweepSettings, prior_tasks: tuple[PriorTask, ...]
+) -> Iterator[None]:
+    """Lock the sweep directory; if the sweep is new, create it with its files.
 
     A new sweep that fails to start leaves no files behind.
     """
@@ -179,6 +240,8 @@ def _locked_sweep_dir(options: SweepOptions, settings: SweepSettings) -> Iterato
             if not options.storage:  # machines that share the study may share the directory too
                 lock_fd = acquire_lock(sweep_dir / ".lock", "running this sweep")
             if is_new:
+                if prior_tasks:
+                    atomic_write(sweep_dir / WARM_START_FILE, dump_prior_tasks(prior_tasks))
                 _write_settings(options, settings)
                 atomic_write(sweep_dir / "sweep.yaml", options.sweep_file.read_bytes())
         except OSError as error:
@@ -195,15 +258,13 @@ def _locked_sweep_dir(options: SweepOptions, settings: SweepSettings) -> Iterato
 
 
 def _write_settings(options: SweepOptions, settings: SweepSettings) -> None:
-    journal = options.storage  # unless it is a URL
-    journal = None if journal is None or "://" in journal else journal
-    content = settings.to_json(journal, options.name, options.max_trials)
+    content = settings.to_json(options.storage, options.name, options.max_trials)
     atomic_write(options.sweep_dir / "settings.json", content.encode())
 
 
 def _remove_sweep_dir(sweep_dir: Path, created_dirs: Sequence[Path]) -> None:
     """Remove the files of a sweep that failed to start and the directories created for it."""
-    for name in (".lock", "settings.json", "sweep.yaml", *STUDY_FILES):
+    for name in (".lock", WARM_START_FILE, "settings.json", "sweep.yaml", *STUDY_FILES):
         with suppress(OSError):
             (sweep_dir / name).unlink()
     for path in created_dirs:

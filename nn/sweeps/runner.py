@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -16,13 +17,21 @@ from nn.config.search_path import get_config_dir
 from nn.errors import SweepError
 from nn.runs.signals import BoundedSignalHandler
 from nn.sweeps.console import BestTrial, RunningTrial, SweepConsole, SweepProgress
-from nn.sweeps.space import FixedOverrides
+from nn.sweeps.editions import Edition
+from nn.sweeps.schema import SweepConfig
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import TrialUserAttrs
-from nn.sweeps.worker import EpochMessage, ResultMessage, TrialRequest, WorkerMessage, worker_main
+from nn.sweeps.trials import STOP_REASON, Control, TrialUserAttrs
+from nn.sweeps.worker import (
+    Decision,
+    EpochMessage,
+    ResultMessage,
+    TrialRequest,
+    WorkerMessage,
+    worker_main,
+)
 
 SYNC_INTERVAL_SECONDS = 1.0
-"""Seconds between two reads of what other machines have done."""
+"""Seconds between two reads of what other machines and commands have done."""
 MAX_CRASHES_PER_TRIAL = 2
 """Number of worker crashes after which a trial is left for the next resume to retry."""
 MAX_CONSECUTIVE_FAILURES = 3
@@ -40,24 +49,39 @@ class SweepRunner:
         self,
         study: SweepStudy,
         pool: WorkerPool,
-        max_trials: int | None,
-        fixed_overrides: FixedOverrides,
         console: SweepConsole,
         signal_handler: BoundedSignalHandler,
+        *,
+        requested_trials: int | None,
+        first_edition: Edition,
+        tracking_overrides: Sequence[str],
     ) -> None:
-        self.study, self.sweep, self.pool = study, study.sweep, pool
-        self.max_trials, self.fixed_overrides = max_trials, fixed_overrides
+        self.study, self.pool = study, pool
+        self.requested_trials, self.first_edition = requested_trials, first_edition
+        self.tracking_overrides = tracking_overrides
         self.console, self.signal_handler = console, signal_handler
         self.resume_queue = deque(study.reclaim_stale_trials(retry_failed=True))
-        self.start_time = self.last_sync_time = time.monotonic()
+        self.start_time, self.last_sync_time = time.monotonic(), -math.inf
+        self.metric = self.sweep.metric
         self.best: BestTrial | None = None
         self.compared_trials: set[int] = set()
         self.is_target_reached = False
+        self.shown_control: Control = "running"
         self.num_ended = 0  # on this machine
         self.num_consecutive_failures = 0
         self.num_idle_crashes = 0  # since a worker last sent a message
         self.crash_counts: Counter[int] = Counter()
         self._update_best()
+
+    @property
+    def sweep(self) -> SweepConfig:
+        """The sweep file, which another machine may edit."""
+        return self.study.sweep
+
+    @property
+    def max_trials(self) -> int | None:
+        """The number of trials, as requested or as in the sweep file; None if unlimited."""
+        return self.requested_trials or self.sweep.run_cap
 
     @property
     def running_trials(self) -> list[RunningTrial]:
@@ -67,6 +91,8 @@ class SweepRunner:
     @property
     def stop_reason(self) -> str:
         """A sentence on why no more trials are started, or an empty string if max_trials is why."""
+        if self.study.control == "stopped":
+            return "The sweep was stopped; --resume continues it."
         if self.is_target_reached and self.sweep.metric:
             return f"The target {self.sweep.metric.target:g} has been reached."
         if self.study.is_exhausted(None) and not self.study.failed_trials:
@@ -89,10 +115,12 @@ class SweepRunner:
         """Run trials until none is left to start; signals are handled only while it waits."""
         while True:
             with self.signal_handler.defer_signals():
-                self._sync_with_other_machines()
+                self._sync()
                 self._assign_trials()
-                if not self.running_trials and not self.study.remote_trials:
-                    return
+                if not self.running_trials and not self._is_waiting:
+                    self.study.refresh()  # a trial may have been queued meanwhile
+                    if self.study.control == "stopped" or not self.study.queued_trials:
+                        return
                 self.console.show_progress(self.study, self.progress)
             workers_by_connection = {worker.connection: worker for worker in self.pool.workers}
             sentinels = [worker.process.sentinel for worker in self.pool.workers]
@@ -101,6 +129,20 @@ class SweepRunner:
                 for connection in ready:
                     if isinstance(connection, Connection):
                         self._receive_message(workers_by_connection[connection])
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether there may be more to do once other machines are done, or the sweep is resumed."""
+        if self.study.control == "stopped":
+            return bool(self.resume_queue)  # whose trials stop at the next sync
+        has_trials = bool(self.resume_queue or self.study.queued_trials) or not self._is_exhausted
+        is_paused = self.study.control == "paused" and has_trials
+        return is_paused or bool(self.study.remote_trials)
+
+    @property
+    def _is_exhausted(self) -> bool:
+        """Whether the search proposes no further points."""
+        return self.is_target_reached or self.study.is_exhausted(self.max_trials)
 
     def _assign_trials(self) -> None:
         """Replace dead workers and start trials until every worker is busy or none is left."""
@@ -111,35 +153,65 @@ class SweepRunner:
         while (number := self._next_trial_number()) is not None:
             self._start_trial(self.pool.get_idle_worker(), number)
 
-    def _sync_with_other_machines(self) -> None:
-        """Read what other machines have done, at most once per interval, and claim stale trials."""
-        if self.study.is_shared and time.monotonic() - self.last_sync_time > SYNC_INTERVAL_SECONDS:
-            self.resume_queue += self.study.reclaim_stale_trials()
-            self._update_best()
-            self.last_sync_time = time.monotonic()
+    def _sync(self) -> None:
+        """Read what other machines and commands have done, at most once per interval.
+
+        Stale trials are claimed, and trials stop or pause as requested.
+        """
+        if time.monotonic() - self.last_sync_time <= SYNC_INTERVAL_SECONDS:
+            return
+        self.study.heartbeat.progress = {
+            str(trial.number): [trial.epoch, trial.value] for trial in self.running_trials
+        }
+        self.resume_queue += self.study.reclaim_stale_trials()
+        if self.study.control != self.shown_control:
+            self.shown_control = self.study.control
+            self.console.print_control(self.study)
+        self._update_best()
+        for number in [*self.resume_queue]:
+            if self._decide(number) == "prune":
+                self.resume_queue.remove(number)
+                self._handle_trial_end(RunningTrial(number), ResultMessage("pruned"))
+        for worker in self.pool.workers:
+            if worker.trial and not worker.trial.is_prunable:
+                decision = self._decide(worker.trial.number)
+                if decision not in ("continue", worker.trial.decision):
+                    worker.trial.decision = decision
+                    worker.send(decision)
+        self.last_sync_time = time.monotonic()
+
+    def _decide(self, number: int) -> Decision:
+        """Return what a trial should do next by request of the user."""
+        if self.study.is_stop_requested(number):
+            return "prune"
+        return "pause" if self.study.control == "paused" else "continue"
 
     def _next_trial_number(self) -> int | None:
         """Return the number of the next trial, or None if there is none or no worker is free."""
-        if len(self.running_trials) == self.pool.size:
+        if len(self.running_trials) == self.pool.size or self.study.control != "running":
             return None
         if self.resume_queue:
             return self.resume_queue.popleft()
-        if self.is_target_reached or self.study.is_exhausted(self.max_trials):
+        if self._is_exhausted and not self.study.queued_trials:
             return None
-        return self.study.ask(self.max_trials)
+        # with 0, only a queued trial
+        return self.study.ask(0 if self._is_exhausted else self.max_trials)
 
     def _start_trial(self, worker: Worker, number: int) -> None:
         """Send a trial to a worker."""
-        point = self.study.get_point(number)
+        point = self.study.get_recorded_point(number)
+        edition = self.study.get_edition(number) or self.first_edition
+        overrides = edition.fixed_overrides.add_point(point)
+        is_prunable = self.sweep.early_terminate is not None
         request = TrialRequest(
             number,
             point,
-            self.fixed_overrides.add_point(point),
+            (*self.tracking_overrides, *edition.sweep.tracking_overrides, *overrides),
             self.study.get_trial_dir(number),
             metric_name=self.sweep.metric.name if self.sweep.metric else None,
-            is_prunable=self.sweep.early_terminate is not None,
+            is_prunable=is_prunable,
         )
-        worker.trial, worker.was_used = RunningTrial(number), True
+        worker.trial, worker.was_used = RunningTrial(number, is_prunable=is_prunable), True
         worker.send(request)
 
     def _receive_message(self, worker: Worker) -> None:
@@ -162,12 +234,21 @@ class SweepRunner:
         trial.epoch, value = message.epoch, message.value
         if value is not None:
             trial.value = value
-        if self.sweep.early_terminate:
-            worker.send(
-                value is not None and self.study.should_prune(trial.number, trial.epoch, value)
-            )
+        should_prune = False
+        if value is not None and self.sweep.early_terminate:
+            should_prune = self.study.should_prune(trial.number, trial.epoch, value)
+        elif value is not None and self.sweep.needs_intermediate_values:
+            self.study.report(trial.number, trial.epoch, value)
+        # the sweep may have been edited since the trial began, so early_terminate does not tell
+        if trial.is_prunable or should_prune:
+            worker.send("prune" if should_prune else self._decide(trial.number))
 
     def _handle_trial_end(self, trial: RunningTrial, message: ResultMessage) -> None:
+        if message.status == "paused":
+            self.resume_queue.append(trial.number)
+            return
+        if message.status == "pruned" and self.study.is_stop_requested(trial.number):
+            message = ResultMessage("pruned", STOP_REASON)
         value = self.study.tell(trial.number, message.status, message.reason, message.is_external)
         self.num_ended += 1
         self._update_best()
@@ -211,6 +292,9 @@ class SweepRunner:
     def _update_best(self) -> None:
         """Update the best trial, and whether the metric's target has been reached."""
         metric = self.sweep.metric
+        if metric != self.metric:  # the sweep was edited
+            self.metric, self.best = metric, None
+            self.compared_trials, self.is_target_reached = set(), False
         if metric is None:
             return
         for trial in self.study.trials:
@@ -239,8 +323,8 @@ class Worker:
         self.trial: RunningTrial | None = None
         self.was_used = False
 
-    def send(self, message: TrialRequest | bool) -> None:
-        """Send a trial, or whether to prune the running one; do nothing if the worker has died."""
+    def send(self, message: TrialRequest | Decision) -> None:
+        """Send a trial, or a decision on the running one; do nothing if the worker has died."""
         try:
             self.connection.send(message)
         except OSError:

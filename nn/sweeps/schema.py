@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,17 +22,30 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from nn.config.instantiate import suggest
+from nn.config.overrides import to_overrides
 from nn.config.search_path import split_config_dir
 from nn.errors import UserError, format_value
 from nn.sweeps.distributions import (
     DISTRIBUTIONS,
     CategoricalWithProbabilities,
+    Constant,
     Distribution,
+    ParameterValue,
     QUniformGrid,
     infer_distribution_name,
 )
 from nn.sweeps.space import FixedOverrides
 from nn.sweeps.sweep_file import load_yaml
+
+UNSUPPORTED_KEYS = {
+    "job": "jobs of W&B Launch cannot run here; write program: scripts/train.py",
+    "image_uri": "container images cannot run here; write program: scripts/train.py",
+    "metrics": "a sweep optimizes one metric; choose one of them as metric",
+} | dict.fromkeys(
+    ("scheduler.source", "scheduler.optimizer", "scheduler.search_space"),
+    "reading a sweep file runs no code; leave it out and choose a sampler with --sampler",
+)
+"""Keys of W&B's schema that are refused, with the reason and what to write instead."""
 
 
 class InvalidParametersError(ValueError):
@@ -50,6 +63,13 @@ class Metric(BaseModel):
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
     target: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
+    impute: Literal["latest", "best", "worst"] | None = None
+    impute_while_running: Literal["latest", "best", "worst", "false"] | None = None
+
+    @property
+    def has_imputation(self) -> bool:
+        """Whether `impute` or `impute_while_running` changes the values of trials."""
+        return self.impute is not None or self.impute_while_running not in (None, "false")
 
     @property
     def minimization_sign(self) -> int:
@@ -74,7 +94,7 @@ class HyperbandConfig(BaseModel):
     max_iter: Annotated[int, Field(strict=True, ge=1)] | None = None
     s: Annotated[int, Field(strict=True, ge=1)] | None = None
     eta: Annotated[float, Field(strict=True, gt=1)] = 3.0
-    strict: bool = False
+    strict: bool = True  # the default in the schema of W&B's engine
 
     @model_validator(mode="after")
     def check_min_or_max_iter(self) -> HyperbandConfig:
@@ -84,6 +104,31 @@ class HyperbandConfig(BaseModel):
         if self.max_iter is not None and self.s is None:
             raise ValueError("hyperband with max_iter needs s, the number of brackets")
         return self
+
+
+class Controller(BaseModel):
+    """Which process proposes the points of a sweep on W&B's server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    type: Literal["local", "cloud"]
+
+
+class Scheduler(BaseModel):
+    """The search engine of a sweep on W&B's server that `wandb sweep-scheduler` controls."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    engine: Literal["wandb"]
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def refuse_other_engines(cls, value: JsonValue) -> JsonValue:
+        """Refuse the engines that require method: custom."""
+        if value in ("optuna", "ax"):
+            raise ValueError(
+                f"scheduler.engine: {value} requires method: custom; leave scheduler out, write "
+                "method: bayes and choose a sampler with --sampler"
+            )
+        return value
 
 
 class SweepConfig(BaseModel):
@@ -101,6 +146,21 @@ class SweepConfig(BaseModel):
     description: str | None = None
     project: str | None = None
     entity: str | None = None
+    apiVersion: str | None = None  # noqa: N815  (W&B's name)
+    kind: Literal["sweep"] | None = None
+    controller: Controller | None = None
+    scheduler: Scheduler | None = None
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def refuse_custom_method(cls, value: JsonValue) -> JsonValue:
+        """Refuse a search function of the user's own."""
+        if value == "custom":
+            raise ValueError(
+                "method: custom needs a search function, and reading a sweep file runs no code; "
+                "write method: bayes and choose a sampler with --sampler"
+            )
+        return value
 
     @field_validator("parameters", mode="before")
     @classmethod
@@ -125,6 +185,12 @@ class SweepConfig(BaseModel):
             raise ValueError("method: bayes needs a metric to optimize")
         if self.early_terminate and self.metric is None:
             raise ValueError("early_terminate needs a metric to compare trials by")
+        if self.scheduler and self.early_terminate:
+            raise ValueError("scheduler and early_terminate exclude each other; leave one out")
+        if self.scheduler and self.controller and self.controller.type == "local":
+            raise ValueError(
+                "scheduler and controller.type: local exclude each other; leave one out"
+            )
         for name, distribution in self.parameters.items():
             is_enumerable = distribution.is_discrete and not isinstance(
                 distribution, CategoricalWithProbabilities
@@ -135,6 +201,27 @@ class SweepConfig(BaseModel):
                     "or use probabilities; list its values"
                 )
         return self
+
+    @property
+    def needs_intermediate_values(self) -> bool:
+        """Whether the study needs the metric of each epoch, not only the objective."""
+        has_imputation = self.metric is not None and self.metric.has_imputation
+        return self.early_terminate is not None or (self.method == "bayes" and has_imputation)
+
+    @property
+    def tracking_overrides(self) -> list[str]:
+        """Overrides that file the trials under the sweep's project and entity in W&B."""
+        destination = {"tracking.project": self.project, "tracking.entity": self.entity}
+        return to_overrides({name: value for name, value in destination.items() if value})
+
+    def with_constants(self, constants: Mapping[str, ParameterValue]) -> SweepConfig:
+        """Return this sweep with other values of parameters that have a single one."""
+        replaced = {
+            name: Constant(value=value)
+            for name, value in constants.items()
+            if isinstance(self.parameters.get(name), Constant)
+        }
+        return self.model_copy(update={"parameters": {**self.parameters, **replaced}})
 
     @property
     def command_overrides(self) -> FixedOverrides:
@@ -163,26 +250,45 @@ class SweepConfig(BaseModel):
         return split_config_dir(self.command or [])[0]
 
 
-def describe_changes(before: SweepConfig, after: SweepConfig) -> Iterator[str]:
-    """Describe each difference between two versions of a sweep; `run_cap` is not compared."""
-    old, new = (_dump_each_key(sweep) for sweep in (before, after))
-    for name in {**old, **new}:
-        if name not in new:
-            yield f"{name}: {old[name]} was removed"
-        elif name not in old:
-            yield f"{name}: {new[name]} was added"
-        elif old[name] != new[name]:
-            yield f"{name}: {old[name]} was changed to {new[name]}"
+def describe_changes(before: SweepConfig, after: SweepConfig) -> dict[str, str]:
+    """Describe each difference between two versions of a sweep, by its key."""
+    old, new = (
+        {
+            key: _to_yaml_line(value)
+            for key, value in sweep.model_dump(exclude={"parameters"}, exclude_none=True).items()
+        }
+        for sweep in (before, after)
+    )
+    changes = {
+        key: f"{key}: {old.get(key, 'none')} → {new.get(key, 'none')}"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    }
+    for name in {**before.parameters, **after.parameters}:
+        old_dist, new_dist = before.parameters.get(name), after.parameters.get(name)
+        if old_dist is None or new_dist is None:
+            changes[f"parameters.{name}"] = f"{name}: {'new' if new_dist else 'removed'}"
+        elif old_dist != new_dist or type(old_dist) is not type(new_dist):
+            has_kind = type(old_dist) is not type(new_dist)
+            old_text, new_text = (_describe(dist, has_kind) for dist in (old_dist, new_dist))
+            changes[f"parameters.{name}"] = f"{name}: {old_text} → {new_text}"
+    return changes
 
 
-def _dump_each_key(sweep: SweepConfig) -> dict[str, str]:
-    """Dump each parameter and each other key as one line of YAML."""
-    settings = sweep.model_dump(exclude={"run_cap", "parameters"}, exclude_none=True)
-    names = {model: name for name, model in DISTRIBUTIONS.items()} | {QUniformGrid: "q_uniform"}
-    for name, distribution in sweep.parameters.items():
-        kind = {"distribution": names[type(distribution)]}
-        settings[f"parameters.{name}"] = kind | distribution.model_dump()
-    return {name: _to_yaml_line(value) for name, value in settings.items()}
+def _describe(distribution: Distribution, has_kind: bool) -> str:
+    """Describe a distribution in a few words, such as 0.01 ... 0.1."""
+    settings, parts = distribution.model_dump(), []
+    if "value" in settings:
+        return format_value(settings["value"])
+    if "values" in settings:
+        parts.append(", ".join(map(format_value, settings.pop("values"))))
+    elif has_kind:
+        names = {model: name for name, model in DISTRIBUTIONS.items()} | {QUniformGrid: "q_uniform"}
+        parts.append(names[type(distribution)])
+    if "min" in settings:
+        parts.append(f"{format_value(settings.pop('min'))} ... {format_value(settings.pop('max'))}")
+    parts += [f"{key} {_to_yaml_line(value)}" for key, value in settings.items()]
+    return ", ".join(parts)
 
 
 def _to_yaml_line(value: JsonValue) -> str:
@@ -214,16 +320,6 @@ def list_errors(content: Mapping[str, JsonValue]) -> list[str]:
 
 def _validate(content: Mapping[str, JsonValue]) -> SweepConfig:
     return SweepConfig.model_validate({str(key): value for key, value in content.items()})
-
-
-def find_nested_blocks(parameters: Mapping[str, JsonValue]) -> dict[str, list[str]]:
-    """Return the dotted names of the parameters in each nested block, by the block's name."""
-    blocks = {name: _get_inner_parameters(config) for name, config in parameters.items()}
-    return {
-        name: list(flatten_parameters(inner, f"{name}."))
-        for name, inner in blocks.items()
-        if inner is not None
-    }
 
 
 def flatten_parameters(
@@ -304,6 +400,8 @@ def _error_message(details: ErrorDetails, model: type[BaseModel] = SweepConfig) 
         return f"{location} is missing"
     if details["type"] == "invalid-json-value":
         return f"{location}: {value} is not a value of a setting"
+    if details["type"] == "extra_forbidden" and key_path in UNSUPPORTED_KEYS:
+        return f"{key_path}: {UNSUPPORTED_KEYS[key_path]}"
     if details["type"] == "extra_forbidden":
         return f"{location}: there is no such key; {suggest(keys[-1], model.model_fields)}"
     if isinstance(value, str) and _is_number(value):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,14 @@ from pydantic import JsonValue
 
 from nn.errors import UserError
 from nn.sweeps import schema
+from nn.sweeps.editions import EDITIONS_KEY
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.storage import StudyStorage
 
 OPTION_KEYS = ("seed", "sampler", "overrides", "config_dir")
 """Settings that must agree in addition to those of the sweep file."""
+FINAL_KEYS = ("seed", "config_dir")
+"""Settings among them that an edit cannot change."""
 BEATS_PER_GRACE_PERIOD = 6
 """Number of heartbeats that a machine records within a grace period."""
 MIN_SUSPENSION_SECONDS = 3.0
@@ -49,9 +52,12 @@ class SharedStudy:
         Raises:
             UserError: The study belongs to another sweep.
         """
-        stored_config = study.user_attrs.get("about")
+        user_attrs = study.user_attrs
+        stored_config = user_attrs.get("about")
         if stored_config is not None:
-            for change in self._describe_changes(stored_config):
+            # the caller compares the rest with the last edition, if there is one
+            keys = FINAL_KEYS if EDITIONS_KEY in user_attrs else OPTION_KEYS
+            for change in self._describe_changes(stored_config, keys):
                 raise self._mismatch_error(f"another sweep: {change}")
         elif study.get_trials(deepcopy=False):
             raise self._mismatch_error("not a sweep of this program")
@@ -64,15 +70,17 @@ class SharedStudy:
             "new one."
         )
 
-    def _describe_changes(self, stored_config: Mapping[str, JsonValue]) -> Iterator[str]:
+    def _describe_changes(
+        self, stored_config: Mapping[str, JsonValue], keys: Sequence[str]
+    ) -> Iterator[str]:
         """Describe how the sweep in the storage differs from this one."""
-        yield from schema.describe_changes(
-            self._parse_sweep(stored_config), self._parse_sweep(self.sweep_config)
-        )
-        for key in OPTION_KEYS:
+        if keys == OPTION_KEYS:
+            sweep, stored_sweep = map(self._parse_sweep, (self.sweep_config, stored_config))
+            yield from schema.describe_changes(stored_sweep, sweep).values()
+        for key in keys:
             stored_value, value = stored_config.get(key), self.sweep_config.get(key)
             if stored_value != value:
-                yield f"{key}: {stored_value} was changed to {value}"
+                yield f"{key}: {stored_value} → {value}"
 
     def _parse_sweep(self, config: Mapping[str, JsonValue]) -> SweepConfig:
         content = {key: value for key, value in config.items() if key not in OPTION_KEYS}
@@ -91,6 +99,8 @@ class Heartbeat:
         self.study, self.grace_seconds = study, grace_seconds or 0.0
         self.is_single_machine = grace_seconds is None
         self.machine_id = f"{platform.node()}-{secrets.token_hex(4)}"
+        self.progress: dict[str, list[float | None]] = {}
+        """Epoch and value of each trial that runs here, recorded with a heartbeat."""
         self._num_beats, self._last_beat_time = 0, -self.grace_seconds
         self._last_seen: dict[str, tuple[int, float]] = {}  # counter, time of its last change
         self._last_check_time = time.monotonic()
@@ -104,6 +114,8 @@ class Heartbeat:
         ):
             self._num_beats, self._last_beat_time = self._num_beats + 1, now
             self.study.set_user_attr(heartbeat_key(self.machine_id), self._num_beats)
+            if self.progress:
+                self.study.set_user_attr(progress_key(self.machine_id), self.progress)
 
     def read_heartbeats(self) -> None:
         """Read all counters and note when each of them changed.
@@ -130,6 +142,11 @@ class Heartbeat:
             heartbeat_key(machine_id), (0, self._last_check_time)
         )
         return self._last_check_time - last_change_time > self.grace_seconds
+
+
+def progress_key(machine_id: str) -> str:
+    """Return the name of the study's attribute with the progress of a machine's trials."""
+    return f"progress {machine_id}"
 
 
 def heartbeat_key(machine_id: str) -> str:

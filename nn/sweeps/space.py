@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 from optuna.distributions import (
@@ -13,7 +14,9 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from pydantic import JsonValue
 
+from nn.config.overrides import to_overrides
 from nn.errors import format_value
 from nn.sweeps.distributions import (
     Distribution,
@@ -21,6 +24,7 @@ from nn.sweeps.distributions import (
     LazySequence,
     ParameterValue,
     QUniform,
+    is_number,
 )
 
 Point: TypeAlias = dict[str, ParameterValue]
@@ -78,7 +82,7 @@ class SearchSpace:
 
         Rejection sampling comes first; a small space is enumerated when that fails.
         """
-        tried_keys = {point_key(point) for point in tried}
+        tried_keys = {point_key(point) for point in tried if self.is_complete(point)}
         for _ in range(100):
             point = {
                 name: distribution.ppf(rng.random())
@@ -92,8 +96,18 @@ class SearchSpace:
                 return untried[int(rng.integers(len(untried)))]
         return point
 
+    def contains(self, point: Mapping[str, ParameterValue]) -> bool:
+        """Check whether a point has a possible value for each parameter, and no other values."""
+        if not self.is_complete(point):
+            return False
+        point = {name: point[name] for name in self.parameters}
+        try:
+            return point_key(self.from_optuna(self.to_optuna(point))) == point_key(point)
+        except (KeyError, ValueError, TypeError, OverflowError):
+            return False
+
     def is_complete(self, names: Iterable[str]) -> bool:
-        """Check whether the names of a trial's params are exactly the parameters of this space."""
+        """Check whether names are exactly those of the parameters of this space."""
         return self.optuna_distributions.keys() == set(names)
 
     def to_optuna(self, point: Point) -> OptunaParams:
@@ -136,25 +150,23 @@ class FixedOverrides(NamedTuple):
         return (*self.before, *to_overrides(point), *self.after)
 
 
-def to_overrides(point: Point) -> list[str]:
-    """Format a point as Hydra overrides."""
-    return [f"{name}={_format_override_value(value)}" for name, value in point.items()]
+def is_point(value: JsonValue) -> TypeGuard[Point]:
+    """Check whether untrusted JSON is a point, of whatever space."""
+    return isinstance(value, dict) and all(
+        all(map(_is_scalar, item)) if isinstance(item, list) else _is_scalar(item)
+        for item in value.values()
+    )
 
 
-def quote(text: str) -> str:
-    """Quote a string so that Hydra reads an override's value as this string."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _is_scalar(value: JsonValue) -> bool:
+    if is_number(value):
+        return abs(value) <= sys.float_info.max  # which NaN is not
+    return value is None or isinstance(value, str | bool)
 
 
 def point_key(point: Point) -> tuple[str, ...]:
     """Return a hashable key that is unique among the points of one space."""
     return tuple(format_value(value) for value in point.values())
-
-
-def _format_override_value(value: ParameterValue) -> str:
-    if isinstance(value, str) and not all(char.isalnum() or char in "_-./" for char in value):
-        return quote(value)
-    return repr(value) if isinstance(value, float) else format_value(value)
 
 
 def _to_optuna_distribution(distribution: Distribution) -> BaseDistribution:
@@ -173,9 +185,8 @@ def _to_optuna_distribution(distribution: Distribution) -> BaseDistribution:
 def _to_optuna_value(distribution: BaseDistribution, value: ParameterValue) -> OptunaValue:
     if isinstance(distribution, CategoricalDistribution):
         return format_value(value)
-    if not isinstance(value, int | float):
+    if not is_number(value) or not math.isfinite(value):
         raise TypeError(value)
-    if isinstance(distribution, FloatDistribution):
-        # rounding to a multiple of q may exceed the bounds, which Optuna enforces
-        return min(max(value, distribution.low), distribution.high)
-    return value
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    # rounding to a multiple of q may exceed the bounds, which Optuna enforces
+    return min(max(value, distribution.low), distribution.high)

@@ -9,9 +9,9 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from optuna.exceptions import StorageInternalError
@@ -19,9 +19,13 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from nn.errors import SaveError, UserError
-from nn.io.files import write_at
+from nn.io.files import TailReader, write_at
 from nn.io.paths import relpath
+from nn.runs.history import MAX_HISTORY_BYTES
 from nn.runs.signals import BoundedSignalHandler
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage  # imports SQLAlchemy
 
 Result = TypeVar("Result")
 JournalLog = dict[str, Any]
@@ -83,6 +87,9 @@ class StudyStorage(ABC):
         """Return whether the study is stored in this file."""
         return False
 
+    def close(self) -> None:  # noqa: B027  (nothing to close by default)
+        """Close files and connections, in a process that continues."""
+
     def retry(self, operation: Callable[[], Result]) -> Result:
         """Run an idempotent operation, repeating it while the storage is unavailable.
 
@@ -121,7 +128,8 @@ class JournalStudyStorage(StudyStorage):
         super().__init__()
         self.path, self.display_name = path, relpath(path)
         try:
-            self.optuna_storage = JournalStorage(CrashSafeJournalBackend(path))
+            self._backend = CrashSafeJournalBackend(path)
+            self.optuna_storage = JournalStorage(self._backend)
             self._lock_fd = _open_lock_file(path, "trials.lock")
         except OSError as error:
             raise UserError(f"{path}: a study cannot be stored there: {error.strerror}.") from None
@@ -155,9 +163,40 @@ class JournalStudyStorage(StudyStorage):
         """Hold the lock of a file next to the journal."""
         return _exclusive_lock(self._lock_fd)
 
+    def close(self) -> None:
+        """Close the lock files."""
+        os.close(self._lock_fd)
+        self._backend.close()
+
+
+class JournalSnapshot(StudyStorage):
+    """The content of a journal file, which is not written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.display_name = relpath(path)
+        try:
+            lines, _ = TailReader(path.parent, path.name, MAX_HISTORY_BYTES).read_lines()
+            backend = InMemoryJournalBackend([json.loads(line) for line in lines])
+            self.optuna_storage = JournalStorage(backend)
+        except (MemoryError, UserError):
+            raise
+        except Exception:  # Optuna may raise anything when it replays a damaged journal
+            raise CorruptStudyError(f"{path} is not a study file.") from None
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold no lock, since nothing is written."""
+        return nullcontext()
+
+    def is_transient_error(self, error: Exception) -> bool:
+        """Return that no error is transient."""
+        return False
+
 
 class PostgresStudyStorage(StudyStorage):
     """Optuna's tables in a PostgreSQL database, which may be unavailable for a while."""
+
+    optuna_storage: RDBStorage
 
     def __init__(self, url: str) -> None:
         import sqlalchemy
@@ -197,6 +236,12 @@ class PostgresStudyStorage(StudyStorage):
             connection.execute(self._sqlalchemy.text(LOCK_QUERY))
             yield
 
+    def close(self) -> None:
+        """Close the connections."""
+        self.optuna_storage.remove_session()
+        self.optuna_storage.engine.dispose()
+        self._engine.dispose()
+
     def is_transient_error(self, error: Exception) -> bool:
         """Return whether the error comes from the server or the connection to it."""
         return isinstance(error, (self._sqlalchemy.exc.DBAPIError, StorageInternalError))
@@ -214,6 +259,16 @@ def open_storage(url: str) -> StudyStorage:
             "share."
         )
     return PostgresStudyStorage(url)
+
+
+def open_existing_storage(url: str, *, read_only: bool) -> StudyStorage:
+    """Open a storage that is not created if it is missing, and perhaps not written at all."""
+    if "://" in url:
+        return open_storage(url)
+    path = Path(url)
+    if not path.is_file():
+        raise UserError(f"{relpath(path)}: there is no study yet.")
+    return JournalSnapshot(path) if read_only else JournalStudyStorage(path)
 
 
 def redact_url(url: str) -> str:
@@ -239,6 +294,10 @@ class CrashSafeJournalBackend(BaseJournalBackend):
         self._log_offsets = [0]  # byte offset of each log, as far as the file has been read
         self._lock_fd = _open_lock_file(path, "lock")
         os.close(os.open(path, FILE_FLAGS, 0o644))
+
+    def close(self) -> None:
+        """Close the lock file."""
+        os.close(self._lock_fd)
 
     def read_logs(self, log_number_from: int) -> Iterator[JournalLog]:
         """Yield the logs from a number on; an unterminated last line is still being written."""

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from copy import copy
 from pathlib import Path
 
+import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import JsonValue
 
 from nn.errors import UserError
 from nn.io.files import atomic_write
 from nn.runs.reader import read_json
-from nn.sweeps.hyperband import HyperbandPruner
+from nn.sweeps.editions import EDITION_KEY, EDITIONS_KEY, Edition, dump_editions
+from nn.sweeps.hyperband import should_prune
 from nn.sweeps.samplers import registry
-from nn.sweeps.samplers.base import GridSampler, RandomSampler
+from nn.sweeps.samplers.base import GridSampler, RandomSampler, Sampler
+from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared_study import Heartbeat, SharedStudy
-from nn.sweeps.space import OptunaParams, Point
+from nn.sweeps.space import Point, SearchSpace
 from nn.sweeps.storage import InMemoryJournalBackend, JournalStudyStorage
 from nn.sweeps.trials import (
+    CONTROL_KEY,
     STUDY_NAME,
+    SWEEP_FORMAT_VERSION,
     SweepTrials,
     TrialUserAttrs,
     read_intermediate_values,
@@ -33,6 +37,7 @@ from nn.sweeps.trials import (
 
 MAX_EXTERNAL_FAILURES = 3
 """Number of external failures after which a trial is not retried any more."""
+NO_POINT_REASON = "its parameters were not recorded"
 
 
 class SweepStudy(SweepTrials):
@@ -45,11 +50,13 @@ class SweepStudy(SweepTrials):
         seed: int,
         *,
         sampler: str | None = None,
+        prior_tasks: Sequence[PriorTask] = (),
         shared_study: SharedStudy | None = None,
         notify: Callable[[str], None] = print,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.is_shared = shared_study is not None
+        self._seed, self._sampler_name, self._prior_tasks = seed, sampler, prior_tasks
         self.storage = (
             shared_study.storage
             if shared_study
@@ -70,35 +77,52 @@ class SweepStudy(SweepTrials):
                 shared_study.ensure_same_sweep(optuna_study)
             super().__init__(sweep, sweep_dir, optuna_study)
             self._study_id = optuna_storage.get_study_id_from_name(study_name)
-            self._check_trial_params()
             if not (shared_study and self.trials):
                 self._restore_lost_trials(notify)
         self.heartbeat = Heartbeat(
             self.optuna_study, shared_study.grace_seconds if shared_study else None
         )
+        self._create_sampler()
         self.refresh()
-        self.grid_sampler = GridSampler(self.space) if sweep.method == "grid" else None
-        self.optuna_study.sampler = self.grid_sampler or self._create_sampler(sampler, seed)
-        if sweep.early_terminate and sweep.metric:
-            self.optuna_study.pruner = HyperbandPruner(sweep.early_terminate, sweep.metric)
 
-    def _create_sampler(self, name: str | None, seed: int) -> BaseSampler:
+    def _create_sampler(self) -> None:
+        self.grid_sampler = GridSampler(self.space) if self.sweep.method == "grid" else None
+        self.sampler: Sampler = self.grid_sampler or RandomSampler(self.space, self._seed)
         if self.sweep.method == "bayes":
-            return registry.create_sampler(name or registry.GP, self.space, seed, len(self.trials))
-        return RandomSampler(self.space, seed)
+            self.sampler = registry.create_sampler(
+                self._sampler_name or registry.GP,
+                self.space,
+                self._seed,
+                self.sweep.metric,
+                self._prior_tasks,
+            )
 
-    def _check_trial_params(self) -> None:
-        """Raise `UserError` if a trial is not a point of this sweep's search space."""
-        for trial in self.trials:
-            if trial.state == TrialState.RUNNING or not trial.params:
-                continue  # its parameters are completed, or it is failed, when it is reclaimed
-            try:
-                self.space.from_optuna(trial.params)
-            except (KeyError, ValueError, TypeError):
-                raise UserError(
-                    f"{self.sweep_dir}: the parameters of trial {trial.number} differ from those "
-                    "of the sweep file; the study belongs to another sweep."
-                ) from None
+    def use_edition(self, edition: Edition) -> None:
+        """Use the sweep file and the sampler of an edition from the next proposal on."""
+        super().use_edition(edition)
+        self._sampler_name = edition.sampler
+        self._create_sampler()
+
+    def add_edition(self, current: Edition, edition: Edition) -> None:
+        """Record an edition after the current one; the caller holds the storage's lock."""
+        editions = dump_editions([*(self.editions or [current]), edition])
+        self.optuna_study.set_user_attr(EDITIONS_KEY, editions)
+        self.load_trials()
+
+    def write_edition(self) -> None:
+        """Write the last edition, if there is one, to sweep.yaml and settings.json."""
+        if not self.editions:
+            return
+        edition, settings_path = self.editions[-1], self.sweep_dir / "settings.json"
+        settings = edition.model_dump(mode="json", include={"sampler", "overrides", "constants"})
+        content = {**read_json(self.sweep_dir, "settings.json"), **settings}
+        content["format_version"] = SWEEP_FORMAT_VERSION
+        for path, text in (
+            (settings_path, json.dumps(content)),
+            (self.sweep_dir / "sweep.yaml", edition.sweep_file),
+        ):
+            if not path.exists() or path.read_bytes() != text.encode():
+                atomic_write(path, text.encode())
 
     def _restore_lost_trials(self, notify: Callable[[str], None]) -> None:
         """Add trials that the study lost but whose directories exist; gaps become failed trials."""
@@ -123,18 +147,20 @@ class SweepStudy(SweepTrials):
         metric, trial_dir = self.sweep.metric, self.get_trial_dir(number)
         status = read_json(trial_dir, "summary.json").get("status")
         state, value = TrialState.RUNNING, None
-        user_attrs: dict[str, str | float | None] = {}
+        user_attrs: dict[str, JsonValue] = {"point": point}
+        if edition := self.find_edition(point):
+            user_attrs[EDITION_KEY] = edition
         if status in ("finished", "pruned", "diverged"):
             state, value = read_outcome(status, metric, trial_dir)
-            user_attrs = {"status": status, "reason": None, "objective": value}
+            user_attrs |= {"status": status, "reason": None, "objective": value}
         intermediate_values = read_intermediate_values(metric, trial_dir) if metric else {}
         return create_trial(
             state=state,
             value=value if state == TrialState.COMPLETE else None,
-            params=self.space.to_optuna(point),
-            distributions=self.space.optuna_distributions,
             user_attrs=user_attrs,
-            intermediate_values=intermediate_values if self.sweep.early_terminate else {},
+            intermediate_values=(
+                intermediate_values if self.sweep.needs_intermediate_values else {}
+            ),
         )
 
     def refresh(self) -> None:
@@ -143,7 +169,11 @@ class SweepStudy(SweepTrials):
 
     def _reload_trials(self) -> None:
         self.heartbeat.record_heartbeat()
-        self.trials = self.optuna_study.get_trials(deepcopy=False)
+        num_editions = len(self.editions)
+        self.load_trials()
+        if len(self.editions) > num_editions:  # another machine has edited the sweep
+            with suppress(OSError):  # otherwise they are written when the sweep is resumed
+                self.write_edition()
 
     @property
     def running_trials(self) -> list[FrozenTrial]:
@@ -169,18 +199,20 @@ class SweepStudy(SweepTrials):
 
     @property
     def num_grid_points(self) -> int | None:
-        """The number of points of a grid search, which limits its trials; else None."""
-        return None if self.grid_sampler is None else self.grid_sampler.num_points
+        """The number of trials to which a grid search leads, with those outside; else None."""
+        if self.grid_sampler is None:
+            return None
+        num_outside = sum(
+            not self.space.contains(self.get_point(trial.number))
+            for trial in (self.complete_trials if self.editions else [])
+        )
+        return self.grid_sampler.num_points + num_outside
 
     def is_exhausted(self, max_trials: int | None) -> bool:
         """Return whether no further trial may start: the grid or the budget is used up."""
-        if self.grid_sampler and not self.grid_sampler.has_unused_points(self.trials):
+        if self.grid_sampler and not self.grid_sampler.has_unused_points(self.observed_trials):
             return True
-        num_started = sum(  # trials that failed without parameters do not count
-            trial.state == TrialState.RUNNING or self.space.is_complete(trial.params)
-            for trial in self.trials
-        )
-        return max_trials is not None and num_started >= max_trials
+        return max_trials is not None and len(self.complete_trials) >= max_trials
 
     def ask(self, max_trials: int | None) -> int | None:
         """Start a trial with the next point and return its number, or None if there is none."""
@@ -192,17 +224,82 @@ class SweepStudy(SweepTrials):
                 # an earlier attempt stored this trial just before the storage went away
                 if unreported := self.local_trial_numbers - known_numbers:
                     return unreported.pop()
+                if self.control != "running":
+                    return None
                 if reclaimed := self._reclaim_stale(1):  # before a new trial is started
                     return reclaimed[0]
+                if queued := self.queued_trials:
+                    return self._start_queued_trial(queued[0])
                 if self.is_exhausted(max_trials):
                     return None
-                trial = self.optuna_study.ask(self.space.optuna_distributions)
-                trial.set_user_attr("machine", self.heartbeat.machine_id)
-                return trial.number
+                return self._create_trial()
 
         number = self.storage.retry(propose)
         self.refresh()
         return number
+
+    def _create_trial(self) -> int:
+        """Store a trial of this machine at the next point, as one operation.
+
+        Its params in Optuna are for other programs, such as Optuna's dashboard.
+        """
+        optuna_storage = self.storage.optuna_storage
+        point = self.sampler.propose(len(self.trials), self.observed_trials)
+        user_attrs: dict[str, JsonValue] = {"point": point, "machine": self.heartbeat.machine_id}
+        if self.editions:
+            user_attrs[EDITION_KEY] = len(self.editions) - 1
+        # an edit may change what Optuna cannot, such as the categories of a parameter
+        distributions = {} if self.editions else self.space.optuna_distributions
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=self.space.to_optuna(point) if distributions else {},
+            distributions=distributions,
+            user_attrs=user_attrs,
+        )
+        trial_id = optuna_storage.create_new_trial(self._study_id, template_trial=trial)
+        return optuna_storage.get_trial_number_from_id(trial_id)
+
+    def _start_queued_trial(self, trial: FrozenTrial) -> int:
+        """Start a queued trial here; the caller holds the storage's lock.
+
+        A process that is killed before the last step leaves it queued.
+        """
+        number, point = trial.number, TrialUserAttrs.of(trial).queued_point
+        point = self._propose_others(number, point) | point
+        self._set_user_attrs(number, point={name: point[name] for name in self.space.parameters})
+        if self.editions:
+            self._set_user_attrs(number, **{EDITION_KEY: len(self.editions) - 1})
+        self._set_user_attrs(number, machine=self.heartbeat.machine_id)
+        self.storage.optuna_storage.set_trial_state_values(
+            self._get_trial_id(number), TrialState.RUNNING
+        )
+        return number
+
+    def _propose_others(self, number: int, given: Point) -> Point:
+        """Propose values of the parameters that the user did not give; on a grid, untried ones."""
+        missing = {
+            name: distribution
+            for name, distribution in self.space.parameters.items()
+            if name not in given
+        }
+        if not missing or self.grid_sampler is None:
+            return self.sampler.propose(number, self.observed_trials) if missing else {}
+        tried = [
+            {name: trial.point[name] for name in missing}
+            for trial in self.observed_trials
+            if all(trial.point.get(name) == value for name, value in given.items())
+        ]
+        return SearchSpace(missing).sample_untried(np.random.default_rng(number), tried)
+
+    def resume(self) -> None:
+        """Let a sweep continue that was paused or stopped."""
+
+        def write() -> None:
+            self.optuna_study.set_user_attr(CONTROL_KEY, "running")
+
+        if self.control != "running":
+            self.storage.retry(write)
+            self.refresh()
 
     def reclaim_stale_trials(self, retry_failed: bool = False) -> list[int]:
         """Claim the trials of stale machines and return their numbers.
@@ -237,9 +334,12 @@ class SweepStudy(SweepTrials):
                 break
             if not self.heartbeat.is_stale(TrialUserAttrs.of(trial).machine):
                 continue
-            if self.space.is_complete(trial.params) or self._complete_params(trial):
+            if self.get_point(trial.number):
                 self._claim_trial(trial.number)
                 reclaimed_numbers.append(trial.number)
+            else:  # killed while proposing it, in format version 2
+                self._set_user_attrs(trial.number, status="failed", reason=NO_POINT_REASON)
+                self.optuna_study.tell(trial.number, state=TrialState.FAIL)
         return reclaimed_numbers
 
     def can_retry(self, number: int) -> bool:
@@ -284,17 +384,30 @@ class SweepStudy(SweepTrials):
         """Report an epoch's value and return whether to prune the trial at this epoch."""
 
         def report_and_check() -> bool:
-            trial_id, storage = self._get_trial_id(number), self.storage.optuna_storage
-            storage.set_trial_intermediate_value(trial_id, epoch, value)
-            trial = copy(storage.get_trial(trial_id))  # some storages return a cached object
-            trial.intermediate_values = {  # later epochs are those of an earlier attempt
-                reported_epoch: reported_value
-                for reported_epoch, reported_value in trial.intermediate_values.items()
-                if reported_epoch <= epoch
-            }
-            return self.optuna_study.pruner.prune(self.optuna_study, trial)
+            self._set_intermediate_value(number, epoch, value)
+            self._reload_trials()
+            early_terminate, metric = self.sweep.early_terminate, self.sweep.metric
+            values = self.trials[number].intermediate_values
+            if early_terminate is None or metric is None or epoch not in values:
+                return False  # the sweep was edited since the trial began
+            other_values = [
+                [value for _, value in sorted(trial.intermediate_values.items())]
+                for trial in self.trials
+                if trial.number != number
+            ]
+            # later epochs are those of an earlier attempt
+            own_values = [value for key, value in sorted(values.items()) if key <= epoch]
+            return should_prune(early_terminate, metric, own_values, other_values)
 
         return self.storage.retry(report_and_check)
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """Report an epoch's value of a trial that is not pruned."""
+        self.storage.retry(lambda: self._set_intermediate_value(number, epoch, value))
+
+    def _set_intermediate_value(self, number: int, epoch: int, value: float) -> None:
+        trial_id = self._get_trial_id(number)
+        self.storage.optuna_storage.set_trial_intermediate_value(trial_id, epoch, value)
 
     def tell(
         self, number: int, status: str, reason: str | None = None, is_external: bool = False
@@ -304,19 +417,22 @@ class SweepStudy(SweepTrials):
         A trial that failed for an external reason stays open for a retry until it has done so
         `MAX_EXTERNAL_FAILURES` times.
         """
+        metric = self.sweep.metric
         try:
-            state, value = read_outcome(status, self.sweep.metric, self.get_trial_dir(number))
+            state, value = read_outcome(status, metric, self.get_trial_dir(number))
         except UserError as error:  # the files that the run wrote cannot be read back
             status, reason, is_external = "failed", str(error), True
             state, value = TrialState.FAIL, None
         can_retry = is_external and self.can_retry(number)
         failures = TrialUserAttrs.of(self.trials[number]).failures + is_external
 
-        def write_result() -> None:
+        def write_result() -> bool:
             with self.storage.lock():
                 self._reload_trials()
+                if self.sweep.metric != metric:
+                    return False  # the sweep was edited meanwhile
                 if number not in self.local_trial_numbers:
-                    return
+                    return True
                 self._set_user_attrs(
                     number, status=status, reason=reason, objective=value, failures=failures
                 )
@@ -325,8 +441,10 @@ class SweepStudy(SweepTrials):
                 else:
                     values = value if state == TrialState.COMPLETE else None
                     self.optuna_study.tell(number, values, state)
+            return True
 
-        self.storage.retry(write_result)
+        if not self.storage.retry(write_result):
+            return self.tell(number, status, reason, is_external)
         self.refresh()
         return value
 
@@ -336,7 +454,7 @@ class SweepStudy(SweepTrials):
             number, machine=self.heartbeat.machine_id, status="running", retriable=False
         )
 
-    def _set_user_attrs(self, number: int, **user_attrs: str | float | None) -> None:
+    def _set_user_attrs(self, number: int, **user_attrs: JsonValue) -> None:
         """Set user attributes of a trial, the fields of `TrialUserAttrs`, in this order."""
         trial_id = self._get_trial_id(number)
         for name, value in user_attrs.items():
@@ -348,55 +466,7 @@ class SweepStudy(SweepTrials):
             self._study_id, number
         )
 
-    def _complete_params(self, trial: FrozenTrial) -> bool:
-        """Suggest the parameters that a trial lacks, if its sweep was killed while proposing it.
-
-        Parameters that the study lost are taken from the trial's directory if it records them.
-
-        Returns:
-            Whether the trial is complete now. Otherwise it is marked as failed, because its
-            parameters are those of another sweep file, or no point of the grid is left for it.
-        """
-        trial_id, optuna_storage = self._get_trial_id(trial.number), self.storage.optuna_storage
-        distributions = self.space.optuna_distributions
-        matches_space = all(
-            distributions.get(name) == distribution
-            for name, distribution in trial.distributions.items()
-        )
-        if matches_space and (params := self._read_recorded_params(trial)):
-            for name, distribution in distributions.items():
-                if name not in trial.params:
-                    value = distribution.to_internal_repr(params[name])
-                    optuna_storage.set_trial_param(trial_id, name, value, distribution)
-            return True
-        if matches_space and (
-            self.grid_sampler is None or self.grid_sampler.next_unused_point(trial, self.trials)
-        ):
-            self._suggest_params(optuna.Trial(self.optuna_study, trial_id))
-            return True
-        self._set_user_attrs(
-            trial.number, status="failed", reason="its parameters were never complete"
-        )
-        self.optuna_study.tell(trial.number, state=TrialState.FAIL)
-        return False
-
-    def _suggest_params(self, trial: optuna.Trial) -> None:
-        """Suggest all parameters of a trial, as `Study.ask` does for a new one."""
-        for name, distribution in self.space.optuna_distributions.items():
-            if isinstance(distribution, CategoricalDistribution):
-                trial.suggest_categorical(name, distribution.choices)
-            elif isinstance(distribution, IntDistribution):
-                trial.suggest_int(name, distribution.low, distribution.high)
-            elif isinstance(distribution, FloatDistribution):
-                trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
-
-    def _read_recorded_params(self, trial: FrozenTrial) -> OptunaParams:
-        """Return the parameters in a trial's directory, if they agree with the study's."""
-        point = self.read_recorded_point(trial.number)
-        params = self.space.to_optuna(point) if point else {}
-        return params if trial.params.items() <= params.items() else {}
-
 
 def _create_lost_trial() -> FrozenTrial:
-    user_attrs = {"status": "failed", "reason": "its directory does not record its parameters"}
+    user_attrs = {"status": "failed", "reason": NO_POINT_REASON}
     return create_trial(state=TrialState.FAIL, user_attrs=user_attrs)

@@ -35,7 +35,11 @@ SweepFileLoader.add_constructor(f"{TAG_PREFIX}timestamp", yaml.SafeLoader.constr
 
 def load_yaml(path: Path) -> dict[str, JsonValue]:
     """Load a sweep file without validating its keys."""
-    text = read_sweep_text(path)
+    return parse_yaml(read_sweep_text(path), path)
+
+
+def parse_yaml(text: str, path: Path) -> dict[str, JsonValue]:
+    """Parse the text of a sweep file without validating its keys."""
     try:
         content = _parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -8,31 +8,49 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import optuna
 from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic_core import from_json
 
-from nn.errors import UserError
-from nn.io.coerce import drop_none, extract_column, to_finite_float
+from nn.errors import UserError, format_value
+from nn.io.coerce import drop_none, extract_column, to_finite_float, to_mapping
 from nn.io.files import TailReader, atomic_write
 from nn.io.paths import TRIAL_FILE, relpath
 from nn.io.serialization import JsonObject
 from nn.runs.history import MAX_HISTORY_BYTES, read_history
 from nn.runs.reader import read_json, require_format_version
 from nn.sweeps import schema
+from nn.sweeps.distributions import Constant
+from nn.sweeps.editions import (
+    EDITIONS_KEY,
+    EditedTrials,
+    Edition,
+    edition_index,
+    is_same_value,
+    load_editions,
+)
+from nn.sweeps.samplers.base import ObservedTrial
 from nn.sweeps.schema import Metric, SweepConfig
-from nn.sweeps.space import Point, SearchSpace, point_key
+from nn.sweeps.space import Point, SearchSpace, is_point
 from nn.sweeps.storage import InMemoryJournalBackend, JournalLog
 
+Control = Literal["running", "paused", "stopped"]
+"""State of a sweep that `sweep.py pause`, `resume` and `stop` set."""
+CONTROL_KEY = "control"
+"""User attribute of the study with its `Control`."""
 STUDY_NAME = "sweep"
 """Name of the study in a sweep's own study.log."""
-SWEEP_FORMAT_VERSION = 2
+SWEEP_FORMAT_VERSION = 3
 """Format version of a sweep directory, in settings.json; version 1 did not record it."""
+READABLE_FORMAT_VERSIONS = (2, SWEEP_FORMAT_VERSION)
+"""In version 2, the points of trials were the params of the Optuna study."""
 MAX_IMPORTANCE_TRIALS = 1000
 """Trials, evenly spaced, to which fANOVA is limited: its time grows with them for little gain."""
 MAX_TREES_TIMES_TRIALS = 16_000
@@ -45,6 +63,8 @@ n = 10 d is the usual size of a computer experiment (Loeppky, Sacks and Welch, 2
 doi:10.1198/TECH.2009.08040). In simulated sweeps this many trials always identified the most
 important parameter, while its share still varied by about 0.1 from one sweep to the next.
 """
+STOP_REASON = "stopped on request"
+"""Why a trial was pruned that `sweep.py stop` ended."""
 ENDED_STATES = ("finished", "pruned", "diverged")
 """Final states that a run's summary can have."""
 SUMMARY_SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
@@ -57,7 +77,12 @@ class SweepTrials:
     def __init__(self, sweep: SweepConfig, sweep_dir: Path, optuna_study: Study) -> None:
         self.sweep, self.sweep_dir, self.optuna_study = sweep, sweep_dir, optuna_study
         self.space = SearchSpace(sweep.parameters)
-        self.trials: list[FrozenTrial] = optuna_study.get_trials(deepcopy=False)
+        self.editions: list[Edition] = []
+        """The original sweep and its edits; empty if it was never edited."""
+        self.trials: list[FrozenTrial] = []
+        """The trials as the last edition means them."""
+        self.stored_trials: list[FrozenTrial] = []
+        self.load_trials()
 
     @classmethod
     def load(cls, sweep_dir: Path) -> SweepTrials:
@@ -67,33 +92,135 @@ class SweepTrials:
             raise UserError(f"{relpath(sweep_dir)}: no trial of this sweep has started.")
         return reader.sweep_trials
 
+    def load_trials(self) -> None:
+        """Read the study's trials, whether it is paused, and its last edition if that is new."""
+        user_attrs = self.optuna_study.user_attrs
+        editions, control = user_attrs.get(EDITIONS_KEY, []), user_attrs.get(CONTROL_KEY)
+        self.control: Control = control if control in ("paused", "stopped") else "running"
+        self.stored_trials = self.optuna_study.get_trials(deepcopy=False)
+        try:
+            if len(editions) > len(self.editions):
+                self.editions = load_editions(editions)
+                self._edited_trials = EditedTrials(self.editions)
+                self.use_edition(self.editions[-1])
+        except (TypeError, ValueError, UserError):
+            raise UserError(
+                f"{relpath(self.sweep_dir)}: the study's editions are damaged."
+            ) from None
+        self.trials = self.stored_trials
+        if self.editions:
+            self.trials = [self._edited_trials.read(trial) for trial in self.stored_trials]
+
+    def use_edition(self, edition: Edition) -> None:
+        """Use the sweep file of an edition for whatever is read and proposed from now on."""
+        self.sweep = edition.sweep
+        self.space = SearchSpace(edition.sweep.parameters)
+
+    def get_edition(self, number: int) -> Edition | None:
+        """Return the edition that proposed a trial; None if the sweep was never edited."""
+        if not self.editions:
+            return None
+        index = edition_index(self.stored_trials[number])
+        return self.editions[min(index, len(self.editions) - 1)]
+
     @property
     def complete_trials(self) -> list[FrozenTrial]:
-        """The trials that have all parameters; others are still being proposed or were lost."""
-        return [trial for trial in self.trials if self.space.is_complete(trial.params)]
+        """The trials that have started and have a point; that of others was lost."""
+        return [
+            trial
+            for trial in self.trials
+            if trial.state != TrialState.WAITING
+            and (trial.user_attrs.get("point") is not None or self.space.is_complete(trial.params))
+        ]
 
     def get_point(self, number: int) -> Point:
-        """Return the parameter values of a trial, as the sweep file means them."""
-        return self.space.from_optuna(self.trials[number].params)
+        """Return the values of a trial's parameters as the sweep file means them; {} if lost.
+
+        A trial of an earlier edition may lack parameters, have others, or lie outside the space.
+        """
+        trial = self.trials[number]
+        point: Point | None = trial.user_attrs.get("point")
+        if point is not None:
+            return {name: point[name] for name in self.space.parameters if name in point} | point
+        if self.space.is_complete(trial.params):  # written in format version 2
+            return self.space.from_optuna(trial.params)
+        return {}
+
+    @property
+    def observed_trials(self) -> list[ObservedTrial]:
+        """The trials that have a point, as samplers see them."""
+        sign = self.sweep.metric.minimization_sign if self.sweep.metric else 1
+        observed_trials = []
+        for trial in self.complete_trials:
+            point = self.get_point(trial.number)
+            objective = TrialUserAttrs.of(trial).objective
+            if objective is not None and not math.isfinite(objective):
+                objective = None
+            observed_trials.append(
+                ObservedTrial(
+                    number=trial.number,
+                    point=point,
+                    state=trial.state,
+                    value=None if objective is None else sign * objective,
+                    intermediate_values={
+                        epoch: sign * value for epoch, value in trial.intermediate_values.items()
+                    },
+                    task=self._describe_task(point),
+                )
+            )
+        return observed_trials
+
+    @property
+    def queued_trials(self) -> list[FrozenTrial]:
+        """The trials that start before the search proposes any, in this order."""
+        return [trial for trial in self.trials if trial.state == TrialState.WAITING]
+
+    def is_stop_requested(self, number: int) -> bool:
+        """Return whether the user wants to end a trial."""
+        return self.control == "stopped" or TrialUserAttrs.of(self.trials[number]).stop_requested
+
+    def _describe_task(self, point: Point) -> str:
+        """Return the settings of a point that differ from those of all points of the space."""
+        return ", ".join(
+            f"{name}: {format_value(value)}"
+            for name, value in point.items()
+            if name not in self.space.parameters
+            or (
+                isinstance(constant := self.space.parameters[name], Constant)
+                and not is_same_value(constant.value, value)
+            )
+        )
+
+    def get_recorded_point(self, number: int) -> Point:
+        """Return the point with which a trial was proposed, whatever the edition was then."""
+        if not self.editions:
+            return self.get_point(number)
+        return self._edited_trials.get_recorded_point(self.stored_trials[number]) or {}
 
     def get_trial_dir(self, number: int) -> Path:
         """Return the run directory of a trial; it exists only on the machine that ran it."""
         return self.sweep_dir / "trials" / f"{number:04}"
 
     def read_recorded_point(self, number: int) -> Point | None:
-        """Return the point recorded in a trial's directory, or None if it is not of this space."""
+        """Return the point recorded in a trial's directory, or None if it is of another sweep."""
         record = read_json(self.get_trial_dir(number), TRIAL_FILE)
         parameters = record.get("parameters")
-        if record.get("number") != number or not isinstance(parameters, dict):
+        if record.get("number") != number or not is_point(parameters):
             return None
-        if not self.space.is_complete(parameters):
-            return None
-        point = {name: parameters[name] for name in self.space.parameters}
-        try:
-            round_trip = self.space.from_optuna(self.space.to_optuna(point))
-        except (KeyError, ValueError, TypeError, OverflowError):
-            return None
-        return point if point_key(round_trip) == point_key(point) else None
+        return parameters if self.find_edition(parameters) is not None else None
+
+    def find_edition(self, point: Point) -> int | None:
+        """Return the index of the last edition whose space contains a point; None if none does.
+
+        A point that the user queued may lie outside, but has the parameters of its edition.
+        """
+        spaces = [SearchSpace(edition.sweep.parameters) for edition in self.editions]
+        spaces = spaces or [self.space]
+        for is_match in (SearchSpace.contains, SearchSpace.is_complete):
+            indices = [index for index, space in enumerate(spaces) if is_match(space, point)]
+            if indices:
+                return indices[-1]
+        return None
 
     def rank_trials(self) -> list[FrozenTrial]:
         """Return the trials that have an objective, best first."""
@@ -107,19 +234,35 @@ class SweepTrials:
 
     @property
     def failed_trials(self) -> list[FrozenTrial]:
-        """The failed trials, including those that `--resume` would retry."""
+        """The failed trials, including those that `--resume` would retry.
+
+        Those that the user has queued again are left out.
+        """
+        retried = {TrialUserAttrs.of(trial).retry_of for trial in self.trials}
         return [
-            trial for trial in self.complete_trials if TrialUserAttrs.of(trial).status == "failed"
+            trial
+            for trial in self.complete_trials
+            if TrialUserAttrs.of(trial).status == "failed" and trial.number not in retried
         ]
 
     def get_param_importances(self) -> ParamImportances:
         """Estimate by fANOVA how much of the objective's variance each parameter explains."""
-        finished = [t for t in self.complete_trials if t.state == TrialState.COMPLETE]
-        study = self.optuna_study
-        if len(finished) > MAX_IMPORTANCE_TRIALS:
-            positions = np.linspace(0, len(finished) - 1, MAX_IMPORTANCE_TRIALS)
-            finished = [finished[position] for position in positions.round().astype(int)]
-            study = optuna.create_study(storage=InMemoryStorage())
+        observed = [
+            trial
+            for trial in self.observed_trials
+            if trial.state == TrialState.COMPLETE and self.space.contains(trial.point)
+        ]
+        if len(observed) > MAX_IMPORTANCE_TRIALS:
+            positions = np.linspace(0, len(observed) - 1, MAX_IMPORTANCE_TRIALS)
+            observed = [observed[position] for position in positions.round().astype(int)]
+        finished = [
+            create_trial(
+                value=trial.value,
+                params=self.space.to_optuna(trial.point),
+                distributions=self.space.optuna_distributions,
+            )
+            for trial in observed
+        ]
         varied_params = [
             name
             for name in self.space.optuna_distributions
@@ -133,20 +276,26 @@ class SweepTrials:
             max_depth=MAX_TREE_DEPTH,
             seed=0,
         )
+        study = optuna.create_study(storage=InMemoryStorage())
         try:
-            if study is not self.optuna_study:  # which copies the trials, so it is slow
-                study.add_trials(finished)
+            study.add_trials(finished)
             shares = optuna.importance.get_param_importances(
                 study, evaluator=evaluator, params=varied_params
             )
-        except Exception:  # Optuna may raise anything for values outside of the space
+        except (ValueError, RuntimeError):
             shares = {}
         finite = {name: float(share) for name, share in shares.items() if math.isfinite(share)}
         return ParamImportances(finite, len(finished))
 
     def write_trials_csv(self) -> None:
         """Write trials.csv: one row per trial with its run's scores; unknown cells are empty."""
-        param_names = list(self.space.parameters)
+        points = {
+            trial.number: self.get_recorded_point(trial.number) | self.get_point(trial.number)
+            for trial in self.complete_trials
+        }
+        param_names = list(
+            dict.fromkeys([*self.space.parameters, *chain.from_iterable(points.values())])
+        )
         score_names = [*SUMMARY_SCORES, "epochs_trained", "seconds"]
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -155,7 +304,7 @@ class SweepTrials:
         )
         for trial in self.complete_trials:
             record, trial_dir = TrialUserAttrs.of(trial), self.get_trial_dir(trial.number)
-            summary, point = read_summary(trial, trial_dir), self.space.from_optuna(trial.params)
+            summary, point = read_summary(trial, trial_dir), points[trial.number]
             location = str(trial_dir.relative_to(self.sweep_dir))
             if not trial_dir.exists():  # the trial ran on another machine: HOST:DIRECTORY
                 location = f"{(record.machine or '').rpartition('-')[0]}:{location}"
@@ -164,7 +313,7 @@ class SweepTrials:
                 [
                     *(trial.number, record.status, record.reason, record.objective),
                     *(None if to_finite_float(value) is None else value for value in results),
-                    *(point[name] for name in param_names),
+                    *(point.get(name, "") for name in param_names),
                     location,
                 ]
             )
@@ -180,10 +329,10 @@ class SweepTrialsReader:
 
     def __init__(self, sweep_dir: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
+        self._sweep = read_started_sweep(sweep_dir)
         require_sweep_format(sweep_dir)
         self._sweep_dir, self._is_damaged = sweep_dir, True
-        self.journal, self._study_name = _find_journal(sweep_dir)
+        self.journal, self._study_name = find_journal(sweep_dir)
         self._tail = TailReader(self.journal.parent, self.journal.name, MAX_HISTORY_BYTES)
         lines, _ = self._tail.read_lines()
         self._check(self._open(lines))
@@ -211,25 +360,26 @@ class SweepTrialsReader:
         return set(range(len(self.sweep_trials.trials)))
 
     def _append(self, lines: Sequence[bytes]) -> set[int]:
-        previous = self.sweep_trials.trials
+        previous, num_editions = self.sweep_trials.stored_trials, len(self.sweep_trials.editions)
         with self._damage_as_user_error():
             self._journal.append_logs(_parse_logs(lines))
-            self.sweep_trials.trials = self.sweep_trials.optuna_study.get_trials(deepcopy=False)
+            self.sweep_trials.load_trials()
+        if len(self.sweep_trials.editions) > num_editions:
+            return set(range(len(self.sweep_trials.trials)))
         return {  # Optuna replaces a trial's object when it changes the trial
             number
-            for number, trial in enumerate(self.sweep_trials.trials)
+            for number, trial in enumerate(self.sweep_trials.stored_trials)
             if number >= len(previous) or trial is not previous[number]
         }
 
     def _check(self, numbers: set[int]) -> set[int]:
-        """Check that the trials with all parameters are points of the search space."""
-        space = self.sweep_trials.space
+        """Check that the trials have points."""
         try:
-            for number in numbers:
-                if space.is_complete(self.sweep_trials.trials[number].params):
-                    self.sweep_trials.get_point(number)
+            points = [self.sweep_trials.get_point(number) for number in numbers]
         except (KeyError, TypeError, ValueError, OverflowError):
             raise self._damage_error() from None
+        if not all(map(is_point, points)):
+            raise self._damage_error()
         self._is_damaged = False
         return numbers
 
@@ -246,7 +396,7 @@ class SweepTrialsReader:
         return UserError(f"{relpath(self.journal)} is damaged.")
 
 
-def _find_journal(sweep_dir: Path) -> tuple[Path, str]:
+def find_journal(sweep_dir: Path) -> tuple[Path, str]:
     """Return the path of a sweep's journal and the name of its study there."""
     settings = read_json(sweep_dir, "settings.json")
     path, name = settings.get("journal"), settings.get("study_name")
@@ -264,12 +414,19 @@ def _parse_logs(lines: Sequence[bytes]) -> list[JournalLog]:
     return logs
 
 
+def read_started_sweep(sweep_dir: Path) -> SweepConfig:
+    """Read a sweep's file with the constants that the command line replaced when it started."""
+    constants = read_json(sweep_dir, "settings.json").get("constants")
+    sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
+    return sweep.with_constants(constants) if isinstance(constants, dict) else sweep
+
+
 def require_sweep_format(sweep_dir: Path) -> None:
     """Refuse a sweep directory of another format version."""
-    require_format_version(sweep_dir, "settings.json", SWEEP_FORMAT_VERSION)
+    require_format_version(sweep_dir, "settings.json", *READABLE_FORMAT_VERSIONS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialUserAttrs:
     """User attributes of an Optuna trial, by the names under which they are stored."""
 
@@ -283,6 +440,12 @@ class TrialUserAttrs:
     """Number of failures with a cause outside the trial."""
     retriable: bool
     """Whether the last failure was one, and the trial is left open for a retry."""
+    stop_requested: bool
+    """Whether the user wants to end the trial."""
+    queued_point: Point
+    """Parameter values with which the user queued the trial; the search proposes the others."""
+    retry_of: int | None
+    """Number of the trial whose point this one runs again."""
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialUserAttrs:
@@ -295,6 +458,9 @@ class TrialUserAttrs:
             machine=attrs.get("machine"),
             failures=attrs.get("failures", 0),
             retriable=trial.state == TrialState.RUNNING and bool(attrs.get("retriable")),
+            stop_requested=bool(attrs.get("stop_requested")),
+            queued_point=to_mapping(attrs.get("queued_point")),
+            retry_of=attrs.get("retry_of"),
         )
 
 

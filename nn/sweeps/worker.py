@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from nn.config.compose import compose_config
 from nn.config.search_path import set_config_dir
@@ -29,6 +29,8 @@ from nn.runs.signals import SignalInterrupt
 if TYPE_CHECKING:
     from nn.sweeps.space import Point  # imports Optuna, which workers do not need
 
+Decision = Literal["continue", "prune", "pause"]
+"""What a running trial does after an epoch."""
 LOCK_TIMEOUT_SECONDS = 30.0
 """Seconds to wait for a trial's directory while a dying process still holds its lock."""
 
@@ -44,7 +46,7 @@ class TrialRequest:
     metric_name: str | None = None
     """Metric whose values the worker reports."""
     is_prunable: bool = False
-    """Whether the worker waits after each epoch for the decision to prune."""
+    """Whether the worker waits after each epoch for a decision, which else may come at any time."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,11 @@ def serve_requests(connection: Connection) -> None:
     """Run the requested trials until the connection is closed."""
     while True:
         try:
-            request: TrialRequest = connection.recv()
+            request: TrialRequest | Decision = connection.recv()
         except (EOFError, OSError):  # reset if the sweep ended before it received a message
             return
+        if not isinstance(request, TrialRequest):
+            continue  # a decision on a trial that had just ended
         try:
             with _redirect_output(request.trial_dir):
                 message = _run_trial(request, connection)
@@ -125,16 +129,23 @@ def _write_trial_file(request: TrialRequest) -> None:
 
 def _run_trial(request: TrialRequest, connection: Connection) -> ResultMessage:
     """Run a trial and return how it ended."""
+    decision: Decision = "continue"
 
     def report_epoch(epoch_record: Mapping[str, Any]) -> None:
+        nonlocal decision
         value = epoch_record.get(request.metric_name) if request.metric_name else None
         try:
             connection.send(EpochMessage(epoch_record["epoch"], value))
-            should_prune = request.is_prunable and connection.recv()
+            if request.is_prunable or connection.poll():
+                decision = connection.recv()
         except (EOFError, OSError):
             raise SignalInterrupt(signal.SIGTERM) from None  # the sweep has ended
-        if should_prune and epoch_record["epoch"] < config.epochs:
+        if epoch_record["epoch"] == config.epochs:
+            return
+        if decision == "prune":
             raise TrialPruned
+        if decision == "pause":  # as if the sweep had ended, but the worker remains
+            raise SignalInterrupt(signal.SIGTERM)
 
     try:
         config = compose_config(request.overrides)
@@ -147,6 +158,10 @@ def _run_trial(request: TrialRequest, connection: Connection) -> ResultMessage:
         return ResultMessage("diverged", str(error))
     except TrialPruned:
         return ResultMessage("pruned")
+    except SignalInterrupt:
+        if decision != "pause":
+            raise
+        return ResultMessage("paused")
     except Exception as error:
         reason = str(error)
         if not isinstance(error, UserError | SaveError):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event, Timer
 
-from nn.errors import UserError, truncate
+from nn.errors import UserError
 from nn.io.paths import relpath
 from nn.io.serialization import JsonObject
 
@@ -126,4 +126,4 @@ def _parse_record(line: bytes) -> JsonObject | None:
 def _format_reason(message: str) -> str:
     """Return the command's last message in a form that fits into a sentence."""
     text = "".join(character for character in message if character.isprintable()).strip()
-    return truncate(text.removeprefix("Error: ").removesuffix("."), 200)
+    return text.removeprefix("Error: ").removesuffix(".")[:200]

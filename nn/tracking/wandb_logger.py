@@ -42,6 +42,7 @@ from nn.training import HistoryRecord
 if TYPE_CHECKING:
     import wandb
     from wandb import Image, Run
+    from wandb.apis.public import Sweep
     from wandb.plot.custom_chart import CustomChart
 
 GRACE_SECONDS = 1.0
@@ -399,6 +400,18 @@ def _wait_until_uploaded(run_path: str, epoch: int) -> None:
         if time.monotonic() > deadline:
             raise SaveError(f"W&B does not show epoch {epoch} of {run_path}")
         time.sleep(1)
+
+
+def load_sweep(path: str) -> Sweep:
+    """Load the sweep ENTITY/PROJECT/SWEEP from the server."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    sweep: Sweep = _import_wandb().Api().sweep(path)
+    return sweep
+
+
+def stop_run(path: str) -> None:
+    """Ask the run ENTITY/PROJECT/RUN to stop, as the button in W&B does."""
+    _import_wandb().Api().run(path).stop()
 
 
 def report_rejected_trial(reason: str) -> None:

@@ -152,22 +152,24 @@ def compare_samplers(num_seeds: int, quick: bool) -> Iterator[SamplerComparison]
 def run_study(problem: TestProblem, sampler: str, seed: int, n_trials: int) -> tuple[float, float]:
     """Return the best value of a study, and the slowest of its last five proposals in seconds."""
     import numpy as np
-    import optuna
+    from optuna.trial import TrialState
 
+    from nn.sweeps.samplers.base import ObservedTrial
     from nn.sweeps.samplers.registry import create_sampler
     from nn.sweeps.schema import SweepConfig
     from nn.sweeps.space import SearchSpace
 
     sweep = SweepConfig.model_validate({"method": "random", "parameters": problem.parameters})
     space = SearchSpace(sweep.parameters)
-    study = optuna.create_study(sampler=create_sampler(sampler, space, seed, 0))
+    proposer, trials = create_sampler(sampler, space, seed), list[ObservedTrial]()
     rng, values, seconds = np.random.default_rng(seed), [], []
-    for _ in range(n_trials):
+    for number in range(n_trials):
         start = time.perf_counter()
-        trial = study.ask(space.optuna_distributions)
+        point = proposer.propose(number, trials)
         seconds.append(time.perf_counter() - start)
-        values.append(problem.objective(**space.from_optuna(trial.params)))
-        study.tell(trial, values[-1] + problem.noise_std * rng.normal())
+        values.append(problem.objective(**point))
+        noisy_value = values[-1] + problem.noise_std * rng.normal()
+        trials.append(ObservedTrial(number, point, TrialState.COMPLETE, noisy_value))
     return min(values), max(seconds[-5:])
 
 

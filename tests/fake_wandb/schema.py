@@ -36,7 +36,13 @@ def query_fields(state: ServerState) -> dict[str, Any]:
 
     return {
         "viewer": account_resolvers.user_node(state),
-        "serverInfo": {"__typename": "ServerInfo", "features": []},
+        "serverInfo": {
+            "__typename": "ServerInfo",
+            "features": [
+                {"__typename": "ServerFeature", "name": name, "isEnabled": True}
+                for name in state.features
+            ],
+        },
         "entity": lambda args: (
             account_resolvers.entity_node(state) if args["name"] == state.entity else None
         ),
@@ -69,6 +75,7 @@ def mutation_fields(state: ServerState) -> dict[str, Any]:
         "addAliases": uploads.add_aliases,
         "deleteAliases": uploads.delete_aliases,
         "upsertSweep": sweeps.upsert_sweep,
+        "enqueueSweepRun": sweeps.enqueue_run,
         "createAgent": sweeps.create_agent,
         "agentHeartbeat": sweeps.agent_heartbeat,
         "upsertView": reports.upsert_report,

@@ -24,6 +24,7 @@ class ServerState:
         self.reports: dict[str, Any] = {}
         self.artifacts: dict[str, ArtifactCollection] = {}
         self.projects: list[str] = []
+        self.features: list[str] = []
         self.lock = threading.RLock()
         self._random = random.Random(seed)
 

@@ -93,6 +93,14 @@ def upsert_sweep(state: ServerState, args: Args) -> Node:
     }
 
 
+def enqueue_run(state: ServerState, args: Args) -> Node:
+    """EnqueueSweepRun: a point that the next free agent runs."""
+    sweep, run_id = state.sweeps[args["id"].removeprefix("sweep-")], state.new_id()
+    sweep.proposed_points[run_id] = json.loads(args["config"])
+    sweep.requeued_run_ids.append(run_id)
+    return {"__typename": "Payload", "id": run_id, "runQueueItemId": f"item-{run_id}"}
+
+
 def create_agent(state: ServerState, args: Args) -> Node:
     if args["sweep"] not in state.sweeps:
         raise ApiError(404, f"sweep {args['sweep']} not found")

@@ -17,6 +17,17 @@ from tests.fake_wandb.runs import Run, utc_now
 Command = dict[str, Any]
 
 
+def nest_point(parameters: dict[str, Any], point: Point, prefix: str = "") -> Point:
+    """Nest the values of nested `parameters` blocks, as in W&B; dotted names stay flat."""
+    return {
+        name: nest_point(config["parameters"], point, f"{prefix}{name}.")
+        if "parameters" in config
+        else point[f"{prefix}{name}"]
+        for name, config in parameters.items()
+        if "parameters" in config or f"{prefix}{name}" in point
+    }
+
+
 @dataclass
 class Agent:
     """An agent and the runs that it reports as running."""
@@ -43,7 +54,7 @@ class Sweep:
     proposed_points: dict[str, Point] = field(default_factory=dict)
     """The points that were proposed, by run id."""
     requeued_run_ids: list[str] = field(default_factory=list)
-    """Preempted runs to be assigned again."""
+    """Preempted and enqueued runs, to be assigned next."""
     seed: int = 0
     created_at: str = field(default_factory=utc_now)
 
@@ -84,7 +95,9 @@ class Sweep:
             return None
         else:
             run_id, self.proposed_points[new_id] = new_id, self.propose_point()
-        args = {key: {"value": value} for key, value in self.proposed_points[run_id].items()}
+        parameters = yaml.safe_load(self.config)["parameters"]
+        nested_point = nest_point(parameters, self.proposed_points[run_id])
+        args = {key: {"value": value} for key, value in nested_point.items()}
         return {
             "type": "run",
             "run_id": run_id,

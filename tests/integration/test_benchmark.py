@@ -18,6 +18,7 @@ def test_benchmark_compares_samplers(workdir):
     assert row["seconds"] > 0
 
 
+@pytest.mark.soak
 def test_benchmark_prints_and_saves_time_ratios(workdir):
     result = workdir.run(BENCHMARK_SCRIPT, "--quick", "--rounds", "1", "--json", "ratios.json")
     assert result.returncode == 0, result.stderr

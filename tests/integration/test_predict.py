@@ -257,6 +257,7 @@ def test_16_bit_and_exif_rotated_images_are_read(workdir, predict):
     assert f"turned.jpg: {LABELS[7]} (" in output
 
 
+@pytest.mark.soak
 def test_image_grid_starts_at_an_offset_and_marks_errors(workdir, predict):
     np.save(workdir.path / "images.npy", IMAGES)
     truth = LABELS.copy()

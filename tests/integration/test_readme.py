@@ -232,12 +232,11 @@ def test_every_setting_of_an_option_is_documented_with_its_default():
 
 
 def test_every_command_line_option_is_documented_and_exists():
-    commands = "sweep", "report", "predict", "upload", "results", "benchmark"
+    names = "sweep", "report", "predict", "upload", "results", "benchmark"
+    commands = [[f"scripts/{name}.py"] for name in names] + [["scripts/sweep.py", "status"]]
     processes = [
         subprocess.Popen(
-            [sys.executable, ROOT / f"scripts/{command}.py", "--help"],
-            stdout=subprocess.PIPE,
-            text=True,
+            [sys.executable, *command, "--help"], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
         for command in commands
     ]

@@ -607,9 +607,24 @@ def sweep_workdir(tmp_path_factory):
         ({}, "", "exists; --resume continues that sweep"),
         ({}, "--resume --seed 5", "--seed=5: this sweep was started with 0"),
         ({}, "--resume --sampler tpe", "--sampler=tpe"),
-        ({}, "--resume epochs=9", "epochs=9: this sweep was started with"),
+        ({}, "--name new --warm-start small", "--warm-start: this option requires method: bayes"),
+        (
+            {"method": "bayes"},
+            "--name new --warm-start small --sampler tpe",
+            "--sampler=tpe cannot learn from earlier sweeps",
+        ),
+        (
+            {"method": "bayes"},
+            "--name new --warm-start none",
+            "--warm-start=runs/sweeps/none: this is not a directory; name that of a sweep or of",
+        ),
+        (
+            {},
+            "--resume epochs=9",
+            "epochs=9: the earlier trial had epochs=1, and only parameters are recorded with each "
+            "trial; write epochs: {value: 9} under parameters in small.yaml.",
+        ),
         ({}, "--resume --name other", "there is no sweep to resume"),
-        ({"method": "bayes"}, "--resume", "method: random was changed to bayes"),
         ({"metric": {"name": "val/los"}}, "--resume", "metric"),
         ({"parameters": {}}, "--resume", "there must be at least one parameter"),
         ({}, "--resume --storage mysql://a@b/c", "write postgresql://USER@HOST"),
@@ -628,7 +643,7 @@ def test_refused_sweep_leaves_the_existing_one_unchanged(
 
 def write_settings(**changes):
     """Write sweep settings that no sweep was started with."""
-    content = {"format_version": 2, "seed": 0, "sampler": None, "overrides": []} | changes
+    content = {"format_version": 3, "seed": 0, "sampler": None, "overrides": []} | changes
     return lambda sweep: (sweep / "settings.json").write_text(json.dumps(content))
 
 
@@ -644,8 +659,8 @@ def write_settings(**changes):
         (write_settings(sampler=[]), "settings.json is damaged"),
         (
             write_settings(overrides="epochs=1"),
-            'contained {"format_version": 2, "seed": 0, "sampler": null, "overrides": [], '
-            '"config_dir": null}',
+            'contained {"format_version": 3, "seed": 0, "sampler": null, "overrides": [], '
+            '"config_dir": null, "warm_start": [], "constants": {}, ',
         ),
         (lambda sweep: (sweep / "settings.json").write_text("[" * 99_999), "settings.json is dam"),
     ],
@@ -673,7 +688,7 @@ def test_sweep_of_another_version_is_refused_by_every_command(
 ):
     shutil.copytree(sweep_workdir, workdir.path, dirs_exist_ok=True)
     format_version("settings.json", version)(workdir.path / "runs/sweeps/small")
-    message = f"runs/sweeps/small has {named}; this program reads format version 2."
+    message = f"runs/sweeps/small has {named}; this program reads format version 2 or 3."
     with FakeWandbServer() as server:
         check_refused(workdir, args, message, **server.environment)
         assert server.requests == []

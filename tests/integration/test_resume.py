@@ -84,7 +84,7 @@ def test_resume_after_kill_is_bit_exact(workdir, run_uninterrupted, repetition):
     assert run.exact_results == expected.exact_results
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("number", "status"),
     [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP), (signal.SIGINT, 130)],

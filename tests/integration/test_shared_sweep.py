@@ -110,6 +110,7 @@ def test_database_outage_loses_nothing(workdir, start_machine, read_log, postgre
     assert f"{postgres.url} is unavailable; retrying" in read_log(1) + read_log(2)
 
 
+@pytest.mark.soak
 def test_machines_can_share_a_journal_file(workdir, start_machine):
     first = start_machine(1, "--count", "16", storage="shared.log")
     second = start_machine(2, "--count", "16", storage="shared.log")
@@ -121,6 +122,7 @@ def test_machines_can_share_a_journal_file(workdir, start_machine):
     assert len({row["lr"] for row in table}) == 16
 
 
+@pytest.mark.soak
 def test_each_machine_has_the_whole_study(workdir, start_machine):
     first = start_machine(1, "--count", "3", storage="shared.log")
     assert first.wait(timeout=60) == 0
@@ -261,13 +263,12 @@ def test_missing_database_driver_is_named(workdir, start_machine, read_log, monk
 @pytest.mark.parametrize(
     ("args", "change", "message"),
     [
-        (["--seed", "3"], {}, "seed: 0 was changed to 3"),
-        ([], {"method": "bayes"}, "method: random was changed to bayes"),
+        (["--seed", "3"], {}, "seed: 0 → 3"),
+        ([], {"method": "bayes"}, "method: random → bayes"),
         (
             [],
             {"parameters": {"lr": {"min": 0.01, "max": 0.6}}},
-            "parameters.lr: {distribution: uniform, min: 0.01, max: 0.5} was changed to "
-            "{distribution: uniform, min: 0.01, max: 0.6}",
+            "lr: 0.01 ... 0.5 → 0.01 ... 0.6",
         ),
     ],
 )

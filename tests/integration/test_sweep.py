@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+import nn
 from nn.errors import UserError
 from nn.runs.reader import read_json
 from nn.sweeps.samplers import registry
+from nn.sweeps.trials import SweepTrials
 from tests import postgres
 from tests.conftest import REPORT_SCRIPT, ROOT, SWEEP_SCRIPT, TRAIN_SCRIPT, RunDir, repeat
 from tests.report.report_page import ReportPage
@@ -122,6 +124,7 @@ def test_printed_command_reproduces_the_best_trial_exactly(workdir, run_sweep):
     )
 
 
+@pytest.mark.soak
 def test_trials_of_a_seed_do_not_depend_on_the_number_of_workers(workdir, run_sweep):
     for name, workers in (("one", "1"), ("two", "2")):
         run_sweep(
@@ -153,8 +156,6 @@ def test_sampler_is_kept_on_resume(workdir, run_sweep, sampler):
     assert result.stderr == ""
     settings = read_json(sweep_dir(workdir).path, "settings.json")
     assert (settings["sampler"], settings["max_trials"]) == (sampler, 2)
-    result = run_sweep(bayes, "--resume", "--sampler", "gp", status=2)
-    assert result.stderr == f"--sampler=gp: this sweep was started with {sampler}.\n"
     run_sweep(bayes, "--resume", "--count", "4", "--workers", "1")
     assert read_json(sweep_dir(workdir).path, "settings.json") == settings | {"max_trials": 4}
     tried = trial_points(sweep_dir(workdir))
@@ -190,6 +191,29 @@ def test_sampler_with_a_missing_package_is_refused(monkeypatch):
     for sampler, package in (("cmaes", "cmaes"), ("optuna-gp", "torch")):
         with pytest.raises(UserError, match=f"{sampler} needs {package}, which is not installed"):
             registry.resolve_sampler_name(sampler, "bayes")
+
+
+def test_values_of_running_trials_are_stored_for_imputation(workdir, run_sweep):
+    metric = {"name": "val/loss", "impute": "latest", "impute_while_running": "best"}
+    content = {**SMALL_SWEEP, "method": "bayes", "metric": metric}
+    run_sweep(content, "--count", "10", "--workers", "2", *QUICK_OVERRIDES)
+    trials = SweepTrials.load(sweep_dir(workdir).path).trials
+    assert [sorted(trial.intermediate_values) for trial in trials] == [[1, 2]] * 10
+    result = run_sweep(content, "--name", "other", "--sampler", "tpe", status=2)
+    assert result.stderr == (
+        "--sampler=tpe: metric.impute and metric.impute_while_running need the sampler gp; leave "
+        "them out.\n"
+    )
+
+
+def test_project_of_the_file_is_that_of_the_trials(workdir, run_sweep):
+    content = {**SMALL_SWEEP, "project": "digits", "entity": "us"}
+    run_sweep(content, "--count", "1", "epochs=1")
+    (trial,) = sweep_dir(workdir).trials
+    config = yaml.safe_load((trial.path / "config.yaml").read_text())
+    assert (config["tracking"]["project"], config["tracking"]["entity"]) == ("digits", "us")
+    result = run_sweep({**content, "project": "a/b"}, "--name", "other", status=2)
+    assert result.stderr.startswith("small.yaml: tracking.project=a/b: tracking.project must be ")
 
 
 def test_grid_tries_each_point_once_and_ends(workdir, run_sweep):
@@ -272,17 +296,8 @@ def test_existing_sweep_is_refused_without_resume(workdir, run_sweep):
     )
     run_sweep(SMALL_SWEEP, "--count", "3", "--resume")
     assert len(sweep_dir(workdir).table) == 3
-    for args, message in (
-        (["--seed", "5"], "--seed=5: this sweep was started with 0."),
-        (["epochs=9"], "epochs=9: this sweep was started with epochs=2 tracking=disabled."),
-    ):
-        result = run_sweep(SMALL_SWEEP, "--resume", *args, status=2)
-        assert result.stderr == f"{message}\n"
-    result = run_sweep({**SMALL_SWEEP, "method": "bayes"}, "--resume", status=2)
-    assert result.stderr == (
-        "small.yaml: method: random was changed to bayes since the sweep was started; "
-        "--name=NAME starts a new one.\n"
-    )
+    result = run_sweep(SMALL_SWEEP, "--resume", "--seed", "5", status=2)
+    assert result.stderr == "--seed=5: this sweep was started with 0.\n"
     result = run_sweep(SMALL_SWEEP, "--resume", "--name", "none", status=2)
     assert result.stderr == "runs/sweeps/none: there is no sweep to resume.\n"
 
@@ -462,6 +477,53 @@ def test_searched_parameter_cannot_be_overridden(run_sweep):
     assert result.stderr == "small.yaml: lr=0.1: this is a parameter of the sweep; leave it out.\n"
 
 
+def test_constant_can_be_overridden(workdir, run_sweep):
+    content = {**SMALL_SWEEP, "parameters": {"epochs": {"value": 9}, "depth": {"values": [1, 2]}}}
+    run_sweep(content, "--count", "1", "epochs=2", "lr=0.1")
+    run_sweep(content, "--count", "2", "--resume")
+    run_sweep(content, "--count", "3", "--resume", "epochs=2", "lr=0.1")
+    sweep = sweep_dir(workdir)
+    sweep_settings = read_json(sweep.path, "settings.json")
+    assert sweep_settings["overrides"] == ["epochs=2", "lr=0.1"]
+    assert sweep_settings["constants"] == {"epochs": 2}
+    assert [row["epochs"] for row in sweep.table] == ["2", "2", "2"]
+    for trial in sweep.trials:
+        assert read_json(trial.path, "trial.json")["parameters"]["epochs"] == 2
+        assert len(trial.history) == 2
+        (config,) = trial.path.glob("wandb/offline-run-*/files/settings.yaml")
+        assert yaml.safe_load(config.read_text())["epochs"] == 2
+    assert nn.load_sweep(sweep.path).best_params["epochs"] == 2
+    result = workdir.run(REPORT_SCRIPT, str(sweep.path))
+    assert result.returncode == 0, result.stderr
+    result = run_sweep(content, "--count", "4", "--resume", "epochs=1")
+    assert result.stderr == "epochs: 2 → 1\n"
+    assert [row["epochs"] for row in sweep.table] == ["2", "2", "2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("epochs=0", "small.yaml: parameters.epochs: epochs=0: epochs must be a whole number"),
+        ("epochs=[", "epochs=[: this cannot be parsed; write a list as [1,2]"),
+        ("epochs=1,2", "epochs=1,2: several values; write a list as [1,2]."),
+    ],
+)
+def test_invalid_override_of_a_constant_is_refused(workdir, run_sweep, override, message):
+    content = {**SMALL_SWEEP, "parameters": {"epochs": {"value": 9}, "depth": {"values": [1, 2]}}}
+    assert run_sweep(content, override, status=2).stderr.startswith(message)
+    assert not (workdir.path / "runs").exists()
+
+
+def test_machines_must_agree_on_an_overridden_constant(workdir, run_sweep):
+    content = {**SMALL_SWEEP, "parameters": {"epochs": {"value": 9}, "depth": {"values": [1, 2]}}}
+    args = ["--storage", "study.log", "tracking=disabled"]
+    run_sweep(content, "--count", "1", "--output", "a", *args, "epochs=2")
+    result = run_sweep(content, "--count", "2", "--output", "b", *args, "epochs=3", status=2)
+    assert "overrides: ['tracking=disabled', 'epochs=2'] → ['tracking" in result.stderr
+    run_sweep(content, "--count", "2", "--output", "b", *args, "epochs=2")
+    assert [row["epochs"] for row in SweepDir(workdir.path / "b").table] == ["2", "2"]
+
+
 def test_check_reports_all_errors_at_once(run_sweep):
     result = run_sweep(
         {**SMALL_SWEEP, "method": "grit", "run_cap": 0, "mtric": 1}, "--check", status=2
@@ -500,15 +562,26 @@ def test_sweep_survives_the_death_of_its_only_worker(workdir, run_sweep):
     check_complete(sweep_dir(workdir), 3, out)
 
 
-def test_nested_parameters_work_with_a_warning(workdir, run_sweep):
-    nested = {"optimizer": {"parameters": {"momentum": {"values": [0.5, 0.9]}}}}
-    result = run_sweep({**SMALL_SWEEP, "parameters": nested}, "--check")
-    assert result.stderr == (
-        "small.yaml: parameters.optimizer: wandb agent does not pass a nested block on to Hydra; "
-        "write optimizer.momentum.\n"
-    )
-    run_sweep({**SMALL_SWEEP, "parameters": nested}, "--count", "2", *QUICK_OVERRIDES)
-    assert {row["optimizer.momentum"] for row in sweep_dir(workdir).table} == {"0.5", "0.9"}
+def test_nested_and_listed_values_run(workdir, run_sweep):
+    parameters = {
+        "optimizer": {"parameters": {"momentum": {"values": [0.5, 0.9]}}},
+        "model.hidden": {"values": [[8, 4], [16]]},
+        "patience": {"value": None},
+        "restore_best": {"value": True},
+        "tracking.tags": {"value": ["a b", "c,d"]},
+    }
+    run_sweep({**SMALL_SWEEP, "method": "grid", "parameters": parameters}, "epochs=2")
+    sweep = sweep_dir(workdir)
+    assert [(row["optimizer.momentum"], row["model.hidden"]) for row in sweep.table] == [
+        ("0.5", "[8, 4]"),
+        ("0.9", "[8, 4]"),
+        ("0.5", "[16]"),
+        ("0.9", "[16]"),
+    ]
+    config = yaml.safe_load((sweep.trials[0].path / "config.yaml").read_text())
+    assert config["model"]["hidden"] == [8, 4]
+    assert config["tracking"]["tags"] == ["a b", "c,d"]
+    assert (config["patience"], config["restore_best"]) == (None, True)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda f: f.stem)
@@ -595,3 +668,26 @@ def test_sweep_may_be_named_after_any_file(workdir, name):
     assert result.returncode == 0, result.stdout + result.stderr
     (trial,) = sweep_dir(workdir, name).trials
     assert yaml.safe_load((trial.path / "config.yaml").read_text())["tracking"]["group"] == name
+
+
+def test_warm_start_proposes_a_good_point_first_and_survives_a_resume(workdir, run_sweep):
+    bayes = SMALL_SWEEP | {"method": "bayes"}
+    run_sweep(bayes, "--count", "6", "--workers", "1", *QUICK_OVERRIDES)
+    best = min(float(row["objective"]) for row in sweep_dir(workdir).table)
+    args = ["--name", "next", "--workers", "1"]
+    result = run_sweep(
+        bayes, "--count", "1", *args, "--warm-start", "small", *QUICK_OVERRIDES, "seed=1"
+    )
+    assert "Warm start: 6 earlier trials of 1 task." in result.stdout
+    sweep = sweep_dir(workdir, "next")
+    assert len(sweep.table) == 1
+    assert float(sweep.table[0]["objective"]) < 1.5 * best
+    (workdir.path / "runs/sweeps/small").rename(workdir.path / "elsewhere")
+    run_sweep(bayes, "--count", "3", *args, "--resume")
+    assert len(sweep.table) == 3
+    result = run_sweep(bayes, *args, "--resume", "--warm-start", "elsewhere", status=2)
+    assert "this sweep was started with runs/sweeps/small; --name=NAME starts" in result.stderr
+    content = (sweep.path / "warm_start.json").read_text()
+    (sweep.path / "warm_start.json").write_text(content[:-1])
+    result = run_sweep(bayes, "--count", "4", *args, "--resume", status=2)
+    assert "warm_start.json is damaged, and the sweep cannot continue" in result.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import time
@@ -14,7 +13,6 @@ from optuna.storages import JournalStorage
 
 from nn.sweeps.storage import CrashSafeJournalBackend
 from tests.conftest import SWEEP_SCRIPT, RunDir
-from tests.directory_snapshot import assert_unchanged
 from tests.integration.test_sweep import (
     QUICK_OVERRIDES,
     SMALL_SWEEP,
@@ -32,68 +30,6 @@ def open_study(sweep):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = JournalStorage(CrashSafeJournalBackend(sweep.path / "study.log"))
     return optuna.load_study(study_name="sweep", storage=storage)
-
-
-LR = "{distribution: log_uniform_values, min: 0.01, max: 0.5}"
-CHANGES = {
-    "range": ({"lr": {"distribution": "log_uniform_values", "min": 0.01, "max": 0.4}},
-              f"parameters.lr: {LR} was changed to {LR.replace('0.5', '0.4')}"),
-    "distribution": ({"lr": {"min": 0.01, "max": 0.5}},
-                     f"parameters.lr: {LR} was changed to {{distribution: uniform, "),
-    "values": ({"depth": {"values": [1, 2, 3]}},
-               "parameters.depth: {distribution: categorical, values: [1, 2]} was changed to "
-               "{distribution: categorical, values: [1, 2, 3]}"),
-    "type": (
-        {"width": {"value": 64.0}},
-        "parameters.width: {distribution: constant, value: 64} was changed to {distribution: con",
-    ),
-    "added": ({"batch_size": {"values": [16, 32]}}, "parameters.batch_size: {distribution: "),
-    "removed": ({"width": None}, "parameters.width: {distribution: constant, value: 64} was rem"),
-}  # fmt: skip
-STARTED_SWEEP = {**SMALL_SWEEP, "parameters": {**SMALL_SWEEP["parameters"], "width": {"value": 64}}}
-
-
-@pytest.fixture(scope="module")
-def started_runs(tmp_path_factory):
-    """A stopped sweep of two trials, to be copied by each test of a changed file."""
-    return tmp_path_factory.mktemp("begun") / "work"
-
-
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize("change", CHANGES)
-def test_changed_parameter_is_refused_on_resume_and_nothing_is_written(
-    workdir, run_sweep, started_runs, change
-):
-    if not started_runs.exists():
-        run_sweep(STARTED_SWEEP, "--count", "2", *QUICK_OVERRIDES)
-        shutil.copytree(workdir.path / "runs", started_runs)
-    shutil.copytree(started_runs, workdir.path / "runs", dirs_exist_ok=True)
-    changed = copy.deepcopy(STARTED_SWEEP)
-    parameters, message = CHANGES[change]
-    changed["parameters"].update(parameters)
-    changed["parameters"] = {n: each for n, each in changed["parameters"].items() if each}
-    with assert_unchanged(workdir.path / "runs"):
-        result = run_sweep(changed, "--resume", "--count", "4", status=2)
-    assert result.stderr.startswith(f"small.yaml: {message}")
-    assert len(result.stderr.splitlines()) == 1
-    run_sweep(STARTED_SWEEP, "--resume", "--count", "3")
-    assert len(sweep_dir(workdir).table) == 3
-
-
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"metric": {"name": "val/accuracy"}}, "metric: {name: val/loss, goal: minimize}"),
-        ({"metric": {"name": "val/loss", "target": 0.1}}, "metric: {name: val/loss, goal: min"),
-        ({"early_terminate": {"type": "hyperband", "min_iter": 1}}, "early_terminate: {type: hyp"),
-        ({"command": ["${program}", "epochs=3", "${args_no_hyphens}"]}, "command: ['${program}'"),
-    ],
-)
-def test_any_other_change_is_refused_on_resume(workdir, run_sweep, change, message):
-    run_sweep(SMALL_SWEEP, "--count", "1", *QUICK_OVERRIDES)
-    result = run_sweep({**SMALL_SWEEP, **change}, "--resume", status=2)
-    assert result.stderr.splitlines()[-1].startswith(f"small.yaml: {message}")
 
 
 def test_equivalent_sweep_file_is_accepted(workdir, run_sweep):
@@ -223,35 +159,7 @@ def test_lost_study_is_restored_from_trial_directories(workdir, run_sweep, damag
         assert (sweep.path / "study.log.damaged").exists()
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.parametrize("num_params", [0, 1, 2])
-def test_lost_parameters_are_restored_from_the_trial_directory(workdir, run_sweep, num_params):
-    content = {**SMALL_SWEEP, "method": "bayes"}
-    args = ["--count", "4", "--workers", "1"]
-    run_sweep(
-        content, *args, "--sampler", "tpe", *QUICK_OVERRIDES
-    )  # proposes different points when resumed
-    sweep = sweep_dir(workdir)
-    before = rows_without_seconds(sweep)
-    lines = (sweep.path / "study.log").read_text().splitlines(keepends=True)
-    started = [number for number, line in enumerate(lines) if '"op_code":4' in line]
-    (sweep.path / "study.log").write_text("".join(lines[: started[2] + 1 + num_params]))
-    run_sweep(content, "--resume", *args)
-    assert rows_without_seconds(sweep) == before
-    assert [row["state"] for row in sweep.table] == ["finished"] * 4
-
-
-def test_study_of_another_sweep_is_refused_unchanged(workdir, run_sweep):
-    other = {**SMALL_SWEEP, "parameters": {"width": {"values": [8, 16]}}}
-    run_sweep(other, "--count", "1", "--name", "other", *QUICK_OVERRIDES)
-    run_sweep(SMALL_SWEEP, "--count", "2", *QUICK_OVERRIDES)
-    sweep = sweep_dir(workdir)
-    shutil.copy(sweep_dir(workdir, "other").path / "study.log", sweep.path)
-    with assert_unchanged(sweep.path):
-        result = run_sweep(SMALL_SWEEP, "--resume", status=2)
-    assert "the parameters of trial 0 differ from those of the sweep file" in result.stderr
-
-
+@pytest.mark.soak
 def test_running_trial_continues_after_its_study_was_lost(workdir, run_sweep):
     (workdir.path / "small.yaml").write_text(yaml.safe_dump(SMALL_SWEEP))
     args = ["--count", "2", "--workers", "1", "epochs=400", "tracking=disabled"]

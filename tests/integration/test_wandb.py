@@ -181,7 +181,7 @@ print(json.dumps(found, default=dict))
 """
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["grid", "random", "wide", "bayes", "hyperband"])
 def test_sweep_file_behaves_the_same_with_agent_and_offline(
     workdir, server, run_online, start_agents, name
@@ -217,6 +217,48 @@ def test_sweep_file_behaves_the_same_with_agent_and_offline(
         assert model == resumed["model"][2]
 
 
+def test_agent_passes_nested_and_listed_values(workdir, server, start_agents):
+    command = ["${env}", "${interpreter}", "${program}", "epochs=2", "${args_no_hyphens}"]
+    parameters = {
+        "optimizer": {"parameters": {"momentum": {"values": [0.5]}, "max_grad_norm": {"value": 1}}},
+        "model.hidden": {"values": [[16, 8], [12]]},
+        "patience": {"values": [None]},
+        "restore_best": {"values": [True]},
+        "tracking.tags": {"value": ["a b", "c,d"]},
+        "tracking.notes": {"value": "it's {this}, [that]"},
+        "depth": {"value": None},
+    }
+    content = {
+        "apiVersion": "v1",
+        "kind": "sweep",
+        "controller": {"type": "cloud"},
+        "description": "nested and listed values",
+        "program": "scripts/train.py",
+        "method": "grid",
+        "metric": {"name": "val/loss", "impute": "best", "impute_while_running": "false"},
+        "parameters": parameters,
+        "command": command,
+    }
+    (workdir.path / "nested.yaml").write_text(yaml.safe_dump(content))
+    sweep, started = start_agents("nested.yaml", count=2)
+    wait_for_success(started)
+    for run_id, hidden in zip(server.sweeps[sweep].proposed_points, ([16, 8], [12]), strict=True):
+        path = run_dir(workdir, sweep, run_id)
+        config = SavedRun(path).config
+        assert config["model"]["hidden"] == hidden
+        assert config["optimizer"]["momentum"] == 0.5
+        assert config["optimizer"]["max_grad_norm"] == 1
+        assert (config["patience"], config["restore_best"]) == (None, True)
+        assert config["tracking"]["tags"] == ["a b", "c,d"]
+        assert config["tracking"]["notes"] == "it's {this}, [that]"
+        sweep_parameters = RunDir(path).environment["sweep_parameters"]
+        assert sweep_parameters["optimizer"] == {"momentum": 0.5, "max_grad_norm": 1}
+        content = logged_content(server, run_id)
+        assert content == expected_content(path, sweep_parameters=sweep_parameters)
+        assert content["config"]["model.hidden"] == hidden
+
+
+@pytest.mark.soak
 def test_two_agents_share_a_sweep_but_no_run_directory(workdir, server, start_agents):
     sweep, started = start_agents("sweeps/random.yaml", count=2, processes=2)
     wait_for_success(started)

@@ -122,6 +122,7 @@ def slow_server(workdir):
         yield server
 
 
+@pytest.mark.soak
 def test_run_that_ends_before_wandb_answers_is_complete(workdir, slow_server):
     result = workdir.run(
         TRAIN_SCRIPT,

@@ -136,6 +136,7 @@ def test_killed_run_is_marked(browser, workdir):
         page.locator(".masthead").get_by_text(re.compile("killed")).first.wait_for()
 
 
+@pytest.mark.soak
 def test_page_continues_after_the_server_was_started_again(browser, workdir):
     sweep_dir = make_sweep(workdir.path / "runs/first", 2)
     with start_server(workdir) as server:

@@ -85,6 +85,14 @@ def test_wrong_goals_and_test_metrics_give_warnings(lint_warnings, metric, messa
         assert found.startswith(message)
 
 
+def test_imputation_without_bayes_gives_a_warning(lint_warnings):
+    metric = {**VALID_SWEEP["metric"], "impute": "best"}
+    assert lint_warnings(metric=metric) == [
+        "metric.impute has no effect without method: bayes; leave it out."
+    ]
+    assert lint_warnings(metric=metric, method="bayes") == []
+
+
 @pytest.mark.parametrize(
     ("kind", "low", "high", "ends"),
     [

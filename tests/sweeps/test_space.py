@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from itertools import product
 
@@ -59,3 +60,29 @@ def test_points_round_trip_through_optuna(each):
         back = space.from_optuna(space.to_optuna(point))
         assert back == point
         assert type(back["width"]) is type(point["width"])
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        {"lr": 0.5, "depth": 2},
+        {"lr": 0.5, "depth": 2, "kind": "a", "more": 1},
+        {"lr": 1.5, "depth": 2, "kind": "a"},
+        {"lr": True, "depth": 2, "kind": "a"},
+        {"lr": math.nan, "depth": 2, "kind": "a"},
+        {"lr": "0.5", "depth": 2, "kind": "a"},
+        {"lr": 0.5, "depth": 5, "kind": "a"},
+        {"lr": 0.5, "depth": 10**400, "kind": "a"},
+        {"lr": 0.5, "depth": 2, "kind": ["a"]},
+    ],
+)
+def test_point_outside_is_not_contained(point):
+    space = SearchSpace(
+        {
+            "lr": DISTRIBUTIONS["uniform"](min=0.0, max=1.0),
+            "kind": DISTRIBUTIONS["categorical"](values=["a", None]),
+            "depth": DISTRIBUTIONS["int_uniform"](min=1, max=4),
+        }
+    )
+    assert space.contains({"lr": 1.0, "depth": 4, "kind": None})
+    assert not space.contains(point)

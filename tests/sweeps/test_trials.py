@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 
+from nn.errors import UserError
 from nn.sweeps.console import SweepConsole
 from nn.sweeps.options import SweepSettings
-from nn.sweeps.schema import parse_sweep_config
-from nn.sweeps.space import FixedOverrides, SearchSpace
+from nn.sweeps.schema import Metric, parse_sweep_config
+from nn.sweeps.space import FixedOverrides
 from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import SUMMARY_SCORES, ParamImportances, SweepTrials
 from tests.report.factories import make_sweep
@@ -50,6 +53,54 @@ def test_study_truncated_at_any_line_resumes_with_the_same_points(tmp_path, meth
             resumed.ask(None)
         if method == "random":
             assert [resumed.get_point(number) for number in range(3)] == expected
+
+
+def test_study_of_format_version_2_is_resumed(tmp_path):
+    """In that version, points were the params of Optuna's trials, stored one by one."""
+    study = make_study(tmp_path / "study", "bayes")
+    points = [study.sampler.propose(number, []) for number in range(2)]
+    for point in points:
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=study.space.to_optuna(point),
+            distributions=study.space.optuna_distributions,
+        )
+        study.optuna_study.add_trial(trial)
+    study.optuna_study.ask()  # killed before it had any
+    resumed = make_study(tmp_path / "study", "bayes")
+    assert resumed.reclaim_stale_trials() == [0, 1]
+    assert [resumed.get_point(number) for number in range(3)] == [*points, {}]
+    resumed.tell(0, "failed")
+    assert resumed.ask(3) == 3
+    assert resumed.ask(3) is None
+    assert [trial.state.name for trial in resumed.trials] == ["FAIL", "RUNNING", "FAIL", "RUNNING"]
+    assert resumed.trials[2].user_attrs["reason"] == "its parameters were not recorded"
+    assert [row["number"] for row in read_table(resumed)] == ["0", "1", "3"]
+
+
+@pytest.mark.parametrize("goal", ["minimize", "maximize"])
+def test_samplers_see_values_to_minimize(tmp_path, goal):
+    study = make_study(tmp_path / "study")
+    study.sweep = study.sweep.model_copy(update={"metric": Metric(name="val/loss", goal=goal)})
+    sign = study.sweep.metric.minimization_sign
+    for value in (0.5, math.inf, None):
+        study.ask(None)
+        study._set_user_attrs(len(study.trials) - 1, objective=value)
+        study.report(len(study.trials) - 1, 1, 0.25)
+    study.refresh()
+    assert [trial.value for trial in study.observed_trials] == [sign * 0.5, None, None]
+    assert study.observed_trials[0].intermediate_values == {1: sign * 0.25}
+
+
+@pytest.mark.parametrize(
+    "point", [5, "lr", [["lr", 1]], {"lr": math.nan}, {"lr": {"x": 1}}, {"lr": 10**400}]
+)
+def test_what_is_not_a_point_is_reported_as_damage(tmp_path, point):
+    study = make_study(make_sweep(tmp_path / "s", 1))
+    trial = create_trial(state=TrialState.RUNNING, user_attrs={"point": point})
+    study.optuna_study.add_trial(trial)
+    with pytest.raises(UserError, match=r"study\.log is damaged"):
+        SweepTrials.load(tmp_path / "s")
 
 
 def test_points_keep_their_types(tmp_path):
@@ -234,7 +285,7 @@ def test_a_bug_is_not_reported_as_a_damaged_sweep(tmp_path, monkeypatch):
         raise ZeroDivisionError
 
     make_sweep(tmp_path / "s", 2)
-    monkeypatch.setattr(SearchSpace, "is_complete", fail)
+    monkeypatch.setattr(SweepTrials, "get_point", fail)
     with pytest.raises(ZeroDivisionError):
         SweepTrials.load(tmp_path / "s")
 

@@ -1,60 +1,50 @@
-"""Base class of this library's Optuna samplers, and the random and grid samplers."""
+"""Base class of samplers, and the random and grid samplers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
-from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import TrialState
 
-from nn.sweeps.space import OptunaParams, OptunaValue, Point, SearchSpace, point_key
+from nn.sweeps.space import Point, SearchSpace, point_key
 
 
-class Sampler(BaseSampler):
-    """Sampler that proposes all parameters of a trial jointly, in `sample_relative`."""
+@dataclass(frozen=True)
+class ObservedTrial:
+    """A trial as samplers see it: its point, and its values so far, all to be minimized."""
+
+    number: int
+    point: Point
+    state: TrialState = TrialState.RUNNING
+    value: float | None = None
+    """Objective of a finished trial, pruned or not; None if it failed."""
+    intermediate_values: Mapping[int, float] = field(default_factory=dict)
+    """Metric by epoch, if the sweep needs it."""
+    task: str = ""
+    """The settings that all trials of the space have in common, as far as this one differs."""
+
+
+class Sampler(ABC):
+    """Proposes points, by nothing but the seed and the earlier trials: a resume changes none."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self.space, self.seed = space, seed
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the distributions of all parameters, so that none is sampled independently."""
-        return self.space.optuna_distributions
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> OptunaValue:
-        """Sample one parameter at random, as Optuna requires; all are proposed jointly already."""
-        sampler = optuna.samplers.RandomSampler(self.seed)
-        value: OptunaValue = sampler.sample_independent(
-            study, trial, param_name, param_distribution
-        )
-        return value
+    @abstractmethod
+    def propose(self, number: int, trials: Sequence[ObservedTrial]) -> Point:
+        """Return the point of the trial with this number, given all others by their numbers."""
 
 
 class RandomSampler(Sampler):
-    """Sampler whose proposals depend only on the seed, the trial number and earlier trials."""
+    """Sampler that draws each point independently."""
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> OptunaParams:
-        """Draw a point that no earlier trial has."""
-        tried = [
-            self.space.from_optuna(other.params)
-            for other in study.get_trials(deepcopy=False)
-            if other.number < trial.number and self.space.is_complete(other.params)
-        ]
-        rng = np.random.default_rng([self.seed, trial.number])
-        return self.space.to_optuna(self.space.sample_untried(rng, tried))
+    def propose(self, number: int, trials: Sequence[ObservedTrial]) -> Point:
+        """Draw a point that no other trial has."""
+        rng = np.random.default_rng([self.seed, number])
+        return self.space.sample_untried(rng, (trial.point for trial in trials))
 
 
 class GridSampler(Sampler):
@@ -67,7 +57,6 @@ class GridSampler(Sampler):
         super().__init__(space, seed=0)
         self._points = space.grid()
         self._used_keys: set[tuple[str, ...]] = set()
-        self._seen_trial_numbers: set[int] = set()
         self._first_unused = 0  # index of a point before which all are used
 
     @property
@@ -75,37 +64,19 @@ class GridSampler(Sampler):
         """Number of points, at most `sys.maxsize`."""
         return len(self._points)
 
-    def has_unused_points(self, trials: Iterable[FrozenTrial]) -> bool:
+    def has_unused_points(self, trials: Iterable[ObservedTrial]) -> bool:
         """Check whether there is a point that no trial has."""
-        self._update_used_keys(trials)
-        return self._first_unused < self.num_points
-
-    def next_unused_point(self, trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> Point | None:
-        """Return the first unused point consistent with the params that a trial already has."""
-        self._update_used_keys(trials)
-        for index in range(self._first_unused, self.num_points):
-            point = self._points[index]
-            is_consistent = trial.params.items() <= self.space.to_optuna(point).items()
-            if is_consistent and point_key(point) not in self._used_keys:
-                return point
-        return None
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> OptunaParams:
-        """Propose the next unused point, or nothing if none is left."""
-        point = self.next_unused_point(trial, study.get_trials(deepcopy=False))
-        return {} if point is None else self.space.to_optuna(point)
-
-    def _update_used_keys(self, trials: Iterable[FrozenTrial]) -> None:
-        for trial in trials:
-            if trial.number not in self._seen_trial_numbers and self.space.is_complete(
-                trial.params
-            ):
-                self._seen_trial_numbers.add(trial.number)
-                self._used_keys.add(point_key(self.space.from_optuna(trial.params)))
+        self._used_keys.update(
+            point_key(trial.point) for trial in trials if self.space.is_complete(trial.point)
+        )
         while (
             self._first_unused < self.num_points
             and point_key(self._points[self._first_unused]) in self._used_keys
         ):
             self._first_unused += 1
+        return self._first_unused < self.num_points
+
+    def propose(self, number: int, trials: Sequence[ObservedTrial]) -> Point:
+        """Return the first unused point; the caller checks that there is one."""
+        self.has_unused_points(trials)
+        return self._points[self._first_unused]

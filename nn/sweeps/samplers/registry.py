@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from importlib.util import find_spec
-
-import optuna
-from optuna.samplers import BaseSampler
 
 from nn.config.instantiate import suggest
 from nn.errors import UserError
+from nn.sweeps.samplers.base import Sampler
+from nn.sweeps.samplers.gp.objective import PriorTask
+from nn.sweeps.samplers.optuna_sampler import OptunaSampler
+from nn.sweeps.schema import Metric
 from nn.sweeps.space import SearchSpace
 
 GP = "gp"
-NUM_OPTUNA_SEEDS = 2**31
-"""Optuna's samplers accept seeds below 2**32 only; the number of trials is added to the seed."""
+SAMPLER_NAMES = (GP, "tpe", "cmaes", "random", "qmc", "optuna-gp")
 REQUIRED_PACKAGES = {"cmaes": "cmaes", "optuna-gp": "torch"}
 """Optional packages by the name of the sampler that needs them."""
 
@@ -32,10 +31,9 @@ def resolve_sampler_name(name: str | None, method: str) -> str | None:
                 f"--sampler={name}: this option requires method: bayes, not method: {method}."
             )
         return None
-    sampler_names = [GP, *OPTUNA_SAMPLERS]
-    if name is not None and name not in sampler_names:
+    if name is not None and name not in SAMPLER_NAMES:
         raise UserError(
-            f"--sampler={name}: there is no such sampler; {suggest(name, sampler_names)}"
+            f"--sampler={name}: there is no such sampler; {suggest(name, SAMPLER_NAMES)}"
         )
     if name in REQUIRED_PACKAGES and not find_spec(REQUIRED_PACKAGES[name]):
         raise UserError(
@@ -44,32 +42,29 @@ def resolve_sampler_name(name: str | None, method: str) -> str | None:
     return name or GP
 
 
-def create_sampler(name: str, space: SearchSpace, seed: int, num_trials: int) -> BaseSampler:
-    """Create the sampler for a sweep that has started `num_trials` trials so far."""
+def require_warm_start(name: str | None, method: str) -> None:
+    """Raise `UserError` unless the sampler can learn from earlier sweeps."""
+    if method != "bayes":
+        raise UserError(
+            f"--warm-start: this option requires method: bayes, not method: {method}; leave it "
+            "out, or start a new sweep with --name=NAME."
+        )
+    if name != GP:
+        raise UserError(
+            f"--sampler={name} cannot learn from earlier sweeps; leave it out for --warm-start."
+        )
+
+
+def create_sampler(
+    name: str,
+    space: SearchSpace,
+    seed: int,
+    metric: Metric | None = None,
+    prior_tasks: Sequence[PriorTask] = (),
+) -> Sampler:
+    """Create a sampler of `method: bayes` by its name."""
     if name == GP:
         from nn.sweeps.samplers.gp.sampler import GPSampler  # imports much of SciPy
 
-        return GPSampler(space, seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return OPTUNA_SAMPLERS[name](seed % NUM_OPTUNA_SEEDS, num_trials)
-
-
-# Optuna's samplers draw from one sequential generator: the number of trials is added to the seed so
-# that a resumed sweep does not draw the same numbers again. QMC takes the next point of one
-# scrambled sequence instead, so its seed must not change.
-OPTUNA_SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
-    "tpe": lambda seed, num_trials: optuna.samplers.TPESampler(
-        seed=seed + num_trials, multivariate=True, constant_liar=True
-    ),
-    "cmaes": lambda seed, num_trials: optuna.samplers.CmaEsSampler(
-        seed=seed + num_trials, warn_independent_sampling=False
-    ),
-    "random": lambda seed, num_trials: optuna.samplers.RandomSampler(seed=seed + num_trials),
-    "qmc": lambda seed, _: optuna.samplers.QMCSampler(
-        seed=seed, scramble=True, warn_independent_sampling=False
-    ),
-    "optuna-gp": lambda seed, num_trials: optuna.samplers.GPSampler(
-        seed=seed + num_trials, warn_independent_sampling=False
-    ),
-}
+        return GPSampler(space, seed, metric, prior_tasks)
+    return OptunaSampler(name, space, seed)

@@ -20,6 +20,8 @@ NUM_GLOBAL_GROUPS, GLOBAL_GROUP_SIZE = 4, 256
 """Groups of candidates that cover the space; the best of each group starts one local ascent."""
 NUM_LOCAL_GROUPS, LOCAL_GROUP_SIZE = 4, 64
 """Groups of candidates around the best points, one group for each, used in the same way."""
+WORST_VALUE = 10.0
+"""Normalized value that every point improves on."""
 MAX_ALTERNATIONS = 20
 """Maximum number of alternations of continuous and discrete steps in a local ascent."""
 
@@ -28,10 +30,12 @@ class LogExpectedImprovement:
     """Logarithm of the expected improvement on the best point.
 
     The best is the lowest posterior mean at a training point, since the lowest value may be noise.
+    Before the first point, the acquisition value is highest where the mean is lowest.
     """
 
     def __init__(self, gp: GaussianProcess) -> None:
-        self.gp, self.best_f = gp, float(gp.train_posterior_mean.min())
+        own_mean = gp.train_posterior_mean[: len(gp.x_train)]
+        self.gp, self.best_f = gp, float(own_mean.min(initial=WORST_VALUE))
 
     def evaluate(self, x: Array) -> Array:
         """Return the acquisition values of points (n, columns)."""
@@ -96,7 +100,8 @@ def _sample_candidates(
     global_points = cube.from_uniform((sobol_points + rng.random(len(cube.dimensions))) % 1)
     groups = np.split(global_points[rng.permutation(len(global_points))], NUM_GLOBAL_GROUPS)
     best_first = np.argsort(gp.train_posterior_mean, kind="stable")
-    for center in gp.x_train[best_first[:NUM_LOCAL_GROUPS]]:
+    for best_x in gp.x_all[best_first[:NUM_LOCAL_GROUPS]]:
+        center = cube.transform(cube.inverse_transform(best_x))  # prior tasks' may be outside
         directions = rng.normal(size=(LOCAL_GROUP_SIZE, len(center)))
         offsets = directions * 10.0 ** rng.uniform(-3.5, -0.5, (LOCAL_GROUP_SIZE, 1))
         groups.append(np.clip(center + np.where(cube.continuous_mask, offsets, 0.0), 0.0, 1.0))

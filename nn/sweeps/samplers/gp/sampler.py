@@ -4,79 +4,72 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-from optuna.distributions import BaseDistribution
-from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from scipy.stats import qmc
 
-from nn.sweeps.samplers.base import Sampler
+from nn.sweeps.samplers.base import ObservedTrial, Sampler
 from nn.sweeps.samplers.gp.acquisition import maximize_acquisition
-from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess, fit_gp
+from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess, fit_gp, subsample
+from nn.sweeps.samplers.gp.objective import PriorTask, normalize_objective
 from nn.sweeps.samplers.gp.unit_cube import UnitCube
-from nn.sweeps.space import OptunaParams, Point, SearchSpace
-from nn.sweeps.trials import TrialUserAttrs
+from nn.sweeps.schema import Metric
+from nn.sweeps.space import Point, SearchSpace
 from nn.types import Array
 
 N_STARTUP_TRIALS = 8
 """Trials that cover the space evenly, with a Sobol sequence, before the process is used."""
-
-LINEAR_QUANTILE = 0.8
-"""Quantile of the objective up to which `normalize_objective` is close to linear."""
-
-
-class TransformedPoint(NamedTuple):
-    """Point of a trial, and its coordinates in the unit cube (columns)."""
-
-    point: Point
-    x: Array
+MAX_PRIOR_POINTS = 200
+"""Maximum number of points of all prior tasks together."""
 
 
 class GPSampler(Sampler):
-    """Sampler whose proposals depend on nothing but the seed and the results of earlier trials."""
+    """Sampler by Bayesian optimization with a Gaussian process."""
 
-    def __init__(self, space: SearchSpace, seed: int) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        metric: Metric | None = None,
+        prior_tasks: Sequence[PriorTask] = (),
+    ) -> None:
         super().__init__(space, seed)
+        self.metric = metric
         self.cube = UnitCube(space)
-        self._trial_points: dict[int, TransformedPoint] = {}
+        self._prior_gps = self._fit_prior_gps(prior_tasks)
+        self._edited_gps: tuple[list[ObservedTrial], list[GaussianProcess]] = [], []
+        self._trial_x: dict[int, Array] = {}  # coordinates of the trials' points
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> OptunaParams:
+    def propose(self, number: int, trials: Sequence[ObservedTrial]) -> Point:
         """Propose the most promising point that was not tried, as long as one is left."""
         if not self.cube.dimensions:
-            return self.space.to_optuna(self.cube.constants)
-        other_trials = [
-            other
-            for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and self.space.is_complete(other.params)
-        ]
-        for other in other_trials:
-            if other.number not in self._trial_points:  # compute each only once, since it is slow
-                point = self.space.from_optuna(other.params)
-                self._trial_points[other.number] = TransformedPoint(
-                    point, self.cube.transform(point)
-                )
-        rng = np.random.default_rng([self.seed, trial.number])
-        proposal = self._propose_untried(other_trials, trial.number, study.direction, rng)
-        if proposal is None:
-            tried = [self._trial_points[other.number].point for other in other_trials]
-            proposal = self.space.sample_untried(rng, tried)
-        return self.space.to_optuna(proposal)
+            return self.cube.constants
+        prior_gps = [*self._prior_gps, *self._fit_edited_gps(trials)]
+        trials = [trial for trial in trials if not trial.task]
+        for trial in trials:
+            if trial.number not in self._trial_x:  # compute each only once, since it is slow
+                is_inside = self.space.contains(trial.point)
+                to_x = self.cube.transform if is_inside else self.cube.extrapolate
+                self._trial_x[trial.number] = to_x(trial.point)
+        rng = np.random.default_rng([self.seed, number])
+        point = self._propose_untried(number, trials, prior_gps, rng)
+        return point or self.space.sample_untried(rng, (trial.point for trial in trials))
 
     def _propose_untried(
         self,
-        other_trials: Sequence[FrozenTrial],
-        trial_number: int,
-        direction: StudyDirection,
+        number: int,
+        trials: Sequence[ObservedTrial],
+        prior_gps: Sequence[GaussianProcess],
         rng: np.random.Generator,
     ) -> Point | None:
-        tried = {self._trial_points[other.number].x.tobytes() for other in other_trials}
-        gp = self._fit_gp(other_trials, direction) if trial_number >= N_STARTUP_TRIALS else None
-        if gp is None:
-            point = self._sobol_point(trial_number)
+        tried = {self._trial_x[trial.number].tobytes() for trial in trials}
+        num_prior_trials = 1 if prior_gps else 0  # and all of the sequence if it is poor
+        gp, is_startup = None, len(trials) < N_STARTUP_TRIALS + num_prior_trials
+        if not is_startup or prior_gps:
+            gp = self._fit_gp(trials, prior_gps)
+        if gp is None or (is_startup and not gp.priors):
+            point = self._sobol_point(number - num_prior_trials)
             return None if self.cube.transform(point).tobytes() in tried else point
         for x in maximize_acquisition(self.cube, gp, rng):
             point = self.cube.inverse_transform(x)
@@ -91,40 +84,69 @@ class GPSampler(Sampler):
         return self.cube.ppf((sobol.random()[0] + shift) % 1)
 
     def _fit_gp(
-        self, other_trials: Sequence[FrozenTrial], direction: StudyDirection
+        self, trials: Sequence[ObservedTrial], prior_gps: Sequence[GaussianProcess]
     ) -> GaussianProcess | None:
-        """Fit the process to finished trials, and impute running ones (kriging believer)."""
-        finished_trials = [other for other in other_trials if other.state != TrialState.RUNNING]
-        running_trials = [other for other in other_trials if other.state == TrialState.RUNNING]
-        sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
-        values = sign * np.array([objective_value(other) for other in finished_trials])
-        if not np.isfinite(values).any():
+        """Fit the process to finished trials; open ones have its mean (kriging believer).
+
+        Before there are any, only the first trial relies on the prior tasks. With
+        `impute_while_running`, running trials are fitted with the value that it gives them.
+        """
+        imputes_running = self.metric and self.metric.impute_while_running not in (None, "false")
+
+        def is_fitted(trial: ObservedTrial) -> bool:
+            return trial.state.is_finished() or bool(
+                imputes_running and trial.state == TrialState.RUNNING
+            )
+
+        fitted_trials = [trial for trial in trials if is_fitted(trial)]
+        open_trials = [trial for trial in trials if not is_fitted(trial)]
+        values = np.array([self._value_to_fit(trial) for trial in fitted_trials])
+        if not np.isfinite(values).any() and (trials or not prior_gps):
             return None
-        x, dimensions = self._stack_x(finished_trials), self.cube.column_to_dimension
-        gp = fit_gp(x, normalize_objective(values), dimensions)
-        return gp.fantasize(self._stack_x(running_trials)) if running_trials else gp
+        x, dimensions = self._stack_x(fitted_trials), self.cube.column_to_dimension
+        gp = fit_gp(x, normalize_objective(values), dimensions, prior_gps)
+        return gp.fantasize(self._stack_x(open_trials)) if open_trials else gp
 
-    def _stack_x(self, trials: Sequence[FrozenTrial]) -> Array:
-        return np.array([self._trial_points[trial.number].x for trial in trials])
+    def _value_to_fit(self, trial: ObservedTrial) -> float:
+        """Return the value of a trial; NaN if it has none, or if it is to be the worst.
 
+        `impute` is for trials that did not finish, as in W&B, where a pruned run is a killed one.
+        """
+        is_running, metric = trial.state == TrialState.RUNNING, self.metric
+        strategy = metric and (metric.impute_while_running if is_running else metric.impute)
+        if strategy is None or trial.state == TrialState.COMPLETE:
+            return math.nan if trial.value is None else trial.value
+        epochs = sorted(trial.intermediate_values.items())
+        values = [value for _, value in epochs if math.isfinite(value)]
+        if strategy == "worst" or not values:
+            return math.nan
+        return values[-1] if strategy == "latest" else min(values)
 
-def objective_value(trial: FrozenTrial) -> float:
-    """Return the objective of a finished trial, pruned or not; NaN if it failed."""
-    value = TrialUserAttrs.of(trial).objective
-    if value is None and trial.state == TrialState.COMPLETE:
-        value = trial.value
-    return math.nan if value is None or not math.isfinite(value) else float(value)
+    def _stack_x(self, trials: Sequence[ObservedTrial]) -> Array:
+        rows = [self._trial_x[trial.number] for trial in trials]
+        return np.array(rows).reshape(-1, len(self.cube.column_to_dimension))
 
+    def _fit_edited_gps(self, trials: Sequence[ObservedTrial]) -> list[GaussianProcess]:
+        """Fit a process to the trials of each task before the sweep was edited."""
+        ended_trials = [trial for trial in trials if trial.task and trial.state.is_finished()]
+        if ended_trials != self._edited_gps[0]:
+            tasks: dict[str, list[ObservedTrial]] = {}
+            for trial in ended_trials:
+                tasks.setdefault(trial.task, []).append(trial)
+            prior_tasks = [
+                PriorTask([trial.point for trial in task], [*map(self._value_to_fit, task)])
+                for task in tasks.values()
+            ]
+            self._edited_gps = ended_trials, self._fit_prior_gps(prior_tasks)
+        return self._edited_gps[1]
 
-def normalize_objective(values: Array) -> Array:
-    """Replace failed trials by the worst value, and transform all to mean 0 and variance 1.
-
-    High values are compressed by a logarithm: they may lie far above the rest, and their exact
-    height does not matter for finding the minimum.
-    """
-    values = np.clip(np.where(np.isfinite(values), values, np.nanmax(values)), -1e300, 1e300)
-    above_best = values - values.min()
-    scale = max(np.quantile(above_best, LINEAR_QUANTILE), 1e-9 * above_best.max()) or 1.0
-    compressed = np.log1p(above_best / scale)
-    centered = compressed - compressed.mean()
-    return np.asarray(centered / (centered.std() or 1.0))
+    def _fit_prior_gps(self, prior_tasks: Sequence[PriorTask]) -> list[GaussianProcess]:
+        """Fit a process to each prior task whose values differ."""
+        gps = []
+        for task in prior_tasks:
+            y = normalize_objective(np.array(task.values, float))
+            if self.cube.dimensions and y.any():
+                indices = subsample(y, max(MAX_PRIOR_POINTS // len(prior_tasks), 1))
+                x = np.array([self.cube.extrapolate(task.points[index]) for index in indices])
+                gps.append(fit_gp(x, y[indices], self.cube.column_to_dimension))
+        return gps

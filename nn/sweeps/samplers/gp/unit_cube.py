@@ -10,12 +10,17 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import product
-from typing import TypeGuard
 
 import numpy as np
 
 from nn.errors import format_value
-from nn.sweeps.distributions import Distribution, IntUniform, ParameterValue, Quantized
+from nn.sweeps.distributions import (
+    Distribution,
+    IntUniform,
+    ParameterValue,
+    Quantized,
+    is_number,
+)
 from nn.sweeps.space import Point, SearchSpace
 from nn.types import Array, Labels
 
@@ -31,6 +36,10 @@ class Dimension:
         self.values = _enumerate_values(distribution)
         """Empty if continuous."""
         self.value_to_index = {format_value(value): i for i, value in enumerate(self.values)}
+        numbers = [value for value in self.values if is_number(value)]
+        self.numbers = numbers if len(numbers) == len(self.values) > 1 else []
+        """The values if all are numbers."""
+        self.is_log = distribution.is_log or _are_log_spaced(self.numbers)
         self.transformed_values = self._transform_values() if self.values else np.empty((0, 1))
         """Coordinates of the values: (values, columns)."""
 
@@ -42,9 +51,8 @@ class Dimension:
     def _transform_values(self) -> Array:
         if isinstance(self.distribution, Quantized):
             return np.array([[self._cdf(value)] for value in self.values])
-        numbers = [value for value in self.values if _is_number(value)]
-        if 1 < len(self.values) == len(numbers):
-            return _scale_to_unit_interval(numbers)[:, None]
+        if self.numbers:
+            return _scale_to_unit_interval(self.numbers, self.numbers, self.is_log)[:, None]
         return np.eye(len(self.values)) / math.sqrt(2)  # any two are at distance 1
 
     @cached_property
@@ -62,6 +70,22 @@ class Dimension:
         if self.is_continuous:
             return np.array([self._cdf(value)])
         return np.asarray(self.transformed_values[self.value_to_index[format_value(value)]])
+
+    def extrapolate(self, value: ParameterValue) -> Array:
+        """Return the coordinates of a value that may lie outside the space (columns).
+
+        A number outside is placed outside the unit interval, at most at a distance of 1. A value
+        that cannot be compared with those of the space is placed at the center.
+        """
+        if format_value(value) in self.value_to_index:
+            return self.transform(value)
+        is_range = self.is_continuous or isinstance(self.distribution, Quantized)
+        if not (is_range or self.numbers) or not is_number(value) or not math.isfinite(value):
+            return self.transformed_values.mean(0) if self.values else np.array([0.5])
+        numbers = self._ppf_table[0] if is_range else self.numbers
+        if is_range and numbers[0] <= value <= numbers[-1]:
+            return np.array([self._cdf(value)])
+        return np.clip(_scale_to_unit_interval([value], numbers, self.is_log), -1.0, 2.0)
 
     def inverse_transform(self, x: Array) -> ParameterValue:
         """Return the value at, or nearest to, coordinates (columns)."""
@@ -108,6 +132,15 @@ class UnitCube:
         """Return the coordinates of a point (columns)."""
         return np.concatenate(
             [dimension.transform(point[name]) for name, dimension in self.dimensions.items()]
+        )
+
+    def extrapolate(self, point: Point) -> Array:
+        """Return the coordinates of a point that may lack parameters or lie outside the space."""
+        return np.concatenate(
+            [
+                dimension.extrapolate(point.get(name, math.nan))
+                for name, dimension in self.dimensions.items()
+            ]
         )
 
     def inverse_transform(self, x: Array) -> Point:
@@ -157,14 +190,22 @@ def _enumerate_values(distribution: Distribution) -> list[ParameterValue]:
     return list(distribution.list_values()) if distribution.is_discrete else []
 
 
-def _is_number(value: ParameterValue) -> TypeGuard[float]:
-    return type(value) in (int, float)
+def _are_log_spaced(numbers: Sequence[float]) -> bool:
+    """Check whether the logarithms of numbers are spaced more evenly than the numbers."""
+    if not numbers or min(numbers) <= 0:
+        return False
+    spread, log_spread = (
+        np.diff(np.sort(_scale_to_unit_interval(numbers, numbers, is_log))).std()
+        for is_log in (False, True)
+    )
+    return bool(log_spread < spread)
 
 
-def _scale_to_unit_interval(numbers: Sequence[float]) -> Array:
-    """Scale numbers to [0, 1], by their logarithms if that spaces them more evenly."""
-    scales = [np.array(numbers, float)]
-    if min(numbers) > 0:
-        scales.append(np.log(scales[0]))
-    candidates = [(scale - scale.min()) / max(np.ptp(scale), 1e-300) for scale in scales]
-    return min(candidates, key=lambda scaled: float(np.diff(np.sort(scaled)).std()))
+def _scale_to_unit_interval(
+    values: Sequence[float], numbers: Sequence[float] | Array, is_log: bool
+) -> Array:
+    """Scale values such that the numbers span [0, 1], by their logarithms if `is_log`."""
+    scaled, ends = np.array(values, float), np.array([min(numbers), max(numbers)], float)
+    if is_log:
+        scaled, ends = np.log(np.maximum(scaled, 1e-300)), np.log(ends)
+    return np.asarray((scaled - ends[0]) / max(ends[1] - ends[0], 1e-300))

@@ -15,6 +15,7 @@ from nn.sweeps.samplers.gp.gaussian_process import (
     MIN_NOISE_VARIANCE,
     GaussianProcess,
     KernelParams,
+    PriorProcess,
     estimate_mean,
     fit_gp,
     inverse_cholesky,
@@ -68,6 +69,53 @@ def test_likelihood_gradient_matches_finite_differences(seed):
     assert log_prior(at)[1] == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
+def prior_processes(seed):
+    """Return two prior tasks' processes, of 12 and 5 points, with weights."""
+    first = GaussianProcess(
+        KernelParams(np.array([2.0, 1.0, 0.3]), 0.8, 0.02), GROUPS, *random_points(seed + 50)
+    )
+    second = GaussianProcess(
+        KernelParams(np.array([0.5, 3.0, 1.0]), 1.5, 0.1), GROUPS, *random_points(seed + 60, 5)
+    )
+    return [PriorProcess(first, 0.7), PriorProcess(second, 0.2)]
+
+
+@given(seeds)
+@settings(max_examples=10, deadline=None)
+def test_likelihood_gradient_with_prior_tasks_matches_finite_differences(seed):
+    x, y = random_points(seed)
+    squares = squared_distances(x, GROUPS)
+    priors = [gp.joint_posterior(x) for gp, _ in prior_processes(seed % 1000)]
+    at = np.random.default_rng(seed).normal(0, 1, 7) - [0, 0, 0, 0, 3, 0, 0]
+    expected = numerical_gradient(lambda: negative_log_posterior(at, squares, y, priors)[0], at)
+    _, gradient = negative_log_posterior(at, squares, y, priors)
+    assert gradient == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 12])
+def test_posterior_with_prior_tasks_matches_that_of_their_weighted_sum(count):
+    x, y = random_points(3, count)
+    priors = prior_processes(0)
+    kernel = KernelParams(np.array([4.0, 0.5, 0.1]), 0.4, 0.01)
+    gp = GaussianProcess(kernel, GROUPS, x, y, priors)
+    new, _ = random_points(4, 6)
+    both = np.vstack([x, new])
+    covariance = gp.kernel(both, both)  # of the difference
+    mean = np.zeros(len(both))
+    for prior, weight in priors:
+        posterior = prior.joint_posterior(both)
+        covariance = covariance + weight**2 * posterior.covariance
+        mean = mean + weight * (posterior.mean - prior._mean)
+    inverse = np.linalg.inv(covariance[:count, :count] + 0.01 * np.eye(count))
+    ones, residual = np.ones(count), y - mean[:count]
+    offset = ones @ inverse @ residual / (ones @ inverse @ ones) if count else 0.0
+    gain = covariance[count:, :count] @ inverse
+    variance = np.diag(covariance[count:, count:] - gain @ covariance[:count, count:])
+    found = gp.posterior(new)
+    assert found[0] == pytest.approx(offset + mean[count:] + gain @ (residual - offset))
+    assert found[1] == pytest.approx(np.sqrt(variance))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_likelihood_matches_scipy_multivariate_normal(seed):
     gp, among, _ = textbook_process(seed)
@@ -104,7 +152,8 @@ def test_posterior_matches_the_textbook_formula(seed):
 @settings(max_examples=20)
 def test_posterior_gradients_match_finite_differences(seed):
     x, y = random_points(seed)
-    gp = GaussianProcess(KernelParams(np.array([3.0, 1.0, 0.2]), 1.1, 0.01), GROUPS, x, y)
+    kernel, priors = KernelParams(np.array([3.0, 1.0, 0.2]), 1.1, 0.01), prior_processes(seed % 9)
+    gp = GaussianProcess(kernel, GROUPS, x, y, priors[: seed % 3])
     criterion, (at,) = LogExpectedImprovement(gp), random_points(seed + 1, 1)[0]
     mean, deviation, by_mean, by_deviation = gp.posterior_and_grad(at)
     assert (mean, deviation) == pytest.approx([float(each[0]) for each in gp.posterior(at[None])])
@@ -160,11 +209,56 @@ def test_noise_level_is_recovered():
 def test_clustered_values_do_not_dominate_the_mean():
     x = np.array([[0.0], [1.0], *[[1 + 1e-3 * i] for i in range(50)]])
     similarity, _ = matern52(25 * (x - x.T) ** 2)
-    inverse = inverse_cholesky(similarity, KernelParams(np.ones(1), 1.0, 1e-6))
-    assert estimate_mean(inverse, np.where(x[:, 0] < 0.5, 1.0, 0.0)) == pytest.approx(0.5, abs=0.05)
+    inverse = inverse_cholesky(similarity + 1e-6 * np.eye(len(x)))
+    values = np.where(x[:, 0] < 0.5, 1.0, 0.0)
+    assert estimate_mean(inverse, values, np.ones(len(x))) == pytest.approx(0.5, abs=0.05)
 
 
 def test_subsampling_keeps_the_best_and_latest_points():
     y = np.array([5.0, 1.0, 4.0, 3.0, 9.0, 8.0])
     assert sorted(subsample(y, 4)) == [1, 3, 4, 5]
     assert sorted(subsample(y, 10)) == list(range(6))
+
+
+def wave(x):
+    return np.sin(6 * x[:, 0]) + x[:, 1]
+
+
+def prior_and_own_points():
+    """Return a process of 40 values of a wave, and six other points."""
+    x = np.random.default_rng(0).random((46, 2))
+    return fit_gp(x[:40], wave(x[:40]), np.arange(2)), x[40:]
+
+
+def test_values_of_the_same_task_count_like_own_observations():
+    prior, x = prior_and_own_points()
+    gp = fit_gp(x, wave(x), np.arange(2), [prior])
+    alone = fit_gp(x, wave(x), np.arange(2))
+    new = np.random.default_rng(1).random((50, 2))
+    assert [weight for _, weight in gp.priors] == pytest.approx([1], abs=0.1)
+    errors = [np.abs(each.posterior(new)[0] - wave(new)).mean() for each in (gp, alone)]
+    assert errors[0] < 0.1 * errors[1]
+    assert gp.posterior(new)[1].mean() < 0.5 * alone.posterior(new)[1].mean()
+
+
+def test_scale_and_offset_of_a_prior_task_are_fitted():
+    prior, x = prior_and_own_points()
+    gp = fit_gp(x, 3 * wave(x) - 7, np.arange(2), [prior])
+    new = np.random.default_rng(1).random((50, 2))
+    assert gp.posterior(new)[0] == pytest.approx(3 * wave(new) - 7, abs=0.5)
+
+
+def test_unrelated_task_is_left_out():
+    prior, x = prior_and_own_points()
+    new = np.random.default_rng(1).random((5, 2))
+    for y in (-wave(x), np.random.default_rng(0).normal(size=len(x))):
+        gp, alone = fit_gp(x, y, np.arange(2), [prior]), fit_gp(x, y, np.arange(2))
+        assert gp.posterior(new)[0] == pytest.approx(alone.posterior(new)[0], abs=1e-9)
+
+
+def test_one_of_several_prior_tasks_is_selected():
+    prior, x = prior_and_own_points()
+    opposite = fit_gp(prior.x_train, -prior.y_train, np.arange(2))
+    gp = fit_gp(x, wave(x), np.arange(2), [opposite, prior])
+    assert [each.gp for each in gp.priors] == [prior]
+    assert gp.priors[0].weight > 0.7

@@ -5,24 +5,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from nn.sweeps.distributions import DISTRIBUTIONS, IntUniform
-from nn.sweeps.samplers.gp.sampler import (
-    N_STARTUP_TRIALS,
-    GPSampler,
-    normalize_objective,
-    objective_value,
-)
+from nn.sweeps.samplers.base import ObservedTrial
+from nn.sweeps.samplers.gp.objective import PriorTask, normalize_objective
+from nn.sweeps.samplers.gp.sampler import N_STARTUP_TRIALS, GPSampler
 from nn.sweeps.samplers.gp.unit_cube import Dimension, UnitCube
+from nn.sweeps.schema import Metric
 from nn.sweeps.space import SearchSpace
 from tests.strategies import seeds
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+from tests.sweeps.samplers.in_memory_sweep import InMemorySweep
 
 
 def make_space(**parameters):
@@ -49,60 +45,23 @@ def branin(point):
     return bowl + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10 - 0.397887
 
 
-class StrictGPSampler(GPSampler):
-    """Fail if Optuna samples a parameter independently: it rejected the proposed value."""
-
-    def sample_independent(self, *args):
-        raise AssertionError("the proposal was not taken")
-
-
-class InMemorySweep:
-    """An in-memory study."""
-
-    def __init__(self, space, seed=0, direction="minimize"):
-        self.space = space
-        self.study = optuna.create_study(sampler=StrictGPSampler(space, seed), direction=direction)
-
-    def ask(self):
-        trial = self.study.ask(self.space.optuna_distributions)
-        return trial.number, self.space.from_optuna(trial.params)
-
-    def run(self, function, count):
-        """Finish a trial at each proposed point; None and NaN values count as failures."""
-        points = []
-        for _ in range(count):
-            number, point = self.ask()
-            value = function(point)
-            if value is None or math.isnan(value):
-                self.study.tell(number, state=TrialState.FAIL)
-            else:
-                self.study.tell(number, value)
-            points.append(point)
-        return points
+def make_sweep(space, seed=0, prior_tasks=()):
+    return InMemorySweep(GPSampler(space, seed, prior_tasks=prior_tasks))
 
 
 def test_branin_minimum_is_closer_than_wandbs():
-    found = [
-        min(map(branin, InMemorySweep(BRANIN_SPACE, seed).run(branin, 40))) for seed in range(3)
-    ]
+    found = [min(map(branin, make_sweep(BRANIN_SPACE, seed).run(branin, 40))) for seed in range(3)]
     assert np.median(found) < 0.011  # reached by W&B's engine
 
 
-def test_maximize_mirrors_minimize():
-    low = InMemorySweep(BRANIN_SPACE).run(branin, 12)
-    high = InMemorySweep(BRANIN_SPACE, direction="maximize").run(lambda point: -branin(point), 12)
-    assert low == high
-
-
 def test_proposals_depend_only_on_seed_and_history():
-    search = InMemorySweep(BRANIN_SPACE)
+    search = make_sweep(BRANIN_SPACE)
     points = search.run(branin, N_STARTUP_TRIALS + 3)
-    restored = InMemorySweep(BRANIN_SPACE)
-    for trial in search.study.trials:
-        restored.study.add_trial(trial)
-    assert restored.ask()[1] == search.ask()[1]
-    assert InMemorySweep(BRANIN_SPACE).run(branin, N_STARTUP_TRIALS + 3) == points
-    assert InMemorySweep(BRANIN_SPACE, seed=1).run(branin, 1) != points[:1]
+    restored = make_sweep(BRANIN_SPACE)
+    restored.trials += search.trials
+    assert restored.ask() == search.ask()
+    assert make_sweep(BRANIN_SPACE).run(branin, N_STARTUP_TRIALS + 3) == points
+    assert make_sweep(BRANIN_SPACE, seed=1).run(branin, 1) != points[:1]
 
 
 def distance(one, other):
@@ -110,17 +69,17 @@ def distance(one, other):
 
 
 def test_running_trials_are_not_proposed_again():
-    search = InMemorySweep(BRANIN_SPACE)
+    search = make_sweep(BRANIN_SPACE)
     search.run(branin, 15)
-    running = [search.ask()[1] for _ in range(6)]
+    running = [search.ask() for _ in range(6)]
     apart = [distance(a, b) for i, a in enumerate(running) for b in running[:i]]
     assert min(apart) > 0.01
     assert np.median(apart) > 0.1
 
 
 def test_startup_trials_are_spread_out():
-    search = InMemorySweep(make_space(x=uniform(), kind=categorical("a", "b")))
-    points = [tuple(search.ask()[1].values()) for _ in range(40)]
+    search = make_sweep(make_space(x=uniform(), kind=categorical("a", "b")))
+    points = [tuple(search.ask().values()) for _ in range(40)]
     assert len(set(points)) == 40
     assert max(np.diff(sorted(x for x, _ in ((p[1], p[0]) for p in points)))) < 0.1
 
@@ -129,7 +88,7 @@ def test_failed_trials_count_as_the_worst():
     assert list(normalize_objective(np.array([1.0, math.nan, 3.0]))) == list(
         normalize_objective(np.array([1.0, 3.0, 3.0]))
     )
-    hole = InMemorySweep(make_space(x=uniform(), y=uniform()))
+    hole = make_sweep(make_space(x=uniform(), y=uniform()))
 
     def function(point):
         return None if point["x"] < 0.5 else point["x"]  # the closer to the hole the better
@@ -137,16 +96,6 @@ def test_failed_trials_count_as_the_worst():
     points = hole.run(function, 30)
     assert sum(point["x"] < 0.5 for point in points[10:]) <= 8
     assert min(point["x"] for point in points if point["x"] >= 0.5) < 0.52
-
-
-def test_pruned_trial_counts_by_its_objective():
-    search = InMemorySweep(BRANIN_SPACE)
-    number, _ = search.ask()
-    search.study.tell(number, state=TrialState.PRUNED)
-    (trial,) = search.study.trials
-    assert math.isnan(objective_value(trial))
-    trial.user_attrs["objective"] = 0.5
-    assert objective_value(trial) == 0.5
 
 
 DISTRIBUTION_SETTINGS = {
@@ -198,7 +147,7 @@ def test_all_distributions_are_tested():
 def test_proposals_lie_in_the_space(kinds, seed):
     space = make_space(**{f"p{place}": each for place, each in enumerate(kinds)})
     rng = np.random.default_rng(seed)
-    for point in InMemorySweep(space, seed).run(lambda point: rng.normal(), N_STARTUP_TRIALS + 3):
+    for point in make_sweep(space, seed).run(lambda point: rng.normal(), N_STARTUP_TRIALS + 3):
         for name, value in point.items():
             assert contains(space.parameters[name], value), (name, value)
 
@@ -244,20 +193,20 @@ def test_numbers_are_ordered_and_categories_equidistant():
 )
 def test_finite_space_is_exhausted_before_points_repeat(parameters):
     space = make_space(**parameters)
-    points = InMemorySweep(space).run(lambda point: len(str(point)), int(space.num_points) + 2)
+    points = make_sweep(space).run(lambda point: len(str(point)), int(space.num_points) + 2)
     assert len({str(point) for point in points[: int(space.num_points)]}) == space.num_points
 
 
 def test_larger_finite_space_is_not_repeated():
     space = make_space(**{name: ("int_uniform", {"min": 0, "max": 9}) for name in "abcd"})
-    points = InMemorySweep(space).run(lambda point: sum((v - 7) ** 2 for v in point.values()), 40)
+    points = make_sweep(space).run(lambda point: sum((v - 7) ** 2 for v in point.values()), 40)
     assert len({str(point) for point in points}) == 40
     assert {"a": 7, "b": 7, "c": 7, "d": 7} in points
 
 
 def test_best_of_many_categories_is_found():
     space = make_space(kind=categorical(*(f"k{i}" for i in range(300))), x=uniform())
-    points = InMemorySweep(space).run(lambda point: point["x"] + (point["kind"] != "k7"), 12)
+    points = make_sweep(space).run(lambda point: point["x"] + (point["kind"] != "k7"), 12)
     assert len({point["kind"] for point in points}) > 5
     assert min(point["x"] for point in points) < 0.01
 
@@ -276,5 +225,136 @@ def test_best_of_many_categories_is_found():
     ids=["equal", "failed", "infinite", "half", "huge", "extreme", "tiny"],
 )
 def test_degenerate_histories_are_handled(function):
-    points = InMemorySweep(BRANIN_SPACE).run(function, N_STARTUP_TRIALS + 6)
+    points = make_sweep(BRANIN_SPACE).run(function, N_STARTUP_TRIALS + 6)
     assert len({str(point) for point in points}) == N_STARTUP_TRIALS + 6
+
+
+STARTUP_VALUES = [4.0, 3.0, 8.0, 5.0, 6.0, 4.5, 2.0, 7.0, 5.5]
+
+
+def propose_after(last_trial, metric=None):
+    """Return the proposal after finished trials and a last one with a state, value and epochs."""
+    sampler = GPSampler(BRANIN_SPACE, 0, metric and Metric(name="loss", **metric))
+    trials = []
+    for number, value in enumerate([*STARTUP_VALUES, None]):
+        point = {"x": number * 1.5 - 5.0, "y": (number * 7 % 10) * 1.5}
+        results = last_trial if value is None else {"state": TrialState.COMPLETE, "value": value}
+        trials.append(ObservedTrial(number, point, **results))
+    return sampler.propose(len(trials), trials)
+
+
+@pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED, TrialState.RUNNING])
+def test_trials_that_did_not_finish_are_imputed(state):
+    key = "impute_while_running" if state == TrialState.RUNNING else "impute"
+    last_trial = {"state": state, "intermediate_values": {1: 3.0, 2: 1.0, 3: 9.0, 4: 6.5}}
+    for strategy, value in {"latest": 6.5, "best": 1.0, "worst": max(STARTUP_VALUES)}.items():
+        imputed = propose_after(last_trial, {key: strategy})
+        assert imputed == propose_after({"state": TrialState.COMPLETE, "value": value})
+    without_epochs = propose_after({"state": state}, {key: "latest"})
+    assert without_epochs == imputed  # as the worst
+    if state == TrialState.RUNNING:
+        as_default = propose_after(last_trial, {key: "false"})
+        assert as_default == propose_after(last_trial) != imputed
+
+
+def branin_task(count=40, change=branin):
+    """Return the record of a random search, whose objective `change` computes from the point."""
+    rng = np.random.default_rng(7)
+    points = [
+        {name: each.ppf(rng.random()) for name, each in BRANIN_SPACE.parameters.items()}
+        for _ in range(count)
+    ]
+    return PriorTask(points, [change(point) for point in points])
+
+
+def best_of(count, seed, *tasks):
+    return min(map(branin, make_sweep(BRANIN_SPACE, seed, prior_tasks=tasks).run(branin, count)))
+
+
+def test_first_proposals_are_good_after_a_related_task():
+    related = branin_task(change=lambda point: 3 * branin(point) + point["x"] - 50)
+    assert max(best_of(8, seed, related) for seed in range(3)) < 0.5
+    assert np.median([best_of(8, seed) for seed in range(3)]) > 2
+    (first,) = make_sweep(BRANIN_SPACE, prior_tasks=[related]).run(branin, 1)
+    assert branin(first) < 10
+
+
+def test_unrelated_task_does_little_harm():
+    opposite = branin_task(change=lambda point: -branin(point))
+    assert max(best_of(24, seed, opposite) for seed in range(2)) < 0.1
+
+
+def test_unrelated_task_costs_one_trial_before_the_startup_trials():
+    opposite = branin_task(change=lambda point: -branin(point))
+    points = make_sweep(BRANIN_SPACE, prior_tasks=[opposite]).run(branin, N_STARTUP_TRIALS + 1)
+    assert points[1:] == make_sweep(BRANIN_SPACE).run(branin, N_STARTUP_TRIALS)
+
+
+def test_only_the_first_trial_relies_on_prior_tasks_before_there_are_results():
+    sweep = make_sweep(BRANIN_SPACE, prior_tasks=[branin_task()])
+    points = [sweep.ask() for _ in range(4)]
+    assert points[1:] == make_sweep(BRANIN_SPACE).run(branin, 3)
+
+
+def test_prior_task_counts_while_every_trial_fails():
+    points = make_sweep(BRANIN_SPACE, prior_tasks=[branin_task()]).run(lambda point: None, 12)
+    assert len({str(point) for point in points}) == 12
+    assert branin(points[0]) < 10
+
+
+@pytest.mark.parametrize("values", [[], [math.nan] * 3, [1.0] * 3, [math.inf, 2.0]])
+def test_prior_task_without_information_has_no_effect(values):
+    task = PriorTask(branin_task(len(values)).points, values)
+    points = make_sweep(BRANIN_SPACE, prior_tasks=[task]).run(branin, 10)
+    assert points == make_sweep(BRANIN_SPACE).run(branin, 10)
+
+
+def test_prior_points_may_lack_parameters_and_lie_outside():
+    space = make_space(
+        x=uniform(), kind=categorical("a", "b"), size=categorical(8, 16, 32), fixed=categorical(1)
+    )
+    values = {"x": [0.5, -9.0, "high"], "kind": ["a", "c", 1], "size": [8, 64, None], "other": [3]}
+    rng = np.random.default_rng(0)
+    points = [
+        {
+            name: each[int(rng.integers(len(each)))]
+            for name, each in values.items()
+            if rng.random() < 0.8
+        }
+        for _ in range(30)
+    ]
+    task = PriorTask(points, list(rng.normal(size=30)))
+    for point in make_sweep(space, prior_tasks=[task]).run(lambda point: point["x"], 10):
+        for name, value in point.items():
+            assert contains(space.parameters[name], value), (name, value)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value", "expected"),
+    [
+        (uniform(0.0, 2.0), 0.5, 0.25),
+        (uniform(0.0, 2.0), 3, 1.5),
+        (uniform(0.0, 2.0), -100.0, -1),
+        (uniform(0.0, 2.0), "high", 0.5),
+        (uniform(0.0, 2.0), True, 0.5),
+        (uniform(0.0, 2.0), math.nan, 0.5),
+        (("log_uniform_values", {"min": 0.01, "max": 1.0}), 10, 1.5),
+        (("log_uniform_values", {"min": 0.01, "max": 1.0}), 0, -1),
+        (("q_log_uniform_values", {"min": 16, "max": 256, "q": 16}), 65, 0.506),
+        (("q_log_uniform_values", {"min": 16, "max": 256, "q": 16}), 512, 1.25),
+        (("int_uniform", {"min": 1, "max": 5}), 7, 1.5),
+        (categorical(8, 16, 32), 16.0, 0.5),
+        (categorical(8, 16, 32), 64, 1.5),
+        (categorical(8, 16, 32), None, 0.5),
+    ],
+)
+def test_numbers_outside_are_placed_outside(distribution, value, expected):
+    dimension = Dimension(DISTRIBUTIONS[distribution[0]](**distribution[1]))
+    assert dimension.extrapolate(value) == pytest.approx([expected], abs=1e-3)
+
+
+def test_unknown_category_is_equally_far_from_all():
+    dimension = Dimension(DISTRIBUTIONS["categorical"](values=["sgd", "adam", None]))
+    distances = np.linalg.norm(dimension.transformed_values - dimension.extrapolate("lion"), axis=1)
+    assert distances == pytest.approx(distances[0])
+    assert 0 < distances[0] < 1
