@@ -167,6 +167,7 @@ def test_offline_run_can_be_synced(server, run_program, workdir):
     assert server.runs["one"].state == "finished"
 
 
+@pytest.mark.soak
 def test_agent_runs_a_sweep(server, run_program, workdir):
     create_sweep(run_program, workdir)
     (sweep,) = server.sweeps.values()
@@ -198,7 +199,7 @@ def test_two_agents_share_a_grid(server, run_program, workdir):
     assert sweep.state == "FINISHED"
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.soak
 @pytest.mark.parametrize("by", ["agent", "stream"])
 def test_server_can_stop_a_run(server, run_program, workdir, by):
     create_sweep(run_program, workdir, SWEEP_YAML.replace("[0.1, 0.2, 0.3]", "[0.9]"))
@@ -213,6 +214,7 @@ def test_server_can_stop_a_run(server, run_program, workdir, by):
     assert len(run.history) < 600
 
 
+@pytest.mark.soak
 def test_preempted_run_is_requeued(server, run_program, workdir):
     program = """
 import wandb

@@ -124,6 +124,7 @@ def test_jobs_may_change_into_their_directories(multirun, launcher):
     assert " ".join(lines[-1]) == "Jobs: 2, 2 finished, in jobs"
 
 
+@pytest.mark.soak
 def test_multirun_directory_may_contain_a_timestamp(workdir):
     for args in ([], ["hydra.sweep.dir=${now:%f}"]):
         result = workdir.train("--multirun", "lr=0.1,0.01", "epochs=1", *args)

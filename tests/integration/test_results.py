@@ -40,6 +40,7 @@ def table_cells(text, preset):
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
+@pytest.mark.soak
 def test_row_shows_the_results_of_its_runs(workdir, run_results):
     page = run_results("mse_64_1_20", *QUICK_OVERRIDES).stdout
     accuracies = [100 * run.summary["test/accuracy"] for run in workdir.runs]
@@ -121,6 +122,7 @@ def test_interrupted_run_is_resumed(workdir, run_results):
     assert workdir.only_run.summary["status"] == "finished"
 
 
+@pytest.mark.soak
 def test_foreign_run_is_skipped_with_a_message(workdir, run_results):
     runs = workdir.path / "runs"
     run(compose_config([*QUICK_OVERRIDES, "epochs=1"]), runs / "good")

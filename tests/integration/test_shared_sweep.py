@@ -140,6 +140,7 @@ def test_machines_may_share_the_output_directory(workdir, start_machine, read_lo
     assert len(finished_runs(workdir, 0)) == 8
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("has_journal", [True, False])
 def test_reports_follow_a_shared_sweep_while_it_runs(workdir, start_machine, has_journal):
     """From the journal, or as with a database from the directories of the trials."""
@@ -287,6 +288,7 @@ def test_different_sweep_of_the_same_name_is_refused(
     )
 
 
+@pytest.mark.soak
 def test_submitit_local_executor_runs_a_multirun(workdir):
     result = workdir.train("--multirun", "hydra/launcher=submitit_local", "lr=0.05,0.1", "epochs=2")
     assert result.returncode == 0, result.stderr

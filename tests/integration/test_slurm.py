@@ -101,6 +101,7 @@ def test_preempted_sweep_is_requeued_and_resumes(workdir, start_job):
     assert [row["state"] for row in read_table(workdir)][:1] == ["running"]
 
 
+@pytest.mark.soak
 def test_preempted_sweep_is_requeued_even_if_its_database_hangs(workdir, start_job, postgres):
     script = re.sub(r"--storage \S+", f"--storage {postgres.url}", STUDY_SCRIPT)
     script = script.replace("/shared/", f"{workdir.path}/")

@@ -193,6 +193,7 @@ def test_sampler_with_a_missing_package_is_refused(monkeypatch):
             registry.resolve_sampler_name(sampler, "bayes")
 
 
+@pytest.mark.soak
 def test_values_of_running_trials_are_stored_for_imputation(workdir, run_sweep):
     metric = {"name": "val/loss", "impute": "latest", "impute_while_running": "best"}
     content = {**SMALL_SWEEP, "method": "bayes", "metric": metric}

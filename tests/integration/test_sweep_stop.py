@@ -158,7 +158,7 @@ def test_held_lock_does_not_block_stopping(workdir, start_sweep, name, lock, bef
     assert read_trials_table(workdir, 1)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.soak
 @pytest.mark.parametrize("number", EXIT_STATUSES, ids=lambda each: each.name)
 def test_hanging_output_directory_does_not_block_stopping(workdir, start_sweep, number):
     process = start_sweep()

@@ -515,6 +515,7 @@ def comparable_content(content):
     return {**content, "settings": settings | {"choices": None}, "config": config, "model": aliases}
 
 
+@pytest.mark.soak
 def test_offline_and_online_runs_of_a_seed_are_equal(workdir, server, run_online):
     args = ["epochs=12", "dropout=0.2", "restore_best=true"]
     run_online(TRAIN_SCRIPT, *args, "hydra.run.dir=online", "tracking=online")
