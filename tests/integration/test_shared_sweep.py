@@ -133,6 +133,7 @@ def test_each_machine_has_the_whole_study(workdir, start_machine):
     assert len(SweepTrials.load(workdir.path / "machine2").rank_trials()) == 6
 
 
+@pytest.mark.soak
 def test_machines_may_share_the_output_directory(workdir, start_machine, read_log):
     first = start_machine(0, "--count", "8", storage="machine0.log")
     second = start_machine(0, "--count", "8", storage="machine0.log")

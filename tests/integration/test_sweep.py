@@ -289,6 +289,7 @@ def test_sweep_continues_after_a_diverged_trial(workdir, run_sweep):
     assert "diverged" in result.stdout
 
 
+@pytest.mark.soak
 def test_existing_sweep_is_refused_without_resume(workdir, run_sweep):
     run_sweep(SMALL_SWEEP, "--count", "1", *QUICK_OVERRIDES)
     result = run_sweep(SMALL_SWEEP, "--count", "1", *QUICK_OVERRIDES, status=2)
@@ -478,6 +479,7 @@ def test_searched_parameter_cannot_be_overridden(run_sweep):
     assert result.stderr == "small.yaml: lr=0.1: this is a parameter of the sweep; leave it out.\n"
 
 
+@pytest.mark.soak
 def test_constant_can_be_overridden(workdir, run_sweep):
     content = {**SMALL_SWEEP, "parameters": {"epochs": {"value": 9}, "depth": {"values": [1, 2]}}}
     run_sweep(content, "--count", "1", "epochs=2", "lr=0.1")
@@ -552,6 +554,7 @@ def test_duplicate_key_is_refused_with_its_lines(workdir, run_sweep):
     assert not (workdir.path / "runs").exists()
 
 
+@pytest.mark.soak
 def test_sweep_survives_the_death_of_its_only_worker(workdir, run_sweep):
     (workdir.path / "small.yaml").write_text(yaml.safe_dump(SMALL_SWEEP))
     args = ["--count", "3", "--workers", "1", "epochs=300", "tracking=disabled"]

@@ -97,6 +97,7 @@ def test_trial_is_retried_at_most_three_times(workdir, run_sweep):
     assert "1 of 3 trials failed:" in result.stdout
 
 
+@pytest.mark.soak
 def test_sweep_stops_when_its_trials_all_fail_and_can_be_resumed(workdir, run_sweep):
     run_sweep(SMALL_SWEEP, "--count", "1", *QUICK_OVERRIDES)
     trials = sweep_dir(workdir).path / "trials"

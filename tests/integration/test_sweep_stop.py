@@ -186,6 +186,7 @@ def test_second_ctrl_c_ends_a_sweep_immediately(workdir, start_sweep):
         stop_sweep(process, signal.SIGINT)
 
 
+@pytest.mark.soak
 def test_frozen_worker_does_not_block_stopping(workdir, start_sweep):
     process = start_sweep()
     wait_until(lambda: finished_runs(workdir, 1))

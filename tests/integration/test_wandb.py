@@ -423,7 +423,7 @@ def test_server_restart_loses_nothing(workdir, server, run_online, start_agents,
     check_upload(workdir, server, run_online, path)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "fault",
     [
@@ -480,7 +480,7 @@ def test_unavailable_server_gives_a_warning(workdir, server, run_online):
     check_upload(workdir, server, run_online, workdir.path / "run")
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.soak
 @pytest.mark.parametrize("size", ["16k", "64k", "256k"])
 def test_full_disk_in_the_wandb_directory_gives_one_warning(workdir, server, run_online, size):
     (workdir.path / "run/wandb").mkdir(parents=True)

@@ -83,6 +83,7 @@ def test_epochs_of_a_running_sweep_appear_by_themselves(browser, workdir):
                 sweep.kill()
 
 
+@pytest.mark.soak
 def test_zoom_and_brush_are_kept_and_a_killed_sweep_is_marked(browser, workdir):
     (workdir.path / "runs").mkdir()
     trials = workdir.path / "runs/sweeps/real/trials"
