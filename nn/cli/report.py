@@ -58,7 +58,7 @@ def main() -> int:
     try:
         return run_command(lambda: _write(args))
     finally:
-        gc.enable()  # an interactive session goes on
+        gc.enable()  # for callers that keep running, such as a notebook
 
 
 def _write(args: argparse.Namespace) -> None:

@@ -170,7 +170,7 @@ def format_latex(table: ScoreTable) -> str:
 def _format_cells(table: ScoreTable) -> list[list[str]]:
     """Return the header and the rows as text, with accuracies in percent.
 
-    A column of names or of the number of runs is there if it tells more than the others.
+    Names are shown only if no settings differ, the number of runs only if a row has several.
     """
     has_repeats = any(row.num_runs > 1 for row in table.rows)
     scores = [f"{name} (%)" if name.endswith("accuracy") else name for name in table.scores]

@@ -124,7 +124,7 @@ class LivePage:
                 page = build_page(self._reader, self._page_url, self._back_link)
                 self._show(page.render_pieces(), None)
                 self.has_failed = False
-        except Exception as error:  # whatever the files hold, the server and other pages go on
+        except Exception as error:  # no content of the files may stop the server or other pages
             self._reader = None
             self._show_error(error)
         pause = PAUSE_FACTOR * (time.thread_time() - start)

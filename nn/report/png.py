@@ -176,7 +176,9 @@ def _draw_confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str]
     names = [fmt.truncate(name, 14) for name in class_names]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(len(counts), dtype=bool)
-    errors = np.sqrt(np.where(diagonal, 0, shares))  # the root tells small fractions apart
+    errors = np.sqrt(
+        np.where(diagonal, 0, shares)
+    )  # the square root makes small fractions distinguishable
     errors /= errors.max() or 1.0
     side = float(np.clip(0.42 * len(counts) + 1.2, 3.2, 8.0))
     figure, plot = _create_bare_plot(side, side)

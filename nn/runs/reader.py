@@ -63,7 +63,7 @@ class IncrementalReader:
 
 
 class SavedRun(IncrementalReader):
-    """A run on disk; before it ends, the summary is empty and there are no predictions.
+    """A run on disk; until it ends, the summary is empty and `predictions` is None.
 
     Raises:
         UserError: The directory is not that of a run.
@@ -195,7 +195,7 @@ def read_config(run_dir: Path) -> JsonObject:
     path = run_dir / "config.yaml"
     try:
         content = read_regular_file(run_dir, "config.yaml", 2**20)
-        # without anchors there are no aliases, and the loader in C takes an eighth of the time
+        # aliases need anchors; without them, the eight times faster C loader is safe
         loaded = yaml.load(content, Loader=_NoAliasLoader if b"&" in content else _FastLoader)
         config = parse_json(json.dumps(loaded, default=str))  # YAML also has dates, sets and bytes
     except (FileNotFoundError, NotADirectoryError):
@@ -269,8 +269,8 @@ def process_status(
 ) -> str:
     """Return whether the process that writes a directory is running, killed or stale.
 
-    On this machine its lock tells. It may be invisible on other machines, whose processes count as
-    running as long as the directory's files change, and then as stale.
+    On this machine, the lock decides. Locks of other machines may be invisible; a process there
+    counts as running as long as the directory's files change, and as stale afterwards.
 
     Args:
         is_lock_held: What `is_locked` returned before the result was found to be missing.

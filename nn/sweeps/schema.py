@@ -45,7 +45,7 @@ UNSUPPORTED_KEYS = {
     ("scheduler.source", "scheduler.optimizer", "scheduler.search_space"),
     "reading a sweep file runs no code; leave it out and choose a sampler with --sampler",
 )
-"""Keys of W&B's schema that are refused, with the reason and what to write instead."""
+"""Unsupported keys of W&B's schema, with the reason and the alternative."""
 
 
 class InvalidParametersError(ValueError):
