@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import optuna
-from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages import JournalStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 from pydantic_core import from_json
 
 from nn.errors import UserError, format_value
@@ -36,6 +35,7 @@ from nn.sweeps.editions import (
     is_same_value,
     load_editions,
 )
+from nn.sweeps.importance import ParamImportances, estimate_param_importances
 from nn.sweeps.samplers.base import ObservedTrial
 from nn.sweeps.schema import Metric, SweepConfig
 from nn.sweeps.space import Point, SearchSpace, is_point
@@ -51,18 +51,6 @@ SWEEP_FORMAT_VERSION = 3
 """Format version of a sweep directory, in settings.json; version 1 did not record it."""
 READABLE_FORMAT_VERSIONS = (2, SWEEP_FORMAT_VERSION)
 """In version 2, the points of trials were the params of the Optuna study."""
-MAX_IMPORTANCE_TRIALS = 1000
-"""Trials, evenly spaced, to which fANOVA is limited: its time grows with them for little gain."""
-MAX_TREES_TIMES_TRIALS = 16_000
-MAX_TREE_DEPTH = 8
-"""Deeper nodes cost most of the time of fANOVA and fit noise: they change no share by 0.03."""
-MIN_TRIALS_PER_PARAMETER = 10
-"""Finished trials per varied parameter below which an importance is only a hint.
-
-n = 10 d is the usual size of a computer experiment (Loeppky, Sacks and Welch, 2009,
-doi:10.1198/TECH.2009.08040). In simulated sweeps this many trials always identified the most
-important parameter, while its share still varied by about 0.1 from one sweep to the next.
-"""
 STOP_REASON = "stopped on request"
 """Why a trial was pruned that `sweep.py stop` ended."""
 ENDED_STATES = ("finished", "pruned", "diverged")
@@ -246,46 +234,8 @@ class SweepTrials:
         ]
 
     def get_param_importances(self) -> ParamImportances:
-        """Estimate by fANOVA how much of the objective's variance each parameter explains."""
-        observed = [
-            trial
-            for trial in self.observed_trials
-            if trial.state == TrialState.COMPLETE and self.space.contains(trial.point)
-        ]
-        if len(observed) > MAX_IMPORTANCE_TRIALS:
-            positions = np.linspace(0, len(observed) - 1, MAX_IMPORTANCE_TRIALS)
-            observed = [observed[position] for position in positions.round().astype(int)]
-        finished = [
-            create_trial(
-                value=trial.value,
-                params=self.space.to_optuna(trial.point),
-                distributions=self.space.optuna_distributions,
-            )
-            for trial in observed
-        ]
-        varied_params = [
-            name
-            for name in self.space.optuna_distributions
-            if len({str(trial.params[name]) for trial in finished}) > 1
-        ]
-        num_values = len({trial.value for trial in finished})
-        if len(finished) < 4 or not varied_params or num_values < 2:
-            return ParamImportances({}, len(finished))
-        evaluator = optuna.importance.FanovaImportanceEvaluator(
-            n_trees=min(64, MAX_TREES_TIMES_TRIALS // len(finished)),
-            max_depth=MAX_TREE_DEPTH,
-            seed=0,
-        )
-        study = optuna.create_study(storage=InMemoryStorage())
-        try:
-            study.add_trials(finished)
-            shares = optuna.importance.get_param_importances(
-                study, evaluator=evaluator, params=varied_params
-            )
-        except (ValueError, RuntimeError):
-            shares = {}
-        finite = {name: float(share) for name, share in shares.items() if math.isfinite(share)}
-        return ParamImportances(finite, len(finished))
+        """Estimate how much of the objective's variance each parameter explains."""
+        return estimate_param_importances(self.space, self.observed_trials)
 
     def write_trials_csv(self) -> None:
         """Write trials.csv: one row per trial with its run's scores; unknown cells are empty."""
@@ -461,27 +411,6 @@ class TrialUserAttrs:
             stop_requested=bool(attrs.get("stop_requested")),
             queued_point=to_mapping(attrs.get("queued_point")),
             retry_of=attrs.get("retry_of"),
-        )
-
-
-@dataclass(frozen=True)
-class ParamImportances:
-    """The share of the objective's variance that each parameter explains, largest first."""
-
-    shares: Mapping[str, float]
-    num_trials: int
-    """Number of finished trials behind the estimate, at most `MAX_IMPORTANCE_TRIALS`."""
-
-    @property
-    def warning(self) -> str:
-        """A warning if there are too few trials for a reliable estimate, else an empty string."""
-        min_trials = MIN_TRIALS_PER_PARAMETER * len(self.shares)
-        if self.num_trials >= min_trials:
-            return ""
-        return (
-            f"{self.num_trials} finished trials are few for this estimate, so treat it as a hint; "
-            f"at least {min_trials} are recommended ({MIN_TRIALS_PER_PARAMETER} per varied "
-            "parameter)."
         )
 
 

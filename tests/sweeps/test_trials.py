@@ -5,7 +5,6 @@ import json
 import math
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
@@ -15,7 +14,7 @@ from nn.sweeps.options import SweepSettings
 from nn.sweeps.schema import Metric, parse_sweep_config
 from nn.sweeps.space import FixedOverrides
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import SUMMARY_SCORES, ParamImportances, SweepTrials
+from nn.sweeps.trials import SUMMARY_SCORES, SweepTrials
 from tests.report.factories import make_sweep
 
 PARAMETERS = {
@@ -231,37 +230,6 @@ def test_remote_trial_has_a_row_without_scores(tmp_path):
     assert row["folder"].endswith(":trials/0000")
 
 
-@pytest.mark.parametrize(
-    ("count", "parameters", "few"),
-    [(4, 1, True), (9, 1, True), (10, 1, False), (20, 3, True), (30, 3, False)],
-)
-def test_importance_from_few_trials_comes_with_a_caution(count, parameters, few):
-    shares = {str(number): 1 / parameters for number in range(parameters)}
-    caution = ParamImportances(shares, count).warning
-    assert bool(caution) == few
-    if few:
-        assert caution.startswith(f"{count} finished trials are few for this estimate")
-        assert f"at least {10 * parameters} " in caution
-
-
-def test_importance_counts_finished_trials_and_varied_parameters(tmp_path):
-    make_sweep(tmp_path / "s", 12, states=("finished", "pruned", "failed"))
-    found = SweepTrials.load(tmp_path / "s").get_param_importances()
-    assert found.num_trials == 4
-    assert found.shares.keys() == {"lr", "optimizer", "depth"}
-    assert "at least 30 " in found.warning
-
-
-def test_importance_is_estimated_from_a_limited_number_of_trials(tmp_path, monkeypatch):
-    make_sweep(tmp_path / "s", 40)
-    sweep_trials = SweepTrials.load(tmp_path / "s")
-    all_trials = sweep_trials.get_param_importances()
-    monkeypatch.setattr("nn.sweeps.trials.MAX_IMPORTANCE_TRIALS", 20)
-    found = sweep_trials.get_param_importances()
-    assert (all_trials.num_trials, found.num_trials) == (40, 20)
-    assert max(found.shares, key=found.shares.get) == "lr"
-
-
 def test_journal_of_a_shared_study_is_recorded_for_reports():
     settings = SweepSettings(seed=1, sampler=None, overrides=())
     content = json.loads(settings.to_json("study.log", "name"))
@@ -269,15 +237,6 @@ def test_journal_of_a_shared_study_is_recorded_for_reports():
     assert content["study_name"] == "name"
     assert SweepSettings.model_validate_json(json.dumps(content)) == settings
     assert "journal" not in settings.to_json()
-
-
-def test_failing_importance_estimate_is_not_fatal(tmp_path, monkeypatch):
-    def fail(*_, **__):
-        raise RuntimeError("zero total variance")
-
-    make_sweep(tmp_path / "s", 12)
-    monkeypatch.setattr(optuna.importance, "get_param_importances", fail)
-    assert SweepTrials.load(tmp_path / "s").get_param_importances() == ParamImportances({}, 12)
 
 
 def test_a_bug_is_not_reported_as_a_damaged_sweep(tmp_path, monkeypatch):

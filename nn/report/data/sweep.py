@@ -16,9 +16,9 @@ from nn.report.data.run import format_reproduce_command
 from nn.report.paths import display_path, strip_folder
 from nn.runs.reader import Interval, modified_timestamp, read_config
 from nn.sweeps.distributions import InvLogUniform, LogNormal, LogUniform, LogUniformValues
+from nn.sweeps.importance import ParamImportances
 from nn.sweeps.reader import FINAL_STATES, RunningTime, SavedSweep, SavedTrial
 from nn.sweeps.space import Point
-from nn.sweeps.trials import ParamImportances
 
 LOG_DISTRIBUTIONS = (LogUniform, LogUniformValues, InvLogUniform, LogNormal)
 """Distributions whose parameters are plotted on a logarithmic axis."""

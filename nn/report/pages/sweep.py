@@ -22,7 +22,8 @@ from nn.report.pages.index import score_column, setting_cell
 from nn.report.paths import PageUrl
 from nn.report.tables import Cells, Column, Curves, Table, join_cells
 from nn.runs.history import minmax_downsample
-from nn.sweeps.trials import MIN_TRIALS_PER_PARAMETER, SUMMARY_SCORES
+from nn.sweeps.importance import MIN_TRIALS_PER_PARAMETER
+from nn.sweeps.trials import SUMMARY_SCORES
 
 TRIALS_PER_PAGE = 25
 """Rows per page of the table of trials."""

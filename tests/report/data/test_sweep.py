@@ -16,10 +16,11 @@ from nn.errors import UserError
 from nn.io.files import TailReader, acquire_lock, atomic_write
 from nn.io.serialization import to_json
 from nn.report.data.sweep import SweepReader
+from nn.sweeps.importance import ParamImportances
 from nn.sweeps.schema import read_sweep_config
 from nn.sweeps.shared_study import heartbeat_key
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import ParamImportances, SweepTrials
+from nn.sweeps.trials import SweepTrials
 from tests.report.data.hostile import assert_plain_json, fuzz_settings, json_values, round_trip
 from tests.report.factories import append_epoch, make_sweep, update_json
 
