@@ -91,8 +91,15 @@ def test_buttons_steer_the_sweep(server, browser):
         page.get_by_label("Point to queue").fill("lr=0.3")
         page.get_by_role("button", name="Enqueue").click()
         page.get_by_text("The search proposes depth, optimizer").wait_for()
-        page.get_by_role("button", name="Stop", exact=True).click()
+        stop = page.get_by_role("button", name="Stop", exact=True)
+        page.once("dialog", lambda dialog: dialog.dismiss())
+        stop.click()
+        assert SweepTrials.load(server.runs / "s").control == "running"
+        page.once("dialog", lambda dialog: dialog.accept())
+        stop.click()
         page.get_by_text("No trial starts any more").wait_for()
+        assert [text.partition("?")[0] for text in opened.problems] == ["Stop this sweep"] * 2
+        opened.problems.clear()
         run_page = opened.open("/page/one")
         assert run_page.get_by_role("button", name="Enqueue").count() == 0
     assert SweepTrials.load(server.runs / "s").control == "stopped"

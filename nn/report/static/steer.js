@@ -2,7 +2,7 @@
 
 // Buttons of a sweep's live page that pause, resume, stop, feed and retry it.
 const steerUrl = dataUrl.pathname.replace(/^\/data\//, "/steer/");
-const steering = Object.assign(document.createElement("form"), { className: "steering" });
+const steering = Object.assign(document.createElement("form"), { className: "steering controls" });
 const steeringAnswer = document.createElement("output");
 steering.dataset.keep = "";
 
@@ -21,11 +21,11 @@ async function steer(verb, text = "") {
   }
 }
 
-function addButton(label, verb, input = null) {
+function addButton(label, verb, input = null, question = "") {
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
   button.addEventListener("click", () => {
     if (input && !input.value.trim()) input.focus();
-    else steer(verb, input?.value ?? "");
+    else if (!question || window.confirm(question)) steer(verb, input?.value ?? "");
   });
   steering.append(button);
 }
@@ -39,7 +39,7 @@ function addInput(label, placeholder, size) {
 
 addButton("Pause", "pause");
 addButton("Resume", "resume");
-addButton("Stop", "stop");
+addButton("Stop", "stop", null, "Stop this sweep? Running trials end after their epoch, and none starts until it is resumed.");
 addButton("Retry failed", "retry");
 const trialInput = addInput("Trial", "trial", 5);
 addButton("Stop trial", "stop", trialInput);
