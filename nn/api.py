@@ -78,9 +78,9 @@ def load_run(path: str | PathLike[str], *, trust: str = "") -> Run:
 
 def load_sweep(path: str | PathLike[str]) -> Sweep:
     """Load a sweep from its directory, also while it is running."""
-    from nn.sweeps.trials import SweepTrials
+    from nn.sweeps.trials_reader import load_sweep_trials
 
-    return Sweep(SweepTrials.load(Path(path)))
+    return Sweep(load_sweep_trials(Path(path)))
 
 
 class Run:
@@ -199,6 +199,9 @@ class Sweep:
             rows.append(
                 {
                     "number": trial.number,
+                    "replicate_of": record.replicate_of,
+                    "replicate": record.replicate,
+                    "seed": self._sweep_trials.get_seed(trial.number),
                     "value": record.objective,
                     "datetime_start": trial.datetime_start,
                     "datetime_complete": trial.datetime_complete,
@@ -210,6 +213,32 @@ class Sweep:
             )
         return pd.DataFrame(rows)
 
+    def points_dataframe(self) -> pd.DataFrame:
+        """Return one row per point that has a result, best first, with the mean over its seeds.
+
+        The mean is comparable between points with different seeds, and `probability_best` is the
+        probability that the point is the best of those tried.
+        """
+        import pandas as pd
+
+        recommendation = self._sweep_trials.recommend()
+        estimates = recommendation.estimates if recommendation else {}
+        return pd.DataFrame(
+            {
+                "number": ranked.point.number,
+                "mean": ranked.mean,
+                "std_error": ranked.std_error,
+                "num_seeds": ranked.num_seeds,
+                "probability_best": (
+                    estimates[ranked.point.number].probability_best
+                    if ranked.point.number in estimates
+                    else 0.0
+                ),
+                **{f"params_{name}": value for name, value in ranked.point.point.items()},
+            }
+            for ranked in self._sweep_trials.rank_points()
+        )
+
     @property
     def best_params(self) -> Mapping[str, ParameterValue]:
         """The parameters of the best trial."""
@@ -217,7 +246,9 @@ class Sweep:
 
     @property
     def best_value(self) -> float:
-        """The metric of the best trial."""
+        """The metric of the best trial; with replicates, the mean of the best point."""
+        if self._sweep_trials.replicates > 1 and (ranked := self._sweep_trials.rank_points()):
+            return ranked[0].mean
         value: float = self._sweep_trials.trials[self._best_number].user_attrs["objective"]
         return value
 
@@ -228,6 +259,8 @@ class Sweep:
 
     @property
     def _best_number(self) -> int:
+        if self._sweep_trials.replicates > 1 and (points := self._sweep_trials.rank_points()):
+            return points[0].point.number
         ranked = self._sweep_trials.rank_trials()
         if not ranked:
             raise UserError(f"{self.path}: no trial has a result.")

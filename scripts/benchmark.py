@@ -12,15 +12,20 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.compare import Ratio, compare_epoch_times, compare_peak_memory
+from benchmarks.compare import SINGLE_THREAD_ENV, Ratio, compare_epoch_times, compare_peak_memory
 from benchmarks.end_to_end import compare_startup, compare_sweep
 from benchmarks.samplers import SamplerComparison, print_sampler_comparison
 from benchmarks.tasks import QUICK_TASKS, TASKS, TRACKING_TASK
 
-from nn.cli.arguments import create_parser, int_at_least
+from nn.cli.arguments import create_parser, int_at_least, run_command
 from nn.cli.launch import launch
+
+if TYPE_CHECKING:
+    from benchmarks.replicates import RegretComparison
 
 
 def main() -> int:
@@ -36,12 +41,26 @@ def main() -> int:
         metavar="SEEDS",
         help="compare the samplers of sweeps on test functions instead, with SEEDS seeds each",
     )
+    parser.add_argument(
+        "--replicates",
+        type=Path,
+        metavar="TABLE",
+        help="compare sweeps with one and with several seeds instead; runs that the file TABLE "
+        "lacks are trained and recorded in it first",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     args = parser.parse_args()
-    if args.json and (args.json.is_dir() or not os.access(args.json.parent, os.W_OK)):
-        parser.error(f"--json {args.json}: no file can be written there")
-    rows: Iterable[Ratio | SamplerComparison] = print_ratios(args.quick, args.rounds)
-    if args.samplers:
+    for option, path in (("--json", args.json), ("--replicates", args.replicates)):
+        if path and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+            parser.error(f"{option} {path}: no file can be written there")
+    rows: Iterable[Ratio | SamplerComparison | RegretComparison]
+    rows = print_ratios(args.quick, args.rounds)
+    if args.replicates:
+        os.environ.update(SINGLE_THREAD_ENV)  # read when the module below loads NumPy
+        from benchmarks.replicates import print_strategy_comparison
+
+        rows = print_strategy_comparison(args.replicates, args.quick)
+    elif args.samplers:
         rows = print_sampler_comparison(args.samplers, args.quick)
     results = [asdict(row) for row in rows]
     if args.json:
@@ -71,4 +90,4 @@ def run_comparisons(quick: bool, rounds: int) -> Iterator[Ratio]:
 
 
 if __name__ == "__main__":
-    launch(main, prints_result=True, exits_at_once=False)
+    launch(partial(run_command, main), prints_result=True, exits_at_once=False)

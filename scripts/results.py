@@ -241,8 +241,17 @@ class PlannedRun:
 
 
 def config_digest(config: Mapping[str, Any]) -> str:
-    """Return a SHA-256 of the settings on which a result depends, without the data's location."""
-    settings = {key: value for key, value in config.items() if key not in DIGEST_IGNORED_KEYS}
+    """Return a SHA-256 of the settings on which a result depends, without the data's location.
+
+    A setting that changes nothing is left out if runs of earlier versions lack it.
+    """
+    from nn.config.schema import ADDED_SETTINGS
+
+    settings = {
+        key: value
+        for key, value in config.items()
+        if key not in DIGEST_IGNORED_KEYS and (key, value) not in ADDED_SETTINGS.items()
+    }
     dataset = {k: v for k, v in config["dataset"].items() if k not in ("root", "mirrors")}
     text = json.dumps({**settings, "dataset": dataset}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -312,12 +321,9 @@ def format_caption(seed_counts: Collection[int]) -> str:
 
 def format_mean_std(accuracies: Sequence[float]) -> str:
     """Format mean and standard deviation in percent."""
-    if not accuracies:
-        return EMPTY_CELL
-    mean = f"{100 * statistics.mean(accuracies):.2f}"
-    if len(accuracies) == 1:
-        return f"{mean} (one seed)"
-    return f"{mean} ± {100 * statistics.stdev(accuracies):.2f}"
+    from nn.report.formatting import mean_and_std
+
+    return mean_and_std(accuracies, True) + " (one seed)" * (len(accuracies) == 1)
 
 
 if __name__ == "__main__":

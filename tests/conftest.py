@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -180,3 +182,24 @@ class WorkingDirectory:
 @pytest.fixture
 def workdir(tmp_path: Path) -> WorkingDirectory:
     return WorkingDirectory(tmp_path / "work")
+
+
+@pytest.fixture
+def start_logged(workdir: WorkingDirectory) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start commands that write to a log file; at the end, kill them and their workers."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(log_name: str, *args: str | Path, **env: str) -> subprocess.Popen[str]:
+        argv, popen_kwargs = workdir.popen_args(*args, **env)
+        with (workdir.path / log_name).open("a") as log:
+            process = subprocess.Popen(
+                argv, stdout=log, stderr=log, start_new_session=True, **popen_kwargs
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

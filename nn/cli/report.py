@@ -42,12 +42,20 @@ def main() -> int:
         help="create or update a W&B report instead of a page",
     )
     parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="print the differences of two settings, each a run, a folder of runs that differ in "
+        "their seed only, or a trial of a sweep with its replicates",
+    )
+    parser.add_argument(
         "--live", action="store_true", help="serve live pages on this machine until Ctrl-C"
     )
     parser.add_argument(
         "--port", type=parse_port, metavar="N", help="port of --live (default: any free one)"
     )
     args = parser.parse_args()
+    if args.compare:
+        return run_command(lambda: _compare(args))
     if args.live or args.port is not None:
         return run_command(lambda: _serve(args))
 
@@ -86,9 +94,30 @@ def _serve(args: argparse.Namespace) -> None:
         raise UserError("--port: requires --live.")
     if len(args.folders) > 1:
         raise UserError("--live: requires a single directory.")
-    for option in ("output", "top_runs", "png_dir", *TABLE_FORMATS, "wandb"):
-        if getattr(args, option) is not None:
-            raise UserError(f"--{option.replace('_', '-')}: cannot be combined with --live.")
+    _refuse_options(args, "--live")
     from nn.report.server import serve
 
     serve(args.folders[0], args.port or 0, args.open)
+
+
+def _refuse_options(args: argparse.Namespace, other: str) -> None:
+    """Refuse the options of a report that is written to files."""
+    from nn.errors import UserError
+
+    for option in ("output", "top_runs", "png_dir", *TABLE_FORMATS, "wandb"):
+        if getattr(args, option) is not None:
+            raise UserError(f"--{option.replace('_', '-')}: cannot be combined with {other}.")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    """Print the paired differences of two settings if the other options fit."""
+    from nn.errors import UserError
+
+    if args.live or args.open or args.port is not None:
+        raise UserError("--compare: cannot be combined with --live, --port and --open.")
+    _refuse_options(args, "--compare")
+    if len(args.folders) != 2:
+        raise UserError("--compare: requires two directories, one per setting.")
+    from nn.report.compare import print_differences
+
+    print_differences(*args.folders)

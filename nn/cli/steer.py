@@ -75,7 +75,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def _steer(args: argparse.Namespace) -> Iterator[str]:
-    from nn.sweeps.steering import StoredSweep, SweepLocation
+    from nn.sweeps.location import SweepLocation
+    from nn.sweeps.steering import StoredSweep
     from nn.sweeps.wandb_steering import WandbSweep, is_wandb_path
 
     if is_wandb_path(args.sweep):

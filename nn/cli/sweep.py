@@ -38,6 +38,8 @@ def main() -> int:
         grace_seconds=args.grace_period,
         overrides=tuple(args.overrides),
         config_dir=args.config_dir,
+        replicates=args.replicates,
+        no_racing=args.no_racing,
         warm_start=tuple(
             Path(name) if Path(name).exists() else sweeps_dir / name for name in args.warm_start
         ),
@@ -56,7 +58,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("file", type=Path, help="a sweep file, such as sweeps/random.yaml")
     parser.add_argument("overrides", nargs="*", help="settings of all trials, such as epochs=5")
     parser.add_argument(
-        "--count", type=int_at_least(1), help="total number of trials (default: the file's run_cap)"
+        "--count", type=int_at_least(1), help="total number of points (default: the file's run_cap)"
+    )
+    parser.add_argument(
+        "--replicates",
+        type=int_at_least(1),
+        metavar="N",
+        help="run each point with up to N seeds, as long as it can be among the best (default: 1)",
+    )
+    parser.add_argument(
+        "--no-racing", action="store_true", help="run each point with all seeds of --replicates"
     )
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument(

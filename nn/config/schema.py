@@ -17,6 +17,7 @@ from nn.config.validate import SettingType
 from nn.errors import SettingError, UserError, format_value
 from nn.io.command_line import format_command
 from nn.io.paths import default_run_dir
+from nn.io.serialization import JsonObject
 from nn.types import (
     Fraction,
     NonNegative,
@@ -53,6 +54,9 @@ class Config(BaseModel):
     epochs: PositiveInt = Field(description="passes over the training set")
     seed: NonNegativeInt = Field(
         description="seed of all random number generators; the same seed gives the same bits"
+    )
+    split_seed: NonNegativeInt | None = Field(
+        description="or seed of the split alone, which seed then leaves unchanged"
     )
     threads: Annotated[int, Range(ge=1, le=512)] = Field(
         description="BLAS threads for matrix products; more than 1 rarely helps at these sizes"
@@ -109,6 +113,8 @@ HYPERPARAMETERS = {
     if name in Config.model_fields and name not in (*COMPONENT_GROUPS, "choices")
 }
 """The types of the hyperparameters."""
+ADDED_SETTINGS: JsonObject = {"split_seed": None}
+"""Settings that earlier versions did not have, each with the value that changes nothing."""
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIG_DIR = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 """The configuration's files: in an installed package within it, in a clone beside it."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import mean, stdev
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
@@ -18,6 +17,7 @@ from nn.report.data.index import PageReader
 from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
 from nn.report.data.wandb_run import WandbRunReader
+from nn.runs.seeds import SEED, group_by_seed, mean_and_std
 
 SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
 LATEX_ESCAPES = {
@@ -34,14 +34,14 @@ LATEX_ESCAPES = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class ScoreRow:
     """Settings with the scores of all runs that have them, whatever their seed."""
 
     name: str  # of the first of these runs
     settings: Mapping[str, JsonValue]
-    scores: dict[str, list[float]] = field(default_factory=dict)
-    num_runs: int = 0
+    scores: Mapping[str, Sequence[float]]
+    num_seeds: int
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _build_sweep_table(sweep: SweepReader) -> ScoreTable:
     trials = [
         (
             f"{trial['number']:04}",
-            {name: trial["params"].get(name) for name in varied},
+            {name: trial["params"].get(name) for name in varied} | {SEED: trial["seed"]},
             {**trial["scores"], record["metric"]: trial["value"]},
         )
         for trial in sweep.trial_records()
@@ -93,28 +93,31 @@ def _build_run_table(runs: Sequence[RunReader]) -> ScoreTable:
 
 
 def _group_by_settings(
-    runs: Iterable[tuple[str, Mapping[str, JsonValue], Mapping[str, float | None]]],
+    runs: Sequence[tuple[str, Mapping[str, JsonValue], Mapping[str, float | None]]],
     metric: str,
     is_minimized: bool,
 ) -> ScoreTable:
     """Group runs that differ only in their seed, and sort the groups by the metric's mean."""
-    groups: dict[str, ScoreRow] = {}
-    for name, all_settings, scores in runs:
-        settings = {key: value for key, value in all_settings.items() if key != "seed"}
-        row = groups.setdefault(repr(settings), ScoreRow(name, settings))
-        row.num_runs += 1
-        for key, value in scores.items():
-            if value is not None:
-                row.scores.setdefault(key, []).append(value)
+    rows = []
+    for group in group_by_seed([settings for _, settings, _ in runs]):
+        members = {index: runs[index] for index in group.seeds}
+        by_score = {
+            key: [
+                *group.by_seed({index: run[2].get(key) for index, run in members.items()}).values()
+            ]
+            for key in dict.fromkeys((metric, *SCORES))
+        }
+        name, num_seeds = next(iter(members.values()))[0], len({*group.seeds.values()})
+        rows.append(ScoreRow(name, group.settings, by_score, num_seeds))
 
     def rank(row: ScoreRow) -> tuple[str, bool, float]:
-        values = row.scores.get(metric, [])
-        value = mean(values) if values else 0.0
+        values = row.scores[metric]
+        value = mean_and_std(values)[0] if values else 0.0
         dataset = str(row.settings.get("dataset"))
         return dataset, not values, value if is_minimized else -value
 
-    rows = sorted(groups.values(), key=rank)
-    known = [key for key in dict.fromkeys((metric, *SCORES)) if any(key in r.scores for r in rows)]
+    rows.sort(key=rank)
+    known = [key for key in dict.fromkeys((metric, *SCORES)) if any(r.scores[key] for r in rows)]
     return ScoreTable([*rows[0].settings] if rows else (), known, rows)
 
 
@@ -126,15 +129,14 @@ def format_csv(table: ScoreTable) -> str:
     file = io.StringIO()
     writer = csv.writer(file)
     score_names = [name for score in table.scores for name in (score, f"{score} std")]
-    writer.writerow(["name", *table.settings, "runs", *score_names])
+    writer.writerow(["name", *table.settings, "seeds", *score_names])
     for row in table.rows:
         values = [row.settings[name] for name in table.settings]
         settings = ["" if value is None else format_value(value) for value in values]
-        scores: list[float | str] = []
+        scores: list[float | None] = []
         for name in table.scores:
-            numbers = row.scores.get(name, [])
-            scores += [mean(numbers) if numbers else "", stdev(numbers) if numbers[1:] else ""]
-        writer.writerow([row.name, *settings, row.num_runs, *scores])
+            scores += mean_and_std(row.scores[name]) if row.scores[name] else (None, None)
+        writer.writerow([row.name, *settings, row.num_seeds, *scores])
     return file.getvalue()
 
 
@@ -170,26 +172,19 @@ def format_latex(table: ScoreTable) -> str:
 def _format_cells(table: ScoreTable) -> list[list[str]]:
     """Return the header and the rows as text, with accuracies in percent.
 
-    Names are shown only if no settings differ, the number of runs only if a row has several.
+    Names are shown only if no settings differ, the number of seeds only if a row has several.
     """
-    has_repeats = any(row.num_runs > 1 for row in table.rows)
+    has_repeats = any(row.num_seeds > 1 for row in table.rows)
     scores = [f"{name} (%)" if name.endswith("accuracy") else name for name in table.scores]
-    cells = [[*(table.settings or ["name"]), *["runs"] * has_repeats, *scores]]
+    cells = [[*(table.settings or ["name"]), *["seeds"] * has_repeats, *scores]]
     for row in table.rows:
         values = [row.settings[name] for name in table.settings]
         settings = [fmt.MISSING if v is None else fmt.short_setting(v) for v in values]
-        scores = [_format_score(name, row.scores.get(name, [])) for name in table.scores]
-        cells.append([*(settings or [row.name]), *[str(row.num_runs)] * has_repeats, *scores])
+        scores = [
+            fmt.mean_and_std(row.scores[name], name.endswith("accuracy")) for name in table.scores
+        ]
+        cells.append([*(settings or [row.name]), *[str(row.num_seeds)] * has_repeats, *scores])
     return [["".join(filter(str.isprintable, cell)) for cell in line] for line in cells]
-
-
-def _format_score(name: str, values: Sequence[float]) -> str:
-    """Format the mean and, of several values, the standard deviation."""
-    if not values:
-        return fmt.MISSING
-    numbers = [mean(values), *([stdev(values)] if len(values) > 1 else [])]
-    is_percentage = name.endswith("accuracy")
-    return " ± ".join(f"{100 * n:.2f}" if is_percentage else f"{n:.4g}" for n in numbers)
 
 
 FORMATTERS: dict[str, tuple[str, Callable[[ScoreTable], str]]] = {

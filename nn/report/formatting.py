@@ -8,6 +8,7 @@ from datetime import datetime
 
 from nn.errors import format_value
 from nn.errors import truncate as truncate
+from nn.runs import seeds
 
 MISSING = "—"
 PERCENT = "\u00a0%"
@@ -33,6 +34,14 @@ def number(value: float | None) -> str:
     if 1e-4 <= abs(value) < 1e4:
         return f"{value:#.4g}".rstrip(".")
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.3e}"
+
+
+def mean_and_std(values: Sequence[float], is_percentage: bool) -> str:
+    """Format the mean over seeds and, of several, the standard deviation: `97.12 ± 0.34`."""
+    if not values:
+        return MISSING
+    numbers = [number for number in seeds.mean_and_std(values) if number is not None]
+    return " ± ".join(f"{100 * n:.2f}" if is_percentage else f"{n:.4g}" for n in numbers)
 
 
 def count(value: float | None, singular: str = "", plural: str | None = None) -> str:

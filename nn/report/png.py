@@ -24,13 +24,14 @@ from nn.io.coerce import drop_none
 from nn.predictions import Predictions
 from nn.report import formatting as fmt
 from nn.report.charts.chart import MAX_NAMED_CLASSES, log_ticks, needs_log_scale
-from nn.report.charts.parallel import metric_dimension, parameter_dimension
+from nn.report.charts.parallel import metric_dimension, parameter_dimension, point_noun
 from nn.report.charts.run import MAX_ANNOTATED_CLASSES
 from nn.report.data.comparison import ComparisonReader
 from nn.report.data.images import Pixels, to_thumbnail
 from nn.report.data.index import PageReader
+from nn.report.data.points import PointRecord
 from nn.report.data.run import CurveRecord, RunReader
-from nn.report.data.sweep import SweepDetails, SweepReader, SweepRecord, TrialRecord
+from nn.report.data.sweep import SweepDetails, SweepReader, SweepRecord
 from nn.report.pages.sweep import rank_params
 from nn.report.palette import DASHES, class_color, class_dash, color
 
@@ -119,7 +120,7 @@ def _draw_run(run: RunReader) -> Iterator[tuple[str, Figure]]:
 
 
 def _draw_sweep(sweep: SweepReader) -> Iterator[tuple[str, Figure]]:
-    record, trials, details = sweep.record(), sweep.trial_records(), sweep.details()
+    record, trials, details = sweep.record(), sweep.point_records(), sweep.details()
     ranked = [trial for trial in trials if trial["rank"] and trial["params"]]
     names = rank_params(record, details)
     if len(ranked) > 1 and names:
@@ -236,7 +237,7 @@ def _draw_image_grid(grid_images: Sequence[GridImage]) -> Figure:
 
 
 def _draw_parallel_coordinates(
-    record: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
+    record: SweepRecord, trials: Sequence[PointRecord], names: Sequence[str]
 ) -> Figure:
     """Draw each trial as a line through its parameters to the metric, the best in front."""
     worst_first = sorted(trials, key=lambda trial: -(trial["rank"] or 0))
@@ -267,8 +268,8 @@ def _draw_parallel_coordinates(
     return figure
 
 
-def _draw_trial_curves(metric: str, trials: Sequence[TrialRecord]) -> Figure:
-    """Draw the metric of all trials by epoch, with the best trials in front."""
+def _draw_trial_curves(metric: str, trials: Sequence[PointRecord]) -> Figure:
+    """Draw the metric of all points by epoch, the best in front with a band of their seeds."""
     with_curve = [trial for trial in trials if drop_none(trial["curve"])]
     ranked = sorted((t for t in with_curve if t["rank"]), key=lambda trial: trial["rank"] or 0)
     best = list(zip(ranked, map(color, BEST_TRIAL_ROLES), strict=False))
@@ -280,6 +281,10 @@ def _draw_trial_curves(metric: str, trials: Sequence[TrialRecord]) -> Figure:
         LineCollection(list(map(_to_points, others)), colors=colors, linewidths=0.7)
     )
     for trial, each in reversed(best):
+        center, std = _to_array(trial["curve"]), _to_array(trial["curve_std"])
+        if len(std):
+            edges = center - std, center + std
+            plot.fill_between(trial["epochs"], *edges, color=each, alpha=0.13, linewidth=0)
         marker = "o" if len(trial["curve"]) == 1 else None
         plot.plot(*_to_points(trial).T, color=each, marker=marker, zorder=3)
     values = drop_none([value for trial in with_curve for value in trial["curve"]])
@@ -291,7 +296,7 @@ def _draw_trial_curves(metric: str, trials: Sequence[TrialRecord]) -> Figure:
     plot.autoscale_view()
     plot.set(title=fmt.truncate(metric, 60), xlabel="epoch")
     plot.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    labels = {each: f"trial {trial['number']}" for trial, each in best}
+    labels = {each: f"{point_noun(trials)} {trial['number']}" for trial, each in best}
     labels |= {color("curve"): "others", color("curve-pruned"): "pruned"}
     shown = dict.fromkeys([*(each for _, each in best), *colors])
     lines = [Line2D([], [], color=each, label=labels[each]) for each in shown]
@@ -314,7 +319,7 @@ def _draw_importances(details: SweepDetails) -> Figure:
     return figure
 
 
-def _to_points(trial: TrialRecord) -> NDArray[np.float64]:
+def _to_points(trial: PointRecord) -> NDArray[np.float64]:
     return np.transpose([trial["epochs"], _to_array(trial["curve"])])
 
 

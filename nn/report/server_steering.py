@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from nn.errors import SaveError, SweepError, UserError
-from nn.sweeps.steering import StoredSweep, SweepLocation, Verb
+from nn.sweeps.location import SweepLocation
+from nn.sweeps.steering import StoredSweep, Verb
 
 MAX_REQUEST_BYTES = 2**16
 

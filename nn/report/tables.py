@@ -47,6 +47,7 @@ class Table:
     Attributes:
         sort: Key of the column by which rows are sorted at first, after a `-` in descending order.
             Without it they have their own order, but ids that are integers are in numerical order.
+        group_by: Key of the column by which rows are grouped at first.
         page_size: Rows per page; None shows all at once.
         is_explorable: Whether the reader can also filter, group, plot, tick and export rows, as
             makes sense for runs and trials.
@@ -57,6 +58,7 @@ class Table:
     columns: Sequence[Column]
     rows: Mapping[str, Sequence[object]]
     sort: str | None = None
+    group_by: str | None = None
     page_size: int | None = None
     is_explorable: bool = False
     curves: Mapping[str, Curves] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class Table:
             {
                 "columns": [asdict(column) for column in self.columns],
                 "sort": self.sort,
+                "groupBy": self.group_by,
                 "pageSize": self.page_size,
                 "isExplorable": self.is_explorable,
                 "brushedBy": self.brushed_by,

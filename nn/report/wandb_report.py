@@ -14,6 +14,7 @@ from nn.io.coerce import to_mapping
 from nn.io.files import atomic_write
 from nn.io.paths import relpath
 from nn.report import formatting as fmt
+from nn.report.charts.parallel import point_noun
 from nn.report.charts.sweep import format_params
 from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
@@ -116,7 +117,7 @@ def build_sweep_report(
     sweep: SweepReader, entity: str, project: str, sweep_id: str | None
 ) -> wr.Report:
     """Build the report of a sweep, whose runs in this W&B project have its group or sweep id."""
-    record, trials, details = sweep.record(), sweep.trial_records(), sweep.details()
+    record, points, details = sweep.record(), sweep.point_records(), sweep.details()
     metric, is_minimized = record["metric"], record["goal"] == "minimize"
     objective = wr.SummaryMetric(name=metric)
     column, value = ("Sweep", sweep_id) if sweep_id else ("Group", _find_wandb_group(sweep))
@@ -143,7 +144,7 @@ def build_sweep_report(
     comparer = wr.RunComparer(diff_only="split", layout=_layout(0, 0, FULL_WIDTH, 12))
     examples = [_confusion_panel("test"), *_example_panels(top=10)]
     blocks: list[wr.BlockTypes] = [
-        wr.P(text=summarize_sweep(record, trials, details)),
+        wr.P(text=summarize_sweep(record, points, details)),
         *(wr.CalloutBlock(text=notice) for notice in list_notices(record)),
         wr.UnorderedList(items=[f"metric: {format_metric(record)}"]),
         wr.H2(text="Parameter importance"),
@@ -156,11 +157,13 @@ def build_sweep_report(
         wr.H2(text="Confusion matrix and examples"),
         wr.PanelGrid(runsets=[runs], panels=examples),
     ]
-    for best in (trial for trial in trials if trial["rank"] == 1):
+    for best in (point for point in points if point["rank"] == 1):
         blocks += [
-            wr.H2(text="Best trial"),
-            wr.P(text=f"Trial {best['number']}: {format_params(best, names)}."),
-            *_command_blocks("Reproduce the best trial", details["reproduce_command"]),
+            wr.H2(text=f"Best {point_noun(points)}"),
+            wr.P(text=f"Number {best['number']}: {format_params(best, names)}."),
+            *_command_blocks(
+                f"Reproduce the best {point_noun(points)}", "\n".join(details["reproduce_commands"])
+            ),
         ]
     return _make_report(entity, project, f"Sweep: {record['title']}", blocks)
 

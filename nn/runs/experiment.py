@@ -75,7 +75,8 @@ def _build_experiment(config: Config) -> Experiment:
     tracking.check()
     _require_validation_set(config, schedule)
 
-    dataset = _load_dataset(json.dumps(config.dataset), config.seed)
+    split_seed = config.seed if config.split_seed is None else config.split_seed
+    dataset = _load_dataset(json.dumps(config.dataset), split_seed)
     augmentation.check_shape(dataset.shape)
     rngs = RandomGenerators.from_seed(config.seed)
     network = build_network(model, dataset.input_spec, rngs, config)
@@ -110,10 +111,10 @@ def _build_experiment(config: Config) -> Experiment:
 
 
 @lru_cache(maxsize=1)
-def _load_dataset(settings_json: str, seed: int) -> Dataset:
+def _load_dataset(settings_json: str, split_seed: int) -> Dataset:
     """Load a dataset, once for consecutive runs of this process that share it."""
     source = instantiate("dataset", json.loads(settings_json), DataSource)
-    return source.load(RandomGenerators.from_seed(seed).split)
+    return source.load(RandomGenerators.from_seed(split_seed).split)
 
 
 def _load_initial_weights(run_dir: Path, network: Network) -> None:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import yaml
 from pydantic import JsonValue
 
-from nn.config.schema import HYPERPARAMETERS
+from nn.config.schema import ADDED_SETTINGS, HYPERPARAMETERS
 from nn.errors import UserError
 from nn.io.coerce import (
     drop_none,
@@ -205,6 +205,7 @@ def read_config(run_dir: Path) -> JsonObject:
     if not isinstance(config, dict):
         raise UserError(f"{path} is damaged: it must be a mapping of settings.")
     require_run_format(run_dir)
+    config = ADDED_SETTINGS | config
     for key in (*HYPERPARAMETERS, "choices"):
         if key not in config:
             raise UserError(f"{path}: {key} is missing.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple, Self
 
 from optuna.trial import FrozenTrial
@@ -17,12 +18,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from nn.config.overrides import get_override_key
 from nn.errors import format_value
 from nn.io.command_line import format_command
 from nn.io.paths import relpath
 from nn.sweeps.distributions import ParameterValue
 from nn.sweeps.space import FixedOverrides, Point
-from nn.sweeps.trials import SweepTrials, TrialUserAttrs, read_summary
+from nn.sweeps.trials import PointRecommendation, SweepTrials, TrialUserAttrs, read_summary
 from nn.sweeps.worker import Decision, ResultMessage
 
 UNLIMITED_WIDTH = 1000
@@ -36,6 +38,8 @@ class RunningTrial:
     """Progress of a trial that a worker runs."""
 
     number: int
+    _: KW_ONLY
+    replicate: int = 0
     is_prunable: bool = False
     """Whether its worker waits for a decision after each epoch."""
     epoch: int = 0
@@ -59,8 +63,8 @@ class SweepProgress:
     running_trials: Sequence[RunningTrial]
     num_ended: int
     """Number of trials that have ended on this machine."""
-    total_trials: int | None
-    """The number of trials planned on all machines, or None if it is unlimited."""
+    total_points: int | None
+    """The number of points planned on all machines, or None if it is not known."""
     best: BestTrial | None
     start_time: float
 
@@ -92,9 +96,9 @@ class SweepConsole:
             table.add_column(title, style="dim" if title == "parameters" else "")
         for trial in progress.running_trials:
             value_text = "" if trial.value is None else f"{trial.value:.4g}"
-            params_text = _format_point(study.get_point(trial.number))
+            params_text = _format_trial(study, trial.number)
             table.add_row(str(trial.number), str(trial.epoch), value_text, params_text)
-        progress_text = Text(_format_progress(progress, len(study.trials)))
+        progress_text = Text(_format_progress(progress, study))
         self.live.update(Group(table, progress_text), refresh=True)
 
     def print_control(self, study: SweepTrials) -> None:
@@ -114,7 +118,7 @@ class SweepConsole:
         parts = [f"trial {trial.number:4} {message.status:9}"]
         if value is not None and study.sweep.metric:
             parts.append(f"{study.sweep.metric.name} {value:.4g}")
-        parts.append(_format_point(study.get_point(trial.number)))
+        parts.append(_format_trial(study, trial.number))
         parts.append(f"{time.monotonic() - trial.start_time:.1f} s")
         if message.reason:
             parts.append(message.reason)
@@ -129,21 +133,25 @@ class SweepConsole:
     ) -> None:
         """Print the ranking, the parameter importance and the command for the best trial."""
         ranked_trials, metric = study.rank_trials(), study.sweep.metric
-        total = f"{stop_reason} Trials: {len(study.trials)}, in {relpath(study.sweep_dir)}".strip()
+        num_points = f"Points: {len(study.points)}, trials" if study.replicates > 1 else "Trials"
+        total = f"{stop_reason} {num_points}: {len(study.trials)}, in {relpath(study.sweep_dir)}"
+        total = total.strip()
         if study.failed_trials:
             total = f"{_format_failures(study)}\n{total}"
         if not ranked_trials or metric is None:
             self.console.print(total)
             return
         self.console.print()
-        unlimited_options = self.console.options.update(width=UNLIMITED_WIDTH)
-        for score_names in (("val/accuracy", "test/accuracy"), ("test/accuracy",), ()):
-            table = _build_ranking_table(
-                study, ranked_trials[:MAX_TRIALS_SHOWN], metric.name, score_names
-            )
-            if self.console.measure(table, options=unlimited_options).maximum <= self.console.width:
-                break
-        self.console.print(table)
+        recommendation = study.recommend()
+        if study.replicates > 1:
+            best = study.rank_points()[0].point.number
+            self.console.print(_build_points_table(study, metric.name, recommendation))
+        else:
+            best = ranked_trials[0].number
+            self._print_ranking_table(study, ranked_trials, metric.name)
+        if recommendation:
+            for sentence in _describe_recommendation(study, recommendation, best):
+                self.console.print(sentence)
         importances = study.get_param_importances()
         if importances.shares:
             shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.shares.items())
@@ -151,13 +159,28 @@ class SweepConsole:
             self.console.print(f"\nParameter importance ({basis}): {shares}")
             if importances.warning:
                 self.console.print(importances.warning)
-        best_number = ranked_trials[0].number
-        if edition := study.get_edition(best_number):
-            fixed_overrides = edition.fixed_overrides
-        best_overrides = fixed_overrides.add_point(study.get_recorded_point(best_number))
         self.console.print(f"\n{total}")
-        self.console.print("Reproduce the best trial:")
-        self.console.print(Text(f"  {format_command('train', *flags, *best_overrides)}"))
+        kind = "point" if study.replicates > 1 else "trial"
+        commands = {f"Reproduce the best {kind}:": best}
+        if recommendation and recommendation.best != best:
+            commands = {f"Reproduce the recommended {kind}:": recommendation.best} | commands
+        for title, number in commands.items():
+            overrides = _build_train_overrides(study, number, fixed_overrides)
+            self.console.print(title)
+            self.console.print(Text(f"  {format_command('train', *flags, *overrides)}"))
+
+    def _print_ranking_table(
+        self, study: SweepTrials, ranked_trials: Sequence[FrozenTrial], metric_name: str
+    ) -> None:
+        """Print the table of the best trials, with as many scores as fit."""
+        unlimited_options = self.console.options.update(width=UNLIMITED_WIDTH)
+        for score_names in (("val/accuracy", "test/accuracy"), ("test/accuracy",), ()):
+            table = _build_ranking_table(
+                study, ranked_trials[:MAX_TRIALS_SHOWN], metric_name, score_names
+            )
+            if self.console.measure(table, options=unlimited_options).maximum <= self.console.width:
+                break
+        self.console.print(table)
 
 
 def print_to_stderr(message: str) -> None:
@@ -213,14 +236,74 @@ def _build_ranking_table(
     return table
 
 
+def _build_points_table(
+    study: SweepTrials, metric_name: str, recommendation: PointRecommendation | None
+) -> Table:
+    """Build the table of the best points by the mean over their seeds."""
+    table, names = Table(box=None, pad_edge=False), study.space.parameters
+    for title in ("rank", metric_name, "±", "seeds", "P(best)", "trial", *names):
+        table.add_column(title, justify="right")
+    estimates = recommendation.estimates if recommendation else {}
+    for rank, ranked in enumerate(study.rank_points()[:MAX_TRIALS_SHOWN], 1):
+        number, point = ranked.point.number, ranked.point.point
+        has_error, estimate = math.isfinite(ranked.std_error), estimates.get(number)
+        table.add_row(
+            *(str(rank), f"{ranked.mean:.5g}"),
+            f"{ranked.std_error:.2g}" if has_error else "",
+            str(ranked.num_seeds),
+            f"{estimate.probability_best:.0%}" if estimate else "",
+            str(number),
+            *(_format_value(point[name]) if name in point else "" for name in names),
+        )
+    return table
+
+
+def _describe_recommendation(
+    study: SweepTrials, recommendation: PointRecommendation, best: int
+) -> Iterator[str]:
+    """Yield which point is recommended, if it is not the best, and what may be better."""
+    number, kind = recommendation.best, "points" if study.replicates > 1 else "trials"
+    if number != best:
+        estimate = recommendation.estimates[number]
+        yield (
+            f"Recommended: trial {number}, with {estimate.mean:.5g} expected from the results of "
+            f"all {kind}"
+        )
+    if study.replicates > 1 and (others := sorted(recommendation.contenders)):
+        numbers = ", ".join(map(str, others))
+        what = f"points of trials {numbers}" if len(others) > 1 else f"point of trial {numbers}"
+        yield f"The {what} cannot be told apart from that of trial {number}."
+
+
+def _build_train_overrides(
+    study: SweepTrials, number: int, fixed_overrides: FixedOverrides
+) -> tuple[str, ...]:
+    """Return the overrides that reproduce a trial or, of several seeds, all runs of its point."""
+    if edition := study.get_edition(number):
+        fixed_overrides = edition.fixed_overrides
+    overrides = fixed_overrides.add_point(study.get_recorded_point(number))
+    if study.replicates == 1:
+        return overrides
+    trials = next(point.trials for point in study.points if point.number == number)
+    seeds = [study.get_seed(trials[replicate].number) for replicate in sorted(trials)]
+    others = [text for text in overrides if get_override_key(text) != "seed"]
+    return ("--multirun", f"seed={','.join(map(str, seeds))}", *others)
+
+
 def _format_accuracy(value: JsonValue) -> str:
     return f"{value:.4f}" if isinstance(value, float) else ""
 
 
-def _format_progress(progress: SweepProgress, num_trials: int) -> str:
-    total, num_running = progress.total_trials, len(progress.running_trials)
+def _format_progress(progress: SweepProgress, study: SweepTrials) -> str:
+    total, num_running = progress.total_points, len(progress.running_trials)
+    num_trials = len(study.trials)
     num_ended = num_trials - num_running
     parts = [f"{num_ended} of {total} done" if total else f"{num_ended} done"]
+    if study.replicates > 1:
+        num_points = len(study.points)
+        parts = [f"{num_points} of {total} points" if total else f"{num_points} points"]
+        parts.append(f"{num_ended} trials done")
+        total = total and not study.racing and total * study.replicates
     if progress.best:
         parts.append(f"best {progress.best.value:.5g} by trial {progress.best.number}")
     if progress.num_ended and total:
@@ -238,6 +321,12 @@ def _format_duration(seconds: float) -> str:
 
 def _format_point(point: Point) -> str:
     return " ".join(f"{name}={_format_value(value)}" for name, value in point.items())
+
+
+def _format_trial(study: SweepTrials, number: int) -> str:
+    """Return a trial's point, with its seed if there are several."""
+    text = _format_point(study.get_point(number))
+    return f"{text} seed={study.get_seed(number)}" if study.replicates > 1 else text
 
 
 def _format_value(value: ParameterValue) -> str:

@@ -17,9 +17,15 @@ from nn.runs.reader import read_config
 from nn.sweeps import schema
 from nn.sweeps.distributions import ParameterValue, is_number
 from nn.sweeps.editions import Edition
+from nn.sweeps.options import (
+    SweepOptions,
+    SweepSettings,
+    check_replicates,
+    fewer_replicates_error,
+)
 from nn.sweeps.schema import Metric
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import TrialUserAttrs, read_outcome, read_summary
+from nn.sweeps.trials import REPLICATES_KEY, TrialUserAttrs, read_outcome, read_summary
 
 MACHINE_KEYS = ("run_cap", "name", "description")
 """Keys that may differ between the machines that share a sweep."""
@@ -67,6 +73,49 @@ class SweepEdit:
                 else:
                     raise self._refusal(next(iter(changes.values())), is_allowed=is_allowed)
         self.study.write_edition()
+
+    def apply_replicates(
+        self, options: SweepOptions, settings: SweepSettings, notify: Callable[[str], None]
+    ) -> SweepSettings:
+        """Record the number of seeds per point if it is new, and return the settings with it.
+
+        Raises:
+            UserError: There are to be fewer, or a change was not requested by `--resume`.
+        """
+        with self.study.storage.lock():
+            self.study.load_trials()
+            is_recorded = REPLICATES_KEY in self.study.optuna_study.user_attrs
+            recorded, racing = self.study.replicates, self.study.racing
+            replicates = max(settings.replicates, recorded)
+            if (options.replicates or replicates) < recorded:
+                raise fewer_replicates_error(options.replicates, recorded)
+            settings = settings.model_copy(
+                update={
+                    "replicates": replicates,
+                    "racing": settings.racing and (racing or not is_recorded),
+                }
+            )
+            check_replicates(options, settings, self.study.sweep)
+            if is_recorded and (replicates, settings.racing) != (recorded, racing):
+                has_more = replicates != recorded
+                change = f"replicates: {recorded} → {replicates}" if has_more else "racing: off"
+                if not options.resume:
+                    option = f"--replicates={replicates}" if has_more else "--no-racing"
+                    present = f"this sweep has {recorded}" if has_more else "this sweep races"
+                    raise UserError(
+                        f"{option}: {present}; leave it out, or add --resume where it ran before."
+                    )
+                notify(change)
+            self.study.set_replicates(replicates, settings.racing, self._read_first_seed())
+        return settings
+
+    def _read_first_seed(self) -> int:
+        """Return the seed with which a trial runs that sets none."""
+        if self.study.first_seed is not None and self.study.trials:
+            return self.study.first_seed
+        parameters = self.edition.sweep.parameters.items()
+        point = {name: distribution.values_to_check[0] for name, distribution in parameters}
+        return compose_config(self.edition.fixed_overrides.add_point(point)).seed
 
     def _refusal(self, change: str, *, is_allowed: bool) -> UserError:
         if is_allowed:
@@ -121,6 +170,11 @@ class SweepEdit:
                 continue
             override = new.get(name) or f"{name}=VALUE"
             value = override.partition("=")[2]
+            if name == "seed" and self.study.replicates > 1:
+                raise UserError(
+                    f"{override}: the seeds of this sweep begin with {self.study.first_seed}; "
+                    "--name=NAME starts a new one."
+                )
             raise UserError(
                 f"{override}: {_count_trials(num_trials)} had {old.get(name, 'another value')}, "
                 "and only parameters are recorded with each trial; write "

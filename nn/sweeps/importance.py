@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from nn.errors import format_value
-from nn.sweeps.distributions import Distribution, ParameterValue
+from nn.runs.seeds import SEED, group_by_seed
+from nn.sweeps.distributions import Distribution, ParameterValue, is_number
 from nn.sweeps.samplers.base import ObservedTrial
 from nn.sweeps.samplers.gp.unit_cube import Dimension
 from nn.sweeps.space import SearchSpace
@@ -65,16 +67,22 @@ class ParamImportances:
         )
 
 
-def estimate_param_importances(
-    space: SearchSpace, trials: Iterable[ObservedTrial]
-) -> ParamImportances:
-    """Estimate the importance of each parameter that differs between the finished trials."""
-    finished = [
+def get_param_importances(space: SearchSpace, trials: Iterable[ObservedTrial]) -> ParamImportances:
+    """Estimate the importance of each parameter that differs between the finished trials.
+
+    A parameter `seed` is noise: trials that differ in nothing else count as one, with their mean.
+    """
+    completed = [
         (trial.point, trial.value)
         for trial in trials
         if trial.state == TrialState.COMPLETE
         and trial.value is not None
         and space.contains(trial.point)
+    ]
+    groups = [[*group.seeds] for group in group_by_seed([point for point, _ in completed])]
+    finished = [
+        (completed[indices[0]][0], mean(completed[index][1] for index in indices))
+        for indices in groups
     ]
     if len(finished) > MAX_IMPORTANCE_TRIALS:
         positions = np.linspace(0, len(finished) - 1, MAX_IMPORTANCE_TRIALS).round().astype(int)
@@ -82,7 +90,7 @@ def estimate_param_importances(
     parameters = {}
     for name, distribution in space.parameters.items():
         values = [point[name] for point, _ in finished]
-        if len({format_value(value) for value in values}) > 1:
+        if name != SEED and len({format_value(value) for value in values}) > 1:
             parameters[name] = _to_histogram(distribution, values)
     if len(finished) < MIN_FINISHED_TRIALS or not parameters:
         return ParamImportances({}, len(finished))
@@ -112,11 +120,13 @@ def _to_histogram(distribution: Distribution, values: Sequence[ParameterValue]) 
         coordinates = np.concatenate([dimension.transform(value) for value in values])
         bins = np.minimum((coordinates * MAX_BINS).astype(int), MAX_BINS - 1)
         return _Histogram(bins, MAX_BINS, is_ordered=True)
-    listed = sorted(dimension.numbers) or dimension.values
-    ranks = {format_value(value): rank for rank, value in enumerate(listed)}
+    listed = distribution.list_values() if distribution.is_discrete else dimension.values
+    numbers = sorted(value for value in listed if is_number(value))
+    is_ordered = len(numbers) == len(listed)
+    ranks = {format_value(value): i for i, value in enumerate(numbers if is_ordered else listed)}
     num_bins = min(len(ranks), MAX_BINS)
     bins = np.array([ranks[format_value(value)] for value in values]) * num_bins // len(ranks)
-    return _Histogram(bins, num_bins, is_ordered=bool(dimension.numbers))
+    return _Histogram(bins, num_bins, is_ordered)
 
 
 def _compute_fanova(histograms: Sequence[_Histogram], objectives: Array) -> Array:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeInt, PositiveInt
 
 from nn.config.compose import parse_override_value
 from nn.config.overrides import get_override_key
@@ -20,7 +21,8 @@ from nn.sweeps.distributions import Constant, ParameterValue
 from nn.sweeps.samplers import registry
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.storage import redact_url
-from nn.sweeps.trials import SWEEP_FORMAT_VERSION, require_sweep_format
+from nn.sweeps.trials import MAX_REPLICATES, SWEEP_FORMAT_VERSION
+from nn.sweeps.trials_reader import require_sweep_format
 from nn.sweeps.warm_start import WARM_START_FILE
 
 
@@ -41,6 +43,8 @@ class SweepOptions:
     overrides: tuple[str, ...]
     config_dir: Path | None = None
     warm_start: tuple[Path, ...] = ()
+    replicates: int | None = None
+    no_racing: bool = False
 
 
 class SweepSettings(BaseModel):
@@ -53,6 +57,10 @@ class SweepSettings(BaseModel):
     config_dir: str | None = None
     warm_start: tuple[str, ...] = ()
     """Directories of earlier sweeps and runs, whose trials are in warm_start.json."""
+    replicates: PositiveInt = 1
+    """Number of seeds of each point; the study of a shared sweep may record more."""
+    racing: bool = True
+    """Whether only points that can still be among the best get all of their seeds."""
     constants: dict[str, JsonValue] = {}
     """Values of the overrides that replace parameters with a single value."""
 
@@ -104,6 +112,8 @@ def resolve_options(
         constants=parse_constants(options.overrides, sweep),
         config_dir=None if config_dir is None else relpath(config_dir),
         warm_start=tuple(map(relpath, options.warm_start)),
+        replicates=options.replicates or 1,
+        racing=not options.no_racing,
     )
     if options.warm_start:
         registry.require_warm_start(requested_settings.sampler, sweep.method)
@@ -122,6 +132,7 @@ def resolve_options(
             "one."
         )
     if not sweep_exists:
+        check_replicates(options, requested_settings, sweep)
         return requested_settings, None
     saved_sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
     if read_json(sweep_dir, "settings.json"):  # else it is damaged, which is reported below
@@ -158,12 +169,45 @@ def resolve_options(
             "sampler": registry.resolve_sampler_name(sampler, sweep.method),
             "overrides": overrides,
             "constants": parse_constants(overrides, sweep),
+            "replicates": max(options.replicates or 1, saved_settings.replicates),
+            "racing": saved_settings.racing and not options.no_racing,
         }
     )
+    if (options.replicates or math.inf) < saved_settings.replicates:
+        raise fewer_replicates_error(options.replicates, saved_settings.replicates)
+    check_replicates(options, settings, sweep)
     if settings.warm_start:
         registry.require_warm_start(settings.sampler, sweep.method)
     _check_imputation(settings.sampler, sweep)
     return settings, saved_settings
+
+
+def check_replicates(options: SweepOptions, settings: SweepSettings, sweep: SweepConfig) -> None:
+    """Raise `UserError` if points cannot be replicated."""
+    if settings.replicates == 1:
+        if options.no_racing:
+            raise UserError(
+                "--no-racing: each point has one seed, so there is no race; add --replicates=3."
+            )
+        return
+    option = f"--replicates={settings.replicates}"
+    if settings.replicates > MAX_REPLICATES:
+        raise UserError(f"{option}: there can be {MAX_REPLICATES} at most.")
+    if sweep.metric is None:
+        raise UserError(f"{option}: points need a metric to be compared by; add one to the file.")
+    if "seed" in sweep.parameters:
+        raise UserError(
+            f"{option}: seed is a parameter of the sweep file, too; remove it there, and write "
+            "seed=5 after the file if the first seed is to be 5."
+        )
+
+
+def fewer_replicates_error(requested: int | None, recorded: int) -> UserError:
+    """Return the error of a request for fewer seeds than a sweep has already."""
+    return UserError(
+        f"--replicates={requested}: this sweep was started with {recorded}; give {recorded} or "
+        "more, or start a new one with --name=NAME."
+    )
 
 
 def _check_imputation(sampler: str | None, sweep: SweepConfig) -> None:

@@ -13,8 +13,10 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TypedDict
 
+from pydantic import JsonValue
+
 from nn.errors import UserError
-from nn.io.coerce import parse_time, sum_known, to_finite_float, to_text, to_timestamp
+from nn.io.coerce import is_count, parse_time, sum_known, to_finite_float, to_text, to_timestamp
 from nn.io.files import SETTLING_SECONDS, FileStamp, is_locked
 from nn.io.serialization import JsonObject
 from nn.runs.history import HistoryReader, minmax_downsample
@@ -34,10 +36,10 @@ from nn.sweeps.trials import (
     ENDED_STATES,
     SUMMARY_SCORES,
     SweepTrials,
-    SweepTrialsReader,
     TrialUserAttrs,
     best_value,
 )
+from nn.sweeps.trials_reader import SweepTrialsReader
 
 FINAL_STATES = (*ENDED_STATES, "failed")
 DEFAULT_METRIC = Metric(name="val/accuracy", goal="maximize")
@@ -62,6 +64,9 @@ class SavedTrial(TypedDict):
     """Why it failed."""
     params: Point
     """Empty while the point is incomplete."""
+    seed: int | None
+    """Of the run; None if it is not known. If its study is elsewhere, the number of its replicate.
+    """
     value: float | None
     """The objective."""
     num_epochs: int
@@ -90,6 +95,7 @@ class _TrialState:
     started_at: float | None
     ended_at: float | None = None
     params: Point
+    seed: int | None
     reason: str = ""
     value: float | None = None
 
@@ -190,11 +196,16 @@ class SavedSweep(IncrementalReader):
 
     @property
     def max_trials(self) -> int | None:
-        """Trials to run: --count, run_cap, or the points of a grid; None if unlimited."""
-        sweep, count = self.study.sweep, self.settings.get("max_trials")
-        limit = (count if type(count) is int and count > 0 else sweep.run_cap) or math.inf
-        if sweep.method == "grid":
-            limit = min(limit, self.study.space.num_points)
+        """Trials to run: --count, run_cap, or the points of a grid; None if it is not known."""
+        study, value = self.study, self.settings.get("max_trials")
+        count = value if type(value) is int and value > 0 else None
+        num_points = count or math.inf
+        if study.sweep.method == "grid":
+            num_points = min(num_points, study.space.num_points)
+        run_cap = (None if count else study.sweep.run_cap) or math.inf
+        limit = min(num_points * study.replicates, run_cap)
+        if study.replicates > 1 and study.racing and limit != run_cap:
+            return None
         return int(limit) if limit < 2**53 else None
 
     def _find_status(self) -> str:
@@ -253,6 +264,7 @@ class SavedSweep(IncrementalReader):
             "status": status,
             "reason": state.reason,
             "params": state.params,
+            "seed": state.seed,
             "value": value,
             "num_epochs": len(curve),
             "epochs": [files.history.epochs[index] for index in kept],
@@ -286,6 +298,7 @@ class SavedSweep(IncrementalReader):
             started_at=to_timestamp(trial.datetime_start),
             ended_at=to_timestamp(trial.datetime_complete),
             params=self.study.get_point(number),
+            seed=self.study.get_seed(number),
             reason=str(attrs.reason or ""),
             value=to_finite_float(attrs.objective),
         )
@@ -294,7 +307,9 @@ class SavedSweep(IncrementalReader):
         """Return what a trial's directory says about it."""
         environment: JsonObject = {}
         point: Point | None = None
+        seed: JsonValue = None
         with suppress(UserError):  # a file is a link
+            seed = self.study.read_trial_file(number).get("replicate")
             environment = read_json(folder, "environment.json")
             point = self.study.read_recorded_point(number)
         return _TrialState(
@@ -303,6 +318,7 @@ class SavedSweep(IncrementalReader):
             machine=f"{to_text(environment.get('host')) or platform.node()}-",
             started_at=parse_time(environment.get("started_at")),
             params=point or {},
+            seed=seed if is_count(seed) else None,
         )
 
     def _process_status(self, folder: Path, machine: str, started_at: float | None) -> str:

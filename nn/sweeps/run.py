@@ -66,7 +66,6 @@ def run_sweep(options: SweepOptions) -> int:
     first_edition = saved_edition or edition
     if describe_changes(first_edition, edition).keys() <= {*MACHINE_KEYS}:
         first_edition = edition
-    max_trials = options.max_trials or edition.sweep.run_cap
     with (
         install_signal_handler(BoundedSignalHandler()) as signal_handler,
         WorkerPool(options.num_workers, signal_handler) as pool,
@@ -74,8 +73,10 @@ def run_sweep(options: SweepOptions) -> int:
         if not options.sweep_dir.exists():  # workers start while this process checks the file
             is_grid = edition.sweep.method == "grid"
             grid_size = SearchSpace(edition.sweep.parameters).num_points if is_grid else math.inf
-            max_workers = options.num_workers
-            pool.start_workers(min(max_trials or max_workers, grid_size, max_workers))
+            num_points = min(options.max_trials or math.inf, grid_size)
+            run_cap = (None if options.max_trials else edition.sweep.run_cap) or math.inf
+            num_trials = min(num_points * settings.replicates, run_cap)
+            pool.start_workers(min(num_trials, options.num_workers))
         for message in lint.find_warnings(options.sweep_file):
             print_to_stderr(f"{options.sweep_file}: {message}")
         for message in lint.find_errors(options.sweep_file, settings.overrides):
@@ -93,6 +94,9 @@ def run_sweep(options: SweepOptions) -> int:
                 study.storage.retry(
                     lambda: study_edit.apply(print_to_stderr, is_allowed=options.resume)
                 )
+                settings = study.storage.retry(
+                    lambda: study_edit.apply_replicates(options, settings, print_to_stderr)
+                )
                 if options.resume:
                     study.resume()
             try:
@@ -103,7 +107,7 @@ def run_sweep(options: SweepOptions) -> int:
                     pool,
                     console,
                     signal_handler,
-                    requested_trials=options.max_trials,
+                    max_points=options.max_trials,
                     first_edition=first_edition,
                     tracking_overrides=[
                         "tracking=offline",

@@ -13,12 +13,14 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Self
 
+import numpy as np
+
 from nn.config.search_path import get_config_dir
 from nn.errors import SweepError
 from nn.runs.signals import BoundedSignalHandler
 from nn.sweeps.console import BestTrial, RunningTrial, SweepConsole, SweepProgress
 from nn.sweeps.editions import Edition
-from nn.sweeps.schema import SweepConfig
+from nn.sweeps.schema import Metric, SweepConfig
 from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import STOP_REASON, Control, TrialUserAttrs
 from nn.sweeps.worker import (
@@ -52,12 +54,12 @@ class SweepRunner:
         console: SweepConsole,
         signal_handler: BoundedSignalHandler,
         *,
-        requested_trials: int | None,
+        max_points: int | None,
         first_edition: Edition,
         tracking_overrides: Sequence[str],
     ) -> None:
         self.study, self.pool = study, pool
-        self.requested_trials, self.first_edition = requested_trials, first_edition
+        self.max_points, self.first_edition = max_points, first_edition
         self.tracking_overrides = tracking_overrides
         self.console, self.signal_handler = console, signal_handler
         self.resume_queue = deque(study.reclaim_stale_trials(retry_failed=True))
@@ -79,9 +81,9 @@ class SweepRunner:
         return self.study.sweep
 
     @property
-    def max_trials(self) -> int | None:
-        """The number of trials, as requested or as in the sweep file; None if unlimited."""
-        return self.requested_trials or self.sweep.run_cap
+    def max_runs(self) -> int | None:
+        """The number of trials as in the sweep file, if no number of points was requested."""
+        return None if self.max_points else self.sweep.run_cap
 
     @property
     def running_trials(self) -> list[RunningTrial]:
@@ -95,18 +97,23 @@ class SweepRunner:
             return "The sweep was stopped; --resume continues it."
         if self.is_target_reached and self.sweep.metric:
             return f"The target {self.sweep.metric.target:g} has been reached."
-        if self.study.is_exhausted(None) and not self.study.failed_trials:
+        is_promoting = self.study.find_promotion(None) is not None
+        if self.study.is_exhausted(None) and not (is_promoting or self.study.failed_trials):
             return "Every point of the grid has been tried."
         return ""
 
     @property
     def progress(self) -> SweepProgress:
         """The progress to display."""
-        limits = [limit for limit in (self.max_trials, self.study.num_grid_points) if limit]
+        # run_cap counts trials, of which points have an unknown number if they race
+        run_cap = self.max_runs if self.study.replicates == 1 else None
+        limits = [
+            limit for limit in (self.max_points, run_cap, self.study.num_grid_points) if limit
+        ]
         return SweepProgress(
             running_trials=self.running_trials,
             num_ended=self.num_ended,
-            total_trials=min(limits, default=None),
+            total_points=min(limits, default=None),
             best=self.best,
             start_time=self.start_time,
         )
@@ -119,7 +126,7 @@ class SweepRunner:
                 self._assign_trials()
                 if not self.running_trials and not self._is_waiting:
                     self.study.refresh()  # a trial may have been queued meanwhile
-                    if self.study.control == "stopped" or not self.study.queued_trials:
+                    if self.study.control == "stopped" or not self._has_next:
                         return
                 self.console.show_progress(self.study, self.progress)
             workers_by_connection = {worker.connection: worker for worker in self.pool.workers}
@@ -135,14 +142,19 @@ class SweepRunner:
         """Whether there may be more to do once other machines are done, or the sweep is resumed."""
         if self.study.control == "stopped":
             return bool(self.resume_queue)  # whose trials stop at the next sync
-        has_trials = bool(self.resume_queue or self.study.queued_trials) or not self._is_exhausted
-        is_paused = self.study.control == "paused" and has_trials
-        return is_paused or bool(self.study.remote_trials)
+        is_paused = self.study.control == "paused" and (self.resume_queue or self._has_next)
+        return bool(is_paused or self.study.remote_trials)
 
     @property
-    def _is_exhausted(self) -> bool:
-        """Whether the search proposes no further points."""
-        return self.is_target_reached or self.study.is_exhausted(self.max_trials)
+    def _has_next(self) -> bool:
+        """Whether there is a trial to start now, queued or not."""
+        return bool(self.study.queued_trials) or not (
+            self.is_target_reached
+            or (
+                self.study.is_exhausted(self.max_points, self.max_runs)
+                and self.study.find_promotion(self.max_points, self.max_runs) is None
+            )
+        )
 
     def _assign_trials(self) -> None:
         """Replace dead workers and start trials until every worker is busy or none is left."""
@@ -192,26 +204,32 @@ class SweepRunner:
             return None
         if self.resume_queue:
             return self.resume_queue.popleft()
-        if self._is_exhausted and not self.study.queued_trials:
+        if not self._has_next:
             return None
         # with 0, only a queued trial
-        return self.study.ask(0 if self._is_exhausted else self.max_trials)
+        max_runs = 0 if self.is_target_reached else self.max_runs
+        return self.study.ask(self.max_points, max_runs)
 
     def _start_trial(self, worker: Worker, number: int) -> None:
         """Send a trial to a worker."""
         point = self.study.get_recorded_point(number)
         edition = self.study.get_edition(number) or self.first_edition
-        overrides = edition.fixed_overrides.add_point(point)
-        is_prunable = self.sweep.early_terminate is not None
+        attrs = TrialUserAttrs.of(self.study.trials[number])
+        seed = self.study.get_seed(number) if attrs.replicate else None
+        overrides = edition.fixed_overrides.add_point(point, seed)
+        is_prunable = self.sweep.early_terminate is not None and not attrs.replicate
         request = TrialRequest(
             number,
             point,
             (*self.tracking_overrides, *edition.sweep.tracking_overrides, *overrides),
             self.study.get_trial_dir(number),
+            replicate=attrs.replicate,
+            replicate_of=attrs.replicate_of,
             metric_name=self.sweep.metric.name if self.sweep.metric else None,
             is_prunable=is_prunable,
         )
-        worker.trial, worker.was_used = RunningTrial(number, is_prunable=is_prunable), True
+        trial = RunningTrial(number, is_prunable=is_prunable, replicate=attrs.replicate)
+        worker.trial, worker.was_used = trial, True
         worker.send(request)
 
     def _receive_message(self, worker: Worker) -> None:
@@ -235,7 +253,7 @@ class SweepRunner:
         if value is not None:
             trial.value = value
         should_prune = False
-        if value is not None and self.sweep.early_terminate:
+        if value is not None and self.sweep.early_terminate and not trial.replicate:
             should_prune = self.study.should_prune(trial.number, trial.epoch, value)
         elif value is not None and self.sweep.needs_intermediate_values:
             self.study.report(trial.number, trial.epoch, value)
@@ -305,7 +323,19 @@ class SweepRunner:
                 self.compared_trials.add(trial.number)
                 if self.best is None or metric.is_better(value, self.best.value):
                     self.best = BestTrial(value, trial.number)
-                self.is_target_reached = self.is_target_reached or metric.reaches_target(value)
+                if self.study.replicates == 1 and metric.reaches_target(value):
+                    self.is_target_reached = True
+        if self.study.replicates > 1:
+            self._update_best_point(metric)
+
+    def _update_best_point(self, metric: Metric) -> None:
+        """Update the best point by the mean over its seeds, and whether one reaches the target."""
+        sign = metric.minimization_sign
+        values = self.study.replicate_values(self.study.points)[:, : self.study.replicates]
+        for mean in values[np.isfinite(values).all(1)].mean(1):
+            self.is_target_reached |= metric.reaches_target(sign * float(mean))
+        if ranked := self.study.rank_points():
+            self.best = BestTrial(ranked[0].mean, ranked[0].point.number)
 
 
 class Worker:

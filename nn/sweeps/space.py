@@ -145,9 +145,10 @@ class FixedOverrides(NamedTuple):
     before: list[str]
     after: list[str]
 
-    def add_point(self, point: Point) -> tuple[str, ...]:
-        """Return the overrides of the trial that runs a point."""
-        return (*self.before, *to_overrides(point), *self.after)
+    def add_point(self, point: Point, seed: int | None = None) -> tuple[str, ...]:
+        """Return the overrides of the trial that runs a point, with a seed other than theirs."""
+        seed_override = () if seed is None else (f"seed={seed}",)
+        return (*self.before, *to_overrides(point), *self.after, *seed_override)
 
 
 def is_point(value: JsonValue) -> TypeGuard[Point]:

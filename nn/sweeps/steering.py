@@ -6,17 +6,14 @@ or when the sweep is resumed, and it takes effect at the next free worker or epo
 
 from __future__ import annotations
 
-import json
 import secrets
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Self, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import optuna
-from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import JsonValue
 
@@ -25,14 +22,12 @@ from nn.config.overrides import get_override_key, to_overrides
 from nn.config.search_path import set_config_dir
 from nn.errors import UserError, format_value
 from nn.io.coerce import to_finite_float, to_list, to_mapping
-from nn.io.files import is_locked, read_regular_file
+from nn.io.files import is_locked
 from nn.io.paths import TRIAL_FILE
 from nn.runs.history import read_history
 from nn.runs.reader import read_json
-from nn.sweeps import schema
-from nn.sweeps.options import SweepSettings, parse_constants
-from nn.sweeps.schema import SweepConfig
-from nn.sweeps.shared_study import OPTION_KEYS, progress_key
+from nn.sweeps.location import SWEEPS_DIR, SweepLocation
+from nn.sweeps.shared_study import progress_key
 from nn.sweeps.space import Point, SearchSpace, point_key
 from nn.sweeps.storage import open_existing_storage
 from nn.sweeps.trials import (
@@ -41,59 +36,12 @@ from nn.sweeps.trials import (
     Control,
     SweepTrials,
     TrialUserAttrs,
-    find_journal,
-    read_started_sweep,
-    require_sweep_format,
 )
 
 Verb: TypeAlias = Literal["enqueue", "pause", "resume", "stop", "retry"]
 CONTROLS: Mapping[str, Control] = {"pause": "paused", "resume": "running", "stop": "stopped"}
-SWEEPS_DIR = Path("runs/sweeps")
-"""Parent of the sweep directories that are given by their names."""
 ALL_FAILED = "failed"
 """Stands for all failed trials in the arguments of `retry`."""
-
-
-@dataclass(frozen=True)
-class SweepLocation:
-    """Where a sweep's study is stored."""
-
-    storage_url: str
-    study_name: str | None
-    """Name of the study; None for the only one in the storage."""
-    sweep_dir: Path | None
-    """Directory of the sweep; None if only the storage is known."""
-    is_shared: bool
-
-    @classmethod
-    def find(cls, text: str, study_name: str | None) -> Self:
-        """Find a sweep by its name, its directory or its shared storage.
-
-        Raises:
-            UserError: There is no such sweep.
-        """
-        path, named_dir = Path(text), SWEEPS_DIR / text
-        if "://" in text or _is_file(path):
-            return cls(text, study_name, None, is_shared=True)
-        sweep_dir = named_dir if _is_file(named_dir / "sweep.yaml") else path
-        if not _is_file(sweep_dir / "sweep.yaml"):
-            raise UserError(
-                f"{text}: there is no such sweep; give its name in {SWEEPS_DIR}, its directory, "
-                "its shared storage, or ENTITY/PROJECT/SWEEP in W&B."
-            )
-        require_sweep_format(sweep_dir)
-        settings = read_json(sweep_dir, "settings.json")
-        url, stored_name = settings.get("storage"), settings.get("study_name")
-        if isinstance(url, str) and isinstance(stored_name, str):
-            if ":***@" in url or "?" in url:  # its options may name files
-                raise UserError(
-                    f"{text}: its study is in {url}, whose password and options are not recorded; "
-                    f"give the URL that it was started with and --name={stored_name}."
-                )
-            return cls(url, stored_name, sweep_dir, is_shared=True)
-        journal, journal_study = find_journal(sweep_dir)
-        is_shared = journal != sweep_dir / "study.log"
-        return cls(str(journal), journal_study, sweep_dir, is_shared)
 
 
 class SteerableSweep(ABC):
@@ -161,19 +109,10 @@ class StoredSweep(SweepTrials, SteerableSweep):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.location = location
         self.storage = open_existing_storage(location.storage_url, read_only=read_only)
-        optuna_storage = self.storage.optuna_storage
-        names = optuna.get_all_study_names(optuna_storage)
-        name = location.study_name or (names[0] if len(names) == 1 else None)
-        if name not in names:
-            given = "" if name is None else f"--name={name}: there is no such study; "
-            raise UserError(
-                f"{self.storage.display_name}: {given}choose one with --name: "
-                f"{', '.join(names) or 'it has none'}."
-            )
-        study = optuna.load_study(study_name=name, storage=optuna_storage)
-        sweep, self.settings = _read_sweep(location, study)
-        super().__init__(sweep, location.sweep_dir or SWEEPS_DIR / name, study)
-        self._study_id = optuna_storage.get_study_id_from_name(name)
+        study = location.load_study(self.storage)
+        sweep, self.settings = location.read_sweep(study)
+        super().__init__(sweep, location.sweep_dir or SWEEPS_DIR / study.study_name, study)
+        self._study_id = self.storage.optuna_storage.get_study_id_from_name(study.study_name)
 
     @property
     def is_running(self) -> bool:
@@ -237,7 +176,8 @@ class StoredSweep(SweepTrials, SteerableSweep):
                 is_same = other.keys() == names.keys() and key == point_key(
                     {name: other[name] for name in names}
                 )
-                if is_same and trial.number != number:
+                is_first = TrialUserAttrs.of(trial).replicate_of is None
+                if is_same and is_first and trial.number != number:
                     yield f"Trial {trial.number} ({self.get_status(trial)}) has the same point."
         yield from self._warn_if_not_running()
 
@@ -297,8 +237,19 @@ class StoredSweep(SweepTrials, SteerableSweep):
         if self.control != "running":
             state = f"{self.control}, {state}"
         counts_text = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        if self.replicates > 1:
+            state += f"; points: {len(self.points)}, with up to {self.replicates} seeds each"
         yield f"{self.sweep_dir.name}: {state}; trials: {counts_text or 'none'}"
-        if self.sweep.metric and (ranked := self.rank_trials()):
+        if self.sweep.metric and self.replicates > 1 and (ranked_points := self.rank_points()):
+            mean, point = (
+                ranked_points[0].mean,
+                self._summarize(self.trials[ranked_points[0].point.number]),
+            )
+            yield (
+                f"best: trial {point.number}, {self.sweep.metric.name} {mean:.6g} as the mean of "
+                f"{ranked_points[0].num_seeds} seeds, {point.point}"
+            )
+        elif self.sweep.metric and (ranked := self.rank_trials()):
             best = self._summarize(ranked[0])
             yield f"best: trial {best.number}, {self.sweep.metric.name} {best.value}, {best.point}"
         for trial in self.trials:
@@ -332,6 +283,7 @@ class StoredSweep(SweepTrials, SteerableSweep):
     def _summarize(self, trial: FrozenTrial) -> TrialSummary:
         attrs, point = TrialUserAttrs.of(trial), self.get_point(trial.number)
         epoch, value = self._read_progress(trial)
+        seed = [f"seed={self.get_seed(trial.number)}"] if attrs.replicate else []
         if trial.state.is_finished():
             value = to_finite_float(attrs.objective)
         return TrialSummary(
@@ -340,7 +292,7 @@ class StoredSweep(SweepTrials, SteerableSweep):
             machine=str(attrs.machine or "").rpartition("-")[0],
             epoch="" if epoch is None else str(epoch),
             value="" if value is None else f"{value:.6g}",
-            point=" ".join(to_overrides(point or attrs.queued_point)),
+            point=" ".join([*to_overrides(point or attrs.queued_point), *seed]),
         )
 
     def _read_progress(self, trial: FrozenTrial) -> tuple[int | None, float | None]:
@@ -378,7 +330,9 @@ class StoredSweep(SweepTrials, SteerableSweep):
         request_id = secrets.token_hex(8)
         attrs: dict[str, JsonValue] = {"queued_point": point, "request_id": request_id}
         if retry_of is not None:
-            attrs["retry_of"] = retry_of
+            retried = TrialUserAttrs.of(self.trials[retry_of])
+            first = retry_of if retried.replicate_of is None else retried.replicate_of
+            attrs |= {"retry_of": retry_of, "replicate": retried.replicate, "replicate_of": first}
 
         def write() -> int:
             with self.storage.lock():
@@ -436,14 +390,6 @@ class StoredSweep(SweepTrials, SteerableSweep):
         )
 
 
-def _is_file(path: Path) -> bool:
-    """Return whether a path given by the user is that of a file."""
-    try:
-        return path.is_file()
-    except OSError:  # such as a name that is too long
-        return False
-
-
 def parse_point(
     space: SearchSpace, fixed_overrides: Sequence[str], overrides: Sequence[str]
 ) -> Point:
@@ -481,22 +427,3 @@ def parse_point(
     except UserError:  # perhaps due to the other values
         compose_config([*fixed_overrides, *to_overrides(point)])
     return point
-
-
-def _read_sweep(location: SweepLocation, study: Study) -> tuple[SweepConfig, SweepSettings]:
-    """Read the sweep file and the settings from the sweep's directory, or else from its study."""
-    try:
-        if location.sweep_dir:
-            content = read_regular_file(location.sweep_dir, "settings.json", 2**20)
-            settings = SweepSettings.model_validate_json(content)
-            return read_started_sweep(location.sweep_dir), settings
-        stored = dict(study.user_attrs["about"])
-        options = {key: stored.pop(key) for key in OPTION_KEYS if key in stored}
-        sweep = schema.parse_sweep_config(stored, Path(study.study_name))
-        constants = parse_constants(options["overrides"], sweep)
-        settings = SweepSettings.model_validate_json(json.dumps(options | {"constants": constants}))
-        return sweep.with_constants(constants), settings
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{location.sweep_dir or study.study_name}: its settings are missing or damaged."
-        ) from None

@@ -18,6 +18,7 @@ from nn.io.files import atomic_write
 from nn.runs.reader import read_json
 from nn.sweeps.editions import EDITION_KEY, EDITIONS_KEY, Edition, dump_editions
 from nn.sweeps.hyperband import should_prune
+from nn.sweeps.replication import choose_promotion, rungs
 from nn.sweeps.samplers import registry
 from nn.sweeps.samplers.base import GridSampler, RandomSampler, Sampler
 from nn.sweeps.samplers.gp.objective import PriorTask
@@ -27,10 +28,14 @@ from nn.sweeps.space import Point, SearchSpace
 from nn.sweeps.storage import InMemoryJournalBackend, JournalStudyStorage
 from nn.sweeps.trials import (
     CONTROL_KEY,
+    FIRST_SEED_KEY,
+    RACING_KEY,
+    REPLICATES_KEY,
     STUDY_NAME,
     SWEEP_FORMAT_VERSION,
     SweepTrials,
     TrialUserAttrs,
+    TriedPoint,
     read_intermediate_values,
     read_outcome,
 )
@@ -109,6 +114,18 @@ class SweepStudy(SweepTrials):
         self.optuna_study.set_user_attr(EDITIONS_KEY, editions)
         self.load_trials()
 
+    def set_replicates(self, replicates: int, racing: bool, first_seed: int) -> None:
+        """Record how often points are run; the caller holds the storage's lock."""
+        user_attrs = self.optuna_study.user_attrs
+        for key, value in (
+            (REPLICATES_KEY, replicates),
+            (RACING_KEY, racing),
+            (FIRST_SEED_KEY, first_seed),
+        ):
+            if user_attrs.get(key) != value:
+                self.optuna_study.set_user_attr(key, value)
+        self.load_trials()
+
     def write_edition(self) -> None:
         """Write the last edition, if there is one, to sweep.yaml and settings.json."""
         if not self.editions:
@@ -148,6 +165,8 @@ class SweepStudy(SweepTrials):
         status = read_json(trial_dir, "summary.json").get("status")
         state, value = TrialState.RUNNING, None
         user_attrs: dict[str, JsonValue] = {"point": point}
+        record = self.read_trial_file(number)
+        user_attrs |= {key: record[key] for key in ("replicate", "replicate_of") if key in record}
         if edition := self.find_edition(point):
             user_attrs[EDITION_KEY] = edition
         if status in ("finished", "pruned", "diverged"):
@@ -204,18 +223,51 @@ class SweepStudy(SweepTrials):
             return None
         num_outside = sum(
             not self.space.contains(self.get_point(trial.number))
-            for trial in (self.complete_trials if self.editions else [])
+            for trial in (self.points if self.editions else [])
         )
         return self.grid_sampler.num_points + num_outside
 
-    def is_exhausted(self, max_trials: int | None) -> bool:
-        """Return whether no further trial may start: the grid or the budget is used up."""
+    def is_exhausted(self, max_points: int | None, max_runs: int | None = None) -> bool:
+        """Return whether no further point may be tried: the grid or a budget is used up."""
         if self.grid_sampler and not self.grid_sampler.has_unused_points(self.observed_trials):
             return True
-        return max_trials is not None and len(self.complete_trials) >= max_trials
+        if self._is_out_of_runs(max_runs):
+            return True
+        return max_points is not None and len(self.points) >= max_points
 
-    def ask(self, max_trials: int | None) -> int | None:
-        """Start a trial with the next point and return its number, or None if there is none."""
+    def _is_out_of_runs(self, max_runs: int | None) -> bool:
+        return max_runs is not None and len(self.complete_trials) >= max_runs
+
+    def find_promotion(
+        self, max_points: int | None, max_runs: int | None = None
+    ) -> TriedPoint | None:
+        """Return the point that should run with a further seed now, if there is one.
+
+        A point that was pruned or lies outside the present space does not take part.
+        """
+        if self.replicates == 1 or self._is_out_of_runs(max_runs):
+            return None
+        candidates = [
+            point
+            for point in self.points
+            if not any(map(_is_pruned, point.trials.values())) and self.space.contains(point.point)
+        ]
+        is_open = np.zeros((len(candidates), self.replicates), bool)
+        for row, point in zip(is_open, candidates, strict=True):
+            for replicate, trial in point.trials.items():
+                row[replicate : replicate + 1] = not trial.state.is_finished()
+        values = self.replicate_values(candidates)[:, : self.replicates]
+        more_points = not self.is_exhausted(max_points, max_runs)
+        index = choose_promotion(values, is_open, rungs(self.replicates, self.racing), more_points)
+        return None if index is None else candidates[index]
+
+    def ask(self, max_points: int | None, max_runs: int | None = None) -> int | None:
+        """Start the next trial and return its number, or None if there is none for now.
+
+        Args:
+            max_points: The number of points after which no others are proposed.
+            max_runs: The number of trials after which only queued ones start.
+        """
         known_numbers = self.local_trial_numbers
 
         def propose() -> int | None:
@@ -230,22 +282,42 @@ class SweepStudy(SweepTrials):
                     return reclaimed[0]
                 if queued := self.queued_trials:
                     return self._start_queued_trial(queued[0])
-                if self.is_exhausted(max_trials):
+                if promoted := self.find_promotion(max_points, max_runs):
+                    return self._create_replicate(promoted)
+                if self.is_exhausted(max_points, max_runs):
                     return None
-                return self._create_trial()
+                return self._create_trial(self._propose())
 
         number = self.storage.retry(propose)
         self.refresh()
         return number
 
-    def _create_trial(self) -> int:
-        """Store a trial of this machine at the next point, as one operation.
+    def _propose(self, before: int | None = None) -> Point:
+        """Propose a point; the sampler's random draws depend on the number of points so far.
+
+        Args:
+            before: Number of the queued trial that it is for; None for a new one.
+        """
+        attrs = map(TrialUserAttrs.of, self.trials[:before])
+        number = sum(each.replicate_of is None for each in attrs)
+        is_each = self.sampler.uses_replicates
+        return self.sampler.propose(
+            number, self.observed_trials if is_each else self.observed_points
+        )
+
+    def _create_replicate(self, point: TriedPoint) -> int:
+        """Store a trial of this machine that runs a point with the next seed."""
+        replicate = min({*range(self.replicates)} - point.trials.keys())
+        values = {name: point.point[name] for name in self.space.parameters}
+        return self._create_trial(values, replicate=replicate, replicate_of=point.number)
+
+    def _create_trial(self, point: Point, **attrs: JsonValue) -> int:
+        """Store a trial of this machine, as one operation.
 
         Its params in Optuna are for other programs, such as Optuna's dashboard.
         """
         optuna_storage = self.storage.optuna_storage
-        point = self.sampler.propose(len(self.trials), self.observed_trials)
-        user_attrs: dict[str, JsonValue] = {"point": point, "machine": self.heartbeat.machine_id}
+        user_attrs = {"point": point, **attrs, "machine": self.heartbeat.machine_id}
         if self.editions:
             user_attrs[EDITION_KEY] = len(self.editions) - 1
         # an edit may change what Optuna cannot, such as the categories of a parameter
@@ -283,7 +355,7 @@ class SweepStudy(SweepTrials):
             if name not in given
         }
         if not missing or self.grid_sampler is None:
-            return self.sampler.propose(number, self.observed_trials) if missing else {}
+            return self._propose(number) if missing else {}
         tried = [
             {name: trial.point[name] for name in missing}
             for trial in self.observed_trials
@@ -393,7 +465,7 @@ class SweepStudy(SweepTrials):
             other_values = [
                 [value for _, value in sorted(trial.intermediate_values.items())]
                 for trial in self.trials
-                if trial.number != number
+                if trial.number != number and not TrialUserAttrs.of(trial).replicate
             ]
             # later epochs are those of an earlier attempt
             own_values = [value for key, value in sorted(values.items()) if key <= epoch]
@@ -465,6 +537,11 @@ class SweepStudy(SweepTrials):
         return self.storage.optuna_storage.get_trial_id_from_study_id_trial_number(
             self._study_id, number
         )
+
+
+def _is_pruned(trial: FrozenTrial) -> bool:
+    attrs = TrialUserAttrs.of(trial)
+    return attrs.status == "pruned" or attrs.stop_requested
 
 
 def _create_lost_trial() -> FrozenTrial:

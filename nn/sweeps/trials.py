@@ -1,31 +1,29 @@
-"""Read-only view of a sweep's trials, and readers for the results in their run directories."""
+"""Read-only view of a sweep's trials, and the results in their run directories."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
-import optuna
-from optuna.storages import JournalStorage
+import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from pydantic_core import from_json
+from pydantic import JsonValue
+from threadpoolctl import threadpool_limits
 
 from nn.errors import UserError, format_value
-from nn.io.coerce import drop_none, extract_column, to_finite_float, to_mapping
-from nn.io.files import TailReader, atomic_write
+from nn.io.coerce import drop_none, extract_column, is_count, to_finite_float, to_mapping
+from nn.io.files import atomic_write
 from nn.io.paths import TRIAL_FILE, relpath
 from nn.io.serialization import JsonObject
-from nn.runs.history import MAX_HISTORY_BYTES, read_history
-from nn.runs.reader import read_json, require_format_version
-from nn.sweeps import schema
+from nn.runs.history import read_history
+from nn.runs.reader import read_json
 from nn.sweeps.distributions import Constant
 from nn.sweeps.editions import (
     EDITIONS_KEY,
@@ -35,11 +33,15 @@ from nn.sweeps.editions import (
     is_same_value,
     load_editions,
 )
-from nn.sweeps.importance import ParamImportances, estimate_param_importances
+from nn.sweeps.importance import ParamImportances, get_param_importances
+from nn.sweeps.replication import PointEstimates, estimate_points
 from nn.sweeps.samplers.base import ObservedTrial
 from nn.sweeps.schema import Metric, SweepConfig
 from nn.sweeps.space import Point, SearchSpace, is_point
-from nn.sweeps.storage import InMemoryJournalBackend, JournalLog
+from nn.types import Array
+
+if TYPE_CHECKING:
+    from nn.sweeps.recommendation import PointEstimate
 
 Control = Literal["running", "paused", "stopped"]
 """State of a sweep that `sweep.py pause`, `resume` and `stop` set."""
@@ -51,6 +53,11 @@ SWEEP_FORMAT_VERSION = 3
 """Format version of a sweep directory, in settings.json; version 1 did not record it."""
 READABLE_FORMAT_VERSIONS = (2, SWEEP_FORMAT_VERSION)
 """In version 2, the points of trials were the params of the Optuna study."""
+REPLICATES_KEY, RACING_KEY = "replicates", "racing"
+"""User attributes of the study: the number of seeds of each point, and whether points race."""
+FIRST_SEED_KEY = "first_seed"
+"""User attribute of the study: the seed of replicate 0 of all points."""
+MAX_REPLICATES = 1000
 STOP_REASON = "stopped on request"
 """Why a trial was pruned that `sweep.py stop` ended."""
 ENDED_STATES = ("finished", "pruned", "diverged")
@@ -72,20 +79,18 @@ class SweepTrials:
         self.stored_trials: list[FrozenTrial] = []
         self.load_trials()
 
-    @classmethod
-    def load(cls, sweep_dir: Path) -> SweepTrials:
-        """Load a sweep's trials from its directory, writing nothing; the sweep may be running."""
-        reader = SweepTrialsReader(sweep_dir)
-        if not reader.has_journal:
-            raise UserError(f"{relpath(sweep_dir)}: no trial of this sweep has started.")
-        return reader.sweep_trials
-
     def load_trials(self) -> None:
         """Read the study's trials, whether it is paused, and its last edition if that is new."""
         user_attrs = self.optuna_study.user_attrs
         editions, control = user_attrs.get(EDITIONS_KEY, []), user_attrs.get(CONTROL_KEY)
         self.control: Control = control if control in ("paused", "stopped") else "running"
+        replicates, first_seed = user_attrs.get(REPLICATES_KEY), user_attrs.get(FIRST_SEED_KEY)
+        self.replicates = replicates if _is_replicate(replicates) and replicates else 1
+        """Number of seeds that a point has at most."""
+        self.racing = user_attrs.get(RACING_KEY) is not False
+        self.first_seed = first_seed if is_count(first_seed) else None
         self.stored_trials = self.optuna_study.get_trials(deepcopy=False)
+        self._points: list[TriedPoint] | None = None
         try:
             if len(editions) > len(self.editions):
                 self.editions = load_editions(editions)
@@ -135,28 +140,101 @@ class SweepTrials:
         return {}
 
     @property
-    def observed_trials(self) -> list[ObservedTrial]:
-        """The trials that have a point, as samplers see them."""
+    def points(self) -> list[TriedPoint]:
+        """The points that have been tried, in the order of their first trials."""
+        if self._points is None:
+            self._points = self._group_trials()
+        return self._points
+
+    def _group_trials(self) -> list[TriedPoint]:
+        """Group the trials by point; a trial whose point is not that of its group is its own."""
+        points: dict[int, Point] = {}
+        trials: dict[int, dict[int, FrozenTrial]] = {}
+        complete_numbers = {trial.number for trial in self.complete_trials}
+        for trial in self.trials:
+            attrs, point = TrialUserAttrs.of(trial), self.get_point(trial.number)
+            number = trial.number if attrs.replicate_of is None else attrs.replicate_of
+            is_queued = trial.state == TrialState.WAITING and number in points
+            if not is_queued and trial.number not in complete_numbers:
+                continue
+            if not is_queued and points.setdefault(number, point) != point:
+                number = trial.number
+                points[number] = point
+            replicates = trials.setdefault(number, {})
+            previous = replicates.get(attrs.replicate)
+            if previous is None or _precedence(trial) >= _precedence(previous):
+                replicates[attrs.replicate] = trial
+        return [TriedPoint(number, points[number], trials[number]) for number in sorted(points)]
+
+    def replicate_values(self, points: Sequence[TriedPoint]) -> Array:
+        """Return the objectives to minimize (points, replicates) of trials that have ended.
+
+        NaN stands for trials without a result yet, infinity for those that diverged or failed.
+        """
         sign = self.sweep.metric.minimization_sign if self.sweep.metric else 1
-        observed_trials = []
-        for trial in self.complete_trials:
-            point = self.get_point(trial.number)
-            objective = TrialUserAttrs.of(trial).objective
-            if objective is not None and not math.isfinite(objective):
-                objective = None
-            observed_trials.append(
-                ObservedTrial(
-                    number=trial.number,
-                    point=point,
-                    state=trial.state,
-                    value=None if objective is None else sign * objective,
-                    intermediate_values={
-                        epoch: sign * value for epoch, value in trial.intermediate_values.items()
-                    },
-                    task=self._describe_task(point),
-                )
-            )
-        return observed_trials
+        last = max((max(point.trials) for point in points), default=0)
+        values = np.full((len(points), max(self.replicates, last + 1)), math.nan)
+        for row, point in zip(values, points, strict=True):
+            for replicate, trial in point.trials.items():
+                if trial.state.is_finished():
+                    value = to_finite_float(TrialUserAttrs.of(trial).objective)
+                    row[replicate] = math.inf if value is None else sign * value
+        return values
+
+    @property
+    def observed_trials(self) -> list[ObservedTrial]:
+        """The trials that count and have a point, as samplers see them."""
+        trials = [
+            self._observe(point.trials[replicate], point, replicate)
+            for point in self.points
+            for replicate in sorted(point.trials)
+        ]
+        return sorted(trials, key=lambda trial: trial.number)
+
+    @property
+    def observed_points(self) -> list[ObservedTrial]:
+        """The points as trials, each with the mean of its objectives; without one if any failed."""
+        if all(point.trials.keys() == {0} for point in self.points):
+            return self.observed_trials
+        observed = []
+        means = self.estimate_points().means
+        for point, mean in zip(self.points, means, strict=True):
+            state = TrialState.RUNNING if math.isnan(mean) else TrialState.COMPLETE
+            if math.isinf(mean):
+                state = TrialState.FAIL
+            value = float(mean) if math.isfinite(mean) else None
+            first = self._observe(point.trials[min(point.trials)], point, 0)
+            observed.append(replace(first, number=point.number, state=state, value=value))
+        return observed
+
+    def estimate_points(self) -> PointEstimates:
+        """Estimate the mean to minimize of each point over the seeds that any point has had."""
+        values = self.replicate_values(self.points)
+        return estimate_points(values[:, ~np.isnan(values).all(0)])
+
+    def _observe(self, trial: FrozenTrial, point: TriedPoint, replicate: int) -> ObservedTrial:
+        sign = self.sweep.metric.minimization_sign if self.sweep.metric else 1
+        objective = TrialUserAttrs.of(trial).objective
+        if objective is not None and not math.isfinite(objective):
+            objective = None
+        is_queued = trial.state == TrialState.WAITING
+        return ObservedTrial(
+            number=trial.number,
+            point=point.point,
+            state=TrialState.RUNNING if is_queued else trial.state,
+            value=None if objective is None else sign * objective,
+            intermediate_values={
+                epoch: sign * value for epoch, value in trial.intermediate_values.items()
+            },
+            replicate=replicate,
+            task=self._describe_task(point.point),
+        )
+
+    def get_seed(self, number: int) -> int | None:
+        """Return the seed of a trial's run, None if it is not known."""
+        seed = self.get_point(number).get("seed", self.first_seed)
+        replicate = TrialUserAttrs.of(self.trials[number]).replicate
+        return seed + replicate if is_count(seed) else None
 
     @property
     def queued_trials(self) -> list[FrozenTrial]:
@@ -189,9 +267,13 @@ class SweepTrials:
         """Return the run directory of a trial; it exists only on the machine that ran it."""
         return self.sweep_dir / "trials" / f"{number:04}"
 
+    def read_trial_file(self, number: int) -> JsonObject:
+        """Read the record of a trial in its directory."""
+        return read_json(self.get_trial_dir(number), TRIAL_FILE)
+
     def read_recorded_point(self, number: int) -> Point | None:
         """Return the point recorded in a trial's directory, or None if it is of another sweep."""
-        record = read_json(self.get_trial_dir(number), TRIAL_FILE)
+        record = self.read_trial_file(number)
         parameters = record.get("parameters")
         if record.get("number") != number or not is_point(parameters):
             return None
@@ -220,6 +302,35 @@ class SweepTrials:
         }
         return [self.trials[number] for number in sorted(objectives, key=objectives.__getitem__)]
 
+    def rank_points(self) -> list[RankedPoint]:
+        """Return the points that have a mean, best first among those with equally many seeds."""
+        sign = self.sweep.metric.minimization_sign if self.sweep.metric else 1
+        estimates = self.estimate_points()
+        columns = estimates.means, estimates.std_errors, estimates.num_seeds
+        ranked = [
+            RankedPoint(point, sign * float(mean), float(std_error), int(num_seeds))
+            for point, mean, std_error, num_seeds in zip(self.points, *columns, strict=True)
+            if math.isfinite(mean)
+        ]
+        return sorted(ranked, key=lambda each: (-each.num_seeds, sign * each.mean))
+
+    def recommend(self) -> PointRecommendation | None:
+        """Estimate from the results of all points which one is the best; None without results."""
+        from nn.sweeps.recommendation import recommend  # imports much of SciPy
+
+        metric = self.sweep.metric
+        with threadpool_limits(1):  # more threads only wait for each other
+            found = recommend(self.space, metric, self.observed_trials) if metric else None
+        if found is None:
+            return None
+        points = {trial.number: point for point in self.points for trial in point.trials.values()}
+        numbers = [points[estimate.number].number for estimate in found.points]
+        return PointRecommendation(
+            numbers[found.best],
+            [numbers[index] for index in found.contenders],
+            dict(zip(numbers, found.points, strict=True)),
+        )
+
     @property
     def failed_trials(self) -> list[FrozenTrial]:
         """The failed trials, including those that `--resume` would retry.
@@ -235,7 +346,7 @@ class SweepTrials:
 
     def get_param_importances(self) -> ParamImportances:
         """Estimate how much of the objective's variance each parameter explains."""
-        return estimate_param_importances(self.space, self.observed_trials)
+        return get_param_importances(self.space, self.observed_points)
 
     def write_trials_csv(self) -> None:
         """Write trials.csv: one row per trial with its run's scores; unknown cells are empty."""
@@ -246,12 +357,12 @@ class SweepTrials:
         param_names = list(
             dict.fromkeys([*self.space.parameters, *chain.from_iterable(points.values())])
         )
+        seed_name = [] if "seed" in param_names else ["seed"]
         score_names = [*SUMMARY_SCORES, "epochs_trained", "seconds"]
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(
-            ["number", "state", "reason", "objective", *score_names, *param_names, "folder"]
-        )
+        header = ["number", "replicate_of", "replicate", *seed_name, "state", "reason", "objective"]
+        writer.writerow([*header, *score_names, *param_names, "folder"])
         for trial in self.complete_trials:
             record, trial_dir = TrialUserAttrs.of(trial), self.get_trial_dir(trial.number)
             summary, point = read_summary(trial, trial_dir), points[trial.number]
@@ -261,7 +372,9 @@ class SweepTrials:
             results = [summary.get(key) for key in (*SUMMARY_SCORES, "epochs", "seconds")]
             writer.writerow(
                 [
-                    *(trial.number, record.status, record.reason, record.objective),
+                    *(trial.number, record.replicate_of, record.replicate),
+                    *(self.get_seed(trial.number) for _ in seed_name),
+                    *(record.status, record.reason, record.objective),
                     *(None if to_finite_float(value) is None else value for value in results),
                     *(point.get(name, "") for name in param_names),
                     location,
@@ -270,110 +383,48 @@ class SweepTrials:
         atomic_write(self.sweep_dir / "trials.csv", buffer.getvalue().encode())
 
 
-class SweepTrialsReader:
-    """Reads a sweep's trials, and with each update only what was appended to its journal.
+@dataclass(frozen=True)
+class TriedPoint:
+    """A point that was tried, and its runs with the sweep's seeds."""
 
-    That is study.log, which a sweep with `--storage` writes when it ends; if its storage is a file,
-    settings.json has the path. Before there is a journal, there are no trials.
-    """
-
-    def __init__(self, sweep_dir: Path) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._sweep = read_started_sweep(sweep_dir)
-        require_sweep_format(sweep_dir)
-        self._sweep_dir, self._is_damaged = sweep_dir, True
-        self.journal, self._study_name = find_journal(sweep_dir)
-        self._tail = TailReader(self.journal.parent, self.journal.name, MAX_HISTORY_BYTES)
-        lines, _ = self._tail.read_lines()
-        self._check(self._open(lines))
-
-    def update(self) -> set[int]:
-        """Read what is new and return the numbers of the trials that are new or changed."""
-        lines, is_replaced = self._tail.read_lines()
-        if self._is_damaged and not is_replaced:
-            raise self._damage_error()
-        if not lines and not is_replaced:
-            return set()
-        self._is_damaged = True  # unless all of this succeeds
-        is_first = is_replaced or not self.has_journal
-        return self._check(self._open(lines) if is_first else self._append(lines))
-
-    def _open(self, lines: Sequence[bytes]) -> set[int]:
-        self.has_journal = bool(lines)
-        with self._damage_as_user_error():
-            self._journal = InMemoryJournalBackend(_parse_logs(lines))
-            storage = JournalStorage(self._journal)
-            if not lines:
-                optuna.create_study(study_name=self._study_name, storage=storage)
-            optuna_study = optuna.load_study(study_name=self._study_name, storage=storage)
-            self.sweep_trials = SweepTrials(self._sweep, self._sweep_dir, optuna_study)
-        return set(range(len(self.sweep_trials.trials)))
-
-    def _append(self, lines: Sequence[bytes]) -> set[int]:
-        previous, num_editions = self.sweep_trials.stored_trials, len(self.sweep_trials.editions)
-        with self._damage_as_user_error():
-            self._journal.append_logs(_parse_logs(lines))
-            self.sweep_trials.load_trials()
-        if len(self.sweep_trials.editions) > num_editions:
-            return set(range(len(self.sweep_trials.trials)))
-        return {  # Optuna replaces a trial's object when it changes the trial
-            number
-            for number, trial in enumerate(self.sweep_trials.stored_trials)
-            if number >= len(previous) or trial is not previous[number]
-        }
-
-    def _check(self, numbers: set[int]) -> set[int]:
-        """Check that the trials have points."""
-        try:
-            points = [self.sweep_trials.get_point(number) for number in numbers]
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise self._damage_error() from None
-        if not all(map(is_point, points)):
-            raise self._damage_error()
-        self._is_damaged = False
-        return numbers
-
-    @contextmanager
-    def _damage_as_user_error(self) -> Iterator[None]:
-        try:
-            yield
-        except MemoryError:
-            raise
-        except Exception:  # Optuna may raise anything when it replays a damaged journal
-            raise self._damage_error() from None
-
-    def _damage_error(self) -> UserError:
-        return UserError(f"{relpath(self.journal)} is damaged.")
+    number: int
+    """Number of its first trial."""
+    point: Point
+    trials: Mapping[int, FrozenTrial]
+    """By replicate; of several, the last one with a result, else the last."""
 
 
-def find_journal(sweep_dir: Path) -> tuple[Path, str]:
-    """Return the path of a sweep's journal and the name of its study there."""
-    settings = read_json(sweep_dir, "settings.json")
-    path, name = settings.get("journal"), settings.get("study_name")
-    if isinstance(path, str) and isinstance(name, str):
-        with suppress(OSError, ValueError):  # such as a name that is too long
-            if Path(path).is_absolute() and Path(path).is_file():
-                return Path(path), name
-    return sweep_dir / "study.log", STUDY_NAME
+@dataclass(frozen=True)
+class RankedPoint:
+    """A point with the mean of its results, in units of the metric."""
+
+    point: TriedPoint
+    mean: float
+    """Comparable between points with different seeds."""
+    std_error: float
+    """NaN if nothing tells the noise of a run."""
+    num_seeds: int
 
 
-def _parse_logs(lines: Sequence[bytes]) -> list[JournalLog]:
-    logs: list[JournalLog] = from_json(b"[" + b",".join(lines) + b"]")
-    if len(logs) != len(lines):
-        raise ValueError(lines)
-    return logs
+@dataclass(frozen=True)
+class PointRecommendation:
+    """The recommended point and others, by the numbers of their first trials."""
+
+    best: int
+    contenders: Sequence[int]
+    """Points that cannot be told apart from it, the most probable first."""
+    estimates: Mapping[int, PointEstimate]
 
 
-def read_started_sweep(sweep_dir: Path) -> SweepConfig:
-    """Read a sweep's file with the constants that the command line replaced when it started."""
-    constants = read_json(sweep_dir, "settings.json").get("constants")
-    sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
-    return sweep.with_constants(constants) if isinstance(constants, dict) else sweep
+def _precedence(trial: FrozenTrial) -> int:
+    """Rank a trial among those of its replicate: a result is above a run, above a failure."""
+    if TrialUserAttrs.of(trial).status in ENDED_STATES:
+        return 2
+    return 0 if trial.state.is_finished() else 1
 
 
-def require_sweep_format(sweep_dir: Path) -> None:
-    """Refuse a sweep directory of another format version."""
-    require_format_version(sweep_dir, "settings.json", *READABLE_FORMAT_VERSIONS)
+def _is_replicate(value: JsonValue) -> TypeGuard[int]:
+    return is_count(value) and value <= MAX_REPLICATES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,11 +447,15 @@ class TrialUserAttrs:
     """Parameter values with which the user queued the trial; the search proposes the others."""
     retry_of: int | None
     """Number of the trial whose point this one runs again."""
+    replicate: int
+    """Index of its seed among those of the sweep."""
+    replicate_of: int | None
+    """Number of the first trial of its point; None for that trial itself."""
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialUserAttrs:
         """Read the attributes of a trial, which may lack any of them."""
-        attrs = trial.user_attrs
+        attrs, first = trial.user_attrs, trial.user_attrs.get("replicate_of")
         return cls(
             status=attrs.get("status", trial.state.name.lower()),
             reason=attrs.get("reason"),
@@ -411,6 +466,8 @@ class TrialUserAttrs:
             stop_requested=bool(attrs.get("stop_requested")),
             queued_point=to_mapping(attrs.get("queued_point")),
             retry_of=attrs.get("retry_of"),
+            replicate=replicate if _is_replicate(replicate := attrs.get("replicate")) else 0,
+            replicate_of=first if is_count(first) and first < trial.number else None,
         )
 
 

@@ -24,11 +24,11 @@ from nn.sweeps.schema import Metric
 from nn.sweeps.space import SearchSpace
 from nn.sweeps.trials import (
     ENDED_STATES,
-    SweepTrials,
     TrialUserAttrs,
     best_value,
     read_objective,
 )
+from nn.sweeps.trials_reader import load_sweep_trials
 from nn.tracking.wandb_log import LOG_PATTERN, find_log
 from nn.tracking.wandb_record import read_log
 
@@ -186,7 +186,7 @@ def _read_remote_trials(sweep_dir: Path, metric: Metric) -> list[EarlierTrial]:
 
     Settings that are not parameters are taken from a trial that ran on this machine.
     """
-    sweep_trials = SweepTrials.load(sweep_dir)
+    sweep_trials = load_sweep_trials(sweep_dir)
     sweep_metric, shared_settings = sweep_trials.sweep.metric, JsonObject()
     remote_trials = []
     for trial in sweep_trials.complete_trials:

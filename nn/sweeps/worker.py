@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -21,7 +21,7 @@ from nn.config.search_path import set_config_dir
 from nn.errors import DivergedError, SaveError, TrialPruned, UserError, is_retryable
 from nn.io.files import acquire_lock, atomic_write
 from nn.io.paths import TRIAL_FILE
-from nn.io.serialization import to_json
+from nn.io.serialization import JsonObject, to_json
 from nn.runs.reader import read_json
 from nn.runs.runner import run
 from nn.runs.signals import SignalInterrupt
@@ -43,6 +43,10 @@ class TrialRequest:
     parameters: Point
     overrides: tuple[str, ...]
     trial_dir: Path
+    _: KW_ONLY
+    replicate: int = 0
+    replicate_of: int | None = None
+    """Number of the first trial of its point, if it is not the first."""
     metric_name: str | None = None
     """Metric whose values the worker reports."""
     is_prunable: bool = False
@@ -119,7 +123,10 @@ def _open_log(trial_dir: Path) -> TextIO:
 
 def _write_trial_file(request: TrialRequest) -> None:
     """Record the trial in its directory; raise `UserError` if that holds another trial."""
-    record = to_json({"number": request.number, "parameters": request.parameters})
+    fields: JsonObject = {"number": request.number, "parameters": request.parameters}
+    if request.replicate_of is not None:
+        fields |= {"replicate": request.replicate, "replicate_of": request.replicate_of}
+    record = to_json(fields)
     saved_record = read_json(request.trial_dir, TRIAL_FILE)
     if not saved_record:
         atomic_write(request.trial_dir / TRIAL_FILE, record.encode())

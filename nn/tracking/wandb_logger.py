@@ -22,11 +22,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from nn.config.schema import HYPERPARAMETERS, Config
-from nn.errors import SaveError
+from nn.errors import SaveError, UserError
+from nn.io.coerce import to_mapping
 from nn.io.command_line import format_command
-from nn.io.paths import checkpoint_path, relpath
+from nn.io.files import read_regular_file
+from nn.io.paths import TRIAL_FILE, checkpoint_path, relpath
 from nn.io.records import Summary
-from nn.io.serialization import JsonObject
+from nn.io.serialization import JsonObject, parse_json
 from nn.predictions import Predictions
 from nn.tracking.media import (
     Table,
@@ -55,6 +57,7 @@ OFFLINE_FALLBACK_SECONDS = 20.0
 """Time to give up on W&B and start an offline run instead."""
 UPLOAD_CONFIRMATION_SECONDS = 20.0
 """Time for W&B to show what has been uploaded."""
+MAX_TRIAL_BYTES = 2**20
 UPLOADED_FILES = {"config.yaml": "settings.yaml", "environment.json": "environment.json"}
 """Files of the run directory that are uploaded, with their names in W&B.
 
@@ -216,7 +219,11 @@ class WandbLogger:
             job_type=tracking.job_type,
             tags=tracking.tags or None,
             notes=tracking.notes,
-            config=to_wandb_config(self.config) | self.ids.sweep_parameters,
+            config=(
+                to_wandb_config(self.config)
+                | self.ids.sweep_parameters
+                | _read_trial_numbers(self.run_dir)
+            ),
             id=self.ids.run_id,
             resume="allow" if resume else None,
             reinit="finish_previous",
@@ -445,6 +452,16 @@ def format_reason(error: Exception) -> str:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
+
+
+def _read_trial_numbers(run_dir: Path) -> JsonObject:
+    """Return the number of a sweep's trial, and that of its point's first trial, to group by."""
+    try:
+        record = to_mapping(parse_json(read_regular_file(run_dir, TRIAL_FILE, MAX_TRIAL_BYTES)))
+    except (OSError, ValueError, UserError):
+        return {}
+    number = record.get("number")
+    return {"trial": number, "point": record.get("replicate_of", number)}
 
 
 def to_wandb_config(config: Config) -> JsonObject:

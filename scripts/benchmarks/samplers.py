@@ -6,7 +6,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -73,7 +73,7 @@ def optimizer_choice_loss(
     return bowl + 0.3 * (dropout - 0.25) ** 2 + penalty[optimizer] + penalty[activation]
 
 
-ParameterConfig = Mapping[str, float | str | list[int] | list[str]]
+ParameterConfig = Mapping[str, float | str | Sequence[float] | Sequence[str]]
 
 UNIT_INTERVAL: ParameterConfig = {"distribution": "uniform", "min": 0.0, "max": 1.0}
 BRANIN_DOMAIN: dict[str, ParameterConfig] = {

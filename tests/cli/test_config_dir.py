@@ -82,7 +82,7 @@ def test_sweep_records_the_config_dir_for_workers_and_resume(workdir):
     command = shlex.split(resumed.stdout.splitlines()[-1])
     assert command[:4] == ["python", TRAIN, *OWN]
     details = SweepReader(workdir.path / "runs/sweeps/small").details()
-    assert "trust=mypackage" in (details["reproduce_command"] or "")
+    assert "trust=mypackage" in details["reproduce_commands"][0]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from tests.conftest import BENCHMARK_SCRIPT
@@ -31,11 +32,43 @@ def test_benchmark_prints_and_saves_time_ratios(workdir):
         assert 0 < row["low"] <= row["ratio"] <= row["high"]
 
 
+@pytest.mark.soak
+def test_benchmark_compares_replicates_on_recorded_runs(workdir):
+    args = ["--quick", "--replicates", "table.npz", "--json", "regrets.json"]
+    result = workdir.run(BENCHMARK_SCRIPT, *args)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((workdir.path / "regrets.json").read_text())
+    assert {row["strategy"] for row in rows} >= {"one seed", "3 seeds, racing", "3 seeds"}
+    for row in rows:
+        assert row["regret"] >= 0
+        if (row["strategy"], row["selection"]) == ("one seed", "observed best"):
+            assert row["ratio"] in (None, [1, 1, 1])
+    with np.load(workdir.path / "table.npz") as content:
+        grid, values = content["grid"], content["values"]
+    np.savez(workdir.path / "table.npz", grid=grid, values=values[:, :-2])
+    continued = workdir.run(BENCHMARK_SCRIPT, *args)
+    assert continued.stdout.count("recorded") == 2
+    assert json.loads((workdir.path / "regrets.json").read_text()) == rows
+
+
+def test_only_a_table_of_the_same_grid_is_continued(workdir):
+    path = workdir.path / "table.npz"
+    for write, message in (
+        (lambda: path.write_text("no table"), "this is not a table of recorded runs"),
+        (lambda: np.savez(path, grid="[]", values=np.zeros((3, 2))), "this table is of another"),
+    ):
+        write()
+        result = workdir.run(BENCHMARK_SCRIPT, "--quick", "--replicates", "table.npz")
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+        assert message in result.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         ("--rounds 0", "argument --rounds: 0 must be a whole number, at least 1"),
         ("--samplers none", "argument --samplers: none must be a whole number, at least 1"),
+        ("--replicates .", "--replicates .: no file can be written there"),
         ("--surfaces 3", "argument --surfaces: this option was renamed; use --samplers"),
         ("--json .", "--json .: no file can be written there"),
         ("--json absent/ratios.json", "--json absent/ratios.json: no file can be written there"),

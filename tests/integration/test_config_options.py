@@ -37,7 +37,7 @@ OTHER_OVERRIDES = [
 ]
 
 
-@pytest.mark.sampled(16)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("overrides", [*GROUP_OPTIONS, *OTHER_OVERRIDES])
 def test_each_option_learns_digits_in_ten_epochs(workdir, overrides):
     result = workdir.train("epochs=10", *overrides.split())

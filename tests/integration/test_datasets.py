@@ -107,6 +107,7 @@ EXPECTED_MESSAGES = {
 }
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("args", EXPECTED_MESSAGES)
 def test_bad_data_gives_one_line_and_writes_nothing(workdir, args, tmp_path):
     (workdir.path / "ragged.csv").write_text("0,1,2\n1,2\n")

@@ -162,7 +162,7 @@ def finished_run(tmp_path_factory):
     return path
 
 
-@pytest.mark.sampled(60)
+@pytest.mark.sampled(24)
 @pytest.mark.parametrize("args", EXPECTED_MESSAGES)
 def test_invalid_input_gives_one_line_and_writes_nothing(workdir, finished_run, args):
     shutil.copytree(finished_run, workdir.path / "run")
@@ -208,7 +208,7 @@ def test_custom_class_may_have_a_setting_with_an_old_name(workdir):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.sampled(30)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("verb", ["resume", "reproduce"])
 @pytest.mark.parametrize("args", EXPECTED_MESSAGES)
 def test_invalid_input_with_resume_or_reproduce_leaves_the_run_unchanged(

@@ -378,7 +378,7 @@ def write_invalid_files(folder):
     (folder / "taken").mkdir()
 
 
-@pytest.mark.sampled(20)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -27,6 +27,8 @@ SOAK_ONLY = {
     "=train.csv": "needs Kaggle's files",
 }
 """Commands that run in a soak only, with stand-ins for what they need."""
+SLOW_READMES = ("nn/report/README.md", "sweeps/README.md")
+"""Those whose many commands run in a soak only."""
 REQUIRED_EXTRAS = {"submitit": "cluster", "postgresql://": "postgres"}
 """Parts of commands that need an extra, and the extra."""
 OUTPUT = {
@@ -72,7 +74,13 @@ def to_script(block):
     return re.sub(r"^(.* --live)$", INTERRUPT_LIVE_REPORT, block.text, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("readme", READMES)
+@pytest.mark.parametrize(
+    "readme",
+    [
+        pytest.param(readme, marks=[pytest.mark.soak] if readme in SLOW_READMES else [])
+        for readme in READMES
+    ],
+)
 def test_readme_commands_work(clone, readme):
     blocks = [
         block

@@ -237,7 +237,7 @@ DAMAGE = {
 }
 
 
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", DAMAGE)
 def test_refused_resume_leaves_the_run_unchanged(workdir_with_run, name):
     damage, message = DAMAGE[name]
@@ -455,7 +455,7 @@ def test_upload_refuses_all_runs_if_one_is_invalid(workdir_with_run, damage, mes
         assert server.requests == []
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("damage", "args", "message"),
     [
@@ -532,7 +532,7 @@ def test_sweep_pages_are_written_together_or_not_at_all(workdir_with_run, damage
     check_refused(workdir_with_run, [REPORT_SCRIPT, "s", "--top-runs", "3"], message)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -660,7 +660,8 @@ def write_settings(**changes):
         (
             write_settings(overrides="epochs=1"),
             'contained {"format_version": 3, "seed": 0, "sampler": null, "overrides": [], '
-            '"config_dir": null, "warm_start": [], "constants": {}, ',
+            '"config_dir": null, "warm_start": [], "replicates": 1, "racing": true, '
+            '"constants": {}, ',
         ),
         (lambda sweep: (sweep / "settings.json").write_text("[" * 99_999), "settings.json is dam"),
     ],

@@ -59,7 +59,10 @@ def test_finished_runs_are_reused_only_with_the_same_settings(workdir, run_resul
     page = run_results("mse_64_1_20", "--quick", *QUICK_OVERRIDES).stdout
     assert "(one seed)" in table_cells(page, "mse_64_1_20")[4]
     (folder,) = (workdir.path / "runs/results/mse_64_1_20").iterdir()
-    folder.rename(workdir.path / "runs/results/moved")
+    moved = folder.rename(workdir.path / "runs/results/moved")
+    config = (moved / "config.yaml").read_text()
+    assert "split_seed: null\n" in config  # which runs of earlier versions lack
+    (moved / "config.yaml").write_text(config.replace("split_seed: null\n", ""))
     result = run_results("mse_64_1_20", "--quick", "dataset=digits", "epochs=2", "tracking=offline")
     assert "train.py" not in result.stdout
     assert table_cells(result.stdout, "mse_64_1_20") == table_cells(page, "mse_64_1_20")

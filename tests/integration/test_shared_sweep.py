@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import subprocess
 import time
 
 import optuna
@@ -15,7 +14,7 @@ import pytest
 import yaml
 
 from nn.report.data.sweep import SweepReader
-from nn.sweeps.trials import SweepTrials
+from nn.sweeps.trials_reader import load_sweep_trials
 from tests.conftest import REPORT_SCRIPT, SWEEP_SCRIPT, RunDir
 from tests.waiting import wait_until
 
@@ -28,25 +27,17 @@ OFF = ("tracking=disabled",)
 
 
 @pytest.fixture
-def start_machine(workdir):
+def start_machine(workdir, start_logged):
     """Start a sweep process with its own directory, standing in for a machine."""
     (workdir.path / "trials.yaml").write_text(yaml.dump(SWEEP_CONFIG))
-    started = []
 
     def start(number, *args, storage, name="shared", sweep="trials.yaml", overrides=OFF):
-        line, settings = workdir.popen_args(
-            SWEEP_SCRIPT, sweep, "--storage", storage, "--grace-period", "3", "--name", name,
-            "--output", f"machine{number}", "--workers", "1", *args, *overrides,
+        return start_logged(
+            f"log{number}.txt", SWEEP_SCRIPT, sweep, "--storage", storage, "--grace-period", "3",
+            "--name", name, "--output", f"machine{number}", "--workers", "1", *args, *overrides,
         )  # fmt: skip
-        log = (workdir.path / f"log{number}.txt").open("a")
-        started.append(subprocess.Popen(line, stdout=log, stderr=log, **settings))
-        log.close()
-        return started[-1]
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+    return start
 
 
 @pytest.fixture
@@ -130,7 +121,7 @@ def test_each_machine_has_the_whole_study(workdir, start_machine):
     assert second.wait(timeout=60) == 0
     result = workdir.run(REPORT_SCRIPT, "machine2")
     assert result.returncode == 0, result.stderr
-    assert len(SweepTrials.load(workdir.path / "machine2").rank_trials()) == 6
+    assert len(load_sweep_trials(workdir.path / "machine2").rank_trials()) == 6
 
 
 @pytest.mark.soak

@@ -19,8 +19,9 @@ from nn.cli import sweep as sweep_command
 from nn.config.compose import compose_config
 from nn.report.data.sweep import SweepReader
 from nn.runs.runner import run as train
-from nn.sweeps.steering import StoredSweep, SweepLocation
-from nn.sweeps.trials import SweepTrials
+from nn.sweeps.location import SweepLocation
+from nn.sweeps.steering import StoredSweep
+from nn.sweeps.trials_reader import load_sweep_trials
 from tests.conftest import ROOT, SWEEP_SCRIPT, RunDir
 from tests.directory_snapshot import assert_unchanged
 from tests.fake_wandb import WANDB_CLI, FakeWandbServer
@@ -41,24 +42,17 @@ SWEEP_DIR = "runs/sweeps/trials"
 
 
 @pytest.fixture
-def start_sweep(workdir):
+def start_sweep(workdir, start_logged):
     """Start the real command with two workers."""
     (workdir.path / "trials.yaml").write_text(yaml.dump(SWEEP_CONFIG))
-    started = []
 
     def start(*args, count=2, workers=2):
-        line, settings = workdir.popen_args(
-            SWEEP_SCRIPT, "trials.yaml", "--count", str(count), "--workers", str(workers), *args,
-            *OVERRIDES,
+        return start_logged(
+            "log.txt", SWEEP_SCRIPT, "trials.yaml", "--count", str(count), "--workers",
+            str(workers), *args, *OVERRIDES,
         )  # fmt: skip
-        with (workdir.path / "log.txt").open("a") as log:
-            started.append(subprocess.Popen(line, stdout=log, stderr=log, **settings))
-        return started[-1]
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+    return start
 
 
 @pytest.fixture
@@ -397,7 +391,7 @@ def test_kills_at_any_moment_lose_nothing_and_keep_the_order(
         count = len(stored.complete_trials)
     process = start_sweep(*options, "--resume", count=count)
     assert process.wait(timeout=300) == 0, (workdir.path / "log.txt").read_text()
-    sweep = SweepTrials.load(workdir.path / SWEEP_DIR)
+    sweep = load_sweep_trials(workdir.path / SWEEP_DIR)
     points = {trial.number: sweep.get_point(trial.number) for trial in sweep.trials}
     assert all(trial.state.is_finished() for trial in sweep.trials)
     for number, lr in queued.items():

@@ -20,7 +20,7 @@ import nn
 from nn.errors import UserError
 from nn.runs.reader import read_json
 from nn.sweeps.samplers import registry
-from nn.sweeps.trials import SweepTrials
+from nn.sweeps.trials_reader import load_sweep_trials
 from tests import postgres
 from tests.conftest import REPORT_SCRIPT, ROOT, SWEEP_SCRIPT, TRAIN_SCRIPT, RunDir, repeat
 from tests.report.report_page import ReportPage
@@ -69,6 +69,17 @@ def run_sweep(workdir):
 
 def sweep_dir(workdir, name="small"):
     return SweepDir(workdir.path / "runs/sweeps" / name)
+
+
+def interrupt_first_trial(workdir, content, *args):
+    """Start a sweep, terminate it within its first trial, and return that trial's run."""
+    (workdir.path / "small.yaml").write_text(yaml.safe_dump(content))
+    process = workdir.start(SWEEP_SCRIPT, "small.yaml", *args, "checkpoint_every=0")
+    first = RunDir(sweep_dir(workdir).path / "trials/0000")
+    wait_until(lambda: count_epochs(first.path) >= 20)
+    process.terminate()
+    process.communicate(timeout=60)
+    return first
 
 
 def trial_points(sweep):
@@ -198,7 +209,7 @@ def test_values_of_running_trials_are_stored_for_imputation(workdir, run_sweep):
     metric = {"name": "val/loss", "impute": "latest", "impute_while_running": "best"}
     content = {**SMALL_SWEEP, "method": "bayes", "metric": metric}
     run_sweep(content, "--count", "10", "--workers", "2", *QUICK_OVERRIDES)
-    trials = SweepTrials.load(sweep_dir(workdir).path).trials
+    trials = load_sweep_trials(sweep_dir(workdir).path).trials
     assert [sorted(trial.intermediate_values) for trial in trials] == [[1, 2]] * 10
     result = run_sweep(content, "--name", "other", "--sampler", "tpe", status=2)
     assert result.stderr == (
@@ -403,20 +414,14 @@ def test_sweep_can_be_resumed_after_ctrl_c(workdir, run_sweep):
 
 @pytest.mark.soak
 def test_time_between_stop_and_resume_is_not_running_time(workdir, run_sweep):
-    (workdir.path / "small.yaml").write_text(yaml.safe_dump(SMALL_SWEEP))
-    args = ["small.yaml", "--count", "2", "--workers", "1", "epochs=300", "tracking=disabled"]
+    args = ["--count", "2", "--workers", "1"]
     began = time.monotonic()
-    process = workdir.start(SWEEP_SCRIPT, *args)
-    first = sweep_dir(workdir).path / "trials/0000"
-    wait_until(lambda: count_epochs(first) >= 20)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    first = interrupt_first_trial(workdir, SMALL_SWEEP, *args, "epochs=300", "tracking=disabled")
     time.sleep(8)
-    result = workdir.run(SWEEP_SCRIPT, *args[:-2], "--resume")
-    assert result.returncode == 0, result.stderr
+    run_sweep(SMALL_SWEEP, "--resume", *args)
     longest = time.monotonic() - began - 8
 
-    assert len(RunDir(first).summary["sessions"]) == 2
+    assert len(first.summary["sessions"]) == 2
     result = workdir.run(REPORT_SCRIPT, "runs/sweeps/small")
     assert result.returncode == 0, result.stderr
     page = ReportPage(sweep_dir(workdir).path / "report.html")
@@ -426,6 +431,7 @@ def test_time_between_stop_and_resume_is_not_running_time(workdir, run_sweep):
     assert len(page.charts["timeline"]["layout"]["shapes"]) == 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -588,6 +594,7 @@ def test_nested_and_listed_values_run(workdir, run_sweep):
     assert (config["patience"], config["restore_best"]) == (None, True)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda f: f.stem)
 def test_project_sweep_files_run(workdir, file):
     content = yaml.safe_load(file.read_text())

@@ -19,8 +19,13 @@ from tests.integration.test_shared_sweep import (
     read_trials_table,
     start_machine,
 )
-from tests.integration.test_sweep import QUICK_OVERRIDES, run_sweep, sweep_dir
-from tests.waiting import count_epochs, wait_until
+from tests.integration.test_sweep import (
+    QUICK_OVERRIDES,
+    interrupt_first_trial,
+    run_sweep,
+    sweep_dir,
+)
+from tests.waiting import wait_until
 
 __all__ = ["read_log", "run_sweep", "start_machine"]
 SWEEP = {
@@ -119,29 +124,23 @@ def test_everything_else_can_change_too(workdir, run_sweep):
 def test_interrupted_trial_continues_under_its_own_edition(workdir, run_sweep):
     content = {"method": "random", "metric": {"name": "val/loss"},
                "parameters": {"lr": {"min": 0.01, "max": 0.02}}}  # fmt: skip
-    (workdir.path / "small.yaml").write_text(yaml.safe_dump(content))
     args = ["--count", "2", "--workers", "1", "epochs=300", "tracking=disabled"]
-    process = workdir.start(SWEEP_SCRIPT, "small.yaml", *args, "checkpoint_every=0")
-    sweep = sweep_dir(workdir)
-    first = sweep.path / "trials/0000"
-    wait_until(lambda: count_epochs(first) >= 20)
-    process.terminate()
-    process.communicate(timeout=60)
-    history = RunDir(first).history
+    first, sweep = interrupt_first_trial(workdir, content, *args), sweep_dir(workdir)
+    history = first.history
     content["parameters"] = {"lr": {"min": 0.1, "max": 0.2}, "epochs": {"value": 2}}
     result = run_sweep(content, "--resume", "--count", "2")
     assert result.stderr.splitlines() == [
         "lr: 0.01 ... 0.02 → 0.1 ... 0.2",
         "epochs: new; the earlier trial had 300",
     ]
-    assert RunDir(first).history[: len(history)] == history
-    assert len(RunDir(first).history) == 300
+    assert first.history[: len(history)] == history
+    assert len(first.history) == 300
     check_configs(sweep.table, sweep.path)
     assert [row["epochs"] for row in sweep.table] == ["300", "2"]
 
 
 @pytest.mark.sampled(1)
-@pytest.mark.parametrize("storage", ["postgres", "file"])
+@pytest.mark.parametrize("storage", ["file", "postgres"])
 def test_other_machine_switches_at_its_next_proposal(
     workdir, start_machine, read_log, request, storage
 ):
@@ -217,3 +216,38 @@ def test_kill_during_an_edit_leaves_either_edition(workdir, run_sweep, repetitio
     assert json.loads((sweep.path / "settings.json").read_text())["overrides"]
     run_sweep(LARGER_SWEEP, "--resume")
     assert len(set(points(sweep.table, "lr", "batch_size"))) == len(sweep.table) == 9
+
+
+@pytest.mark.soak
+@repeat(1, 5)
+@pytest.mark.parametrize("storage", ["file", "postgres"])
+def test_kill_during_an_edit_does_not_disturb_another_machine(
+    workdir, start_machine, read_log, request, storage, repetition
+):
+    url = request.getfixturevalue("database_url") if storage == "postgres" else "shared.log"
+    shared = {"storage": url, "name": f"killed{random.randrange(10**9)}"}
+    content = random_sweep(epochs=10)
+    file = workdir.path / "trials.yaml"
+    file.write_text(yaml.dump(content))
+    assert start_machine(2, "--count", "1", **shared).wait(timeout=180) == 0, read_log(2)
+    other = start_machine(1, **shared)
+    wait_until(lambda: len(finished_runs(workdir, 1)) >= 2)
+    content["parameters"] |= {"lr": {"min": 0.5, "max": 0.6}}
+    file.write_text(yaml.dump(content | {"run_cap": 16}))
+    editing = start_machine(2, "--resume", **shared)
+    time.sleep(random.uniform(0.5, 4.0))
+    editing.kill()
+    editing = start_machine(2, "--resume", **shared)
+    assert other.wait(timeout=180) == 0, read_log(1)
+    assert editing.wait(timeout=180) == 0, read_log(2)
+    table = read_trials_table(workdir, 1)
+    assert [row["number"] for row in table] == [str(number) for number in range(len(table))]
+    assert {row["state"] for row in table} == {"finished"}
+    assert len(table) >= 16
+    assert len({row["lr"] for row in table}) == len(table)
+    is_new = [float(row["lr"]) >= 0.5 for row in table]
+    assert is_new == sorted(is_new)
+    assert any(is_new)
+    for number in (1, 2):
+        here = [row for row in read_trials_table(workdir, number) if ":" not in row["folder"]]
+        check_configs(here, workdir.path / f"machine{number}")

@@ -12,15 +12,15 @@ import yaml
 from optuna.storages import JournalStorage
 
 from nn.sweeps.storage import CrashSafeJournalBackend
-from tests.conftest import SWEEP_SCRIPT, RunDir
+from tests.conftest import SWEEP_SCRIPT
 from tests.integration.test_sweep import (
     QUICK_OVERRIDES,
     SMALL_SWEEP,
+    interrupt_first_trial,
     run_sweep,
     sweep_dir,
     worker_pids,
 )
-from tests.waiting import count_epochs, wait_until
 
 __all__ = ["run_sweep"]
 GRID_SWEEP = {**SMALL_SWEEP, "method": "grid", "parameters": {"lr": {"values": [0.05, 0.1, 0.2]}}}
@@ -162,20 +162,13 @@ def test_lost_study_is_restored_from_trial_directories(workdir, run_sweep, damag
 
 @pytest.mark.soak
 def test_running_trial_continues_after_its_study_was_lost(workdir, run_sweep):
-    (workdir.path / "small.yaml").write_text(yaml.safe_dump(SMALL_SWEEP))
-    args = ["--count", "2", "--workers", "1", "epochs=400", "tracking=disabled"]
-    args += ["checkpoint_every=0"]
-    process = workdir.start(SWEEP_SCRIPT, "small.yaml", *args)
-    sweep = sweep_dir(workdir)
-    first = sweep.path / "trials/0000"
-    wait_until(lambda: count_epochs(first) >= 20)
-    process.terminate()
-    process.communicate(timeout=60)
-    history = RunDir(first).history
+    args = ["--count", "2", "--workers", "1"]
+    first = interrupt_first_trial(workdir, SMALL_SWEEP, *args, "epochs=400", "tracking=disabled")
+    history, sweep = first.history, sweep_dir(workdir)
     (sweep.path / "study.log").unlink()
     run_sweep(SMALL_SWEEP, "--resume", *args)
     assert [row["state"] for row in sweep.table] == ["finished"] * 2
-    assert RunDir(first).history[: len(history)] == history
+    assert first.history[: len(history)] == history
 
 
 @pytest.mark.soak

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -26,30 +26,20 @@ EXIT_STATUSES = {signal.SIGINT: 130, signal.SIGTERM: -signal.SIGTERM, signal.SIG
 
 
 @pytest.fixture
-def start_sweep(workdir):
-    """Start a sweep in its own process group."""
+def start_sweep(workdir, start_logged):
+    """Start a sweep with two workers."""
     (workdir.path / "trials.yaml").write_text(yaml.dump(SWEEP_CONFIG))
-    started = []
 
     def start(*args, count=1000, storage=None, program=(SWEEP_SCRIPT,)):
         shared = ["--storage", storage, "--grace-period", "3"] if storage else []
-        line, settings = workdir.popen_args(
-            *program, "trials.yaml", *shared, "--output", "machine1", "--name", "shared",
+        process = start_logged(
+            "log.txt", *program, "trials.yaml", *shared, "--output", "machine1", "--name", "shared",
             "--workers", "2", "--count", str(count), *args, "tracking=disabled",
         )  # fmt: skip
-        with (workdir.path / "log.txt").open("a") as log:
-            process = subprocess.Popen(
-                line, stdout=log, stderr=log, start_new_session=True, **settings
-            )
         process.log = workdir.path / "log.txt"
-        started.append(process)
         return process
 
-    yield start
-    for process in started:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    return start
 
 
 @pytest.fixture

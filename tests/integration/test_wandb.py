@@ -53,26 +53,19 @@ def run_online(workdir, server):
 
 
 @pytest.fixture
-def start_agents(workdir, server, run_online):
-    """Create a sweep and start agents for it; kill the remaining ones at the end."""
-    started = []
+def start_agents(start_logged, server, run_online):
+    """Create a sweep and start agents for it."""
 
     def start(file, count, processes=1):
         run_online(WANDB_CLI, "sweep", "--project", "digits", str(file))
         (sweep,) = server.sweeps
         args = [WANDB_CLI, "agent", "--count", str(count), f"somebody/digits/{sweep}"]
-        settings = workdir.popen_args(*args, **server.environment)
-        for number in range(processes):
-            log = (workdir.path / f"agent{number}.txt").open("w")
-            line, rest = settings
-            started.append(subprocess.Popen(line, stdout=log, stderr=log, **rest))
-            log.close()
-        return sweep, started
+        return sweep, [
+            start_logged(f"agent{number}.txt", *args, **server.environment)
+            for number in range(processes)
+        ]
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+    return start
 
 
 @pytest.fixture
@@ -562,7 +555,28 @@ def test_whole_sweep_can_be_uploaded(workdir, server, run_online):
     for run in workdir.runs:
         logged = server.runs[run.environment["run_id"]]
         assert logged.group == "random"
-        assert logged_content(server, logged.id) == expected_content(run.path)
+        number = int(run.path.name)
+        trial = {"trial": number, "point": number}
+        assert logged_content(server, logged.id) == expected_content(
+            run.path, sweep_parameters=trial
+        )
+
+
+def test_server_shows_every_replicate_in_the_group_of_the_sweep(workdir, server, run_online):
+    content = {"method": "grid", "metric": {"name": "val/loss"}}
+    content["parameters"] = {"lr": {"values": [0.05, 0.1]}}
+    (workdir.path / "two.yaml").write_text(yaml.safe_dump(content))
+    result = workdir.run(SWEEP_SCRIPT, "two.yaml", "--replicates=3", "--no-racing", "epochs=2")
+    assert result.returncode == 0, result.stderr
+    run_online(UPLOAD_SCRIPT, "runs/sweeps/two")
+    assert {run.group for run in server.runs.values()} == {"two"}
+    configs = [run.config for run in server.runs.values()]
+    assert sorted(config["trial"] for config in configs) == [*range(6)]
+    points = {config["trial"]: config["lr"] for config in configs}
+    assert all(config["lr"] == points[config["point"]] for config in configs)
+    assert sorted((config["lr"], config["seed"]) for config in configs) == [
+        (lr, seed) for lr in (0.05, 0.1) for seed in (0, 1, 2)
+    ]
 
 
 def test_crash_is_recorded_as_a_failure(workdir, server, run_online):

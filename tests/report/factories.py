@@ -51,22 +51,28 @@ def make_sweep(
     sweep_config: Mapping[str, Any] | None = None,
     states: Sequence[str] = ("finished",),
     best_loss: float = 0.05,
+    replicates: int = 1,
 ) -> Path:
-    """Write a sweep as the runner does, trial by trial, without training."""
+    """Write a sweep as the runner does, trial by trial, without training.
+
+    Each of `trials` points has as many runs as there are replicates, whose losses differ.
+    """
     folder.mkdir(parents=True)
     (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep_config or SWEEP_CONFIG))
     (folder / "settings.json").write_text(
         json.dumps({"format_version": SWEEP_FORMAT_VERSION, "seed": 0, "overrides": ["epochs=6"]})
     )
     study = SweepStudy(read_sweep_config(folder / "sweep.yaml"), folder, 0)
-    for number in range(trials):
+    study.set_replicates(replicates, racing=False, first_seed=0)
+    for number in range(trials * replicates):
         study.ask(None)
         status = states[number % len(states)]
         trial_dir = study.get_trial_dir(number)
         trial_dir.mkdir(parents=True)
-        lr = study.get_point(number)["lr"]
+        point = study.get_point(number)
+        lr, seed = point["lr"], study.get_seed(number) or 0
         assert isinstance(lr, float)
-        min_loss = best_loss + abs(math.log10(lr) + 1.5) / 5
+        min_loss = best_loss + abs(math.log10(lr) + 1.5) / 5 + 0.002 * seed * (1 + number % 4)
         num_epochs = epochs if status == "finished" else max(1, epochs // 3)
         lines = [
             to_json(make_history_record(epoch, min_loss)) for epoch in range(1, num_epochs + 1)

@@ -48,14 +48,14 @@ def test_runs_that_differ_only_in_their_seed_share_a_row(make_scored_run):
     table = build_score_table(open_reader(runs))
     assert table.settings == ["lr"]
     assert format_markdown(table).splitlines() == [
-        "| lr | runs | val/accuracy (%) | val/loss | test/accuracy (%) | test/loss |",
+        "| lr | seeds | val/accuracy (%) | val/loss | test/accuracy (%) | test/loss |",
         "| --- | --- | --- | --- | --- | --- |",
         "| 0.3 | 1 | 99.00 | 0.1235 | 99.00 | 1 |",
         "| 0.1 | 2 | 92.00 ± 2.83 | 0.1235 ± 0 | 92.00 ± 2.83 | 1 ± 0 |",
     ]
     assert r"0.1 & 2 & 92.00 $\pm$ 2.83" in format_latex(table)
     best, other = read_csv(format_csv(table))
-    assert (best["name"], best["runs"], best["test/accuracy std"]) == ("c", "1", "")
+    assert (best["name"], best["seeds"], best["test/accuracy std"]) == ("c", "1", "")
     assert float(other["test/accuracy"]) == pytest.approx(0.92)
     assert float(other["test/accuracy std"]) == pytest.approx(0.0282842712)
 

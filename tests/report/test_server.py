@@ -28,6 +28,14 @@ def has_content(changes):
     return "content" in changes
 
 
+def check_is_refused(server, **headers):
+    """Check that a request with these headers is refused, also with the token in its URL."""
+    for path in ("/data/one", f"/?token={server.token}"):
+        reply = server.get(path, **headers)
+        assert reply.status == 403
+        assert reply.text == "Only requests to and from localhost are answered."
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """Serve a run, a sweep and symbolic links to the outside."""
@@ -75,10 +83,7 @@ def test_request_without_the_token_is_refused(server, path):
     ],
 )  # fmt: skip
 def test_request_for_another_host_is_refused(server, host):
-    for path in ("/", f"/?token={server.token}"):
-        reply = server.get(path, Host=host)
-        assert reply.status == 403
-        assert reply.text == "Only requests to and from localhost are answered."
+    check_is_refused(server, Host=host)
 
 
 @pytest.mark.parametrize("host", ["localhost", "LocalHost", "127.0.0.1", "[::1]"])
@@ -99,10 +104,7 @@ def test_cookie_is_named_for_the_port_at_the_end_of_a_tunnel(server, host):
     ],
 )  # fmt: skip
 def test_request_from_another_origin_is_refused(server, origin):
-    for path in ("/data/one", f"/?token={server.token}"):
-        reply = server.get(path, Origin=origin)
-        assert reply.status == 403
-        assert reply.text == "Only requests to and from localhost are answered."
+    check_is_refused(server, Origin=origin)
 
 
 def test_request_from_a_local_origin_is_answered(server):

@@ -15,11 +15,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nn.errors import UserError
-from nn.report.data.sweep import SweepReader, TrialRecord
+from nn.report.data.points import TrialRecord
+from nn.report.data.sweep import SweepReader
 from nn.report.pages.sweep import build_sweep_page
 from nn.sweeps.schema import read_sweep_config
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import STUDY_NAME, SweepTrials
+from nn.sweeps.trials import STUDY_NAME
+from nn.sweeps.trials_reader import load_sweep_trials
 from tests.directory_snapshot import assert_unchanged
 from tests.report.factories import SWEEP_CONFIG, XSS_STRING, make_sweep, update_json
 from tests.report.report_page import ReportPage
@@ -51,7 +53,7 @@ def sweep_dir(tmp_path_factory):
 
 
 def test_table_matches_the_trials(sweep_dir):
-    page, study = build_page(sweep_dir), SweepTrials.load(sweep_dir)
+    page, study = build_page(sweep_dir), load_sweep_trials(sweep_dir)
     rows = table_rows(page)
     ranked = [trial.number for trial in study.rank_trials()]
     assert [row["trial"] for row in rows[: len(ranked)]] == [[f"trial {n}", None] for n in ranked]
@@ -79,7 +81,7 @@ def test_charts_contain_the_right_trials(sweep_dir):
     }  # fmt: skip
     (lines,) = page.charts["parallel"]["data"]
     assert {len(axis["values"]) for axis in lines["dimensions"]} == {len(scored)}
-    assert page.charts["parallel"]["rows"] == [trial["number"] for trial in scored]
+    assert page.charts["parallel"]["rows"] == [[trial["number"]] for trial in scored]
     assert lines["line"]["color"].index(max(lines["line"]["color"])) == min(
         range(len(scored)), key=lambda index: scored[index]["rank"]
     )
@@ -311,6 +313,7 @@ class SyntheticSweep(SweepReader):
         rng = np.random.default_rng(0)
         reader = SweepReader(folder)
         self.path, self._record, self._details = folder, reader.record(), reader.details()
+        self.metric = reader.metric
         self._trials = []
         values = rng.uniform(0.01, 3, num_trials)
         for number, rank in enumerate(np.argsort(np.argsort(values)).tolist()):

@@ -219,6 +219,25 @@ def test_groups_show_mean_and_standard_deviation(browser, html_file):
         assert band["y"][0] - line["y"][0] == pytest.approx(stdev(numbers))
 
 
+def test_table_is_grouped_at_first_and_its_csv_has_a_row_per_group(browser, tmp_path):
+    file = write_page(tmp_path / "page.html", runs=make_table(group_by="optimizer"))
+    with open_page(browser, file) as page:
+        assert page.get_by_label("Group by").input_value() == "optimizer"
+        assert sorted(cells(page, 6)) == ["adam", "momentum", "sgd"]  # which all rows share
+        search(page, "sgd status:finished")
+        with page.expect_download() as download:
+            button(page, "CSV").click()
+        with download.value.path().open(newline="", encoding="utf-8") as csv_file:
+            (row,) = csv.DictReader(csv_file)
+        values = [0.5 + n / 200 for n in range(0, 60, 3) if n % 10 != 9]
+        assert (row["optimizer"], row["rows"], row["status"]) == ("sgd", "18", "finished")
+        assert float(row["val/accuracy"]) == pytest.approx(mean(values))
+        assert float(row["val/accuracy std"]) == pytest.approx(stdev(values))
+        page.get_by_label("Group by").select_option("")
+        search(page, "adam")
+        assert len(cells(page, 0)) == 20  # the reader's choice stays
+
+
 def test_curves_of_ticked_rows_are_overlaid(browser, html_file):
     with open_page(browser, html_file) as page:
         tick(page, 0, 3)

@@ -15,7 +15,7 @@ from nn.sweeps.editions import EDITIONS_KEY, Edition
 from nn.sweeps.options import SweepSettings, merge_overrides
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import SweepTrials
+from nn.sweeps.trials_reader import load_sweep_trials
 
 LR = {"min": 0.0, "max": 1.0}
 
@@ -85,7 +85,7 @@ def test_trials_have_the_values_of_new_parameters_with_which_they_ran(tmp_path):
     assert "dropout: new; the 3 earlier trials had 0" in lines
     assert "optimizer: new; the 3 earlier trials had adam" in lines
     assert "optimizer.momentum: new; the 3 earlier trials had no such setting" in lines
-    for trials in (study, SweepTrials.load(tmp_path / "study")):
+    for trials in (study, load_sweep_trials(tmp_path / "study")):
         point = trials.get_point(0)
         assert point == {"dropout": 0.0, "lr": point["lr"], "optimizer": "adam", "width": 24}
         assert list(point) == sorted(point)
@@ -295,7 +295,7 @@ def test_damaged_editions_are_reported(tmp_path, content):
     study.ask(None)
     study.optuna_study.set_user_attr(EDITIONS_KEY, content)
     with pytest.raises(UserError, match="damaged"):
-        SweepTrials.load(tmp_path / "study")
+        load_sweep_trials(tmp_path / "study")
     with pytest.raises(UserError, match="the study's editions are damaged"):
         study.refresh()
 

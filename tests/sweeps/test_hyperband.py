@@ -73,7 +73,7 @@ def reference_rule(brackets, eta, strict, own, others):
     return (own[bracket - 1] if strict else min(own)) > threshold
 
 
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(
     histories=st.lists(st.lists(metric_values, min_size=1, max_size=30), min_size=1, max_size=12),
     min_iter=st.integers(1, 10),

@@ -3,11 +3,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from nn.sweeps.importance import ParamImportances, estimate_param_importances
+from nn.sweeps.importance import ParamImportances, get_param_importances
 from nn.sweeps.samplers.base import ObservedTrial
 from nn.sweeps.schema import parse_distribution
 from nn.sweeps.space import SearchSpace
-from nn.sweeps.trials import SweepTrials
+from nn.sweeps.trials_reader import load_sweep_trials
 from tests.report.factories import make_sweep
 
 SPACE = SearchSpace(
@@ -48,7 +48,7 @@ def loss(point, rng):
 @pytest.mark.parametrize(("num_trials", "tolerance"), [(50, 0.15), (200, 0.06), (1000, 0.03)])
 def test_shares_are_those_of_the_variance(num_trials, tolerance):
     variances = {"lr": 1.2, "width": 0.45, "optimizer": 0.2022, "dropout": 0.0}
-    found = estimate_param_importances(SPACE, draw_trials(loss, num_trials)).shares
+    found = get_param_importances(SPACE, draw_trials(loss, num_trials)).shares
     total = sum(variances.values())
     expected = {name: variance / total for name, variance in variances.items()}
     assert found == pytest.approx(expected, abs=tolerance)
@@ -73,12 +73,12 @@ def test_shares_of_uniform_parameters_agree_with_optuna():
         )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     expected = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    assert estimate_param_importances(space, trials).shares == pytest.approx(expected, abs=0.03)
+    assert get_param_importances(space, trials).shares == pytest.approx(expected, abs=0.03)
 
 
 def test_most_important_parameter_is_found_in_forty_trials():
     found = [
-        next(iter(estimate_param_importances(SPACE, draw_trials(loss, 40, seed)).shares))
+        next(iter(get_param_importances(SPACE, draw_trials(loss, 40, seed)).shares))
         for seed in range(50)
     ]
     assert found.count("lr") >= 49
@@ -94,14 +94,40 @@ def test_most_important_parameter_is_found_in_forty_trials():
     ],
 )
 def test_extreme_objectives_are_no_problem(objective):
-    found = estimate_param_importances(SPACE, draw_trials(objective, 20))
+    found = get_param_importances(SPACE, draw_trials(objective, 20))
     assert found.num_trials == 20
     assert not found.shares or sum(found.shares.values()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"distribution": "q_uniform", "min": 9, "max": 14, "q": 2},
+        {"distribution": "q_uniform", "min": 9, "max": 900, "q": 2},
+        {"distribution": "int_uniform", "min": 1, "max": 1000},
+        {"values": [True, False, None]},
+        {"values": [[64], [64, 32], "all"]},
+        {"values": [*range(100)]},
+    ],
+)
+@pytest.mark.parametrize("is_grid", [False, True])
+def test_every_kind_of_parameter_can_be_important(config, is_grid):
+    distributions = {
+        "important": parse_distribution("important", config, is_grid=is_grid),
+        "other": parse_distribution("other", {"values": [1, 2, 3]}, is_grid=is_grid),
+    }
+    space, rng, trials = SearchSpace(distributions), np.random.default_rng(0), []
+    for number in range(40):
+        point = {name: each.ppf(rng.random()) for name, each in distributions.items()}
+        value = len(str(point["important"])) + rng.random() / 100
+        trials.append(ObservedTrial(number, point, TrialState.COMPLETE, value))
+    shares = get_param_importances(space, trials).shares
+    assert next(iter(shares)) == "important"
+
+
 def test_equal_objectives_give_no_estimate():
     trials = draw_trials(lambda *_: 0.5, 20)
-    assert estimate_param_importances(SPACE, trials) == ParamImportances({}, 20)
+    assert get_param_importances(SPACE, trials) == ParamImportances({}, 20)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +145,7 @@ def test_importance_from_few_trials_comes_with_a_caution(count, parameters, few)
 
 def test_importance_counts_finished_trials_and_varied_parameters(tmp_path):
     make_sweep(tmp_path / "s", 12, states=("finished", "pruned", "failed"))
-    found = SweepTrials.load(tmp_path / "s").get_param_importances()
+    found = load_sweep_trials(tmp_path / "s").get_param_importances()
     assert found.num_trials == 4
     assert found.shares.keys() == {"lr", "optimizer", "depth"}
     assert "at least 30 " in found.warning
@@ -127,7 +153,7 @@ def test_importance_counts_finished_trials_and_varied_parameters(tmp_path):
 
 def test_importance_is_estimated_from_a_limited_number_of_trials(tmp_path, monkeypatch):
     make_sweep(tmp_path / "s", 40)
-    sweep_trials = SweepTrials.load(tmp_path / "s")
+    sweep_trials = load_sweep_trials(tmp_path / "s")
     all_trials = sweep_trials.get_param_importances()
     monkeypatch.setattr("nn.sweeps.importance.MAX_IMPORTANCE_TRIALS", 20)
     found = sweep_trials.get_param_importances()

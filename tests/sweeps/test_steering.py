@@ -15,9 +15,10 @@ from optuna.trial import TrialState
 
 from nn.errors import UserError
 from nn.sweeps.editions import Edition
+from nn.sweeps.location import SweepLocation
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared_study import SharedStudy
-from nn.sweeps.steering import StoredSweep, SweepLocation
+from nn.sweeps.steering import StoredSweep
 from nn.sweeps.storage import JournalStudyStorage
 from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import SWEEP_FORMAT_VERSION, TrialUserAttrs

@@ -15,6 +15,7 @@ from nn.sweeps.schema import Metric, parse_sweep_config
 from nn.sweeps.space import FixedOverrides
 from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import SUMMARY_SCORES, SweepTrials
+from nn.sweeps.trials_reader import load_sweep_trials
 from tests.report.factories import make_sweep
 
 PARAMETERS = {
@@ -99,7 +100,7 @@ def test_what_is_not_a_point_is_reported_as_damage(tmp_path, point):
     trial = create_trial(state=TrialState.RUNNING, user_attrs={"point": point})
     study.optuna_study.add_trial(trial)
     with pytest.raises(UserError, match=r"study\.log is damaged"):
-        SweepTrials.load(tmp_path / "s")
+        load_sweep_trials(tmp_path / "s")
 
 
 def test_points_keep_their_types(tmp_path):
@@ -170,7 +171,8 @@ def test_table_has_the_scores_of_each_run(tmp_path):
     assert [pruned[key] for key in ("state", "test/accuracy", "epochs_trained", "seconds")] == [
         "pruned", "", "2", "",
     ]  # fmt: skip
-    names = ["number", "state", "reason", "objective", *SUMMARY_SCORES, "epochs_trained", "seconds"]
+    names = ["number", "replicate_of", "replicate", "seed", "state", "reason", "objective"]
+    names += [*SUMMARY_SCORES, "epochs_trained", "seconds"]
     assert list(finished) == [*names, *study.space.parameters, "folder"]
 
 
@@ -246,7 +248,7 @@ def test_a_bug_is_not_reported_as_a_damaged_sweep(tmp_path, monkeypatch):
     make_sweep(tmp_path / "s", 2)
     monkeypatch.setattr(SweepTrials, "get_point", fail)
     with pytest.raises(ZeroDivisionError):
-        SweepTrials.load(tmp_path / "s")
+        load_sweep_trials(tmp_path / "s")
 
 
 @pytest.mark.parametrize(
@@ -263,7 +265,7 @@ def test_ranking_shows_the_accuracies_that_fit_on_the_screen(tmp_path, capsys, w
         file.write_text(json.dumps(json.loads(file.read_text()) | {"val/accuracy": 0.875}))
     screen = SweepConsole()
     screen.console.width = width
-    screen.print_sweep_result(SweepTrials.load(tmp_path / "s"), FixedOverrides((), ()), "")
+    screen.print_sweep_result(load_sweep_trials(tmp_path / "s"), FixedOverrides((), ()), "")
     out = capsys.readouterr().out
     titles, first = (line.split() for line in out.splitlines()[1:3])
     assert [title for title in titles if title.endswith("accuracy")] == shown

@@ -13,7 +13,7 @@ from nn.sweeps.distributions import DISTRIBUTIONS
 from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.schema import Metric
 from nn.sweeps.space import SearchSpace
-from nn.sweeps.trials import SweepTrials
+from nn.sweeps.trials_reader import load_sweep_trials
 from nn.sweeps.warm_start import (
     WARM_START_FILE,
     dump_prior_tasks,
@@ -96,7 +96,7 @@ def test_diverged_runs_count_and_unfinished_or_damaged_ones_do_not(runs):
 
 def test_trials_of_other_machines_are_read_from_the_study(tmp_path):
     sweep = make_sweep(tmp_path / "sweep", trials=6, states=["finished", "pruned", "running"])
-    trials = SweepTrials.load(sweep)
+    trials = load_sweep_trials(sweep)
     (task,) = load(sweep)
     points = [trials.get_point(number) for number in (0, 1, 3, 4)]
     assert task.points == [{name: p[name] for name in ("lr", "optimizer")} for p in points]

@@ -119,6 +119,28 @@ def escape_label(text: object, max_length: int = 60) -> str:
     return html.escape(truncate(str(text), max_length), quote=False)
 
 
+def add_band(
+    figure: go.Figure,
+    x: Sequence[float],
+    mean: Sequence[float | None],
+    std: Sequence[float | None],
+    fill_color: str,
+) -> None:
+    """Add a band of one standard deviation around a mean curve, as far as it is known."""
+    band = np.array([x, mean, std], np.float64) if std else np.empty((3, 0))
+    x_known, center, half = band[:, np.isfinite(band).all(0)]
+    if len(x_known):
+        figure.add_scatter(
+            mode="none",
+            fill="toself",
+            x=np.concatenate([x_known, x_known[::-1]]),
+            y=np.concatenate([center + half, (center - half)[::-1]]),
+            fillcolor=fill_color,
+            opacity=0.13,
+            hoverinfo="skip",
+        )
+
+
 def set_epoch_axis(figure: go.Figure, num_epochs: int) -> None:
     """Give the x axis integer ticks and the title epoch."""
     ticks = {"dtick": 1} if num_epochs <= 8 else {"nticks": 8}

@@ -10,9 +10,11 @@ import plotly.graph_objects as go
 
 from nn.io.coerce import drop_none
 from nn.report import formatting as fmt
-from nn.report.charts.chart import Chart, escape_label, set_epoch_axis
+from nn.report.charts.chart import Chart, add_band, escape_label, set_epoch_axis
 from nn.report.data.run import CurveRecord, RunRecord, thin_curves
 from nn.report.palette import class_color, class_dash, color
+from nn.runs.history import minmax_downsample
+from nn.runs.seeds import average_curves
 from nn.tracking.wandb_record import WandbMetric
 
 MAX_POINTS, MAX_POINTS_OF_RUNS = 2000, 6000
@@ -112,6 +114,34 @@ def plot_metric_of_runs(
         figure=figure,
         alt_text=_describe(columns),
         x_axes={axis: [each[axis] for each in axes] for axis in shared},
+        has_log_scale="loss" in key,
+        has_smoothing=True,
+    )
+
+
+def plot_mean_metric(
+    key: str, names: Sequence[str], groups: Sequence[Sequence[CurveRecord]]
+) -> Chart | None:
+    """Plot the mean of a metric over each group of runs by epoch, with a band of their spread."""
+    figure, means = go.Figure(layout_hovermode="x unified"), {}
+    for index, (name, group) in enumerate(zip(names, groups, strict=True)):
+        known = [(each["epochs"], each["columns"][key]) for each in group if key in each["columns"]]
+        curve = average_curves(known)
+        kept = minmax_downsample([curve.mean.tolist()], max(50, MAX_POINTS_OF_RUNS // len(names)))
+        x, y, std = (column[kept].tolist() for column in curve)
+        if x:
+            line_color, number_format = class_color(index), ".2%" if "accuracy" in key else ".4~g"
+            add_band(figure, x, y, std, line_color)
+            _add_line(figure, name, x, y, number_format, line_color, dash=class_dash(index))
+            means[name] = y
+    if not means:
+        return None
+    set_epoch_axis(figure, max(len(curve["epochs"]) for group in groups for curve in group))
+    if "accuracy" in key:
+        figure.update_yaxes(tickformat="~%")
+    return Chart(
+        figure=figure,
+        alt_text=_describe(means),
         has_log_scale="loss" in key,
         has_smoothing=True,
     )

@@ -19,7 +19,8 @@ from nn.report.charts.chart import (
     log_ticks,
     needs_log_scale,
 )
-from nn.report.data.sweep import SweepRecord, TrialRecord
+from nn.report.data.points import PointRecord, TrialRecord
+from nn.report.data.sweep import SweepRecord
 from nn.report.palette import colorscale
 from nn.types import Array
 
@@ -29,6 +30,11 @@ NUM_BRUSH_STOPS = 81
 """Invisible ticks on a logarithmic axis, at which a brushed range can start and end."""
 INVISIBLE_DIGITS = {ord("0"): "\u200b", ord("1"): "\u200c"}
 """Two zero-width characters."""
+
+
+def point_noun(points: Sequence[PointRecord]) -> str:
+    """Return the word for points, which have the number of their first trial."""
+    return "point" if any(len(point["trials"]) > 1 for point in points) else "trial"
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,9 @@ class Dimension:
 
 
 def plot_parallel_coordinate(
-    sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
+    sweep: SweepRecord, trials: Sequence[PointRecord], names: Sequence[str]
 ) -> Chart | None:
-    """Plot all trials with a value as lines, colored by rank; None for fewer than two."""
+    """Plot all points with a value as lines, colored by rank; None for fewer than two."""
     trials = [trial for trial in trials if trial["value"] is not None and trial["params"]]
     if len(trials) < 2 or not names:
         return None
@@ -64,11 +70,11 @@ def plot_parallel_coordinate(
     figure.update_layout(margin_l=24 + 7 * max(map(len, dimensions[0].ticks.values())))
     return Chart(
         figure=figure,
-        alt_text=f"Parallel coordinates of {len(trials)} trials over {fmt.join(names)} and "
-        f"{sweep['metric']}. The table of trials lists the same values.",
+        alt_text=f"Parallel coordinates of {len(trials)} {point_noun(trials)}s over "
+        f"{fmt.join(names)} and {sweep['metric']}. The table of trials lists the same values.",
         height=420,
         min_width=len(dimensions) * (14 + 13 * max_label // 2),
-        extra={"rows": [trial["number"] for trial in trials]},
+        extra={"rows": [trial["trials"] for trial in trials]},
     )
 
 

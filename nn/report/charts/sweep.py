@@ -14,6 +14,7 @@ from nn.io.coerce import drop_none
 from nn.report import formatting as fmt
 from nn.report.charts.chart import (
     Chart,
+    add_band,
     category_axis,
     compact_floats,
     compact_integers,
@@ -22,8 +23,9 @@ from nn.report.charts.chart import (
     needs_log_scale,
     set_epoch_axis,
 )
-from nn.report.charts.parallel import parameter_dimension
-from nn.report.data.sweep import SweepDetails, SweepRecord, TrialRecord
+from nn.report.charts.parallel import parameter_dimension, point_noun
+from nn.report.data.points import PointRecord, TrialRecord
+from nn.report.data.sweep import SweepDetails, SweepRecord
 from nn.report.palette import color
 from nn.runs.history import minmax_downsample
 from nn.types import Array
@@ -93,9 +95,9 @@ def plot_param_importances(details: SweepDetails) -> Chart | None:
 
 
 def plot_optimization_history(
-    sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
+    sweep: SweepRecord, trials: Sequence[PointRecord], names: Sequence[str]
 ) -> dict[str, Chart]:
-    """Plot all values and the best so far, by trial number and by running time."""
+    """Plot all values, or means, and the best so far, by trial number and by running time."""
     unit, unit_seconds = fmt.time_unit(sweep["running_seconds"] or 0.0)
     scored = [trial for trial in trials if trial["value"] is not None]
     by_trial = [(float(trial["number"]), trial) for trial in scored]
@@ -121,14 +123,23 @@ def plot_optimization_history(
 
 
 def plot_slices(
-    sweep: SweepRecord, trials: Sequence[TrialRecord], names: Sequence[str]
+    sweep: SweepRecord,
+    trials: Sequence[PointRecord],
+    names: Sequence[str],
+    details: SweepDetails,
 ) -> dict[str, Chart]:
     """Plot the metric against each parameter that differs between trials, by the parameter."""
     trials = [trial for trial in trials if trial["value"] is not None and trial["params"]]
     if len(trials) < 2:
         return {}
     best = min(range(len(trials)), key=lambda index: trials[index]["rank"] or math.inf)
-    ring = {"symbol": "circle-open", "size": 16, "color": color("ink"), "line_width": 2}
+    recommended = details["recommendation"]
+    ringed = [
+        i for i, t in enumerate(trials) if recommended and t["number"] == recommended["number"]
+    ]
+    ringed = [index for index in ringed if index != best] + [best]
+    roles = ["secondary", "ink"][-len(ringed) :]
+    ring = {"symbol": "circle-open", "size": 16, "color": [*map(color, roles)], "line_width": 2}
     charts = {}
     for name in names:
         dimension = parameter_dimension(sweep, trials, name)
@@ -141,18 +152,20 @@ def plot_slices(
         elif dimension.is_log:
             figure.update_xaxes(tickvals=list(ticks), ticktext=list(ticks.values()))
         _add_trials(figure, trials, x, names)
-        y = [trials[best]["value"]]
-        figure.add_scatter(mode="markers", x=x[[best]], y=y, marker=ring, hoverinfo="skip")
+        y = [trials[index]["value"] for index in ringed]
+        figure.add_scatter(mode="markers", x=x[ringed], y=y, marker=ring, hoverinfo="skip")
         alt_text = f"The best trial has {format_params(trials[best], [name])}."
         charts[name] = Chart(figure=figure, alt_text=alt_text, height=250)
     return charts
 
 
 def _add_trials(
-    figure: go.Figure, trials: Sequence[TrialRecord], x: Array, names: Sequence[str]
+    figure: go.Figure, trials: Sequence[PointRecord], x: Array, names: Sequence[str]
 ) -> None:
     """Add the trials as markers, one trace per state, and set the axis of their values."""
     is_crowded = len(trials) > MAX_DESCRIBED_TRIALS
+    has_errors = any(trial["standard_error"] for trial in trials) and not is_crowded
+    noun = point_noun(trials)
     size = {"size": 4, "opacity": 0.45} if is_crowded else {"size": 7, "opacity": 0.75}
     for status, indices in _group_by_state(trials, _select_trials(trials)):
         symbol, role = MARKERS[status]
@@ -162,17 +175,19 @@ def _add_trials(
             x=compact_floats(x[indices]),
             y=compact_floats(np.array([trial["value"] for trial in shown], np.float64)),
             marker={"symbol": symbol, "color": color(role), **size},
+            error_y_array=[t["standard_error"] or 0.0 for t in shown] if has_errors else None,
+            error_y={"thickness": 1, "width": 0},
             customdata=compact_integers([trial["number"] for trial in shown]),
             hovertext=None if is_crowded else [_describe(trial, names) for trial in shown],
-            hovertemplate=f"trial %{{customdata}}, {status}: <b>%{{y:.4~g}}</b>"
+            hovertemplate=f"{noun} %{{customdata}}, {status}: <b>%{{y:.4~g}}</b>"
             f"{'' if is_crowded else '<br>%{hovertext}'}<extra></extra>",
         )
     values = drop_none([trial["value"] for trial in trials])
     figure.update_yaxes(log_axis(values) if needs_log_scale(values) else {"nticks": 6})
 
 
-def plot_intermediate_values(trials: Sequence[TrialRecord], names: Sequence[str]) -> Chart | None:
-    """Plot the metric of all trials by epoch; None if no trial has recorded any."""
+def plot_intermediate_values(trials: Sequence[PointRecord], names: Sequence[str]) -> Chart | None:
+    """Plot the metric of all points by epoch, of several seeds the mean; None if there is none."""
     trials = [trial for trial in trials if drop_none(trial["curve"])]
     if not trials:
         return None
@@ -189,13 +204,16 @@ def plot_intermediate_values(trials: Sequence[TrialRecord], names: Sequence[str]
         ([index], f"class-{rank}", _describe(trials[index], names))
         for rank, index in reversed(list(enumerate(best)))
     ]
-    figure = go.Figure()
+    figure, noun = go.Figure(), point_noun(trials)
     for indices, role, description in traces:
         is_best = role.startswith("class-")
         max_points = MAX_CURVE_POINTS if is_best else max(8, MAX_CURVE_POINTS // len(drawn))
         curves = [_thin_curve(trials[index], max_points) for index in indices]
         x, y = np.concatenate(curves, axis=1)
         numbers = compact_integers([trials[index]["number"] for index in indices])
+        if is_best:
+            point = trials[indices[0]]
+            add_band(figure, point["epochs"], point["curve"], point["curve_std"], color(role))
         figure.add_scatter(
             mode="lines" if any(curve.shape[1] > 2 for curve in curves) else "markers",
             x=compact_floats(x),
@@ -203,20 +221,20 @@ def plot_intermediate_values(trials: Sequence[TrialRecord], names: Sequence[str]
             customdata=np.repeat(numbers, [curve.shape[1] for curve in curves]),
             line={"color": color(role), "width": 2 if is_best else 1},
             hovertext=description,
-            hovertemplate="trial %{customdata}, %{hovertext}<br>epoch %{x}: %{y:.4~g}"
+            hovertemplate=f"{noun} %{{customdata}}, %{{hovertext}}<br>epoch %{{x}}: %{{y:.4~g}}"
             "<extra></extra>",
         )
     values = drop_none([value for index in drawn for value in trials[index]["curve"]])
     set_epoch_axis(figure, max(trial["num_epochs"] for trial in trials))
     if needs_log_scale(values):
         figure.update_yaxes(log_axis(values))
-    legend = [(f"class-{rank}", f"trial {trials[i]['number']}") for rank, i in enumerate(best)]
-    legend.append(("curve", "other trials"))
+    legend = [(f"class-{rank}", f"{noun} {trials[i]['number']}") for rank, i in enumerate(best)]
+    legend.append(("curve", f"other {noun}s"))
     if "pruned" in groups:
         legend.append(("curve-pruned", "pruned"))
     return Chart(
         figure=figure,
-        alt_text=f"Learning curves of {len(trials)} trials, the best {len(best)} highlighted.",
+        alt_text=f"Learning curves of {len(trials)} {noun}s, the best {len(best)} highlighted.",
         height=420,
         legend=legend,
         has_log_scale=min(values) > 0,

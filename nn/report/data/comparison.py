@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+from collections import Counter
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -11,16 +12,21 @@ from typing import TypedDict
 import numpy as np
 from pydantic import JsonValue
 
-from nn.errors import UserError
+from nn.errors import UserError, truncate
 from nn.io.coerce import drop_none
+from nn.io.serialization import JsonObject
 from nn.report.data.predictions import SampleRecord, sample_record
 from nn.report.data.run import RunReader, RunRecord
+from nn.report.formatting import short_setting
 from nn.report.paths import shorten_paths
+from nn.runs.seeds import group_by_seed
 
 MAX_DISAGREEMENTS = 48
 """Samples on which runs disagree in the details."""
 BOOKKEEPING = ("tracking", "experiment", "debug", "checkpoint_every", "profile")
 """Prefixes of settings that have no influence on a run's results."""
+MAX_SETTINGS_LENGTH = 80
+"""Characters of the settings by which a group of runs is named."""
 SAME_RUN_MESSAGE = "The same run is given twice; pass different runs to compare."
 
 
@@ -87,7 +93,7 @@ class ComparisonReader:
         """Return the differences in settings and classes."""
         records = [run.record() for run in self.runs]
         return {
-            "settings": find_differing_settings(records),
+            "settings": find_differing_settings([flat_settings(record) for record in records]),
             "classes": _compare_classes(records),
         }
 
@@ -147,13 +153,17 @@ def _compare_classes(records: Sequence[RunRecord]) -> list[ClassComparison]:
     return sorted(compared, key=lambda each: -_spread(each["f1"]))
 
 
-def find_differing_settings(records: Sequence[RunRecord]) -> list[DifferingSetting]:
+def flat_settings(record: RunRecord) -> JsonObject:
+    """Return all settings of a run by their dotted names."""
+    return record["choices"] | record["hyperparameters"] | record["settings"]
+
+
+def find_differing_settings(settings: Sequence[JsonObject]) -> list[DifferingSetting]:
     """Return the settings that are not equal in all runs, without bookkeeping and repetitions.
 
     A setting of a component that only repeats a hyperparameter, such as model.depth and depth, is
     left out.
     """
-    settings = [r["choices"] | r["hyperparameters"] | r["settings"] for r in records]
     keys = dict.fromkeys(key for flat in settings for key in flat)
     differing = {
         key: values
@@ -167,6 +177,30 @@ def find_differing_settings(records: Sequence[RunRecord]) -> list[DifferingSetti
         for key, values in differing.items()
         if "." not in key or differing.get(key.rpartition(".")[2]) != values
     ]
+
+
+def name_settings(names: Sequence[str], settings: Sequence[JsonObject]) -> list[str]:
+    """Name the settings of runs, equally for runs that differ in nothing but their seed.
+
+    Args:
+        names: Distinct names of the runs, used where the settings have the same short text.
+    """
+    differing = find_differing_settings(settings)
+    groups = group_by_seed(
+        [{each["name"]: each["values"][index] for each in differing} for index in range(len(names))]
+    )
+    texts = [
+        ", ".join(f"{k}={short_setting(v)}" for k, v in group.settings.items() if v is not None)
+        for group in groups
+    ]
+    counts = Counter(text[:MAX_SETTINGS_LENGTH] for text in texts)
+    result = list(names)
+    for group, text in zip(groups, texts, strict=True):
+        is_unique = text and counts[text[:MAX_SETTINGS_LENGTH]] == 1
+        label = truncate(text, MAX_SETTINGS_LENGTH) if is_unique else names[min(group.seeds)]
+        for index in group.seeds:
+            result[index] = label
+    return result
 
 
 def _get_distinct_names(paths: Sequence[Path]) -> list[str]:

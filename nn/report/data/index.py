@@ -16,7 +16,7 @@ from nn.io.coerce import drop_none, to_finite_float, to_text
 from nn.io.files import SETTLING_SECONDS, FileStamp
 from nn.io.paths import relpath
 from nn.io.serialization import JsonObject
-from nn.report.data.comparison import ComparisonReader
+from nn.report.data.comparison import ComparisonReader, flat_settings
 from nn.report.data.run import RunReader, thin_curves
 from nn.report.data.sweep import SweepReader
 from nn.report.data.wandb_run import WandbRunReader
@@ -209,7 +209,7 @@ class IndexReader:
             "group": record["group"],
             "status": record["status"],
             "dataset": to_text(record["choices"].get("dataset")),
-            "settings": record["choices"] | record["hyperparameters"] | record["settings"],
+            "settings": flat_settings(record),
             "scores": record["scores"],
             "metric": None,
             "num_trials": None,
@@ -226,15 +226,15 @@ class IndexReader:
         }
 
     def _sweep_entry(self, sweep: SweepReader) -> IndexEntry:
-        record, trials = sweep.record(), sweep.trial_records()
-        best = next((trial for trial in trials if trial["rank"] == 1), None)
+        record, points = sweep.record(), sweep.point_records()
+        best = next((point for point in points if point["rank"] == 1), None)
         settings = sweep.best_settings()
         scores: dict[str, float | None] = {}
         if best is not None:
             settings.update(best["params"])
             scores = {**best["scores"], record["metric"]: best["value"]}
         sign = sweep.metric.minimization_sign
-        objectives = [sign * trial["value"] for trial in trials if trial["value"] is not None]
+        objectives = [sign * point["value"] for point in points if point["value"] is not None]
         return {
             "path": str(sweep.path.relative_to(self.directory)),
             "kind": "sweep",
@@ -247,12 +247,12 @@ class IndexReader:
             "scores": {key: value for key, value in scores.items() if value is not None},
             "metric": record["metric"],
             "num_trials": record["num_trials"],
-            "num_epochs": sum(trial["num_epochs"] for trial in trials),
+            "num_epochs": sum(trial["num_epochs"] for trial in sweep.trial_records()),
             "curve": _downsample([sign * value for value in accumulate(objectives, min)]),
             "curves": {},
             "seconds": record["running_seconds"],
             "started_at": record["started_at"],
-            "command": sweep.reproduce_command(),
+            "command": "\n".join(sweep.reproduce_commands()) or None,
         }
 
     def _wandb_entry(self, run: WandbRunReader) -> IndexEntry:

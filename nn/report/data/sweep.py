@@ -12,27 +12,23 @@ from nn.errors import UserError
 from nn.io.coerce import sum_known, to_finite_float, to_mapping, to_texts
 from nn.io.files import read_regular_file
 from nn.io.serialization import JsonObject
+from nn.report.data.points import PointRecord, TrialRecord, group_points
 from nn.report.data.run import format_reproduce_command
 from nn.report.paths import display_path, strip_folder
 from nn.runs.reader import Interval, modified_timestamp, read_config
+from nn.runs.seeds import SEED
 from nn.sweeps.distributions import InvLogUniform, LogNormal, LogUniform, LogUniformValues
 from nn.sweeps.importance import ParamImportances
-from nn.sweeps.reader import FINAL_STATES, RunningTime, SavedSweep, SavedTrial
+from nn.sweeps.reader import FINAL_STATES, RunningTime, SavedSweep
 from nn.sweeps.space import Point
+from nn.sweeps.trials import PointRecommendation
 
 LOG_DISTRIBUTIONS = (LogUniform, LogUniformValues, InvLogUniform, LogNormal)
 """Distributions whose parameters are plotted on a logarithmic axis."""
 MIN_IMPORTANCE_GROWTH = 1.1
 """Factor by which the number of finished trials grows before importances are computed again."""
-
-
-class TrialRecord(SavedTrial):
-    """A trial with its place among the others."""
-
-    rank: int | None
-    """By the objective, 1 for the best."""
-    seconds_until_end: float | None
-    """The running time of the sweep, without pauses, at which it ended."""
+MIN_RECOMMENDATION_GROWTH = 1.02
+"""The same for the recommendation, while the sweep is running."""
 
 
 class ParameterRecord(TypedDict):
@@ -63,10 +59,13 @@ class SweepRecord(TypedDict):
     max_trials: int | None
     """Trials to run: --count, run_cap, or the points of a grid; None if unlimited."""
     num_trials: int
+    num_seeds: int
+    """Seeds of the point that has most of them; 1 if trials differ in more than their seed."""
     num_ended: int
     """Trials that have a result or have failed."""
     status_counts: dict[str, int]
     parameters: list[ParameterRecord]
+    """Without a `seed` that differs between trials."""
     fixed_params: Point
     started_at: float
     running_seconds: float | None
@@ -82,6 +81,18 @@ class SweepRecord(TypedDict):
     """Number of failed trials by their reason, most frequent first."""
 
 
+class RecommendationRecord(TypedDict):
+    """Which point is probably the best of those tried, given the noise; points by number."""
+
+    number: int
+    mean: float
+    """Posterior mean of its objective."""
+    contenders: list[int]
+    """Points that cannot be told apart from it, the most probable first."""
+    probability_best: dict[int, float]
+    """Of all points that have a result."""
+
+
 class SweepDetails(TypedDict):
     """The slow or large part of a sweep."""
 
@@ -89,9 +100,12 @@ class SweepDetails(TypedDict):
     """Share of the objective's variance that each parameter explains (fANOVA), largest first."""
     num_importance_trials: int
     """Trials behind the estimate, a part of the finished ones if they are many."""
+    recommendation: RecommendationRecord | None
     sweep_yaml: str
-    reproduce_command: str | None
-    """Of the best trial if that has finished."""
+    reproduce_commands: list[str]
+    """Of the finished trials of the best point, one per seed."""
+    recommended_commands: list[str]
+    """The same of the recommended point, if that is another."""
 
 
 class SweepReader(SavedSweep):
@@ -100,6 +114,8 @@ class SweepReader(SavedSweep):
     def _reset(self) -> None:
         super()._reset()
         self._importance, self._num_importance_trials = ParamImportances({}, 0), 0
+        self._recommendation: RecommendationRecord | None = None
+        self._num_recommendation_trials = 0
 
     def record(self) -> SweepRecord:
         """Return the sweep without its trials."""
@@ -120,6 +136,7 @@ class SweepReader(SavedSweep):
             "has_own_metric": sweep.metric is not None,
             "max_trials": self.max_trials,
             "num_trials": len(trials),
+            "num_seeds": max([1, *(point["num_seeds"] for point in self._point_records)]),
             "num_ended": sum(counts[state] for state in FINAL_STATES),
             "status_counts": dict(counts),
             "parameters": [
@@ -129,6 +146,7 @@ class SweepReader(SavedSweep):
                     "is_log": isinstance(distribution, LOG_DISTRIBUTIONS),
                 }
                 for name, distribution in self.study.space.parameters.items()
+                if name != SEED or name not in self.varied_params
             ],
             "fixed_params": {k: v for k, v in first.items() if k not in self.varied_params},
             "started_at": modified_timestamp(self.path, "sweep.yaml"),
@@ -148,15 +166,41 @@ class SweepReader(SavedSweep):
     def details(self) -> SweepDetails:
         """Return what is slow to compute: importances take a second with many trials."""
         num_finished = sum(trial["status"] == "finished" for trial in self.trials.values())
+        num_ended = sum(trial["status"] in FINAL_STATES for trial in self.trials.values())
+        min_ended = self._num_recommendation_trials * (
+            MIN_RECOMMENDATION_GROWTH if self.is_running else 1
+        )
+        if num_ended > min_ended:
+            self._recommendation, self._num_recommendation_trials = self._recommend(), num_ended
         if num_finished > MIN_IMPORTANCE_GROWTH * self._num_importance_trials:
             self._importance = self.study.get_param_importances()
             self._num_importance_trials = num_finished
+        recommended = self._recommendation and next(
+            (p for p in self._point_records if p["number"] == self._recommendation["number"]), None
+        )
+        has_other = recommended is not None and recommended["rank"] != 1
         sweep_yaml = read_regular_file(self.path, "sweep.yaml", 2**20)
         return {
+            "recommendation": self._recommendation,
             "importances": dict(self._importance.shares),
             "num_importance_trials": self._importance.num_trials,
             "sweep_yaml": sweep_yaml.decode("utf-8", "replace"),
-            "reproduce_command": self.reproduce_command(),
+            "reproduce_commands": self.reproduce_commands(),
+            "recommended_commands": self.reproduce_commands(recommended) if has_other else [],
+        }
+
+    def _recommend(self) -> RecommendationRecord | None:
+        found: PointRecommendation | None = None
+        # the points and results of a damaged sweep may be anything
+        with suppress(ArithmeticError, LookupError, ValueError):
+            found = self.study.recommend()
+        if found is None:
+            return None
+        return {
+            "number": found.best,
+            "mean": found.estimates[found.best].mean,
+            "contenders": [*found.contenders],
+            "probability_best": {n: each.probability_best for n, each in found.estimates.items()},
         }
 
     @cached_property
@@ -178,26 +222,49 @@ class SweepReader(SavedSweep):
             if trial["ended_at"] is not None and trial["intervals"]:
                 seconds = self._running_time.seconds_at(trial["ended_at"])
             reason = strip_folder(trial["reason"], self.path) if trial["reason"] else ""
-            rank = self._ranks.get(number)
-            records.append({**trial, "reason": reason, "rank": rank, "seconds_until_end": seconds})
+            record: TrialRecord = {
+                **trial,
+                "reason": reason,
+                "rank": self._ranks.get(number),
+                "seconds_until_end": seconds,
+            }
+            records.append(record)
         return records
 
+    def point_records(self) -> list[PointRecord]:
+        """Return the points by the number of their first trial, ranked by their means.
+
+        If no point has several seeds, each trial is a point of its own.
+        """
+        return self._point_records
+
+    @cached_property
+    def _point_records(self) -> list[PointRecord]:
+        return group_points(self.trial_records(), self.metric.minimization_sign)
+
     def best_settings(self) -> JsonObject:
-        """Return the options and hyperparameters of the best trial, as far as they are known."""
+        """Return the options and hyperparameters of the best point, as far as they are known."""
         config = self._best_config
         hyperparameters = {key: config[key] for key in HYPERPARAMETERS if key in config}
         return to_mapping(config.get("choices")) | hyperparameters
 
-    def reproduce_command(self) -> str | None:
-        """Return the shell command that repeats the best trial's run if that has finished."""
-        best = next(iter(self._ranks), None)
-        if best is None or self.trials[best]["status"] != "finished":
-            return None
-        return format_reproduce_command(self.study.get_trial_dir(best), self._best_config)
+    def reproduce_commands(self, point: PointRecord | None = None) -> list[str]:
+        """Return the shell commands that repeat the finished trials of a point, or of the best."""
+        point = point or self._best_point
+        return [
+            format_reproduce_command(self.study.get_trial_dir(number), self._best_config)
+            for number in (point["trials"] if point else [])
+            if self.trials[number]["status"] == "finished"
+        ]
+
+    @property
+    def _best_point(self) -> PointRecord | None:
+        return next((point for point in self._point_records if point["rank"] == 1), None)
 
     @cached_property
     def _best_config(self) -> JsonObject:
-        """The configuration of the best trial; empty if its run is damaged or elsewhere."""
-        with suppress(UserError, StopIteration):
-            return read_config(self.study.get_trial_dir(next(iter(self._ranks))))
+        """The configuration of the best point; empty if its run is damaged or elsewhere."""
+        if best := self._best_point:
+            with suppress(UserError):
+                return read_config(self.study.get_trial_dir(best["number"]))
         return {}

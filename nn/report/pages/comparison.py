@@ -6,15 +6,23 @@ from collections.abc import Iterable, Sequence
 
 from nn.io.coerce import drop_none
 from nn.report import formatting as fmt
-from nn.report.charts.curves import plot_metric_of_runs
+from nn.report.charts.curves import plot_mean_metric, plot_metric_of_runs
 from nn.report.charts.run import plot_confusion_matrix
-from nn.report.data.comparison import ClassComparison, ComparisonReader, DifferingSetting
+from nn.report.data.comparison import (
+    ClassComparison,
+    ComparisonReader,
+    DifferingSetting,
+    flat_settings,
+    name_settings,
+)
 from nn.report.data.run import CurveRecord, RunRecord, thin_curves
+from nn.report.data.setting import compare_settings
 from nn.report.page import Page
-from nn.report.pages.index import SCORE_TITLES, score_column, setting_cell
+from nn.report.pages.index import SCORE_TITLES, score_column, setting_cell, settings_column
 from nn.report.palette import DASHES
 from nn.report.paths import PageUrl
 from nn.report.tables import Cells, Column, ColumnKind, Table, join_cells
+from nn.runs.seeds import PairedDifference, group_by_seed
 
 CURVES = {
     "val/accuracy": "Validation accuracy",
@@ -30,6 +38,9 @@ MAX_PREDICTIONS = 8
 """Runs whose predictions of a sample are listed."""
 
 
+DIFFERENCE_COLUMNS = ("Score", "A", "B", "B - A", "95 % interval", "Seeds")
+
+
 def build_comparison_page(comparison: ComparisonReader, page_url: PageUrl) -> Page:
     """Build the page."""
     names = _shorten(comparison.run_names)
@@ -38,25 +49,51 @@ def build_comparison_page(comparison: ComparisonReader, page_url: PageUrl) -> Pa
     differences, details = comparison.record(), comparison.details()
     titles = {record["title"] for record in records}
     class_names = [[each["name"] for each in record["classes"]] for record in records]
-    figures = {key.replace("/", "-"): plot_metric_of_runs(key, names, curves) for key in CURVES}
+    settings = differences["settings"]
+    groups = [
+        [*group.seeds]
+        for group in group_by_seed(
+            [{s["name"]: s["values"][index] for s in settings} for index in range(len(records))]
+        )
+    ]
+    has_seeds, curve_names = len(groups) < len(records), names
+    if has_seeds:
+        labels = name_settings(names, [flat_settings(record) for record in records])
+        curve_names = [fmt.truncate(labels[group[0]], MAX_NAME_LENGTH) for group in groups]
+    figures = {
+        key.replace("/", "-"): plot_mean_metric(
+            key, curve_names, [[curves[index] for index in group] for group in groups]
+        )
+        if has_seeds
+        else plot_metric_of_runs(key, names, curves)
+        for key in CURVES
+    }
     charts = {name: chart for name, chart in figures.items() if chart}
     for index, record in enumerate(records):
         if (matrix := record["confusion_matrix"]) is not None:
             charts[f"confusion-{index}"] = plot_confusion_matrix(matrix, class_names[index])
-    settings = differences["settings"]
     tables = {
         "scores": _build_score_table(comparison, records, curves, settings, page_url),
         "settings": _build_settings_table(names, settings),
     }
     if any(len(drop_none(each["f1"])) > 1 for each in differences["classes"]):
         tables["classes"] = _build_class_table(names, differences["classes"])
+    pair = [[comparison.runs[index] for index in group] for group in groups]
+    if len(groups) == 2 and (paired := compare_settings(*pair)):
+        tables["differences"] = Table(
+            columns=[Column(title, title) for title in DIFFERENCE_COLUMNS],
+            rows={name: format_difference(name, each) for name, each in paired.items()},
+        )
     return Page(
         template="comparison.html",
         title=titles.pop() if len(titles) == 1 else fmt.count(len(records), "run"),
         context={
             "names": names,
+            "curve_names": curve_names,
+            "has_seeds": has_seeds,
             "dashes": DASHES,
             "best": _find_best(names, records),
+            "pair": [[names[index] for index in group] for group in groups],
             "num_settings": len(settings),
             "curves": [(key.replace("/", "-"), title) for key, title in CURVES.items()],
             "num_matrices": sum(name.startswith("confusion-") for name in charts),
@@ -68,6 +105,21 @@ def build_comparison_page(comparison: ComparisonReader, page_url: PageUrl) -> Pa
         charts=charts,
         tables=tables,
     )
+
+
+def format_difference(name: str, difference: PairedDifference) -> list[str]:
+    """Return the cells of `DIFFERENCE_COLUMNS`; differences of percentages are in points."""
+    kind, (low, high) = score_column(name).kind, difference.interval or (None, None)
+    means = [fmt.percent(m) if kind == "percent" else fmt.number(m) for m in difference.means]
+    interval = "needs two seeds"
+    if low is not None and high is not None:
+        interval = f"{_format_signed(low, kind)} to {_format_signed(high, kind)}"
+    delta, num_seeds = _format_signed(difference.difference, kind), str(difference.num_seeds)
+    return [SCORE_TITLES.get(name, name), *means, delta, interval, num_seeds]
+
+
+def _format_signed(value: float, kind: ColumnKind) -> str:
+    return f"{100 * value:+.2f}\u00a0pp" if kind == "percent" else f"{value:+#.3g}"
 
 
 def _shorten(names: Sequence[str]) -> list[str]:
@@ -117,6 +169,10 @@ def _build_score_table(
         Column("started_at", "Started", "time", False): [each["started_at"] for each in records],
         Column("command", "Command", is_shown=False): [r["reproduce_command"] for r in records],
     }
+    grouping = settings_column(
+        names, {name: flat_settings(r) for name, r in zip(names, records, strict=True)}
+    )
+    cells |= grouping
     for setting in settings:
         column = Column(f"setting.{setting['name']}", setting["name"], is_shown=False)
         cells[column] = [*map(setting_cell, setting["values"])]
@@ -124,6 +180,7 @@ def _build_score_table(
     return Table(
         columns=[*cells],
         rows=join_cells(cells, names),
+        group_by="settings" if grouping else None,
         is_explorable=True,
         curves={name: {**x, **y} for name, (x, y) in zip(names, thinned, strict=True)},
     )

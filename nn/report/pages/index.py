@@ -14,7 +14,9 @@ from nn.errors import format_value
 from nn.io.coerce import drop_none
 from nn.io.command_line import format_command
 from nn.io.paths import relpath
+from nn.io.serialization import JsonObject
 from nn.report import formatting as fmt
+from nn.report.data.comparison import name_settings
 from nn.report.data.index import IndexEntry, IndexReader
 from nn.report.page import Page
 from nn.report.paths import PageUrl, display_path, normalize_command
@@ -105,6 +107,10 @@ def _build_table(entries: Sequence[IndexEntry], urls: Mapping[str, str | None]) 
         replace(column, is_shown=any(value is not None for value in values)): values
         for column, values in cells.items()
     }
+    runs = [each for each in entries if each["kind"] == "run"]
+    cells |= settings_column(
+        [each["path"] for each in entries], {each["path"]: each["settings"] for each in runs}
+    )
     cells[Column("command", "Command", is_shown=False)] = [each["command"] for each in entries]
     keys = {column.key for column in cells}
     for name in _most_common(each["scores"] for each in entries):
@@ -123,6 +129,20 @@ def _build_table(entries: Sequence[IndexEntry], urls: Mapping[str, str | None]) 
         is_explorable=True,
         curves=_thin_curves(entries),
     )
+
+
+def settings_column(ids: Sequence[str], settings: Mapping[str, JsonObject]) -> Cells:
+    """Return the column that groups runs which differ in their seed only, if there are any.
+
+    Args:
+        ids: Of all rows.
+        settings: Of the rows that are runs.
+    """
+    labels = dict(zip(settings, name_settings([*settings], [*settings.values()]), strict=True))
+    if len({*labels.values()}) == len(labels):
+        return {}
+    column = Column("settings", "Everything but the seed", is_shown=False)
+    return {column: [labels.get(each, each) for each in ids]}
 
 
 def score_column(name: str, is_shown: bool = True) -> Column:

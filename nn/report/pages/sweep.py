@@ -10,13 +10,9 @@ from itertools import islice
 
 from nn.report import formatting as fmt
 from nn.report.charts import sweep as charts
-from nn.report.charts.parallel import plot_parallel_coordinate
-from nn.report.data.sweep import (
-    SweepDetails,
-    SweepReader,
-    SweepRecord,
-    TrialRecord,
-)
+from nn.report.charts.parallel import plot_parallel_coordinate, point_noun
+from nn.report.data.points import PointRecord, TrialRecord
+from nn.report.data.sweep import SweepDetails, SweepReader, SweepRecord
 from nn.report.page import Page
 from nn.report.pages.index import score_column, setting_cell
 from nn.report.paths import PageUrl
@@ -29,6 +25,8 @@ TRIALS_PER_PAGE = 25
 """Rows per page of the table of trials."""
 NUM_FAILURE_REASONS = 3
 """Most frequent reasons of failed trials that are shown."""
+MAX_CONTENDERS = 8
+"""Points that are named as not to be told apart from the recommended one."""
 UNFINISHED = ("running", "interrupted", "crashed", "killed", "stale")
 """States of trials that have no result yet."""
 MAX_TABLE_CURVE_POINTS = 12_000
@@ -38,20 +36,22 @@ MAX_TABLE_CURVE_POINTS = 12_000
 def build_sweep_page(sweep: SweepReader, page_url: PageUrl) -> Page:
     """Build the page of a sweep, with links to the pages of its trials."""
     record, trials, details = sweep.record(), sweep.trial_records(), sweep.details()
-    names = rank_params(record, details)
-    slices = charts.plot_slices(record, trials, names)
+    names, points = rank_params(record, details), sweep.point_records()
+    slices = charts.plot_slices(record, points, names, details)
     figures = {
-        "parallel": plot_parallel_coordinate(record, trials, names),
+        "parallel": plot_parallel_coordinate(record, points, names),
         "importance": charts.plot_param_importances(details),
-        "curves": charts.plot_intermediate_values(trials, names),
+        "curves": charts.plot_intermediate_values(points, names),
         "timeline": charts.plot_timeline(record, trials, names),
-        **charts.plot_optimization_history(record, trials, names),
+        **charts.plot_optimization_history(record, points, names),
         **{f"by-{index}": chart for index, chart in enumerate(slices.values())},
     }
     seconds_by_state: defaultdict[str, float] = defaultdict(float)
     for trial in trials:
         seconds_by_state[trial["status"]] += trial["training_seconds"] or 0.0
-    table = _build_table(record, trials, details, names, lambda name: page_url(sweep.path / name))
+    table = _build_table(
+        record, trials, points, details, names, lambda name: page_url(sweep.path / name)
+    )
     return Page(
         template="sweep.html",
         title=record["title"],
@@ -59,11 +59,15 @@ def build_sweep_page(sweep: SweepReader, page_url: PageUrl) -> Page:
             "path": record["path"],
             "sweep": record,
             "details": details,
-            "best": _find_best(trials),
+            "best": _find_best(points),
+            "is_best_recommended": _is_best_recommended(points, details),
+            "num_points": len(points),
+            "noun": point_noun(points),
             "states": list(charts.MARKERS),
-            "summary": summarize_sweep(record, trials, details),
+            "summary": summarize_sweep(record, points, details),
             "notices": list_notices(record),
             "metric": format_metric(record),
+            "recommendation": describe_recommendation(record, points, details),
             "importance": summarize_importance(details),
             "min_importance_trials": MIN_TRIALS_PER_PARAMETER * len(details["importances"]),
             "slices": list(slices),
@@ -83,17 +87,54 @@ def rank_params(sweep: SweepRecord, details: SweepDetails) -> list[str]:
 
 
 def summarize_sweep(
-    sweep: SweepRecord, trials: Sequence[TrialRecord], details: SweepDetails
+    sweep: SweepRecord, points: Sequence[PointRecord], details: SweepDetails
 ) -> str:
-    """Return one or two sentences: the search space and the best trial."""
-    names = rank_params(sweep, details)
-    text = fmt.count(len(trials), "trial") + (f" over {fmt.join(names)}" if names else "")
-    best = _find_best(trials)
+    """Return one or two sentences: the search space and the best point."""
+    names, noun = rank_params(sweep, details), point_noun(points)
+    text = fmt.count(len(points), noun) + (f" over {fmt.join(names)}" if names else "")
+    if noun == "point":
+        text += (
+            f", in {fmt.count(sweep['num_trials'], 'trial')} with up to "
+            f"{fmt.count(sweep['num_seeds'], 'seed')}"
+        )
+    best = _find_best(points)
     if best is None:
         return f"{text}; none has reported {sweep['metric']} yet."
     params = f", with {charts.format_params(best, names)}" if names else ""
-    value = fmt.number(best["value"])
-    return f"{text}. Trial {best['number']} reached the best {sweep['metric']}, {value}{params}."
+    value, name = format_mean(best), f"{noun.capitalize()} {best['number']}"
+    reached = "has the best mean of" if noun == "point" else "reached the best"
+    return f"{text}. {name} {reached} {sweep['metric']}, {value}{params}."
+
+
+def describe_recommendation(
+    sweep: SweepRecord, points: Sequence[PointRecord], details: SweepDetails
+) -> str:
+    """Return which point is recommended and which cannot be told apart from it; empty if none."""
+    found, best, noun = details["recommendation"], _find_best(points), point_noun(points)
+    if found is None or best is None or len(found["probability_best"]) < 2:
+        return ""
+    share = found["probability_best"][found["number"]]
+    probability = f"over 99{fmt.PERCENT}" if share > 0.99 else fmt.percent(share, 0)
+    chance = f"it is the best of those tried with a probability of {probability}"
+    text = f"Recommended is {noun} {found['number']}, also the best observed: {chance}."
+    if not _is_best_recommended(points, details):
+        mean = f"its expected {sweep['metric']} is the best, {fmt.number(found['mean'])}"
+        text = f"Recommended is {noun} {found['number']}: {mean}, and {chance}."
+    if not (numbers := found["contenders"]):
+        return text
+    others = [str(number) for number in numbers[:MAX_CONTENDERS]]
+    if more := len(numbers) - len(others):
+        others.append(f"{more} more")
+    plural = "s" * (len(numbers) > 1)
+    return f"{text} It cannot be told apart from {noun}{plural} {fmt.join(others)}."
+
+
+def format_mean(point: PointRecord) -> str:
+    """Return the mean of a point and, of several seeds, its standard error."""
+    if point["standard_error"] is None:
+        return fmt.number(point["value"])
+    error = f"{point['standard_error']:.2g}"
+    return f"{fmt.number(point['value'])} ± {error} ({fmt.count(point['num_seeds'], 'seed')})"
 
 
 def summarize_importance(details: SweepDetails) -> str:
@@ -129,29 +170,49 @@ def list_notices(sweep: SweepRecord) -> list[str]:
     return notices
 
 
-def _find_best(trials: Iterable[TrialRecord]) -> TrialRecord | None:
-    return next((trial for trial in trials if trial["rank"] == 1), None)
+def _find_best(points: Iterable[PointRecord]) -> PointRecord | None:
+    return next((point for point in points if point["rank"] == 1), None)
+
+
+def _is_best_recommended(points: Iterable[PointRecord], details: SweepDetails) -> bool:
+    found, best = details["recommendation"], _find_best(points)
+    return found is None or best is None or found["number"] == best["number"]
 
 
 def _build_table(
     sweep: SweepRecord,
     trials: Sequence[TrialRecord],
+    points: Sequence[PointRecord],
     details: SweepDetails,
     names: Sequence[str],
     url_of: Callable[[str], str | None],
 ) -> Table:
-    trials = sorted(trials, key=lambda trial: trial["rank"] or math.inf)
-    best, prefix, suffix = _find_best(trials), "", ""
-    if best and details["reproduce_command"]:
-        prefix, _, suffix = details["reproduce_command"].rpartition(best["directory"])
+    point_of = {number: point for point in points for number in point["trials"]}
+    trials = sorted(
+        trials, key=lambda trial: (point_of[trial["number"]]["rank"] or math.inf, trial["number"])
+    )
+    has_seeds = point_noun(points) == "point"
+    prefix, suffix = "", ""
+    first = next((trial for trial in trials if trial["status"] == "finished"), None)
+    if first and details["reproduce_commands"]:  # the first of which is that of this trial
+        prefix, _, suffix = details["reproduce_commands"][0].rpartition(first["directory"])
     cells: Cells = {
         Column("trial", "Trial", "link"): [
             [f"trial {trial['number']}", url_of(trial["directory"])] for trial in trials
         ],
-        Column("rank", "Rank", "integer"): [trial["rank"] for trial in trials],
+        Column("rank", "Rank", "integer"): [point_of[t["number"]]["rank"] for t in trials],
+        **(
+            _point_cells(sweep, [point_of[trial["number"]] for trial in trials])
+            if has_seeds
+            else {}
+        ),
+        **_recommendation_cells(details, [point_of[t["number"]]["number"] for t in trials]),
         Column("state", "State", "status"): [trial["status"] for trial in trials],
         Column("objective", sweep["metric"], "number"): [_round(t["value"]) for t in trials],
     }
+    if any(trial["seed"] != trials[0]["seed"] for trial in trials):
+        # as text, since a mean of seeds says nothing
+        cells[Column("seed", "Seed")] = [str(trial["seed"]) for trial in trials]
     for name in [*names, *(p["name"] for p in sweep["parameters"] if not p["is_varied"])]:
         values = [setting_cell(trial["params"].get(name)) for trial in trials]
         cells[Column(name, name, is_shown=name in names)] = values
@@ -188,11 +249,39 @@ def _build_table(
         columns=[*cells],
         rows=join_cells(cells, [str(trial["number"]) for trial in trials]),
         sort="rank",
+        group_by="point" if has_seeds else None,
         page_size=TRIALS_PER_PAGE,
         is_explorable=True,
         curves=curves,
         brushed_by="parallel",
     )
+
+
+def _point_cells(sweep: SweepRecord, points: Sequence[PointRecord]) -> Cells:
+    """Return the columns that all trials of a point share."""
+    return {
+        Column("point", "Point", is_shown=False): [f"point {each['number']}" for each in points],
+        Column("mean", f"Mean {sweep['metric']}", "number"): [_round(p["value"]) for p in points],
+        Column("standard_error", "± standard error", "number"): [
+            _round(point["standard_error"]) for point in points
+        ],
+        Column("num_seeds", "Seeds", "integer"): [point["num_seeds"] for point in points],
+    }
+
+
+def _recommendation_cells(details: SweepDetails, numbers: Sequence[int]) -> Cells:
+    """Return the columns that say how probably each of these points is the best."""
+    found = details["recommendation"]
+    if found is None:
+        return {}
+    names = dict.fromkeys(found["contenders"], "contender") | {found["number"]: "recommended"}
+    probabilities = found["probability_best"]
+    return {
+        Column("recommendation", "Recommendation"): [names.get(number) for number in numbers],
+        Column("probability_best", "P(best)", "percent"): [
+            _round(probabilities.get(number), 4) for number in numbers
+        ],
+    }
 
 
 def _round(value: float | None, digits: int = 10) -> float | None:

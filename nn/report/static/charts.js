@@ -203,7 +203,8 @@ class Chart {
     return picture;
   }
 
-  // Announce the rows whose lines pass through the brushed ranges of parallel coordinates.
+  // Announce the rows whose lines, each of one or more rows, pass through the brushed ranges of
+  // parallel coordinates.
   sendBrush() {
     const brushed = this.plot.data[0].dimensions.filter((dimension) => dimension.constraintrange);
     const isSelected = ({ constraintrange }, value) => {
@@ -214,7 +215,7 @@ class Chart {
     const selected = this.content.rows.filter((_, i) => brushed.every((dimension, d) => isSelected(dimension, columns[d][i])));
     const note = this.figure.querySelector(".note");
     if (note) note.dataset.left = brushed.length ? `${selected.length} of ${this.content.rows.length} selected.` : "";
-    const detail = { chart: this.figure.id.slice("chart-".length), rows: brushed.length ? new Set(selected.map(String)) : null };
+    const detail = { chart: this.figure.id.slice("chart-".length), rows: brushed.length ? new Set(selected.flat().map(String)) : null };
     document.dispatchEvent(new CustomEvent("brushed", { detail }));
   }
 }

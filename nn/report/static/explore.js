@@ -283,6 +283,9 @@ class ExplorableTable extends DataTable {
   refresh() {
     const options = this.columns.filter(({ kind }) => kind !== "sparkline").map(({ key, title }) => [key, title]);
     fillSelect(this.groupSelect, [["", "nothing"], ...options]);
+    const { groupBy } = this.head;
+    if (this.groupBy !== groupBy) this.groupSelect.value = groupBy ?? "";
+    this.groupBy = groupBy;
     super.refresh();
     this.hint.classList.toggle("error", this.filterError !== "");
     this.hint.textContent = this.filterError || (this.ticked.size || this.baseline !== null ? "" : this.filterExample());
@@ -355,14 +358,19 @@ class ExplorableTable extends DataTable {
     box.indeterminate = numTicked > 0 && !box.checked;
     box.addEventListener("change", () => this.setTicks(group.rows, box.checked));
     const header = create("th", { scope: "rowgroup" }, toggle, create("small", { textContent: ` ${withCommas(group.rows.length)}` }));
-    const cells = this.shown.slice(1).map((column) => {
-      if (!this.isNumeric(column) || column.kind === "time") return create("td");
-      const values = this.groupSpread(group, column);
-      return create("td", { className: "number", textContent: values ? formatSpread(column, values) : MISSING });
-    });
+    const cells = this.shown.slice(1).map((column) => this.groupCell(group, column));
     const element = create("tr", { className: "group" }, create("td", { className: "tick" }, box), header, ...cells);
     element.dataset.row = `group ${group.key}`;
     return element;
+  }
+
+  // Create the cell of a group: the value that all rows share, or the mean and the deviation.
+  groupCell({ rows }, column) {
+    const [first, ...others] = rows.map(({ values }) => plainValue(column, values[column.index]));
+    if (others.every((value) => value === first)) return super.cell(column, rows[0], false);
+    if (!this.isNumeric(column) || column.kind === "time") return create("td");
+    const values = this.groupSpread({ rows }, column);
+    return create("td", { className: "number", textContent: values ? formatSpread(column, values) : MISSING });
   }
 
   rowElement(row) {
@@ -469,17 +477,32 @@ class ExplorableTable extends DataTable {
 
   downloadCsv() {
     const columns = this.shown.filter(({ kind }) => kind !== "sparkline");
-    const lines = [columns.map(({ key }) => key), ...this.filteredRows.map(({ values }) => columns.map((column) => {
-      const value = plainValue(column, values[column.index]);
-      if (value === null) return "";
+    const cell = (column, value) => {
+      if (value === null || value === undefined) return "";
       if (column.kind === "time") return new Date(value * 1000).toISOString();
       return typeof value === "string" ? value : JSON.stringify(value);
-    }))];
+    };
+    const lines = this.groups ? this.groupLines(columns, cell) : [
+      columns.map(({ key }) => key),
+      ...this.filteredRows.map(({ values }) => columns.map((column) => cell(column, plainValue(column, values[column.index])))),
+    ];
     const quote = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
     const csv = lines.map((line) => `${line.map(quote).join(",")}\r\n`).join("");
     const url = URL.createObjectURL(new Blob([csv], { type: "text/csv;charset=utf-8" }));
     create("a", { href: url, download: `${this.name}.csv` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  }
+
+  // Return the lines of the groups: numbers with mean and deviation, and what all rows share.
+  groupLines(columns, cell) {
+    const isSpread = (column) => this.isNumeric(column) && column.kind !== "time";
+    const header = columns.slice(1).flatMap((column) => (isSpread(column) ? [column.key, `${column.key} std`] : [column.key]));
+    return [[this.groupSelect.value, "rows", ...header], ...this.groups.map((group) => [group.key, String(group.rows.length), ...columns.slice(1).flatMap((column) => {
+      const values = group.rows.map((row) => plainValue(column, row.values[column.index]));
+      if (!isSpread(column)) return [values.every((value) => value === values[0]) ? cell(column, values[0]) : ""];
+      const { mean, deviation } = this.groupSpread(group, column) ?? {};
+      return [cell(column, mean), cell(column, deviation)];
+    })])];
   }
 
   // --- Charts ---

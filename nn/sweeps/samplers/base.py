@@ -25,17 +25,25 @@ class ObservedTrial:
     """Metric by epoch, if the sweep needs it."""
     task: str = ""
     """The settings that all trials of the space have in common, as far as this one differs."""
+    replicate: int = field(default=0, kw_only=True)
+    """Index of the seed among those with which each point runs."""
 
 
 class Sampler(ABC):
-    """Proposes points, by nothing but the seed and the earlier trials: a resume changes none."""
+    """Proposes points, by nothing but the seed and the earlier trials: a resume changes none.
+
+    Several trials may be replicates of a point; `number` counts points.
+    """
+
+    uses_replicates = False
+    """Whether it takes the trials of a point one by one, in place of their mean."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self.space, self.seed = space, seed
 
     @abstractmethod
     def propose(self, number: int, trials: Sequence[ObservedTrial]) -> Point:
-        """Return the point of the trial with this number, given all others by their numbers."""
+        """Return the point with this number, given all trials of others by their numbers."""
 
 
 class RandomSampler(Sampler):

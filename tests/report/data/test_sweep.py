@@ -66,7 +66,7 @@ def test_record_is_complete(folder):
     details = reader.details()
     assert "method: random" in details["sweep_yaml"]
     has_finished = best["status"] == "finished"
-    assert (f"trials/{best['number']:04}" in str(details["reproduce_command"])) == has_finished
+    assert (f"trials/{best['number']:04}" in str(details["reproduce_commands"])) == has_finished
 
 
 def test_only_changed_trials_are_read(folder, monkeypatch):

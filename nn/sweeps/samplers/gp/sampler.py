@@ -11,12 +11,18 @@ from scipy.stats import qmc
 
 from nn.sweeps.samplers.base import ObservedTrial, Sampler
 from nn.sweeps.samplers.gp.acquisition import maximize_acquisition
-from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess, fit_gp, subsample
-from nn.sweeps.samplers.gp.objective import PriorTask, normalize_objective
+from nn.sweeps.samplers.gp.fit import fit_gp, subsample
+from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess
+from nn.sweeps.samplers.gp.objective import (
+    PriorTask,
+    estimate_seed_effects,
+    has_failed_replicate,
+    normalize_objective,
+)
 from nn.sweeps.samplers.gp.unit_cube import UnitCube
 from nn.sweeps.schema import Metric
 from nn.sweeps.space import Point, SearchSpace
-from nn.types import Array
+from nn.types import Array, Labels
 
 N_STARTUP_TRIALS = 8
 """Trials that cover the space evenly, with a Sobol sequence, before the process is used."""
@@ -26,6 +32,8 @@ MAX_PRIOR_POINTS = 200
 
 class GPSampler(Sampler):
     """Sampler by Bayesian optimization with a Gaussian process."""
+
+    uses_replicates = True
 
     def __init__(
         self,
@@ -65,7 +73,8 @@ class GPSampler(Sampler):
     ) -> Point | None:
         tried = {self._trial_x[trial.number].tobytes() for trial in trials}
         num_prior_trials = 1 if prior_gps else 0  # and all of the sequence if it is poor
-        gp, is_startup = None, len(trials) < N_STARTUP_TRIALS + num_prior_trials
+        num_points = sum(trial.replicate == 0 for trial in trials)
+        gp, is_startup = None, num_points < N_STARTUP_TRIALS + num_prior_trials
         if not is_startup or prior_gps:
             gp = self._fit_gp(trials, prior_gps)
         if gp is None or (is_startup and not gp.priors):
@@ -95,17 +104,25 @@ class GPSampler(Sampler):
 
         def is_fitted(trial: ObservedTrial) -> bool:
             return trial.state.is_finished() or bool(
-                imputes_running and trial.state == TrialState.RUNNING
+                imputes_running and trial.state == TrialState.RUNNING and not trial.replicate
             )
 
         fitted_trials = [trial for trial in trials if is_fitted(trial)]
         open_trials = [trial for trial in trials if not is_fitted(trial)]
-        values = np.array([self._value_to_fit(trial) for trial in fitted_trials])
+        values = np.array([self._value_to_fit(trial) for trial in fitted_trials], float)
         if not np.isfinite(values).any() and (trials or not prior_gps):
             return None
         x, dimensions = self._stack_x(fitted_trials), self.cube.column_to_dimension
-        gp = fit_gp(x, normalize_objective(values), dimensions, prior_gps)
-        return gp.fantasize(self._stack_x(open_trials)) if open_trials else gp
+        replicates = _stack_replicates(fitted_trials)
+        is_failed = has_failed_replicate(x, replicates, values)
+        values[is_failed] = math.nan
+        is_last = is_failed | np.isfinite(values)  # which a failed run is not that was retried
+        x, replicates, values = x[is_last], replicates[is_last], values[is_last]
+        values -= estimate_seed_effects(x, replicates, values)[replicates]
+        gp = fit_gp(x, normalize_objective(values), dimensions, prior_gps, replicates)
+        if not open_trials:
+            return gp
+        return gp.fantasize(self._stack_x(open_trials), _stack_replicates(open_trials))
 
     def _value_to_fit(self, trial: ObservedTrial) -> float:
         """Return the value of a trial; NaN if it has none, or if it is to be the worst.
@@ -150,3 +167,7 @@ class GPSampler(Sampler):
                 x = np.array([self.cube.extrapolate(task.points[index]) for index in indices])
                 gps.append(fit_gp(x, y[indices], self.cube.column_to_dimension))
         return gps
+
+
+def _stack_replicates(trials: Sequence[ObservedTrial]) -> Labels:
+    return np.array([trial.replicate for trial in trials], int)

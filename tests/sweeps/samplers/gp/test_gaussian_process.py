@@ -11,19 +11,23 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from nn.sweeps.samplers.gp.acquisition import LogExpectedImprovement, log_ei_and_grad
+from nn.sweeps.samplers.gp.fit import (
+    fit_gp,
+    log_prior,
+    negative_log_posterior,
+    squared_distances,
+    subsample,
+)
 from nn.sweeps.samplers.gp.gaussian_process import (
     MIN_NOISE_VARIANCE,
     GaussianProcess,
     KernelParams,
     PriorProcess,
     estimate_mean,
-    fit_gp,
     inverse_cholesky,
-    log_prior,
+    is_same_point,
+    is_same_seed,
     matern52,
-    negative_log_posterior,
-    squared_distances,
-    subsample,
 )
 from tests.strategies import numerical_gradient, seeds
 
@@ -262,3 +266,36 @@ def test_one_of_several_prior_tasks_is_selected():
     gp = fit_gp(x, wave(x), np.arange(2), [opposite, prior])
     assert [each.gp for each in gp.priors] == [prior]
     assert gp.priors[0].weight > 0.7
+
+
+def test_gradient_with_effects_of_points_and_seeds():
+    rng = np.random.default_rng(0)
+    x, replicates = np.repeat(rng.random((6, 2)), 2, axis=0), np.tile([0, 1], 6)
+    y, sq_distances = rng.normal(size=12), squared_distances(x, np.arange(2))
+    effects = [is_same_point(x, x), is_same_seed(replicates, replicates)]
+    log_params = rng.normal(size=6) - 1
+    arguments = (sq_distances, y, (), effects, 1.0)
+    _, grad = negative_log_posterior(log_params, *arguments)
+    for index, step in enumerate(1e-6 * np.eye(6)):
+        above, below = (
+            negative_log_posterior(log_params + sign * step, *arguments)[0] for sign in (1, -1)
+        )
+        assert grad[index] == pytest.approx((above - below) / 2e-6, rel=1e-4, abs=1e-6)
+
+
+def test_effects_of_seeds_are_told_from_noise_and_from_points():
+    rng = np.random.default_rng(0)
+    x, replicates = np.repeat(rng.random((40, 1)), 3, axis=0), np.tile([0, 1, 2], 40)
+    y = np.sin(6 * x[:, 0]) + np.array([-0.5, 0.0, 0.5])[replicates] + 0.1 * rng.normal(size=120)
+    params = fit_gp(x, y, np.zeros(1, int), replicates=replicates).kernel_params
+    assert params.noise_variance**0.5 == pytest.approx(0.1, rel=0.2)
+    assert 0.2 < params.seed_variance**0.5 < 1.5
+    assert params.point_variance < 0.01
+
+
+def test_fantasies_of_replicates_change_no_mean():
+    rng = np.random.default_rng(0)
+    x, replicates = np.repeat(rng.random((5, 1)), 2, axis=0), np.tile([0, 1], 5)
+    gp = fit_gp(x, x[:, 0] + 0.3 * replicates, np.zeros(1, int), replicates=replicates)
+    fantasized = gp.fantasize(np.vstack([x[:1], [[0.9]]]), np.array([2, 0]))
+    assert fantasized.posterior(x)[0] == pytest.approx(gp.posterior(x)[0], abs=1e-4)

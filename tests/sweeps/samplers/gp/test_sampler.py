@@ -257,6 +257,67 @@ def test_trials_that_did_not_finish_are_imputed(state):
         assert as_default == propose_after(last_trial) != imputed
 
 
+def make_replicates(num_points, replicates=(0, 1, 2), effects=(0.0, 0.3, -0.2)):
+    """Return finished trials of spread points, each with several seeds."""
+    points = [{"x": n * 1.5 - 5.0, "y": (n * 7 % 10) * 1.5} for n in range(num_points)]
+    runs = [(point, replicate) for replicate in replicates for point in points]
+    return [
+        ObservedTrial(
+            number,
+            point,
+            TrialState.COMPLETE,
+            branin(point) / 20 + effects[replicate],
+            replicate=replicate,
+        )
+        for number, (point, replicate) in enumerate(runs)
+    ]
+
+
+def test_replicates_are_not_counted_as_points_at_the_start():
+    with_replicates, without = (
+        GPSampler(BRANIN_SPACE, 0).propose(5, make_replicates(5, replicates))
+        for replicates in ((0, 1, 2), (0,))
+    )
+    assert with_replicates == without
+
+
+def test_a_tried_point_is_not_proposed_whatever_its_replicates():
+    space = make_space(x=categorical(*range(10)))
+    trials = [
+        ObservedTrial(
+            number, {"x": number % 9}, TrialState.COMPLETE, number % 9 + 0.1, replicate=number // 9
+        )
+        for number in range(18)
+    ]
+    assert GPSampler(space, 0).propose(9, trials) == {"x": 9}
+
+
+@pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.FAIL, TrialState.COMPLETE])
+def test_a_replicate_counts_in_whatever_state_it_is(state):
+    trials = make_replicates(10)
+    value = trials[-1].value if state == TrialState.COMPLETE else None
+    trials[-1] = ObservedTrial(29, trials[-1].point, state, value, replicate=2)
+    assert BRANIN_SPACE.contains(GPSampler(BRANIN_SPACE, 0).propose(10, trials))
+
+
+def test_a_failed_run_that_was_retried_does_not_count():
+    trials = make_replicates(10)
+    failed = ObservedTrial(30, trials[12].point, TrialState.FAIL, replicate=1)
+    proposals = [
+        GPSampler(BRANIN_SPACE, 0).propose(10, history) for history in (trials, [*trials, failed])
+    ]
+    assert proposals[0] == proposals[1]
+
+
+def test_the_effects_of_seeds_hardly_change_a_proposal():
+    proposals = [
+        GPSampler(BRANIN_SPACE, 0).propose(10, make_replicates(10, effects=effects))
+        for effects in ((0.0, 0.0, 0.0), (0.0, 3.0, -2.0))
+    ]
+    for name, value in proposals[0].items():
+        assert value == pytest.approx(proposals[1][name], abs=0.5)
+
+
 def branin_task(count=40, change=branin):
     """Return the record of a random search, whose objective `change` computes from the point."""
     rng = np.random.default_rng(7)
@@ -279,6 +340,7 @@ def test_first_proposals_are_good_after_a_related_task():
     assert branin(first) < 10
 
 
+@pytest.mark.soak
 def test_unrelated_task_does_little_harm():
     opposite = branin_task(change=lambda point: -branin(point))
     assert max(best_of(24, seed, opposite) for seed in range(2)) < 0.1
