@@ -155,7 +155,7 @@ class SweepConsole:
         importances = study.get_param_importances()
         if importances.shares:
             shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.shares.items())
-            basis = f"fANOVA, {importances.num_trials} finished trials"
+            basis = f"fANOVA, {importances.num_trials} finished points"
             self.console.print(f"\nParameter importance ({basis}): {shares}")
             if importances.warning:
                 self.console.print(importances.warning)

@@ -52,7 +52,7 @@ class ParamImportances:
 
     shares: Mapping[str, float]
     num_trials: int
-    """Number of finished trials behind the estimate, at most `MAX_IMPORTANCE_TRIALS`."""
+    """Number of finished points behind the estimate, at most `MAX_IMPORTANCE_TRIALS`."""
 
     @property
     def warning(self) -> str:
@@ -61,7 +61,7 @@ class ParamImportances:
         if self.num_trials >= min_trials:
             return ""
         return (
-            f"{self.num_trials} finished trials are few for this estimate, so treat it as a hint; "
+            f"{self.num_trials} finished points are few for this estimate, so treat it as a hint; "
             f"at least {min_trials} are recommended ({MIN_TRIALS_PER_PARAMETER} per varied "
             "parameter)."
         )

@@ -116,8 +116,8 @@ def test_sweep_writes_a_run_directory_per_trial_and_a_table(workdir, run_sweep):
     row = sweep.table[int(best["trial"])]
     for score in ("val/accuracy", "test/accuracy"):
         assert best[score] == f"{float(row[score]):.4f}"
-    assert "Parameter importance (fANOVA, 5 finished trials): " in result.stdout
-    assert "5 finished trials are few" in result.stdout
+    assert "Parameter importance (fANOVA, 5 finished points): " in result.stdout
+    assert "5 finished points are few" in result.stdout
     assert "Trials: 5, in runs/sweeps/small" in result.stdout
 
 

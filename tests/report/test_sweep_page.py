@@ -163,7 +163,7 @@ def test_read_only_or_truncated_sweep_is_readable(sweep_dir, tmp_path):
         (1, ("finished",), "1 trial."),
         (1, ("running",), "none has reported val/loss yet"),
         (3, ("failed",), "3 trials failed: out of <b>memory</b>"),
-        (2, ("finished",), "four finished trials"),
+        (2, ("finished",), "four finished points"),
         (9, ("pruned",), "9 trials over"),
     ],
 )
@@ -264,9 +264,18 @@ def test_scores_of_trials_are_shown(tmp_path):
 @pytest.mark.parametrize(("trials", "few"), [(8, True), (36, False)])
 def test_importance_states_its_number_of_trials(tmp_path, trials, few):
     page = build_page(make_sweep(tmp_path / "s", trials))
-    assert f"(fANOVA, {trials} finished trials)" in page.text
-    assert f"over {trials} finished trials" in page.text
+    assert f"(fANOVA, {trials} finished points)" in page.text
+    assert f"over {trials} finished points" in page.text
     assert ("treat it as a hint" in page.text) == few
+
+
+def test_settings_that_replaced_values_of_the_file_are_shown(tmp_path):
+    folder = make_sweep(tmp_path / "s", 2)
+    assert "replaced their values" not in build_page(folder).text
+    update_json(folder, "settings.json", overrides=["epochs=5"], constants={"epochs": 5})
+    page = build_page(folder)
+    assert "replaced their values in the file:" in page.text
+    assert "epochs 5" in page.text
 
 
 def test_running_time_excludes_pauses(tmp_path):

@@ -139,7 +139,7 @@ def test_importance_from_few_trials_comes_with_a_caution(count, parameters, few)
     caution = ParamImportances(shares, count).warning
     assert bool(caution) == few
     if few:
-        assert caution.startswith(f"{count} finished trials are few for this estimate")
+        assert caution.startswith(f"{count} finished points are few for this estimate")
         assert f"at least {10 * parameters} " in caution
 
 

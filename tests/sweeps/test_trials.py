@@ -271,5 +271,5 @@ def test_ranking_shows_the_accuracies_that_fit_on_the_screen(tmp_path, capsys, w
     assert [title for title in titles if title.endswith("accuracy")] == shown
     if "val/accuracy" in shown:
         assert first[titles.index("val/accuracy")] == "0.8750"
-    assert "Parameter importance (fANOVA, 12 finished trials): " in out
-    assert "12 finished trials are few" in out
+    assert "Parameter importance (fANOVA, 12 finished points): " in out
+    assert "12 finished points are few" in out

@@ -77,6 +77,8 @@ class SweepRecord(TypedDict):
     """Summed over all trials."""
     seed: float | None
     overrides: list[str]
+    constants: Point
+    """Values that the command line has given to parameters with a single one."""
     failures: dict[str, int]
     """Number of failed trials by their reason, most frequent first."""
 
@@ -156,6 +158,7 @@ class SweepReader(SavedSweep):
             "training_seconds": sum_known(trial["training_seconds"] for trial in trials) or None,
             "seed": to_finite_float(self.settings.get("seed")),
             "overrides": to_texts(self.settings.get("overrides")),
+            "constants": to_mapping(self.settings.get("constants")),
             "failures": dict(failures.most_common()),
         }
 

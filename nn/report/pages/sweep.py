@@ -144,7 +144,7 @@ def summarize_importance(details: SweepDetails) -> str:
         for rank, (name, share) in enumerate(islice(details["importances"].items(), 3))
         if rank == 0 or share >= 0.01
     ]
-    trials = fmt.count(details["num_importance_trials"], "finished trial")
+    trials = fmt.count(details["num_importance_trials"], "finished point")
     return f"{', '.join(shown)} (fANOVA, {trials})." if shown else ""
 
 
