@@ -42,6 +42,8 @@ NUM_SAMPLES = 4000
 """Samples of the posterior: the error of a probability of 5 % is then 0.3 %."""
 NUM_PARAM_SAMPLES = 16
 """Samples of the kernel's parameters and the noise, if there are few runs."""
+MAX_CANDIDATES = 500
+"""Points with the best results; all others are too far behind to be estimated."""
 MAX_SAMPLED_POINTS = 100
 """Points that can be the best; the probability of all others is 0."""
 NOISE_RATE = 1.0
@@ -69,7 +71,10 @@ class PointEstimate:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Estimates of the tried points that have a result, in the order of their first trials."""
+    """Estimates of tried points, in the order of their first trials.
+
+    Of many, only the `MAX_CANDIDATES` with the best results are estimated.
+    """
 
     points: Sequence[PointEstimate]
     best: int
@@ -109,6 +114,9 @@ def recommend(
     num_seeds = np.bincount(labels)
     order = np.argsort(first_runs)
     candidates = np.flatnonzero(is_candidate)[first_runs[order]]
+    best_first = point_means(x, y)[candidates].argsort(kind="stable")
+    kept = np.sort(best_first[:MAX_CANDIDATES])
+    candidates, order = candidates[kept], order[kept]
     gp = fit_gp(
         x[rows], y[rows], column_to_dimension, replicates=replicates[rows], noise_rate=NOISE_RATE
     )

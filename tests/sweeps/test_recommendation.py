@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from nn.sweeps.recommendation import Recommendation, recommend
+from nn.sweeps.recommendation import MAX_CANDIDATES, Recommendation, recommend
 from nn.sweeps.samplers.base import ObservedTrial
 from nn.sweeps.samplers.gp.gaussian_process import matern52
 from nn.sweeps.schema import Metric
@@ -61,6 +61,18 @@ def recommend_point(values: list[tuple[Point, int, float | None]], space: Search
     assert recommendation
     numbers = [point.number for point in recommendation.points]
     return [numbers.pop(recommendation.best), *numbers]
+
+
+def test_of_many_points_those_with_the_best_results_are_estimated() -> None:
+    x = np.random.default_rng(0).random((MAX_CANDIDATES + 100, 2))
+    distances = ((x - 0.5) ** 2).sum(1)
+    results = np.column_stack([distances, np.where(distances < 0.05, distances + 0.01, np.nan)])
+    recommendation = recommend_on_unit_square(make_trials(x, results))
+    numbers = [point.number for point in recommendation.points]
+    assert numbers == sorted(np.argsort(distances)[:MAX_CANDIDATES])
+    best = recommendation.points[recommendation.best]
+    assert (best.number, best.num_seeds) == (distances.argmin(), 2)
+    assert recommendation.points[numbers.index(distances.argsort()[-101])].num_seeds == 1
 
 
 def test_a_single_trial_is_recommended() -> None:
@@ -249,4 +261,4 @@ def test_a_thousand_trials_take_bounded_time() -> None:
     rng = np.random.default_rng(0)
     trials = make_trials(rng.random((1000, 2)), rng.random((1000, 1)))
     recommendation = recommend_on_unit_square(trials)
-    assert len(recommendation.points) == 1000
+    assert len(recommendation.points) == MAX_CANDIDATES
