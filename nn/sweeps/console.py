@@ -271,8 +271,8 @@ def _describe_recommendation(
         )
     if study.replicates > 1 and (others := sorted(recommendation.contenders)):
         numbers = ", ".join(map(str, others))
-        what = f"points of trials {numbers}" if len(others) > 1 else f"point of trial {numbers}"
-        yield f"The {what} cannot be told apart from that of trial {number}."
+        noun = "trials" if len(others) > 1 else "trial"
+        yield f"Statistically indistinguishable from trial {number}: {noun} {numbers}."
 
 
 def _build_train_overrides(

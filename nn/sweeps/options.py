@@ -187,7 +187,7 @@ def check_replicates(options: SweepOptions, settings: SweepSettings, sweep: Swee
     if settings.replicates == 1:
         if options.no_racing:
             raise UserError(
-                "--no-racing: each point has one seed, so there is no race; add --replicates=3."
+                "--no-racing: has no effect with one seed per point; add --replicates=3."
             )
         return
     option = f"--replicates={settings.replicates}"

@@ -37,7 +37,7 @@ from nn.types import Array
 SEED_PARAMETER = "seed"
 """A parameter of this name is not one of the point: its values are replicates."""
 MIN_PROBABILITY = 0.05
-"""Probability of being better from which a point cannot be told apart from the recommended one."""
+"""Probability of being better that makes a point indistinguishable from the recommended one."""
 NUM_SAMPLES = 4000
 """Samples of the posterior: the error of a probability of 5 % is then 0.3 %."""
 NUM_PARAM_SAMPLES = 16
@@ -80,7 +80,7 @@ class Recommendation:
     best: int
     """Index of the recommended point."""
     contenders: Sequence[int]
-    """Indices of points that cannot be told apart from it, the most probable first."""
+    """Indices of points indistinguishable from it, the most probable first."""
 
 
 def recommend(

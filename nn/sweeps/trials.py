@@ -412,7 +412,7 @@ class PointRecommendation:
 
     best: int
     contenders: Sequence[int]
-    """Points that cannot be told apart from it, the most probable first."""
+    """Points statistically indistinguishable from it, the most probable first."""
     estimates: Mapping[int, PointEstimate]
 
 

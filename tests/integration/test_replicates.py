@@ -6,7 +6,6 @@ import json
 import random
 import secrets
 import shlex
-import time
 from collections import Counter
 
 import pytest
@@ -24,7 +23,12 @@ from tests.integration.test_shared_sweep import (
     read_trials_table,
     start_machine,
 )
-from tests.integration.test_sweep import QUICK_OVERRIDES, run_sweep, sweep_dir
+from tests.integration.test_sweep import (
+    QUICK_OVERRIDES,
+    kill_after_trials,
+    run_sweep,
+    sweep_dir,
+)
 from tests.waiting import wait_until
 
 __all__ = ["read_log", "run_sweep", "start_machine"]
@@ -139,7 +143,7 @@ def test_resume_with_more_replicates_runs_the_missing_ones(workdir, run_sweep):
     [
         ({}, ["--replicates", "0"], "argument --replicates: 0 must be a whole number, at least 1"),
         ({}, ["--replicates", "1001"], "--replicates=1001: there can be 1000 at most."),
-        ({}, ["--no-racing"], "--no-racing: each point has one seed, so there is no race; add"),
+        ({}, ["--no-racing"], "--no-racing: has no effect with one seed per point; add"),
         (
             {"metric": None},
             ["--replicates", "2"],
@@ -227,16 +231,7 @@ def test_kill_9_loses_and_doubles_no_replicate(workdir, run_sweep, repetition):
     for _ in range(3):
         ends = len(list(sweep.path.glob("trials/*/summary.json"))) + rng.randrange(1, 3)
         process = workdir.start(SWEEP_SCRIPT, "small.yaml", *args, "--name", "killed", *resume)
-        wait_until(
-            lambda ends=ends, process=process: (
-                len(list(sweep.path.glob("trials/*/summary.json"))) >= ends
-                or process.poll() is not None
-            )
-        )
-        time.sleep(rng.random() * 0.2)
-        process.kill()
-        process.communicate()
-        time.sleep(1)  # its workers have received the signal and are ending
+        kill_after_trials(process, sweep, ends, rng)
         resume = ["--resume"] if (sweep.path / "sweep.yaml").exists() else []
         finished |= {
             run.path: run.exact_results

@@ -327,16 +327,11 @@ def check_complete(sweep, count, output=""):
         assert float(row["objective"]) == min(line["val/loss"] for line in trial.history)
 
 
-@repeat(1, 20)
-def test_kill_9_of_the_whole_sweep_loses_no_trial(workdir, run_sweep, repetition):
-    args = ["--count", "6", "epochs=20", "tracking=disabled"]
-    run_sweep(SMALL_SWEEP, *args, "--name", "unbroken")
-    rng = random.Random(repetition)
-    process = workdir.start(SWEEP_SCRIPT, "small.yaml", *args, "--name", "killed")
-    sweep, ends = sweep_dir(workdir, "killed"), rng.randrange(1, 5)
+def kill_after_trials(process, sweep, number, rng):
+    """Kill a sweep soon after a number of its trials have ended."""
     wait_until(
         lambda: (
-            len(list(sweep.path.glob("trials/*/summary.json"))) >= ends
+            len(list(sweep.path.glob("trials/*/summary.json"))) >= number
             or process.poll() is not None
         )
     )
@@ -344,6 +339,16 @@ def test_kill_9_of_the_whole_sweep_loses_no_trial(workdir, run_sweep, repetition
     process.kill()
     process.communicate()
     time.sleep(1)  # its workers have received the signal and are ending
+
+
+@repeat(1, 20)
+def test_kill_9_of_the_whole_sweep_loses_no_trial(workdir, run_sweep, repetition):
+    args = ["--count", "6", "epochs=20", "tracking=disabled"]
+    run_sweep(SMALL_SWEEP, *args, "--name", "unbroken")
+    rng = random.Random(repetition)
+    process = workdir.start(SWEEP_SCRIPT, "small.yaml", *args, "--name", "killed")
+    sweep, ends = sweep_dir(workdir, "killed"), rng.randrange(1, 5)
+    kill_after_trials(process, sweep, ends, rng)
     result = {
         trial.path: trial.summary["weights/sha256"]
         for trial in sweep.trials

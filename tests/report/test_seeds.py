@@ -209,7 +209,7 @@ def test_recommended_point_and_its_contenders_are_named(sweep):
     _, rows = get_table(page, "trials")
     assert sum(found["probability_best"].values()) == pytest.approx(1)
     assert len(found["probability_best"]) == num_points
-    assert f"Recommended is point {found['number']}" in page.text
+    assert f"The recommended point is {found['number']}" in page.text
     for row in rows:
         number = int(row["point"].removeprefix("point "))
         assert row["probability_best"] == pytest.approx(found["probability_best"][number], rel=1e-3)
@@ -223,7 +223,7 @@ def test_sweep_with_one_seed_has_a_recommendation_but_no_groups(tmp_path):
     head, rows = get_table(page, "trials")
     assert head["groupBy"] is None
     assert [row["recommendation"] for row in rows].count("recommended") == 1
-    assert "Recommended is trial" in page.text
+    assert "The recommended trial is" in page.text
 
 
 def test_point_with_a_failed_replicate_is_not_ranked(tmp_path):

@@ -90,7 +90,7 @@ class RecommendationRecord(TypedDict):
     mean: float
     """Posterior mean of its objective."""
     contenders: list[int]
-    """Points that cannot be told apart from it, the most probable first."""
+    """Points statistically indistinguishable from it, the most probable first."""
     probability_best: dict[int, float]
     """Of all points that have a result."""
 

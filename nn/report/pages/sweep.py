@@ -26,7 +26,7 @@ TRIALS_PER_PAGE = 25
 NUM_FAILURE_REASONS = 3
 """Most frequent reasons of failed trials that are shown."""
 MAX_CONTENDERS = 8
-"""Points that are named as not to be told apart from the recommended one."""
+"""Points named as indistinguishable from the recommended one."""
 UNFINISHED = ("running", "interrupted", "crashed", "killed", "stale")
 """States of trials that have no result yet."""
 MAX_TABLE_CURVE_POINTS = 12_000
@@ -109,24 +109,24 @@ def summarize_sweep(
 def describe_recommendation(
     sweep: SweepRecord, points: Sequence[PointRecord], details: SweepDetails
 ) -> str:
-    """Return which point is recommended and which cannot be told apart from it; empty if none."""
+    """Return which point is recommended and which are indistinguishable; empty if none is."""
     found, best, noun = details["recommendation"], _find_best(points), point_noun(points)
     if found is None or best is None or len(found["probability_best"]) < 2:
         return ""
     share = found["probability_best"][found["number"]]
     probability = f"over 99{fmt.PERCENT}" if share > 0.99 else fmt.percent(share, 0)
     chance = f"it is the best of those tried with a probability of {probability}"
-    text = f"Recommended is {noun} {found['number']}, also the best observed: {chance}."
+    text = f"The recommended {noun} is {found['number']}, also the best observed: {chance}."
     if not _is_best_recommended(points, details):
         mean = f"its expected {sweep['metric']} is the best, {fmt.number(found['mean'])}"
-        text = f"Recommended is {noun} {found['number']}: {mean}, and {chance}."
+        text = f"The recommended {noun} is {found['number']}: {mean}, and {chance}."
     if not (numbers := found["contenders"]):
         return text
     others = [str(number) for number in numbers[:MAX_CONTENDERS]]
     if more := len(numbers) - len(others):
         others.append(f"{more} more")
     plural = "s" * (len(numbers) > 1)
-    return f"{text} It cannot be told apart from {noun}{plural} {fmt.join(others)}."
+    return f"{text} It is statistically indistinguishable from {noun}{plural} {fmt.join(others)}."
 
 
 def format_mean(point: PointRecord) -> str:
