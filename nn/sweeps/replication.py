@@ -151,8 +151,8 @@ def _iter_promotable(
         ranked = members[np.argsort(means[members], kind="stable")]
         if num_seeds:
             num_points = int((~np.isnan(values[:, : rungs[0]])).all(1).sum())
-            if more_points:
-                num_kept = _num_close(means[ranked], num_seeds, noise_std)
+            if more_points:  # points behind the best by more than noise wait: a new one tells more
+                num_kept = _num_close(means[ranked], MAX_Z * math.sqrt(2 / num_seeds) * noise_std)
                 num_kept = min(num_kept, len(ranked) // SEARCH_REDUCTION)
             else:
                 num_kept = _num_contenders(means[ranked], num_points, num_seeds, noise_std)
@@ -160,12 +160,7 @@ def _iter_promotable(
         yield from ((int(point), target) for point in ranked if not is_failed[point])
 
 
-def _num_close(means: Array, num_seeds: int, noise_std: float) -> int:
-    """Return how many of the points in a rung differ from the best by no more than noise.
-
-    During the search, the others wait: a run of a new point tells more.
-    """
-    max_gap = MAX_Z * math.sqrt(2 / num_seeds) * noise_std
+def _num_close(means: Array, max_gap: float) -> int:
     return int((means <= means.min(initial=math.inf) + max_gap).sum())
 
 
@@ -181,8 +176,7 @@ def _num_contenders(means: Array, num_points: int, num_seeds: int, noise_std: fl
     luckiest = -float(ndtri(1 / (num_points + 1)))
     gap_in_stds = (MAX_Z + luckiest) / math.sqrt(num_seeds) - 1
     max_gap = noise_std * gap_in_stds if gap_in_stds > 0 else 0.0
-    is_close = means <= means.min(initial=math.inf) + max_gap
-    return min(math.ceil(share * num_points), int(is_close.sum()))
+    return min(math.ceil(share * num_points), _num_close(means, max_gap))
 
 
 def _noise_std(values: Array) -> float:
