@@ -130,12 +130,18 @@ class BoundedSignalHandler(SignalHandler):
         if threading.current_thread() is self._call_thread:
             return function()
         future: Future[Result] = Future()
-        self._call_queue.put(partial(_resolve, future, function))
+        # an interrupt within Future.result() may leave its lock released, which is a RuntimeError
+        is_running = threading.Lock()
+        is_running.acquire()
+        self._call_queue.put(partial(_resolve, future, function, is_running))
         with self.allow_signals():
-            if not self.is_stopping:
-                return future.result()
-            calls_deadline = self.deadline - STOP_TIMEOUT_SECONDS + PENDING_CALLS_TIMEOUT_SECONDS
-            return future.result(max(0.0, calls_deadline - time.monotonic()))
+            timeout = -1.0  # wait forever
+            if self.is_stopping:
+                first_signal = self.deadline - STOP_TIMEOUT_SECONDS
+                calls_deadline = first_signal + PENDING_CALLS_TIMEOUT_SECONDS
+                timeout = max(0.0, calls_deadline - time.monotonic())
+            is_running.acquire(timeout=timeout)
+        return future.result(0)
 
     def _process_calls(self) -> None:
         while True:  # without a variable, which would keep the objects of a call alive
@@ -147,11 +153,15 @@ class BoundedSignalHandler(SignalHandler):
         exit_immediately(signum)
 
 
-def _resolve(future: Future[Result], function: Callable[[], Result]) -> None:
+def _resolve(
+    future: Future[Result], function: Callable[[], Result], is_running: threading.Lock
+) -> None:
     try:
         future.set_result(function())
     except BaseException as error:
         future.set_exception(error)
+    finally:
+        is_running.release()
 
 
 class ParentSignalHandler(SignalHandler):
@@ -202,8 +212,9 @@ def install_signal_handler(
     handler: Handler, signals: Sequence[int] = HANDLED_SIGNALS
 ) -> Iterator[Handler]:
     """Install a handler for signals, except those that the process was started to ignore."""
-    previous_handlers = {}
+    previous_handlers, previous_hook = {}, sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
+        sys.unraisablehook = partial(_report_unraisable, previous_hook)
         for signum in signals:
             if signal.getsignal(signum) != signal.SIG_IGN:
                 previous_handlers[signum] = signal.signal(signum, handler.handle_signal)
@@ -212,6 +223,15 @@ def install_signal_handler(
     finally:
         for signum, previous_handler in previous_handlers.items():
             signal.signal(signum, previous_handler)
+        sys.unraisablehook = previous_hook
+
+
+def _report_unraisable(
+    hook: Callable[[sys.UnraisableHookArgs], object], unraisable: sys.UnraisableHookArgs
+) -> None:
+    """Report an exception in a finalizer, except an interrupt, which will be raised again."""
+    if not isinstance(unraisable.exc_value, SignalInterrupt):
+        hook(unraisable)
 
 
 def exit_by_signal(interrupt: KeyboardInterrupt) -> NoReturn:

@@ -6,13 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT, RunDir
-from tests.waiting import count_epochs, wait_until
+from tests.waiting import count_epochs, interrupt_when_started, wait_until
 
 SESSION_SCRIPT = """
 import io, json, os, runpy, signal, sys
@@ -122,12 +121,16 @@ def test_ctrl_c_while_a_sweep_starts_its_workers_prints_no_traceback(workdir, de
     (workdir.path / "small.yaml").write_text(yaml.safe_dump(sweep))
     args = ["small.yaml", "--workers", "4", "epochs=1000000", "tracking=disabled"]
     line, settings = workdir.popen_args(*script_argv("sweep", *args))
-    process = subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
-    )
-    time.sleep(delay)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in stderr
-    assert "KeyboardInterrupt" not in stderr
+
+    def start():
+        return subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
+        )
+
+    def interrupt(pid):
+        os.killpg(pid, signal.SIGINT)  # as a terminal does: the workers as well
+
+    status, errors = interrupt_when_started(start, delay, interrupt)
+    assert status == 130, errors
+    assert "Traceback" not in errors
+    assert "KeyboardInterrupt" not in errors

@@ -8,13 +8,14 @@ import pty
 import signal
 import statistics
 import subprocess
-import time
+from functools import partial
 
 import pytest
 import yaml
 
 from nn.config.schema import format_hyperparameters_help
 from tests.conftest import TRAIN_SCRIPT
+from tests.waiting import interrupt_when_started
 
 
 def test_one_command_trains_on_digits_and_writes_all_files(workdir):
@@ -184,15 +185,9 @@ def test_closed_stdout_does_not_stop_the_run(workdir):
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7])
 def test_ctrl_c_at_the_start_leaves_no_traceback_and_no_partial_run(workdir, delay):
-    process = None
-    while process is None or process.returncode == -signal.SIGINT:  # Python was starting
-        process = workdir.start(TRAIN_SCRIPT, "epochs=100000", "tracking=offline")
-        time.sleep(delay)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        delay += 0.1
-    assert process.returncode == 130
-    assert errors == ""
+    start = partial(workdir.start, TRAIN_SCRIPT, "epochs=100000", "tracking=offline")
+    status, errors = interrupt_when_started(start, delay, lambda pid: os.kill(pid, signal.SIGINT))
+    assert (status, errors) == (130, "")
     for run in workdir.runs:
         assert run.summary["status"] == "interrupted"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -52,6 +55,62 @@ def test_call_in_a_thread_is_not_awaited_after_a_lost_interrupt(handler):
     lose_an_interrupt()
     with pytest.raises(SignalInterrupt):
         handler.run_in_thread(lambda: None)
+
+
+class Finalized:
+    """Receives SIGTERM while it is deleted, or fails."""
+
+    def __init__(self, is_interrupted):
+        self.is_interrupted = is_interrupted
+
+    def __del__(self):
+        if self.is_interrupted:
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError
+
+
+def test_interrupt_in_a_finalizer_is_raised_later_and_not_printed(monkeypatch):
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    with install_signal_handler(HandlerWithoutDeadline(), [signal.SIGTERM]) as handler:
+        Finalized(is_interrupted=False)
+        (failure,) = printed
+        assert failure.exc_type is ValueError
+        with pytest.raises(SignalInterrupt), handler.defer_signals(), handler.allow_signals():
+            Finalized(is_interrupted=True)
+        assert len(printed) == 1
+
+
+def interrupt_at_step(handler, number):
+    """Return a trace function that interrupts the traced calls at their n-th step."""
+    num_steps = 0
+
+    def trace(frame, event, _):
+        nonlocal num_steps
+        frame.f_trace_opcodes = True
+        num_steps += event == "opcode"
+        if event == "opcode" and num_steps == number:
+            handler.handle_signal(signal.SIGTERM, None)
+        return trace
+
+    return trace
+
+
+def test_interrupt_at_any_step_of_the_wait_for_a_call_ends_the_wait_and_nothing_else(handler):
+    is_interrupted, number = True, 0
+    while is_interrupted:
+        number += 1
+        is_interrupted, previous_trace = False, sys.gettrace()
+        sys.settrace(interrupt_at_step(handler, number))
+        try:
+            handler.run_in_thread(lambda: time.sleep(0.001))
+        except SignalInterrupt:
+            is_interrupted = True
+        finally:
+            sys.settrace(previous_trace)
+        handler.acknowledge_interrupt()
+        handler.deadline = math.inf
+    assert number > 50
 
 
 def test_acknowledged_interrupt_lets_the_cleanup_finish(handler):
