@@ -1,8 +1,8 @@
-"""Editions of a sweep: its file and options, each from the moment at which they were changed.
+"""Editions of a sweep: its file and options at the start and after each change.
 
-All are recorded in the study. The trials of earlier editions are read as the present one means
-them: a trial has the value of a new parameter with which it ran, and its objective is the present
-metric's.
+All are recorded in the study. The trials of earlier editions are read in terms of the present one:
+a new parameter has the value with which the trial ran, and the objective is that of the present
+metric.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EDITION_KEY = "edition"
 
 
 class Edition(BaseModel):
-    """A sweep's file and options, and what its earlier trials are by these."""
+    """A sweep's file and options, and what earlier trials are in terms of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     sweep_file: str
@@ -90,7 +90,7 @@ def edition_index(trial: FrozenTrial) -> int:
 
 
 class EditedTrials:
-    """Reads trials of all editions as the last one means them."""
+    """Reads the trials of all editions in terms of the last one."""
 
     def __init__(self, editions: Sequence[Edition]) -> None:
         self.editions = editions

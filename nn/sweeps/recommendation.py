@@ -1,7 +1,7 @@
 """Which tried point is really the best, given that every result is partly luck.
 
-The recommended point is that of the lowest posterior mean of a Gaussian process: results of its
-neighbors count along with its own, and the lucky seed of a single run counts less.
+The recommended point has the lowest posterior mean of a Gaussian process, in which the results of
+its neighbors count along with its own, and a lucky seed counts less.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ MAX_RUNS = 600
 
 @dataclass(frozen=True)
 class PointEstimate:
-    """What is known of a tried point, in units of the metric."""
+    """Estimates of a tried point, in units of the metric."""
 
     number: int
     """Number of its first trial."""
@@ -215,7 +215,7 @@ def _probabilities_best(posterior: JointPosterior) -> Array:
 
 
 def _contenders(posterior: JointPosterior, best: int) -> list[int]:
-    """Return the points that are probably enough better than the recommended one."""
+    """Return the points that may well be better than the recommended one."""
     mean, covariance = posterior
     variances = np.diag(covariance) + covariance[best, best] - 2 * covariance[best]
     gaps = (mean - mean[best]) / np.sqrt(np.maximum(variances, 1e-12))

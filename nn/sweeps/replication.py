@@ -1,7 +1,7 @@
 """Replicates: runs of a point with several seeds, their means, and which points get more of them.
 
-The same seeds are used for all points, since what a seed does to all of them alike then cancels in
-every comparison. Points race in rungs, as in asynchronous successive halving (Li et al., A System
+All points use the same seeds, so that an effect of a seed on all points alike cancels when they are
+compared. Points race in rungs, as in asynchronous successive halving (Li et al., A System
 for Massively Parallel Hyperparameter Tuning, 2020), but a rung drops a point only if the noise of
 its runs does not explain that others came out better.
 """
@@ -19,7 +19,7 @@ from scipy.special import chdtri, ndtr, ndtri
 from nn.types import Array, IntArray
 
 SECOND_RUNG = 3
-"""Seeds of the second rung; with fewer, the noise of a run cannot be told."""
+"""Seeds of the second rung; with fewer, the noise of a run cannot be estimated."""
 SEARCH_REDUCTION = 3
 """While the search goes on, one point of this many in a rung is promoted."""
 MAX_Z = 2.0
@@ -59,7 +59,7 @@ def estimate_points(values: Array) -> PointEstimates:
 
     Args:
         values: Results (points, replicates); NaN if missing, infinite if failed. A point with a
-            failed replicate has an infinite mean and tells nothing about the others.
+            failed replicate has an infinite mean and says nothing about the others.
     """
     values = _clip(values)
     is_failed = np.asarray(np.isinf(values).any(1))
@@ -168,7 +168,7 @@ def _num_contenders(means: Array, num_points: int, num_seeds: int, noise_std: fl
     """Return how many of the points in a rung, sorted by their means, can still be the best.
 
     Suppose that a point leads all others by a standard deviation of a run, but that its own mean is
-    by `MAX_Z` standard errors too high. Then `share` of all points are expected to come out better,
+    `MAX_Z` standard errors too high. Then `share` of all points are expected to come out better,
     those that an earlier rung dropped included, and the luckiest of them by `max_gap`. A point
     behind either is dropped.
     """
@@ -180,7 +180,7 @@ def _num_contenders(means: Array, num_points: int, num_seeds: int, noise_std: fl
 
 
 def _noise_std(values: Array) -> float:
-    """Return an upper confidence limit of the noise of runs, infinite if nothing tells it.
+    """Return an upper confidence limit of the noise of runs, infinite if it cannot be estimated.
 
     It is what remains of the complete rows after the effects of points and seeds.
     """

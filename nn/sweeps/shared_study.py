@@ -135,7 +135,7 @@ class Heartbeat:
                 self._last_seen[key] = num_beats, now
 
     def is_stale(self, machine_id: str | None) -> bool:
-        """Return whether a machine's trials may be claimed; those of no machine always may."""
+        """Return whether a machine's trials may be claimed; trials of no machine always may."""
         if self.is_single_machine or not machine_id:
             return True
         _, last_change_time = self._last_seen.setdefault(

@@ -1,4 +1,4 @@
-"""Steer a sweep of W&B's server, by the means that the server has."""
+"""Steer a sweep of W&B's server, as far as the server allows."""
 
 from __future__ import annotations
 

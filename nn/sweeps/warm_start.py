@@ -1,4 +1,4 @@
-"""Earlier sweeps and runs, also those of W&B, as prior tasks of a new sweep (`--warm-start`)."""
+"""Earlier sweeps and runs, W&B runs included, as prior tasks of a new sweep (`--warm-start`)."""
 
 from __future__ import annotations
 
