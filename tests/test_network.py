@@ -21,7 +21,7 @@ LOSSES = [
 ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(networks, st.integers(2, 5), st.sampled_from(LOSSES), seeds)
 def test_gradients_of_random_networks_agree_with_central_differences(network, size, loss, seed):
     x, labels = random_batch(network, size, np.random.default_rng(seed))

@@ -112,6 +112,7 @@ def create_sweep(run_program, workdir, text=SWEEP_YAML):
     run_program("-m", "wandb", "sweep", "sweep.yaml")
 
 
+@pytest.mark.soak
 def test_logged_data_is_read_back(server, run_program, workdir):
     run_program("-c", RICH_LOG_SCRIPT)
     read = json.loads(run_program("-c", READ_SCRIPT).splitlines()[-1])
@@ -151,6 +152,7 @@ def test_restarted_run_replaces_its_history(server, run_program):
     assert [row["_step"] for row in server.runs["one"].history] == [0, 1, 2]
 
 
+@pytest.mark.soak
 def test_exit_codes_determine_run_states(server, workdir):
     for code, state in ((0, "finished"), (1, "failed"), (255, "killed")):
         program = f"import wandb; wandb.init(project='digits', id='r{code}').finish({code})"
@@ -280,6 +282,7 @@ def test_api_errors_reach_the_user(server, workdir):
     assert "permission denied" in result.stderr
 
 
+@pytest.mark.soak
 def test_restarted_server_keeps_its_state(server, run_program, workdir):
     run_program("-c", LOG_SCRIPT, "id=one")
     server.stop()

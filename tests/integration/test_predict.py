@@ -621,8 +621,10 @@ def test_compressed_and_unusual_images_are_read(workdir, predict):
         else:
             image = image.convert(mode)
         image.save(workdir.path / f"{mode}.tiff")
-    for name in ("a.tiff.gz", "CMYK.tiff", "LAB.tiff", "1.tiff", "P.tiff", "RGBA.tiff"):
-        assert f"{name}: {LABELS[7]} (" in predict(name)
+    names = ("a.tiff.gz", "CMYK.tiff", "LAB.tiff", "1.tiff", "P.tiff", "RGBA.tiff")
+    output = predict(*names)
+    for name in names:
+        assert f"{name}: {LABELS[7]} (" in output
 
 
 def test_oversized_image_is_refused_without_decoding(workdir, predict):

@@ -27,7 +27,7 @@ SOAK_ONLY = {
     "=train.csv": "needs Kaggle's files",
 }
 """Commands that run in a soak only, with stand-ins for what they need."""
-SLOW_READMES = ("nn/report/README.md", "sweeps/README.md")
+SLOW_READMES = ("conf/README.md", "scripts/README.md", "sweeps/README.md", "nn/report/README.md")
 """Those whose many commands run in a soak only."""
 REQUIRED_EXTRAS = {"submitit": "cluster", "postgresql://": "postgres"}
 """Parts of commands that need an extra, and the extra."""

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import yaml
 
-from tests.conftest import REPORT_SCRIPT, ROOT, SWEEP_SCRIPT, UPLOAD_SCRIPT
+from tests.conftest import REPORT_SCRIPT, SWEEP_SCRIPT, UPLOAD_SCRIPT
 from tests.fake_wandb import FakeWandbServer
 from tests.report.factories import SWEEP_CONFIG, make_run, make_sweep
 
 
+@pytest.fixture(scope="module")
+def saved_runs(tmp_path_factory):
+    """A directory with a run and a sweep."""
+    runs = tmp_path_factory.mktemp("saved") / "runs"
+    make_run(runs / "one")
+    make_sweep(runs / "s", 3)
+    return runs
+
+
 @pytest.fixture
-def workdir_with_runs(workdir):
-    make_run(workdir.path / "runs/one")
-    make_sweep(workdir.path / "runs/s", 3)
+def workdir_with_runs(workdir, saved_runs):
+    shutil.copytree(saved_runs, workdir.path / "runs")
     return workdir
 
 
@@ -136,10 +145,8 @@ def test_damaged_config_gives_a_one_line_error(workdir_with_runs):
 
 
 def test_wandb_report_is_created_once_and_then_updated(workdir):
-    sweep = SWEEP_SCRIPT
     workdir.train("epochs=2", "hydra.run.dir=run")
-    result = workdir.run(sweep, str(ROOT / "sweeps/random.yaml"), "--count=4", "tracking=disabled")
-    assert result.returncode == 0, result.stderr
+    make_sweep(workdir.path / "runs/sweeps/random", 4)
     with FakeWandbServer() as server:
         upload = workdir.run(UPLOAD_SCRIPT, "run", **server.environment, WANDB_PROJECT="digits")
         assert upload.returncode == 0, upload.stderr

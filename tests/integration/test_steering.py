@@ -117,7 +117,7 @@ def storage(request):
 
 @pytest.mark.parametrize(
     "storage",
-    [None, "shared.log", pytest.param("postgres", marks=pytest.mark.soak)],
+    [None, *(pytest.param(url, marks=pytest.mark.soak) for url in ("shared.log", "postgres"))],
     indirect=True,
 )
 def test_every_verb_steers_a_running_sweep(workdir, start_sweep, succeed, storage):

@@ -107,7 +107,7 @@ def check_sweep(run_redirected, redirected, path, trained_run):
 COMMAND_CHECKS = [check_train, check_predict, check_report, check_upload, check_sweep]
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("redirected", [*CLOSED_STREAMS, "2>/dev/full"])
 @pytest.mark.parametrize("check_command", COMMAND_CHECKS)
 def test_closed_streams_or_full_stderr_do_not_affect_the_work(
@@ -126,6 +126,7 @@ def test_full_stdout_fails_only_commands_whose_output_is_the_result(
     assert (result.returncode, result.stderr) == (status, DISK_FULL_MESSAGE if status else "")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("redirected", [*CLOSED_STREAMS, "> /dev/full", "2> /dev/full"])
 def test_usage_errors_exit_with_2_even_without_streams(workdir, run_redirected, redirected):
     for name in SCRIPT_NAMES:
@@ -141,6 +142,7 @@ def test_failing_sweep_exits_with_2_when_its_streams_are_full(workdir, run_redir
     assert run_redirected("> /dev/full 2> /dev/full", *args).returncode == 2
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_stopped_sweep_prints_its_resume_command_regardless_of_buffering(

@@ -19,6 +19,7 @@ import yaml
 import nn
 from nn.errors import UserError
 from nn.runs.reader import read_json
+from nn.sweeps.lint import find_errors
 from nn.sweeps.samplers import registry
 from nn.sweeps.trials_reader import load_sweep_trials
 from tests import postgres
@@ -173,7 +174,8 @@ def test_sampler_is_kept_on_resume(workdir, run_sweep, sampler):
     assert len(set(tried)) == len(tried) == 4
 
 
-@pytest.mark.parametrize("sampler", ["gp", "tpe", "qmc"])
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "qmc"])
 def test_every_sampler_accepts_every_seed(run_sweep, sampler):
     args = ["--sampler", sampler, "--seed", str(2**64), "--count", "1", "--workers", "1"]
     run_sweep({**SMALL_SWEEP, "method": "bayes"}, *args, *QUICK_OVERRIDES)
@@ -436,7 +438,7 @@ def test_time_between_stop_and_resume_is_not_running_time(workdir, run_sweep):
     assert len(page.charts["timeline"]["layout"]["shapes"]) == 1
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -528,6 +530,7 @@ def test_invalid_override_of_a_constant_is_refused(workdir, run_sweep, override,
     assert not (workdir.path / "runs").exists()
 
 
+@pytest.mark.soak
 def test_machines_must_agree_on_an_overridden_constant(workdir, run_sweep):
     content = {**SMALL_SWEEP, "parameters": {"epochs": {"value": 9}, "depth": {"values": [1, 2]}}}
     args = ["--storage", "study.log", "tracking=disabled"]
@@ -641,7 +644,7 @@ def test_terminal_shows_a_live_table(workdir):
     (workdir.path / "small.yaml").write_text(yaml.safe_dump(SMALL_SWEEP))
     controller, terminal = pty.openpty()
     line, settings = workdir.popen_args(
-        SWEEP_SCRIPT, "small.yaml", "--count", "3", "epochs=200", QUICK_OVERRIDES[1]
+        SWEEP_SCRIPT, "small.yaml", "--count", "3", "epochs=80", QUICK_OVERRIDES[1]
     )
     process = subprocess.Popen(line, stdout=terminal, stderr=subprocess.PIPE, **settings)
     os.close(terminal)
@@ -662,22 +665,24 @@ def test_terminal_shows_a_live_table(workdir):
     assert "left" in text
 
 
-def test_override_may_set_an_option_of_a_searched_choice(workdir, run_sweep):
-    content = {**SMALL_SWEEP, "parameters": {"model": {"values": ["mlp", "cnn"]}}}
-    result = run_sweep(content, "--check", "model.activation=tanh")
-    assert result.stdout == "small.yaml: no problems found.\n"
-    result = run_sweep(content, "--check", "model.kernel_size=5", status=2)
-    assert result.stderr.startswith(
-        "small.yaml: model.kernel_size=5: there is no setting model.kernel_size"
-    )
-    content = {**SMALL_SWEEP, "parameters": {"model": {"values": ["cnn"]}}}
-    assert run_sweep(content, "--check", "model.kernel_size=5").returncode == 0
-    result = run_sweep(content, "--check", "model.kernal=5", status=2)
-    assert "did you mean model.kernel_size?" in result.stderr
+def test_override_may_set_an_option_of_a_searched_choice(tmp_path):
+    file = tmp_path / "small.yaml"
+
+    def check(models, override):
+        parameters = {"model": {"values": models}}
+        file.write_text(yaml.safe_dump({**SMALL_SWEEP, "parameters": parameters}))
+        return find_errors(file, [override])
+
+    assert check(["mlp", "cnn"], "model.activation=tanh") == []
+    (error,) = check(["mlp", "cnn"], "model.kernel_size=5")
+    assert error.startswith("model.kernel_size=5: there is no setting model.kernel_size")
+    assert check(["cnn"], "model.kernel_size=5") == []
+    (error,) = check(["cnn"], "model.kernal=5")
+    assert "did you mean model.kernel_size?" in error
 
 
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize("name", ["123", "null", "my sweep (1)", "a,b=[c]", "it's"])
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("name", ["a,b=[c]", "123", "null", "my sweep (1)", "it's"])
 def test_sweep_may_be_named_after_any_file(workdir, name):
     (workdir.path / f"{name}.yaml").write_text(yaml.safe_dump(SMALL_SWEEP))
     result = workdir.run(SWEEP_SCRIPT, f"{name}.yaml", "--count", "1", "--workers", "1", "epochs=1")
@@ -703,7 +708,3 @@ def test_warm_start_proposes_a_good_point_first_and_survives_a_resume(workdir, r
     assert len(sweep.table) == 3
     result = run_sweep(bayes, *args, "--resume", "--warm-start", "elsewhere", status=2)
     assert "this sweep was started with runs/sweeps/small; --name=NAME starts" in result.stderr
-    content = (sweep.path / "warm_start.json").read_text()
-    (sweep.path / "warm_start.json").write_text(content[:-1])
-    result = run_sweep(bayes, "--count", "4", *args, "--resume", status=2)
-    assert "warm_start.json is damaged, and the sweep cannot continue" in result.stderr

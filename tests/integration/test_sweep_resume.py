@@ -32,6 +32,7 @@ def open_study(sweep):
     return optuna.load_study(study_name="sweep", storage=storage)
 
 
+@pytest.mark.soak
 def test_equivalent_sweep_file_is_accepted(workdir, run_sweep):
     plain = {"lr": {"min": 0.01, "max": 0.5}, "depth": {"value": 1}}
     spelled = {

@@ -86,6 +86,7 @@ def check_complete(workdir, count):
         assert [record["epoch"] for record in run.history] == list(range(1, 61))
 
 
+@pytest.mark.soak
 @repeat(1, 17)
 def test_stop_at_any_moment_is_prompt_and_loses_nothing(
     workdir, start_sweep, read_log, postgres, repetition
@@ -131,7 +132,7 @@ def test_unresponsive_server_does_not_block_stopping(start_sweep):
             stop_sweep(process, signal.SIGTERM)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["shared.log", None], ids=["shared", "own"])
 @pytest.mark.parametrize("lock", ["lock", "trials.lock"])
 @pytest.mark.parametrize("before", [True, False], ids=["at-the-start", "later"])

@@ -562,6 +562,7 @@ def test_whole_sweep_can_be_uploaded(workdir, server, run_online):
         )
 
 
+@pytest.mark.soak
 def test_server_shows_every_replicate_in_the_group_of_the_sweep(workdir, server, run_online):
     content = {"method": "grid", "metric": {"name": "val/loss"}}
     content["parameters"] = {"lr": {"values": [0.05, 0.1]}}

@@ -46,7 +46,7 @@ array_names = (
     "images",
 )
 fuzz_settings = settings(
-    max_examples=30,
+    max_examples=15,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -75,7 +75,7 @@ def test_epochs_of_a_running_sweep_appear_by_themselves(browser, workdir):
                 wait_for_file(trial / "history.jsonl")
                 page = live.open("/page/sweeps/real/trials/0000")
                 num_epochs = f"toArray({PLOT_DATA.format('loss')}?.[0].y).length"
-                for _ in range(5):
+                for _ in range(2):
                     num_lines = (trial / "history.jsonl").read_bytes().count(b"\n")
                     wait_until(page, f"{num_epochs} >= {num_lines}")
                     assert sweep.poll() is None

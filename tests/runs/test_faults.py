@@ -37,7 +37,7 @@ def baseline(config, tmp_path_factory):
     return path
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("persistent", [False, True], ids=["once", "persistent"])
 @pytest.mark.parametrize("error", ERROR_CODES, ids=errno.errorcode.get)
 def test_disk_fault_at_any_operation_loses_no_run(

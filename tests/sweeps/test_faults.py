@@ -22,7 +22,7 @@ from tests.faulty_disk import ERROR_CODES, FaultyDisk
 OPERATIONS = (
     "open", "io.open", "pwrite", "write", "fsync", "replace", "rename", "ftruncate", "mkdir",
 )  # fmt: skip
-STRIDE = 24
+STRIDE = 48
 """With --soak there are as many repetitions, so that every operation fails once in each way."""
 LEARNING_RATES = ["0.05", "0.1", "0.2"]
 SWEEP_CONFIG = {
