@@ -24,7 +24,8 @@ def main() -> int:
         "--top-runs",
         type=int_at_least(1),
         metavar="N",
-        help="also write pages of a sweep's best N trials, or list the best N in a table",
+        help="also write pages of the trials of a sweep's best N points, or list the best N in a "
+        "table",
     )
     parser.add_argument(
         "--png-dir", type=Path, metavar="DIR", help="write PNG files to DIR instead of a page"

@@ -23,8 +23,6 @@ def main() -> int:
     make_cwd_importable()
     sweep_name, sweeps_dir = args.name or args.file.stem, Path("runs/sweeps")
     sweep_dir = args.output or sweeps_dir / sweep_name
-    if args.check:
-        return run_command(lambda: check_sweep(args.file, args.overrides, args.config_dir))
     options = SweepOptions(
         sweep_file=args.file,
         max_trials=args.count,
@@ -44,7 +42,7 @@ def main() -> int:
             Path(name) if Path(name).exists() else sweeps_dir / name for name in args.warm_start
         ),
     )
-    return run_command(lambda: run_sweep(options))
+    return run_command(lambda: check_sweep(options) if args.check else run_sweep(options))
 
 
 def parse_args() -> argparse.Namespace:
@@ -113,7 +111,9 @@ def parse_args() -> argparse.Namespace:
         metavar="DIR",
         help="directory of your own config files, such as DIR/optimizer/mine.yaml",
     )
-    parser.add_argument("--check", action="store_true", help="only check the file for errors")
+    parser.add_argument(
+        "--check", action="store_true", help="only check the file, and whether it suits the options"
+    )
     args = parser.parse_intermixed_args()
     settings = [text for text in args.warm_start if "=" in text and not Path(text).exists()]
     args.warm_start = [text for text in args.warm_start if text not in settings]

@@ -41,7 +41,7 @@ class ReportOptions:
     folders: Sequence[Path]
     output: Path | None = None  # the page's file; None for the default
     open_browser: bool = False
-    num_trial_pages: int | None = None  # of a sweep's best trials, or rows of a table
+    num_trial_pages: int | None = None  # best points with pages of their trials, or table rows
     png_dir: Path | None = None  # figures in place of a page
     wandb_path: str | None = None  # ENTITY/PROJECT[/SWEEP_ID], a W&B report in place of a page
     tables: Mapping[str, Path] = field(default_factory=dict, kw_only=True)
@@ -151,9 +151,11 @@ def _build_pages(
 def _build_sweep_pages(
     sweep: SweepReader, output: Path, num_trial_pages: int
 ) -> Iterator[tuple[Path, Page]]:
-    """Build the pages of a sweep's best trials and of the sweep itself."""
-    ranks = {trial["rank"]: sweep.path / trial["directory"] for trial in sweep.trial_records()}
-    best = [ranks[rank] for rank in range(1, num_trial_pages + 1) if rank in ranks]
+    """Build the pages of the trials of a sweep's best points, and of the sweep itself."""
+    ranks = {point["rank"]: point["trials"] for point in sweep.point_records()}
+    numbers = [number for rank in range(num_trial_pages) for number in ranks.get(rank + 1, [])]
+    trials = {t["number"]: sweep.path / t["directory"] for t in sweep.trial_records() if t["rank"]}
+    best = [trials[number] for number in numbers if number in trials]
     for trial_dir in best:
         _check_overwritable(trial_dir / REPORT_FILE)
     title = sweep.record()["title"]

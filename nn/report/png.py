@@ -26,7 +26,7 @@ from nn.report import formatting as fmt
 from nn.report.charts.chart import MAX_NAMED_CLASSES, log_ticks, needs_log_scale
 from nn.report.charts.parallel import metric_dimension, parameter_dimension, point_noun
 from nn.report.charts.run import MAX_ANNOTATED_CLASSES
-from nn.report.data.comparison import ComparisonReader
+from nn.report.data.comparison import ComparisonReader, flat_settings, name_settings
 from nn.report.data.images import Pixels, to_thumbnail
 from nn.report.data.index import PageReader
 from nn.report.data.points import PointRecord
@@ -34,6 +34,8 @@ from nn.report.data.run import CurveRecord, RunReader
 from nn.report.data.sweep import SweepDetails, SweepReader, SweepRecord
 from nn.report.pages.sweep import rank_params
 from nn.report.palette import DASHES, class_color, class_dash, color
+from nn.runs.seeds import average_curves
+from nn.types import Array
 
 COLORS = {
     **dict.fromkeys(("text.color", "axes.titlecolor"), color("ink")),
@@ -111,7 +113,7 @@ def _draw_run(run: RunReader) -> Iterator[tuple[str, Figure]]:
     if "train/loss" in curves["columns"]:
         training = Line2D([], [], color=color("train"), label="training")
         validation = Line2D([], [], color=color("accent"), label="validation")
-        lines = [(training, curves, "train"), (validation, curves, "val")]
+        lines = [(training, [curves], "train"), (validation, [curves], "val")]
         yield "curves", _draw_learning_curves(lines, "{}", record["selected_epoch"])
     if record["confusion_matrix"]:
         yield "confusion", _draw_confusion_matrix(np.array(record["confusion_matrix"]), names)
@@ -132,28 +134,39 @@ def _draw_sweep(sweep: SweepReader) -> Iterator[tuple[str, Figure]]:
 
 
 def _draw_comparison(comparison: ComparisonReader) -> Iterator[tuple[str, Figure]]:
-    lines = []
-    for index, (name, run) in enumerate(zip(comparison.run_names, comparison.runs, strict=True)):
-        line = Line2D([], [], color=class_color(index), label=fmt.truncate(name, 50))
+    names, curves = comparison.run_names, [run.curves() for run in comparison.runs]
+    groups, lines = comparison.seed_groups(), []
+    if len(groups) < len(names):
+        names = name_settings(names, [flat_settings(run.record()) for run in comparison.runs])
+    for index, group in enumerate(groups):
+        line = Line2D([], [], color=class_color(index), label=fmt.truncate(names[group[0]], 50))
         line.set(linestyle=LINE_STYLES[class_dash(index)])
-        lines.append((line, run.curves(), "val"))
+        lines.append((line, [curves[run] for run in group], "val"))
     yield "curves", _draw_learning_curves(lines, "Validation {}")
 
 
 def _draw_learning_curves(
-    lines: Sequence[tuple[Line2D, CurveRecord, str]],
+    lines: Sequence[tuple[Line2D, Sequence[CurveRecord], str]],
     title: str,
     selected_epoch: float | None = None,
 ) -> Figure:
-    """Draw loss and accuracy side by side, a line like that of the legend per curves and split."""
+    """Draw loss and accuracy side by side, as lines like those of the legend.
+
+    Each is the mean over runs that differ in their seed, with a band of their spread.
+    """
     figure = Figure(figsize=(7.2, 2.6 + 0.18 * -(-len(lines) // 2)))
     for plot, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for line, curves, split in lines:
-            values = _to_array(curves["columns"].get(f"{split}/{metric}", []))
-            (drawn,) = plot.plot(curves["epochs"][: len(values)], values)
-            drawn.set(color=line.get_color(), linestyle=line.get_linestyle())
-            drawn.set_marker("o" if len(values) == 1 else "")
-        if selected_epoch is not None and len(lines[0][1]["epochs"]) > 1:
+        for line, runs, split in lines:
+            columns = [(run["epochs"], run["columns"].get(f"{split}/{metric}", [])) for run in runs]
+            curve = average_curves([(x[: len(values)], values) for x, values in columns])
+            center, std, each = _to_array(curve.mean), _to_array(curve.std), line.get_color()
+            if len(runs) > 1:
+                edges = center - std, center + std
+                plot.fill_between(curve.x, *edges, color=each, alpha=0.13, linewidth=0)
+            (drawn,) = plot.plot(curve.x, center)
+            drawn.set(color=each, linestyle=line.get_linestyle())
+            drawn.set_marker("o" if len(center) == 1 else "")
+        if selected_epoch is not None and len(lines[0][1][0]["epochs"]) > 1:
             plot.axvline(selected_epoch, color=color("muted"), linestyle=":", linewidth=1)
         plot.set(title=title.format(metric).capitalize(), xlabel="epoch")
         plot.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -323,6 +336,6 @@ def _to_points(trial: PointRecord) -> NDArray[np.float64]:
     return np.transpose([trial["epochs"], _to_array(trial["curve"])])
 
 
-def _to_array(values: Sequence[float | None]) -> NDArray[np.float64]:
+def _to_array(values: Sequence[float | None] | Array) -> NDArray[np.float64]:
     """Convert to an array, NaN in place of None, of numbers that Matplotlib can draw."""
     return np.clip(np.array(values, np.float64), -1e100, 1e100)

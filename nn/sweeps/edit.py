@@ -1,4 +1,4 @@
-"""Edit a sweep: compare its file and options with those that it has, and record the new ones."""
+"""Edit a sweep: compare a file and options with the recorded ones, and record what is new."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class SweepEdit:
         """Record the number of seeds per point if it is new, and return the settings with it.
 
         Raises:
-            UserError: There are to be fewer, or a change was not requested by `--resume`.
+            UserError: There would be fewer, or a change was requested without `--resume`.
         """
         with self.study.storage.lock():
             self.study.load_trials()
@@ -95,7 +95,7 @@ class SweepEdit:
                     "racing": settings.racing and (racing or not is_recorded),
                 }
             )
-            check_replicates(options, settings, self.study.sweep)
+            check_replicates(options, settings.replicates, self.study.sweep)
             if is_recorded and (replicates, settings.racing) != (recorded, racing):
                 has_more = replicates != recorded
                 change = f"replicates: {recorded} → {replicates}" if has_more else "racing: off"
@@ -128,7 +128,7 @@ class SweepEdit:
         return UserError(f"{self.source}: {change} since the sweep was started; {remedy}.")
 
     def _plan(self, current: Edition, changes: dict[str, str]) -> tuple[Edition, list[str]]:
-        """Return the edition with what earlier trials are by it, and a line for each change."""
+        """Return the edition, with earlier trials in terms of it, and a line for each change."""
         numbers = [trial.number for trial in self.study.complete_trials]
         if not numbers:
             return self.edition.model_copy(update={"started_at": time.time()}), [*changes.values()]
@@ -243,7 +243,7 @@ class _TrialConfigs:
 
 
 def describe_changes(before: Edition, after: Edition) -> dict[str, str]:
-    """Describe each difference between two editions, by a name of what differs."""
+    """Describe each difference between two editions, by the name of what differs."""
     changes = schema.describe_changes(before.sweep, after.sweep)
     if before.sampler and after.sampler and before.sampler != after.sampler:
         changes["sampler"] = f"sampler: {before.sampler} → {after.sampler}"

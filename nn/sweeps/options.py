@@ -132,7 +132,7 @@ def resolve_options(
             "one."
         )
     if not sweep_exists:
-        check_replicates(options, requested_settings, sweep)
+        check_replicates(options, requested_settings.replicates, sweep)
         return requested_settings, None
     saved_sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
     if read_json(sweep_dir, "settings.json"):  # else it is damaged, which is reported below
@@ -175,23 +175,23 @@ def resolve_options(
     )
     if (options.replicates or math.inf) < saved_settings.replicates:
         raise fewer_replicates_error(options.replicates, saved_settings.replicates)
-    check_replicates(options, settings, sweep)
+    check_replicates(options, settings.replicates, sweep)
     if settings.warm_start:
         registry.require_warm_start(settings.sampler, sweep.method)
     _check_imputation(settings.sampler, sweep)
     return settings, saved_settings
 
 
-def check_replicates(options: SweepOptions, settings: SweepSettings, sweep: SweepConfig) -> None:
+def check_replicates(options: SweepOptions, num_replicates: int, sweep: SweepConfig) -> None:
     """Raise `UserError` if points cannot be replicated."""
-    if settings.replicates == 1:
+    if num_replicates == 1:
         if options.no_racing:
             raise UserError(
                 "--no-racing: has no effect with one seed per point; add --replicates=3."
             )
         return
-    option = f"--replicates={settings.replicates}"
-    if settings.replicates > MAX_REPLICATES:
+    option = f"--replicates={num_replicates}"
+    if num_replicates > MAX_REPLICATES:
         raise UserError(f"{option}: there can be {MAX_REPLICATES} at most.")
     if sweep.metric is None:
         raise UserError(f"{option}: points need a metric to be compared by; add one to the file.")

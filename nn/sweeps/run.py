@@ -22,7 +22,7 @@ from nn.sweeps import lint, schema
 from nn.sweeps.console import SweepConsole, print_to_stderr
 from nn.sweeps.edit import MACHINE_KEYS, SweepEdit, describe_changes
 from nn.sweeps.editions import Edition
-from nn.sweeps.options import SweepOptions, SweepSettings, resolve_options
+from nn.sweeps.options import SweepOptions, SweepSettings, check_replicates, resolve_options
 from nn.sweeps.runner import SweepRunner, WorkerPool
 from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.schema import SweepConfig
@@ -39,16 +39,23 @@ from nn.sweeps.warm_start import (
 )
 
 
-def check_sweep(sweep_file: Path, overrides: Sequence[str], config_dir: Path | None = None) -> int:
+def check_sweep(options: SweepOptions) -> int:
     """Print everything that is wrong with a sweep file and return the exit status."""
+    sweep_file, sweep = options.sweep_file, None
     with suppress(UserError):  # which is reported below
-        config_dir = config_dir or schema.read_sweep_config(sweep_file).config_dir
-    set_config_dir(config_dir)
+        sweep = schema.read_sweep_config(sweep_file)
+    set_config_dir(options.config_dir or (sweep and sweep.config_dir))
     for message in lint.find_warnings(sweep_file):
         print_to_stderr(f"{sweep_file}: {message}")
-    errors = lint.find_errors(sweep_file, overrides)
+    errors = lint.find_errors(sweep_file, options.overrides)
+    errors = [f"{sweep_file}: {message}" for message in errors]
+    if sweep:
+        try:
+            check_replicates(options, options.replicates or 1, sweep)
+        except UserError as error:
+            errors.append(str(error))
     for message in errors:
-        print_to_stderr(f"{sweep_file}: {message}")
+        print_to_stderr(message)
     if not errors:
         print(f"{sweep_file}: no problems found.")
     return 2 if errors else 0

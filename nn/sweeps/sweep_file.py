@@ -25,8 +25,11 @@ MAX_NODES = 10**5
 TAG_PREFIX = "tag:yaml.org,2002:"
 
 
-# libyaml's loader is optional in PyYAML, so the base class is not known to mypy
-class SweepFileLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+FASTEST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's loader, which is optional in PyYAML, or PyYAML's own."""
+
+
+class SweepFileLoader(FASTEST_LOADER):  # type: ignore[misc, valid-type]  # known at run time
     """YAML loader as in W&B, except that dates stay strings, as on a command line and in JSON."""
 
 

@@ -386,7 +386,8 @@ def _import_wandb() -> ModuleType:
         wandb.util.working_set = lru_cache(lambda: list(list_packages()))
     logger = logging.getLogger("wandb")
     if "addHandler" not in vars(logger):
-        logger.addHandler = partial(_add_handler_ignoring_errors, logger)  # type: ignore[method-assign]
+        add_handler = partial(_add_handler_ignoring_errors, logger)
+        logger.addHandler = add_handler  # type: ignore[method-assign]  # against full disks, above
     return wandb
 
 
@@ -396,7 +397,7 @@ def _wandb_table(table: Table) -> wandb.Table:
 
 
 def _add_handler_ignoring_errors(logger: logging.Logger, handler: logging.Handler) -> None:
-    handler.handleError = lambda record: None  # type: ignore[method-assign]
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # of any class
     logging.Logger.addHandler(logger, handler)
 
 

@@ -161,8 +161,9 @@ def test_resume_with_more_replicates_runs_the_missing_ones(workdir, run_sweep):
 )
 def test_refused_replicates_leave_nothing_behind(workdir, run_sweep, change, args, message):
     content = {key: value for key, value in {**GRID, **change}.items() if value is not None}
-    result = run_sweep(content, *args, *QUICK_OVERRIDES, status=2)
-    assert message in result.stderr
+    for flags in ([], ["--check"]):
+        result = run_sweep(content, *args, *flags, *QUICK_OVERRIDES, status=2)
+        assert message in result.stderr
     assert not (workdir.path / "runs").exists()
 
 
@@ -228,7 +229,7 @@ def test_kill_9_loses_and_doubles_no_replicate(workdir, run_sweep, repetition):
     (workdir.path / "small.yaml").write_text(yaml.safe_dump(RANDOM))
     rng, sweep = random.Random(repetition), sweep_dir(workdir, "killed")
     resume, finished = [], {}
-    for _ in range(3):
+    for _ in range(1 + repetition % 3):
         ends = len(list(sweep.path.glob("trials/*/summary.json"))) + rng.randrange(1, 3)
         process = workdir.start(SWEEP_SCRIPT, "small.yaml", *args, "--name", "killed", *resume)
         kill_after_trials(process, sweep, ends, rng)
@@ -258,7 +259,8 @@ def test_kill_9_loses_and_doubles_no_replicate(workdir, run_sweep, repetition):
         assert point["num_seeds"] == len(values)
 
 
-@pytest.mark.parametrize("kind", ["file", pytest.param("postgres", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["file", "postgres"])
 def test_two_machines_share_replicates_and_one_is_killed(
     workdir, start_machine, read_log, request, kind
 ):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nn.report import png
 from nn.report.data.index import open_reader
 from nn.report.png import GridImage, render_image_grid, render_pngs
 from tests.report.factories import make_run, make_sweep, replace_classes, update_json
@@ -40,6 +41,22 @@ def test_sweep_gives_parallel_coordinates_curves_and_importances(tmp_path):
 def test_comparison_gives_curves_of_runs_with_any_name(tmp_path):
     runs = [make_run(tmp_path / name, "epochs=1") for name in ("$x^2$ _" * 20, "_hidden", "c")]
     assert names_of(render_pngs(open_reader(runs))) == ["curves"]
+
+
+def test_runs_that_differ_in_their_seed_only_are_one_line_with_a_band(tmp_path, monkeypatch):
+    monkeypatch.setattr(png, "_to_png", lambda figure: figure)
+    settings = [("lr=0.1", "seed=0"), ("lr=0.1", "seed=1"), ("lr=0.2", "seed=0")]
+    runs = [make_run(tmp_path / " ".join(each), *each) for each in settings]
+    ((_, figure),) = render_pngs(open_reader(runs))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["lr=0.1", "lr=0.2"]
+    losses = [
+        [line["val/loss"] for line in map(json.loads, (run / "history.jsonl").open())]
+        for run in runs
+    ]
+    for plot in figure.axes:
+        assert len(plot.lines) == 2
+        assert len(plot.collections) == 1  # a single seed has no band
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), np.mean(losses[:2], axis=0))
 
 
 @pytest.mark.parametrize("classes", [2, 27, 90])

@@ -11,6 +11,7 @@ import yaml
 
 from nn.cli.report import main
 from nn.errors import UserError
+from nn.report.build import ReportOptions, build_report
 from nn.report.compare import print_differences
 from nn.report.data.comparison import ComparisonReader
 from nn.report.data.index import IndexReader, open_reader
@@ -232,3 +233,15 @@ def test_point_with_a_failed_replicate_is_not_ranked(tmp_path):
     first, second = reader.point_records()
     assert (first["rank"], first["num_seeds"]) == (1, 3)
     assert (second["rank"], second["value"], second["num_seeds"]) == (None, None, 2)
+
+
+def test_best_points_have_pages_of_all_their_trials(tmp_path):
+    sweep_dir = make_sweep(tmp_path / "s", 4, replicates=2)
+    run = make_run(tmp_path / "run", "epochs=1")
+    for trial in sweep_dir.glob("trials/*"):
+        shutil.copytree(run, trial, dirs_exist_ok=True)
+    build_report(ReportOptions([sweep_dir], num_trial_pages=1))
+    (best,) = [point for point in SweepReader(sweep_dir).point_records() if point["rank"] == 1]
+    pages = {int(page.parent.name) for page in sweep_dir.glob("trials/*/report.html")}
+    assert pages == {*best["trials"]}
+    assert len(pages) == 2

@@ -97,6 +97,14 @@ class ComparisonReader:
             "classes": _compare_classes(records),
         }
 
+    def seed_groups(self) -> list[list[int]]:
+        """Return the indices of the runs, with those together that differ in their seed only."""
+        settings = self.record()["settings"]
+        groups = group_by_seed(
+            [{s["name"]: s["values"][index] for s in settings} for index in range(len(self.runs))]
+        )
+        return [[*group.seeds] for group in groups]
+
     def details(self) -> ComparisonDetails:
         """Return the samples on which runs disagree.
 

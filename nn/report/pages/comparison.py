@@ -22,7 +22,7 @@ from nn.report.pages.index import SCORE_TITLES, score_column, setting_cell, sett
 from nn.report.palette import DASHES
 from nn.report.paths import PageUrl
 from nn.report.tables import Cells, Column, ColumnKind, Table, join_cells
-from nn.runs.seeds import PairedDifference, group_by_seed
+from nn.runs.seeds import PairedDifference
 
 CURVES = {
     "val/accuracy": "Validation accuracy",
@@ -50,12 +50,7 @@ def build_comparison_page(comparison: ComparisonReader, page_url: PageUrl) -> Pa
     titles = {record["title"] for record in records}
     class_names = [[each["name"] for each in record["classes"]] for record in records]
     settings = differences["settings"]
-    groups = [
-        [*group.seeds]
-        for group in group_by_seed(
-            [{s["name"]: s["values"][index] for s in settings} for index in range(len(records))]
-        )
-    ]
+    groups = comparison.seed_groups()
     has_seeds, curve_names = len(groups) < len(records), names
     if has_seeds:
         labels = name_settings(names, [flat_settings(record) for record in records])
