@@ -44,7 +44,7 @@ def check_sweep(options: SweepOptions) -> int:
     sweep_file, sweep = options.sweep_file, None
     with suppress(UserError):  # which is reported below
         sweep = schema.read_sweep_config(sweep_file)
-    set_config_dir(options.config_dir or (sweep and sweep.config_dir))
+    set_config_dir(options.config_dir or (sweep.config_dir if sweep else None))
     for message in lint.find_warnings(sweep_file):
         print_to_stderr(f"{sweep_file}: {message}")
     errors = lint.find_errors(sweep_file, options.overrides)
