@@ -12,6 +12,7 @@ from PIL import Image
 from nn.report import png
 from nn.report.data.index import open_reader
 from nn.report.png import GridImage, render_image_grid, render_pngs
+from tests.conftest import RunDir
 from tests.report.factories import make_run, make_sweep, replace_classes, update_json
 
 
@@ -49,10 +50,7 @@ def test_runs_that_differ_in_their_seed_only_are_one_line_with_a_band(tmp_path, 
     runs = [make_run(tmp_path / " ".join(each), *each) for each in settings]
     ((_, figure),) = render_pngs(open_reader(runs))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["lr=0.1", "lr=0.2"]
-    losses = [
-        [line["val/loss"] for line in map(json.loads, (run / "history.jsonl").open())]
-        for run in runs
-    ]
+    losses = [[line["val/loss"] for line in RunDir(run).history] for run in runs]
     for plot in figure.axes:
         assert len(plot.lines) == 2
         assert len(plot.collections) == 1  # a single seed has no band
