@@ -190,7 +190,8 @@ class Sweep:
         """
         import pandas as pd
 
-        from nn.sweeps.trials import SUMMARY_SCORES, TrialUserAttrs, read_summary
+        from nn.sweeps.trial_record import TrialUserAttrs
+        from nn.sweeps.trials import SUMMARY_SCORES, read_summary
 
         rows = []
         for trial in self._sweep_trials.trials:

@@ -26,6 +26,7 @@ from nn.cli.launch import launch
 
 if TYPE_CHECKING:
     from benchmarks.replicates import RegretComparison
+    from benchmarks.search import SearchComparison
 
 
 def main() -> int:
@@ -48,18 +49,34 @@ def main() -> int:
         help="compare sweeps with one and with several seeds instead; runs that the file TABLE "
         "lacks are trained and recorded in it first",
     )
+    parser.add_argument(
+        "--search",
+        type=Path,
+        metavar="DIRECTORY",
+        help="compare ways of choosing, stopping and pausing trials instead; learning curves that "
+        "the tables in DIRECTORY lack are recorded first",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     args = parser.parse_args()
     for option, path in (("--json", args.json), ("--replicates", args.replicates)):
         if path and (path.is_dir() or not os.access(path.parent, os.W_OK)):
             parser.error(f"{option} {path}: no file can be written there")
-    rows: Iterable[Ratio | SamplerComparison | RegretComparison]
+    if args.search:
+        directory = args.search if args.search.exists() else args.search.parent
+        if not directory.is_dir() or not os.access(directory, os.W_OK):
+            parser.error(f"--search {args.search}: no files can be written there")
+    rows: Iterable[Ratio | SamplerComparison | RegretComparison | SearchComparison]
     rows = print_ratios(args.quick, args.rounds)
     if args.replicates:
         os.environ.update(SINGLE_THREAD_ENV)  # read when the module below loads NumPy
         from benchmarks.replicates import print_strategy_comparison
 
         rows = print_strategy_comparison(args.replicates, args.quick)
+    elif args.search:
+        os.environ.update(SINGLE_THREAD_ENV)
+        from benchmarks.search import print_search_comparison
+
+        rows = print_search_comparison(args.search, args.quick)
     elif args.samplers:
         rows = print_sampler_comparison(args.samplers, args.quick)
     results = [asdict(row) for row in rows]

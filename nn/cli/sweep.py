@@ -38,6 +38,9 @@ def main() -> int:
         config_dir=args.config_dir,
         replicates=args.replicates,
         no_racing=args.no_racing,
+        scheduler=args.scheduler,
+        epochs_budget=args.epochs_budget,
+        timeout_seconds=args.timeout,
         warm_start=tuple(
             Path(name) if Path(name).exists() else sweeps_dir / name for name in args.warm_start
         ),
@@ -66,6 +69,24 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--no-racing", action="store_true", help="run each point with all seeds of --replicates"
+    )
+    parser.add_argument(
+        "--scheduler",
+        choices=["asha"],
+        help="asha: trials pause after 1, 3, 9, ... epochs, and the best third continues each time "
+        "(min_iter and eta of early_terminate change these numbers)",
+    )
+    parser.add_argument(
+        "--epochs-budget",
+        type=int_at_least(1),
+        metavar="N",
+        help="start no new trial once all have N epochs in total",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=parse_seconds,
+        metavar="SECONDS",
+        help="start no new trial after this time",
     )
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument(

@@ -56,7 +56,7 @@ class Config(BaseModel):
         description="seed of all random number generators; the same seed gives the same bits"
     )
     split_seed: NonNegativeInt | None = Field(
-        description="or seed of the split alone, which seed then leaves unchanged"
+        description="or the seed of the split alone, which seed then does not change"
     )
     threads: Annotated[int, Range(ge=1, le=512)] = Field(
         description="BLAS threads for matrix products; more than 1 rarely helps at these sizes"

@@ -18,6 +18,7 @@ from nn.report.data.run import RunReader
 from nn.report.data.sweep import SweepReader
 from nn.report.data.wandb_run import WandbRunReader
 from nn.runs.seeds import SEED, group_by_seed, mean_and_std
+from nn.sweeps.trial_record import ENDED_STATES
 
 SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
 LATEX_ESCAPES = {
@@ -54,7 +55,7 @@ class ScoreTable:
 
 
 def build_score_table(reader: PageReader, max_rows: int | None = None) -> ScoreTable:
-    """Build the table of a sweep's trials, of runs, or of all runs below a directory."""
+    """Build the table of a sweep's ended trials, of runs, or of all runs below a directory."""
     if isinstance(reader, SweepReader):
         table = _build_sweep_table(reader)
     elif isinstance(reader, WandbRunReader):
@@ -74,7 +75,7 @@ def _build_sweep_table(sweep: SweepReader) -> ScoreTable:
             {**trial["scores"], record["metric"]: trial["value"]},
         )
         for trial in sweep.trial_records()
-        if trial["value"] is not None
+        if trial["value"] is not None and trial["status"] in ENDED_STATES
     ]
     return _group_by_settings(trials, record["metric"], record["goal"] == "minimize")
 

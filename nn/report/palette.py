@@ -21,6 +21,8 @@ COLORS = {
     "curve": ("#b9b0a088", "#6f6a6288"),
     "pruned": ("#8a6cc4", "#b79cf0"),
     "curve-pruned": ("#8a6cc477", "#b79cf077"),
+    "paused": ("#1f7a70", "#6cc7ba"),
+    "curve-paused": ("#1f7a7077", "#6cc7ba77"),
     "warn": ("#fbeedd", "#33261a"),
     "class-0": ("#0b6aa8", "#5aa9e0"),
     "class-1": ("#d98b00", "#f0b13c"),

@@ -26,6 +26,7 @@ from nn.report import formatting as fmt
 from nn.report.charts.chart import MAX_NAMED_CLASSES, log_ticks, needs_log_scale
 from nn.report.charts.parallel import metric_dimension, parameter_dimension, point_noun
 from nn.report.charts.run import MAX_ANNOTATED_CLASSES
+from nn.report.charts.sweep import CURVE_ROLES
 from nn.report.data.comparison import ComparisonReader, flat_settings, name_settings
 from nn.report.data.images import Pixels, to_thumbnail
 from nn.report.data.index import PageReader
@@ -287,7 +288,7 @@ def _draw_trial_curves(metric: str, trials: Sequence[PointRecord]) -> Figure:
     ranked = sorted((t for t in with_curve if t["rank"]), key=lambda trial: trial["rank"] or 0)
     best = list(zip(ranked, map(color, BEST_TRIAL_ROLES), strict=False))
     others = [trial for trial in with_curve if trial not in ranked[: len(best)]]
-    colors = [color("curve-pruned" if t["status"] == "pruned" else "curve") for t in others]
+    colors = [color(CURVE_ROLES.get(trial["status"], "curve")) for trial in others]
     figure = Figure(figsize=(7.2, 3.2))
     plot = figure.subplots()
     plot.add_collection(
@@ -310,7 +311,7 @@ def _draw_trial_curves(metric: str, trials: Sequence[PointRecord]) -> Figure:
     plot.set(title=fmt.truncate(metric, 60), xlabel="epoch")
     plot.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     labels = {each: f"{point_noun(trials)} {trial['number']}" for trial, each in best}
-    labels |= {color("curve"): "others", color("curve-pruned"): "pruned"}
+    labels |= {color("curve"): "others", **{color(r): state for state, r in CURVE_ROLES.items()}}
     shown = dict.fromkeys([*(each for _, each in best), *colors])
     lines = [Line2D([], [], color=each, label=labels[each]) for each in shown]
     figure.legend(handles=lines, loc=LEGEND_PLACE, ncols=7)
@@ -325,8 +326,7 @@ def _draw_importances(details: SweepDetails) -> Figure:
     bars = plot.barh(range(len(shares)), shares, color=color("accent"))
     plot.bar_label(bars, [fmt.percent(share, 0) for share in shares], padding=4)
     plot.set_yticks(range(len(shares)), [fmt.truncate(name, 30) for name in names])
-    trials = fmt.count(details["num_importance_trials"], "trial")
-    plot.set(title=f"Parameter importance (fANOVA, {trials})", xticks=[])
+    plot.set(title=f"Parameter importance (fANOVA, {details['importance_basis']})", xticks=[])
     plot.margins(x=0.12)
     plot.invert_yaxis()
     return figure

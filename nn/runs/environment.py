@@ -19,6 +19,7 @@ from typing import TypedDict
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from nn.io.coerce import to_mapping
 from nn.io.serialization import JsonObject
 from nn.tracking.wandb_ids import WANDB_RUN_VARIABLES, read_sweep_parameters
 
@@ -71,8 +72,18 @@ def collect_environment() -> Environment:
             for pool in threadpool_info()
             if pool["user_api"] == "blas"
         ],
-        "simd": np.show_config(mode="dicts")["SIMD Extensions"],
+        "simd": _read_simd(),
     }
+
+
+def is_same_processor(environment: JsonObject) -> bool:
+    """Check whether this machine computes the same bits as that of an environment.json."""
+    numpy_version = to_mapping(environment.get("packages")).get("numpy")
+    return (
+        environment.get("cpu_model") == _read_cpu_model()
+        and environment.get("simd") == _read_simd()
+        and numpy_version == np.__version__
+    )
 
 
 @contextmanager
@@ -107,6 +118,10 @@ def _get_package_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _read_simd() -> Mapping[str, object]:
+    return np.show_config(mode="dicts")["SIMD Extensions"]
 
 
 def _read_cpu_model() -> str:

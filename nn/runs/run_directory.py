@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Self, TextIO
 
 from nn.config.schema import Config
@@ -50,6 +51,7 @@ from nn.runs.training_state import (
 from nn.training import HistoryRecord
 
 RESUME_CHECKPOINTS = ("last", "previous")
+CHECKPOINTS = (*RESUME_CHECKPOINTS, "best")
 WARNING_INTERVAL_SECONDS = 10
 """Minimum time between two warnings about a failing disk."""
 
@@ -83,6 +85,8 @@ class RunDirectory:
             history = stack.enter_context(closing(HistoryWriter(path / "history.jsonl")))
             history.truncate_to(b"")
             (path / "checkpoints").mkdir(exist_ok=True)
+            if run_id := read_json(path, "environment.json").get("run_id"):
+                environment = {**environment, "run_id": str(run_id)}  # it starts over
             versioned_environment = {
                 "format_version": RUN_FORMAT_VERSION,
                 "initial_epochs": config.epochs,
@@ -213,6 +217,44 @@ class RunDirectory:
                 _print(f"{subject} cannot be written to {self.path}: {reason}; training continues.")
 
 
+def find_resume_problem(path: Path) -> str | None:
+    """Return why no checkpoint of a run can be resumed, None if one can."""
+    messages: list[str] = []
+    try:
+        intact = next(_find_intact_checkpoints(path, _read_history_bytes(path), messages), None)
+    except UserError as error:
+        return str(error)
+    return None if intact else " ".join(messages) or "there is no checkpoint."
+
+
+def discard_run(path: Path, reason: str) -> None:
+    """Remove a run from its directory, except for its id in W&B, and print why it starts over.
+
+    The next run there has this id, and files of others stay.
+
+    Raises:
+        UserError: Another process is training there, or the files cannot be removed.
+    """
+    with _os_errors_as_user_errors(path), file_lock(path / ".lock"):
+        for name in ("checkpoints", "wandb"):
+            if (path / name).is_dir():
+                rmtree(path / name)
+        # config.yaml last: while it exists, a process that comes here resumes the run
+        for name in (MODEL_FILE, PREDICTIONS_FILE, "summary.json", "history.jsonl", "config.yaml"):
+            (path / name).unlink(missing_ok=True)
+    _print(f"The run starts over: {reason}", sys.stdout)
+
+
+def delete_checkpoints(path: Path) -> None:
+    """Delete the checkpoints of a paused run, which then starts over if it is resumed.
+
+    Nothing happens if a process is training there.
+    """
+    with suppress(OSError, UserError), file_lock(path / ".lock"):
+        for name in CHECKPOINTS:
+            checkpoint_path(path, name).unlink(missing_ok=True)
+
+
 def _restore_checkpoint(
     path: Path, config: Config, state: TrainingState, dataset_sha256: str
 ) -> tuple[bytes, list[list[str]]]:
@@ -222,15 +264,42 @@ def _restore_checkpoint(
         The lines of history that the checkpoint covers, and the [start, end] times of the
         sessions before it.
     """
-    history_bytes, messages = b"", []
-    with suppress(FileNotFoundError):
-        history_bytes = read_regular_file(path, "history.jsonl", MAX_HISTORY_BYTES)
+    history_bytes, messages = _read_history_bytes(path), []
     for name in ("summary.json", PREDICTIONS_FILE):
         if (path / name).is_dir():
             raise UserError(f"{path / name} is a directory, but must be a file.")
     if history_bytes and not history_bytes.endswith(b"\n"):
         messages.append("The last line of history.jsonl is incomplete and was dropped.")
     restored_history, sessions = b"", None
+    for name, snapshot, lines in _find_intact_checkpoints(path, history_bytes, messages):
+        _check_compatible(path, config, name, snapshot, dataset_sha256)
+        try:
+            state.restore(snapshot)
+        except StateMismatchError as error:
+            raise UserError(f"{path}: the {name} checkpoint: {error}") from None
+        restored_history, sessions = lines, snapshot.metadata.get("sessions")
+        break
+    else:  # the run starts over and its result is discarded
+        if read_json(path, "summary.json").get("dataset/sha256") not in (None, dataset_sha256):
+            raise _dataset_mismatch_error(path)
+    for message in messages:
+        _print(message)
+    return restored_history, sessions if isinstance(sessions, list) else []
+
+
+def _read_history_bytes(path: Path) -> bytes:
+    with suppress(FileNotFoundError):
+        return read_regular_file(path, "history.jsonl", MAX_HISTORY_BYTES)
+    return b""
+
+
+def _find_intact_checkpoints(
+    path: Path, history_bytes: bytes, messages: list[str]
+) -> Iterator[tuple[str, Snapshot, bytes]]:
+    """Yield intact checkpoints, newest first, with their names and the lines of history they cover.
+
+    A message is added for each one that is skipped.
+    """
     for name in RESUME_CHECKPOINTS:
         try:
             snapshot = checkpoint.load(checkpoint_path(path, name))
@@ -245,19 +314,7 @@ def _restore_checkpoint(
                 f"history.jsonl does not match the {name} checkpoint, which was skipped."
             )
             continue
-        _check_compatible(path, config, name, snapshot, dataset_sha256)
-        try:
-            state.restore(snapshot)
-        except StateMismatchError as error:
-            raise UserError(f"{path}: the {name} checkpoint: {error}") from None
-        restored_history, sessions = lines, snapshot.metadata.get("sessions")
-        break
-    else:  # the run starts over and its result is discarded
-        if read_json(path, "summary.json").get("dataset/sha256") not in (None, dataset_sha256):
-            raise _dataset_mismatch_error(path)
-    for message in messages:
-        _print(message)
-    return restored_history, sessions if isinstance(sessions, list) else []
+        yield name, snapshot, lines
 
 
 def _check_compatible(

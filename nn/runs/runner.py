@@ -42,6 +42,8 @@ def run(
     on_epoch_end: Callable[[HistoryRecord], None] = lambda _: None,
     verbose: bool = True,
     signals: Sequence[int] = HANDLED_SIGNALS,
+    *,
+    pause_epoch: int | None = None,
 ) -> Summary:
     """Train in a run directory and return the summary.
 
@@ -52,6 +54,8 @@ def run(
         on_epoch_end: Called with each epoch's history record; may raise `TrialPruned`.
         verbose: Whether to print the progress and the result.
         signals: The signals that interrupt the run.
+        pause_epoch: Epoch after which this session ends with the status paused, unless the run has
+            ended by then. An offline W&B run is only written when the run ends.
     """
     experiment = prepare(config)
     state = TrainingState(
@@ -80,6 +84,7 @@ def run(
             signal_handler,
             on_epoch_end=on_epoch_end,
             verbose=verbose,
+            pause_epoch=pause_epoch,
         ).execute(resume)
 
 
@@ -96,7 +101,9 @@ class Runner:
         *,
         on_epoch_end: Callable[[HistoryRecord], None],
         verbose: bool,
+        pause_epoch: int | None,
     ) -> None:
+        self.pause_epoch = pause_epoch if pause_epoch and pause_epoch < config.epochs else None
         self.experiment, self.config, self.state = experiment, config, state
         self.run_directory, self.signal_handler = run_directory, signal_handler
         self.on_epoch_end = on_epoch_end
@@ -121,15 +128,20 @@ class Runner:
         self.run_directory.write_model_summary(self.experiment.network.describe())
         try:
             with self.signal_handler.allow_signals():
-                self.wandb_logger.init(self.run_directory.restored_records, resume=resume)
+                self.wandb_logger.init(
+                    self.run_directory.restored_records,
+                    resume=resume,
+                    is_deferred=self.pause_epoch is not None,
+                )
                 self.start_time = time.perf_counter() - self.state.elapsed_seconds
                 with self.console:
-                    self._train()
-                self.experiment.weight_selector.restore_weights()
-                scores, predictions = _evaluate_selected_weights(
-                    self.experiment, self.state.epoch, self.config
-                )
-            status = "finished"
+                    is_paused = self._train()
+                if not is_paused:
+                    self.experiment.weight_selector.restore_weights()
+                    scores, predictions = _evaluate_selected_weights(
+                        self.experiment, self.state.epoch, self.config
+                    )
+            status = "paused" if is_paused else "finished"
         except SignalInterrupt:
             self.signal_handler.acknowledge_interrupt()
             status = "interrupted"
@@ -144,11 +156,13 @@ class Runner:
             summary = self._finish(status, scores, predictions)
         return summary
 
-    def _train(self) -> None:
-        """Run the epochs until the last one, early stopping or an exception."""
+    def _train(self) -> bool:
+        """Run the epochs until the last one or early stopping; return whether it paused before."""
         experiment, weight_selector = self.experiment, self.experiment.weight_selector
         if weight_selector.should_stop(self.state.epoch):
-            return
+            return False
+        if self._is_pause_due(self.state.epoch):  # the session that got there was killed
+            return True
         for result in fit(
             experiment.network,
             experiment.loss,
@@ -178,7 +192,13 @@ class Runner:
                 raise _diverged_error(result.number, self.config)
             self.on_epoch_end(record)
             if weight_selector.should_stop(result.number):
-                return
+                return False
+            if self._is_pause_due(result.number):
+                return True
+        return False
+
+    def _is_pause_due(self, epoch: int) -> bool:
+        return self.pause_epoch is not None and self.pause_epoch <= epoch < self.config.epochs
 
     def _build_history_record(self, result: EpochResult) -> HistoryRecord:
         """Return an epoch's record, every nth time with the validation confusion matrix."""

@@ -23,9 +23,11 @@ from nn.errors import format_value
 from nn.io.command_line import format_command
 from nn.io.paths import relpath
 from nn.sweeps.distributions import ParameterValue
+from nn.sweeps.points import PointRecommendation
 from nn.sweeps.space import FixedOverrides, Point
-from nn.sweeps.trials import PointRecommendation, SweepTrials, TrialUserAttrs, read_summary
-from nn.sweeps.worker import Decision, ResultMessage
+from nn.sweeps.trial_record import TrialUserAttrs, is_paused
+from nn.sweeps.trials import SweepTrials, read_summary
+from nn.sweeps.worker import Decision, RestartMessage, ResultMessage
 
 UNLIMITED_WIDTH = 1000
 """Columns of output that does not go to a terminal, so that no line is wrapped."""
@@ -114,8 +116,10 @@ class SweepConsole:
     def print_trial_result(
         self, study: SweepTrials, trial: RunningTrial, message: ResultMessage, value: float | None
     ) -> None:
-        """Print one line for a trial that has ended."""
+        """Print one line for a trial that has ended or is paused."""
         parts = [f"trial {trial.number:4} {message.status:9}"]
+        if message.status == "paused":
+            parts.append(f"epoch {trial.epoch}")
         if value is not None and study.sweep.metric:
             parts.append(f"{study.sweep.metric.name} {value:.4g}")
         parts.append(_format_trial(study, trial.number))
@@ -123,6 +127,10 @@ class SweepConsole:
         if message.reason:
             parts.append(message.reason)
         self.console.print(Text("  ".join(parts)))
+
+    def print_restart(self, trial: RunningTrial, message: RestartMessage) -> None:
+        """Print that a trial which had paused starts over."""
+        self.console.print(f"trial {trial.number:4} starts over: {message.reason}")
 
     def print_sweep_result(
         self,
@@ -134,8 +142,10 @@ class SweepConsole:
         """Print the ranking, the parameter importance and the command for the best trial."""
         ranked_trials, metric = study.rank_trials(), study.sweep.metric
         num_points = f"Points: {len(study.points)}, trials" if study.replicates > 1 else "Trials"
-        total = f"{stop_reason} {num_points}: {len(study.trials)}, in {relpath(study.sweep_dir)}"
-        total = total.strip()
+        num_paused = _count_paused(study)
+        paused = f", {num_paused} of them paused" if num_paused else ""
+        total = f"{stop_reason} {num_points}: {len(study.trials)}{paused}, in "
+        total = (total + relpath(study.sweep_dir)).strip()
         if study.failed_trials:
             total = f"{_format_failures(study)}\n{total}"
         if not ranked_trials or metric is None:
@@ -155,7 +165,7 @@ class SweepConsole:
         importances = study.get_param_importances()
         if importances.shares:
             shares = ", ".join(f"{name} {share:.0%}" for name, share in importances.shares.items())
-            basis = f"fANOVA, {importances.num_trials} finished points"
+            basis = f"fANOVA, {importances.basis}"
             self.console.print(f"\nParameter importance ({basis}): {shares}")
             if importances.warning:
                 self.console.print(importances.warning)
@@ -205,7 +215,7 @@ def _build_ranking_table(
     metric_name: str,
     score_names: Sequence[str],
 ) -> Table:
-    """Build the table of the best trials, followed by the failed ones.
+    """Build the table of the best trials, then those that are paused, then the failed ones.
 
     A score has a column if the run of any of these trials has it.
     """
@@ -227,13 +237,23 @@ def _build_ranking_table(
             str(index + 1) if has_value else "",
             f"{record.objective:.5g}" if has_value else "",
             *(cells[index] for cells in score_columns.values()),
-            *(str(trial.number), record.status),
+            *(str(trial.number), _format_state(trial)),
             *(
                 _format_value(point[name]) if name in point else ""
                 for name in study.space.parameters
             ),
         )
     return table
+
+
+def _format_state(trial: FrozenTrial) -> str:
+    """Return how a trial ended, or at which epoch it is paused with its best value so far."""
+    attrs = TrialUserAttrs.of(trial)
+    return f"paused at epoch {attrs.epochs}" if attrs.status == "paused" else attrs.status
+
+
+def _count_paused(study: SweepTrials) -> int:
+    return sum(map(is_paused, study.trials))
 
 
 def _build_points_table(
@@ -297,16 +317,19 @@ def _format_accuracy(value: JsonValue) -> str:
 def _format_progress(progress: SweepProgress, study: SweepTrials) -> str:
     total, num_running = progress.total_points, len(progress.running_trials)
     num_trials = len(study.trials)
-    num_ended = num_trials - num_running
+    num_paused = _count_paused(study)
+    num_ended = num_trials - num_running - num_paused
     parts = [f"{num_ended} of {total} done" if total else f"{num_ended} done"]
     if study.replicates > 1:
         num_points = len(study.points)
         parts = [f"{num_points} of {total} points" if total else f"{num_points} points"]
         parts.append(f"{num_ended} trials done")
         total = total and not study.racing and total * study.replicates
+    if num_paused:
+        parts.append(f"{num_paused} paused")
     if progress.best:
         parts.append(f"best {progress.best.value:.5g} by trial {progress.best.number}")
-    if progress.num_ended and total:
+    if progress.num_ended and total and not num_paused:
         num_remaining = total - num_trials + num_running / 2
         seconds_per_trial = (time.monotonic() - progress.start_time) / progress.num_ended
         parts.append(f"about {_format_duration(num_remaining * seconds_per_trial)} left")

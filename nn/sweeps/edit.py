@@ -25,7 +25,8 @@ from nn.sweeps.options import (
 )
 from nn.sweeps.schema import Metric
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import REPLICATES_KEY, TrialUserAttrs, read_outcome, read_summary
+from nn.sweeps.trial_record import TrialUserAttrs
+from nn.sweeps.trials import REPLICATES_KEY, read_outcome, read_summary
 
 MACHINE_KEYS = ("run_cap", "name", "description")
 """Keys that may differ between the machines that share a sweep."""
@@ -113,9 +114,7 @@ class SweepEdit:
         """Return the seed with which a trial runs that sets none."""
         if self.study.first_seed is not None and self.study.trials:
             return self.study.first_seed
-        parameters = self.edition.sweep.parameters.items()
-        point = {name: distribution.values_to_check[0] for name, distribution in parameters}
-        return compose_config(self.edition.fixed_overrides.add_point(point)).seed
+        return self.edition.compose_example().seed
 
     def _refusal(self, change: str, *, is_allowed: bool) -> UserError:
         if is_allowed:
@@ -188,6 +187,11 @@ class SweepEdit:
             return None
         if new is None:
             return {}
+        if old and self.study.max_epochs is not None:
+            raise UserError(
+                f"metric: --scheduler=asha needs {new.name} by epoch, and earlier trials have "
+                f"reported {old.name}; --name=NAME starts a new sweep."
+            )
         if old and self.edition.sweep.needs_intermediate_values:
             raise UserError(
                 f"metric: early_terminate and impute need {new.name} by epoch, and earlier trials "

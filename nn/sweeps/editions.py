@@ -16,7 +16,9 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 
+from nn.config.compose import compose_config
 from nn.config.overrides import get_override_key
+from nn.config.schema import Config
 from nn.sweeps import schema
 from nn.sweeps.distributions import ParameterValue, is_number
 from nn.sweeps.schema import SweepConfig
@@ -61,6 +63,12 @@ class Edition(BaseModel):
         before, after = self.sweep.command_overrides
         others = [text for text in self.overrides if get_override_key(text) not in self.constants]
         return FixedOverrides(before, [*after, *others])
+
+    def compose_example(self) -> Config:
+        """Compose the configuration of a trial, for the settings that all trials share."""
+        parameters = self.sweep.parameters.items()
+        point = {name: distribution.values_to_check[0] for name, distribution in parameters}
+        return compose_config(self.fixed_overrides.add_point(point))
 
 
 def dump_editions(editions: Sequence[Edition]) -> JsonValue:

@@ -52,7 +52,18 @@ class ParamImportances:
 
     shares: Mapping[str, float]
     num_trials: int
-    """Number of finished points behind the estimate, at most `MAX_IMPORTANCE_TRIALS`."""
+    """Number of points behind the estimate, at most `MAX_IMPORTANCE_TRIALS`."""
+    num_epochs: int | None = None
+    """Epochs after which the points are compared; None if by their results."""
+
+    @property
+    def basis(self) -> str:
+        """The points behind the estimate."""
+        noun = "point" if self.num_trials == 1 else "points"
+        if self.num_epochs is None:
+            return f"{self.num_trials} finished {noun}"
+        unit = "epoch" if self.num_epochs == 1 else "epochs"
+        return f"{self.num_trials} {noun} after {self.num_epochs} {unit}"
 
     @property
     def warning(self) -> str:
@@ -61,7 +72,7 @@ class ParamImportances:
         if self.num_trials >= min_trials:
             return ""
         return (
-            f"{self.num_trials} finished points are few for this estimate, so treat it as a hint; "
+            f"{self.basis} are few for this estimate, so treat it as a hint; "
             f"at least {min_trials} are recommended ({MIN_TRIALS_PER_PARAMETER} per varied "
             "parameter)."
         )

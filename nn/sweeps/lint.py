@@ -14,7 +14,7 @@ from nn.config.schema import CONFIG_GROUPS
 from nn.errors import UserError
 from nn.sweeps import schema
 from nn.sweeps.dry_run import DryRun
-from nn.sweeps.schema import SweepConfig
+from nn.sweeps.schema import EPOCH_METRICS, FINAL_METRICS, SweepConfig
 from nn.sweeps.sweep_file import (
     MisreadScalar,
     collect_nodes,
@@ -24,12 +24,6 @@ from nn.sweeps.sweep_file import (
     read_sweep_text,
 )
 
-EPOCH_METRICS = (
-    "train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "samples_per_second",
-)  # fmt: skip
-"""Metrics that a run logs every epoch."""
-FINAL_METRICS = ("test/loss", "test/accuracy", "test/top3", "test/calibration_error", "seconds")
-"""Metrics that a run logs once, at its end."""
 HIGHER_IS_BETTER = {"accuracy", "top3", "f1", "precision", "recall", "samples_per_second"}
 """Last components of the names of metrics to maximize."""
 LOWER_IS_BETTER = {"loss", "error", "calibration_error", "seconds"}

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeInt, PositiveInt
 
@@ -19,9 +20,10 @@ from nn.runs.reader import read_json
 from nn.sweeps import schema
 from nn.sweeps.distributions import Constant, ParameterValue
 from nn.sweeps.samplers import registry
-from nn.sweeps.schema import SweepConfig
+from nn.sweeps.schema import FINAL_METRICS, SweepConfig
 from nn.sweeps.storage import redact_url
-from nn.sweeps.trials import MAX_REPLICATES, SWEEP_FORMAT_VERSION
+from nn.sweeps.trial_record import MAX_REPLICATES
+from nn.sweeps.trials import SWEEP_FORMAT_VERSION
 from nn.sweeps.trials_reader import require_sweep_format
 from nn.sweeps.warm_start import WARM_START_FILE
 
@@ -45,6 +47,9 @@ class SweepOptions:
     warm_start: tuple[Path, ...] = ()
     replicates: int | None = None
     no_racing: bool = False
+    scheduler: Literal["asha"] | None = None
+    epochs_budget: int | None = None
+    timeout_seconds: float | None = None
 
 
 class SweepSettings(BaseModel):
@@ -61,6 +66,8 @@ class SweepSettings(BaseModel):
     """Number of seeds of each point; the study of a shared sweep may record more."""
     racing: bool = True
     """Whether only points that can still be among the best get all of their seeds."""
+    scheduler: Literal["asha"] | None = None
+    """How trials share the epochs, unless each is run to its end or to early termination."""
     constants: dict[str, JsonValue] = {}
     """Values of the overrides that replace parameters with a single value."""
 
@@ -114,6 +121,7 @@ def resolve_options(
         warm_start=tuple(map(relpath, options.warm_start)),
         replicates=options.replicates or 1,
         racing=not options.no_racing,
+        scheduler=options.scheduler,
     )
     if options.warm_start:
         registry.require_warm_start(requested_settings.sampler, sweep.method)
@@ -133,6 +141,7 @@ def resolve_options(
         )
     if not sweep_exists:
         check_replicates(options, requested_settings.replicates, sweep)
+        check_scheduler(requested_settings.scheduler, sweep)
         return requested_settings, None
     saved_sweep = schema.read_sweep_config(sweep_dir / "sweep.yaml")
     if read_json(sweep_dir, "settings.json"):  # else it is damaged, which is reported below
@@ -176,6 +185,12 @@ def resolve_options(
     if (options.replicates or math.inf) < saved_settings.replicates:
         raise fewer_replicates_error(options.replicates, saved_settings.replicates)
     check_replicates(options, settings.replicates, sweep)
+    if options.scheduler not in (None, settings.scheduler):
+        raise UserError(
+            f"--scheduler={options.scheduler}: this sweep was started without it; --name=NAME "
+            "starts a new one."
+        )
+    check_scheduler(settings.scheduler, sweep)
     if settings.warm_start:
         registry.require_warm_start(settings.sampler, sweep.method)
     _check_imputation(settings.sampler, sweep)
@@ -199,6 +214,25 @@ def check_replicates(options: SweepOptions, num_replicates: int, sweep: SweepCon
         raise UserError(
             f"{option}: seed is a parameter of the sweep file, too; remove it there, and write "
             "seed=5 after the file if the first seed is to be 5."
+        )
+
+
+def check_scheduler(scheduler: str | None, sweep: SweepConfig) -> None:
+    """Raise `UserError` if trials cannot pause at rungs."""
+    if scheduler is None:
+        return
+    option, epochs = f"--scheduler={scheduler}", sweep.parameters.get("epochs")
+    if sweep.metric is None:
+        raise UserError(f"{option}: trials need a metric to be compared by; add one to the file.")
+    if sweep.metric.name in FINAL_METRICS:
+        raise UserError(
+            f"{option}: {sweep.metric.name} is logged once, at the end of a run, so that trials "
+            "cannot be compared before; choose a metric that is logged every epoch."
+        )
+    if epochs is not None and not isinstance(epochs, Constant):
+        raise UserError(
+            f"{option}: epochs is a parameter of the sweep file, too, and the scheduler chooses "
+            "them; write epochs: {value: 30} there."
         )
 
 

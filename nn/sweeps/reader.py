@@ -32,16 +32,13 @@ from nn.runs.reader import (
 from nn.sweeps.schema import Metric
 from nn.sweeps.shared_study import heartbeat_key
 from nn.sweeps.space import Point
-from nn.sweeps.trials import (
-    ENDED_STATES,
-    SUMMARY_SCORES,
-    SweepTrials,
-    TrialUserAttrs,
-    best_value,
-)
+from nn.sweeps.trial_record import ENDED_STATES, TrialUserAttrs
+from nn.sweeps.trials import SUMMARY_SCORES, SweepTrials, best_value
 from nn.sweeps.trials_reader import SweepTrialsReader
 
 FINAL_STATES = (*ENDED_STATES, "failed")
+VALUE_STATES = ("finished", "pruned", "paused")
+"""States of trials whose best value so far counts."""
 DEFAULT_METRIC = Metric(name="val/accuracy", goal="maximize")
 """Ranks the trials of a sweep that defines no metric."""
 SWEEP_FILES = ("sweep.yaml", "settings.json")
@@ -59,7 +56,7 @@ class SavedTrial(TypedDict):
 
     number: int
     status: str
-    """One of `FINAL_STATES`, or running, interrupted, crashed, killed or stale."""
+    """One of `FINAL_STATES`, or paused, running, interrupted, crashed, killed or stale."""
     reason: str
     """Why it failed."""
     params: Point
@@ -68,7 +65,7 @@ class SavedTrial(TypedDict):
     """Of the run; None if it is not known. If its study is elsewhere, the number of its replicate.
     """
     value: float | None
-    """The objective."""
+    """The objective; of a trial that has not ended, its best value when it was paused last."""
     num_epochs: int
     epochs: list[float]
     curve: list[float | None]
@@ -215,7 +212,8 @@ class SavedSweep(IncrementalReader):
         if not statuses and not (self.path / ".lock").exists():  # the study is shared
             age = time.time() - modified_timestamp(self.path, "sweep.yaml")
             return "running" if age < START_SECONDS else "stopped"
-        return "finished" if statuses and statuses.issubset(FINAL_STATES) else "stopped"
+        ended = statuses - {"paused"}  # a sweep leaves trials paused when it ends
+        return "finished" if ended and ended.issubset(FINAL_STATES) else "stopped"
 
     def _find_unrecorded(self) -> list[int]:
         """Return the new trials in the sweep's directory that its study does not have."""
@@ -249,14 +247,14 @@ class SavedSweep(IncrementalReader):
         elif status in ENDED_STATES and summary.get("status") != status:
             summary = {}  # of an earlier attempt, if another machine took the trial over
         curve, seconds = (files.history.column(key) for key in (self.metric.name, "seconds"))
-        if value is None and status in ("finished", "pruned"):
+        if value is None and status in VALUE_STATES:
             value = best_value(self.metric, curve, summary)
         elapsed = list(accumulate(value or 0.0 for value in seconds))
         total_seconds = to_finite_float(summary.get("seconds"))
         if total_seconds is None:
             total_seconds = sum_known(seconds) or None
         started_at, ended_at, sessions = state.started_at, state.ended_at, read_sessions(summary)
-        if ended_at is None and sessions and status in ENDED_STATES:
+        if ended_at is None and sessions and status in (*ENDED_STATES, "paused"):
             ended_at = sessions[-1][1]
         kept = minmax_downsample([curve], MAX_CURVE_POINTS)
         return {
@@ -293,7 +291,7 @@ class SavedSweep(IncrementalReader):
         machine = attrs.machine if "machine" in trial.user_attrs else f"{platform.node()}-"
         return _TrialState(
             is_recorded=True,
-            status=status if status in (*FINAL_STATES, "running") else "failed",
+            status=status if status in (*FINAL_STATES, "paused", "running") else "failed",
             machine=str(machine or ""),
             started_at=to_timestamp(trial.datetime_start),
             ended_at=to_timestamp(trial.datetime_complete),

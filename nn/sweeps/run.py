@@ -22,14 +22,21 @@ from nn.sweeps import lint, schema
 from nn.sweeps.console import SweepConsole, print_to_stderr
 from nn.sweeps.edit import MACHINE_KEYS, SweepEdit, describe_changes
 from nn.sweeps.editions import Edition
-from nn.sweeps.options import SweepOptions, SweepSettings, check_replicates, resolve_options
+from nn.sweeps.options import (
+    SweepOptions,
+    SweepSettings,
+    check_replicates,
+    check_scheduler,
+    parse_constants,
+    resolve_options,
+)
 from nn.sweeps.runner import SweepRunner, WorkerPool
 from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared_study import OPTION_KEYS, SharedStudy
 from nn.sweeps.space import SearchSpace
 from nn.sweeps.storage import STUDY_FILES, open_storage, redact_url
-from nn.sweeps.study import SweepStudy
+from nn.sweeps.study import Budget, SweepStudy
 from nn.sweeps.sweep_file import parse_yaml, read_sweep_text
 from nn.sweeps.warm_start import (
     WARM_START_FILE,
@@ -52,6 +59,18 @@ def check_sweep(options: SweepOptions) -> int:
     if sweep:
         try:
             check_replicates(options, options.replicates or 1, sweep)
+            check_scheduler(options.scheduler, sweep)
+            if not errors:
+                constants = parse_constants(options.overrides, sweep)
+                _check_epochs(
+                    options.scheduler,
+                    Edition(
+                        sweep_file=read_sweep_text(sweep_file),
+                        sampler=options.sampler,
+                        overrides=options.overrides,
+                        constants=constants,
+                    ),
+                )
         except UserError as error:
             errors.append(str(error))
     for message in errors:
@@ -88,6 +107,7 @@ def run_sweep(options: SweepOptions) -> int:
             print_to_stderr(f"{options.sweep_file}: {message}")
         for message in lint.find_errors(options.sweep_file, settings.overrides):
             raise UserError(f"{options.sweep_file}: {message}")
+        _check_epochs(settings.scheduler, first_edition)
         shared_study = signal_handler.run_in_thread(
             lambda: _open_shared_study(options, first_edition, settings)
         )
@@ -114,7 +134,8 @@ def run_sweep(options: SweepOptions) -> int:
                     pool,
                     console,
                     signal_handler,
-                    max_points=options.max_trials,
+                    budget=Budget(max_points=options.max_trials, max_epochs=options.epochs_budget),
+                    timeout_seconds=options.timeout_seconds,
                     first_edition=first_edition,
                     tracking_overrides=[
                         "tracking=offline",
@@ -140,6 +161,15 @@ def run_sweep(options: SweepOptions) -> int:
     flags = [] if settings.config_dir is None else ["--config-dir", settings.config_dir]
     console.print_sweep_result(study, first_edition.fixed_overrides, runner.stop_reason, flags)
     return 1 if study.failed_trials or not is_saved else 0
+
+
+def _check_epochs(scheduler: str | None, edition: Edition) -> None:
+    """Raise `UserError` if trials have too few epochs to be divided by a scheduler."""
+    if scheduler and edition.compose_example().epochs == 1:
+        raise UserError(
+            f"--scheduler={scheduler}: with epochs=1 there is nothing to share; write epochs=30 "
+            "after the file, or leave the scheduler out."
+        )
 
 
 def _create_edition(sweep_file: Path, settings: SweepSettings) -> Edition:
@@ -168,6 +198,8 @@ def _open_study(
             options.sweep_dir,
             settings.seed,
             sampler=edition.sampler,
+            num_epochs=edition.compose_example().epochs,
+            pauses=settings.scheduler is not None,
             prior_tasks=prior_tasks,
             shared_study=shared_study,
             notify=print_to_stderr,

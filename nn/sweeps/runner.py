@@ -8,24 +8,30 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from nn.config.search_path import get_config_dir
 from nn.errors import SweepError
+from nn.runs.run_directory import delete_checkpoints
 from nn.runs.signals import BoundedSignalHandler
 from nn.sweeps.console import BestTrial, RunningTrial, SweepConsole, SweepProgress
 from nn.sweeps.editions import Edition
 from nn.sweeps.schema import Metric, SweepConfig
-from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import STOP_REASON, Control, TrialUserAttrs
+from nn.sweeps.study import Budget, SweepStudy
+from nn.sweeps.trial_record import TrialUserAttrs, is_paused
+from nn.sweeps.trials import STOP_REASON, Control
 from nn.sweeps.worker import (
     Decision,
     EpochMessage,
+    OfflineRunsRequest,
+    RestartMessage,
     ResultMessage,
     TrialRequest,
     WorkerMessage,
@@ -54,16 +60,18 @@ class SweepRunner:
         console: SweepConsole,
         signal_handler: BoundedSignalHandler,
         *,
-        max_points: int | None,
+        budget: Budget,
+        timeout_seconds: float | None,
         first_edition: Edition,
         tracking_overrides: Sequence[str],
     ) -> None:
         self.study, self.pool = study, pool
-        self.max_points, self.first_edition = max_points, first_edition
+        self._budget, self.first_edition = budget, first_edition
         self.tracking_overrides = tracking_overrides
         self.console, self.signal_handler = console, signal_handler
         self.resume_queue = deque(study.reclaim_stale_trials(retry_failed=True))
         self.start_time, self.last_sync_time = time.monotonic(), -math.inf
+        self.end_time = self.start_time + (math.inf if timeout_seconds is None else timeout_seconds)
         self.metric = self.sweep.metric
         self.best: BestTrial | None = None
         self.compared_trials: set[int] = set()
@@ -73,6 +81,7 @@ class SweepRunner:
         self.num_consecutive_failures = 0
         self.num_idle_crashes = 0  # since a worker last sent a message
         self.crash_counts: Counter[int] = Counter()
+        self.without_checkpoints: set[int] = set()  # paused trials that are unlikely to continue
         self._update_best()
 
     @property
@@ -81,9 +90,11 @@ class SweepRunner:
         return self.study.sweep
 
     @property
-    def max_runs(self) -> int | None:
-        """The number of trials as in the sweep file, if no number of points was requested."""
-        return None if self.max_points else self.sweep.run_cap
+    def budget(self) -> Budget:
+        """The limits of the search: the requested ones, or run_cap in the sweep file."""
+        max_runs = None if self._budget.max_points else self.sweep.run_cap
+        is_timed_out = time.monotonic() >= self.end_time
+        return replace(self._budget, max_runs=max_runs, is_timed_out=is_timed_out)
 
     @property
     def running_trials(self) -> list[RunningTrial]:
@@ -97,18 +108,23 @@ class SweepRunner:
             return "The sweep was stopped; --resume continues it."
         if self.is_target_reached and self.sweep.metric:
             return f"The target {self.sweep.metric.target:g} has been reached."
-        is_promoting = self.study.find_promotion(None) is not None
-        if self.study.is_exhausted(None) and not (is_promoting or self.study.failed_trials):
+        is_promoting = self.study.find_promotion() is not None
+        if self.study.is_exhausted() and not (is_promoting or self.study.failed_trials):
             return "Every point of the grid has been tried."
+        if self.budget.is_timed_out:
+            return "The time is up."
+        if self.study.is_exhausted(Budget(max_epochs=self._budget.max_epochs)):
+            return f"The trials have used up {self._budget.max_epochs} epochs."
         return ""
 
     @property
     def progress(self) -> SweepProgress:
         """The progress to display."""
         # run_cap counts trials, of which points have an unknown number if they race
-        run_cap = self.max_runs if self.study.replicates == 1 else None
+        budget = self.budget
+        run_cap = budget.max_runs if self.study.replicates == 1 else None
         limits = [
-            limit for limit in (self.max_points, run_cap, self.study.num_grid_points) if limit
+            limit for limit in (budget.max_points, run_cap, self.study.num_grid_points) if limit
         ]
         return SweepProgress(
             running_trials=self.running_trials,
@@ -127,7 +143,7 @@ class SweepRunner:
                 if not self.running_trials and not self._is_waiting:
                     self.study.refresh()  # a trial may have been queued meanwhile
                     if self.study.control == "stopped" or not self._has_next:
-                        return
+                        break
                 self.console.show_progress(self.study, self.progress)
             workers_by_connection = {worker.connection: worker for worker in self.pool.workers}
             sentinels = [worker.process.sentinel for worker in self.pool.workers]
@@ -137,23 +153,44 @@ class SweepRunner:
                     if isinstance(connection, Connection):
                         self._receive_message(workers_by_connection[connection])
 
+        self._write_offline_runs()
+
+    def _write_offline_runs(self) -> None:
+        """Let the workers write the offline W&B runs of the trials that stay paused."""
+        numbers = [trial.number for trial in self.study.trials if is_paused(trial)]
+        trial_dirs = [*filter(Path.exists, map(self.study.get_trial_dir, numbers))]
+        num_workers = min(len(self.pool.workers), len(trial_dirs))
+        pending = {}
+        for index, worker in enumerate(self.pool.workers[:num_workers]):
+            worker.send(OfflineRunsRequest(trial_dirs[index::num_workers]))
+            pending[worker.connection] = worker
+        while pending:
+            for connection in wait([*pending], timeout=0.25):
+                if isinstance(connection, Connection):
+                    with suppress(EOFError, OSError):  # it has died
+                        connection.recv()
+                    del pending[connection]
+
     @property
     def _is_waiting(self) -> bool:
         """Whether there may be more to do once other machines are done, or the sweep is resumed."""
         if self.study.control == "stopped":
             return bool(self.resume_queue)  # whose trials stop at the next sync
         is_paused = self.study.control == "paused" and (self.resume_queue or self._has_next)
-        return bool(is_paused or self.study.remote_trials)
+        if is_paused or self.study.remote_trials:
+            return True
+        return not self.is_target_reached and self.study.is_waiting_for_promotion(self.budget)
 
     @property
     def _has_next(self) -> bool:
         """Whether there is a trial to start now, queued or not."""
-        return bool(self.study.queued_trials) or not (
-            self.is_target_reached
-            or (
-                self.study.is_exhausted(self.max_points, self.max_runs)
-                and self.study.find_promotion(self.max_points, self.max_runs) is None
-            )
+        if self.study.queued_trials:
+            return True
+        budget = self.budget
+        return not self.is_target_reached and (
+            not self.study.is_exhausted(budget)
+            or self.study.find_paused_trial(budget) is not None
+            or self.study.find_promotion(budget) is not None
         )
 
     def _assign_trials(self) -> None:
@@ -163,7 +200,7 @@ class SweepRunner:
                 self.pool.remove_worker(worker)
                 self._handle_crash(worker)
         while (number := self._next_trial_number()) is not None:
-            self._start_trial(self.pool.get_idle_worker(), number)
+            self._start_trial(number)
 
     def _sync(self) -> None:
         """Read what other machines and commands have done, at most once per interval.
@@ -206,18 +243,16 @@ class SweepRunner:
             return self.resume_queue.popleft()
         if not self._has_next:
             return None
-        # with 0, only a queued trial
-        max_runs = 0 if self.is_target_reached else self.max_runs
-        return self.study.ask(self.max_points, max_runs)
+        return self.study.ask(self.budget, only_queued=self.is_target_reached)
 
-    def _start_trial(self, worker: Worker, number: int) -> None:
-        """Send a trial to a worker."""
+    def _start_trial(self, number: int) -> None:
+        """Send a trial to an idle worker."""
         point = self.study.get_recorded_point(number)
         edition = self.study.get_edition(number) or self.first_edition
         attrs = TrialUserAttrs.of(self.study.trials[number])
         seed = self.study.get_seed(number) if attrs.replicate else None
         overrides = edition.fixed_overrides.add_point(point, seed)
-        is_prunable = self.sweep.early_terminate is not None and not attrs.replicate
+        is_prunable = self.study.is_pruning and not attrs.replicate
         request = TrialRequest(
             number,
             point,
@@ -226,9 +261,12 @@ class SweepRunner:
             replicate=attrs.replicate,
             replicate_of=attrs.replicate_of,
             metric_name=self.sweep.metric.name if self.sweep.metric else None,
+            pause_epoch=attrs.pause_epoch,
+            paused_epochs=attrs.epochs or 0,
             is_prunable=is_prunable,
         )
         trial = RunningTrial(number, is_prunable=is_prunable, replicate=attrs.replicate)
+        worker = self.pool.get_idle_worker()
         worker.trial, worker.was_used = trial, True
         worker.send(request)
 
@@ -244,6 +282,8 @@ class SweepRunner:
         assert trial is not None
         if isinstance(message, EpochMessage):
             self._handle_epoch(worker, trial, message)
+        elif isinstance(message, RestartMessage):
+            self.console.print_restart(trial, message)
         else:
             worker.trial = None
             self._handle_trial_end(trial, message)
@@ -253,25 +293,45 @@ class SweepRunner:
         if value is not None:
             trial.value = value
         should_prune = False
-        if value is not None and self.sweep.early_terminate and not trial.replicate:
+        if value is not None and self.study.is_pruning and not trial.replicate:
             should_prune = self.study.should_prune(trial.number, trial.epoch, value)
-        elif value is not None and self.sweep.needs_intermediate_values:
+        elif value is not None and self.study.needs_intermediate_values:
             self.study.report(trial.number, trial.epoch, value)
         # the sweep may have been edited since the trial began, so early_terminate does not tell
         if trial.is_prunable or should_prune:
             worker.send("prune" if should_prune else self._decide(trial.number))
 
     def _handle_trial_end(self, trial: RunningTrial, message: ResultMessage) -> None:
-        if message.status == "paused":
+        if message.status == "interrupted":  # by request of the user
             self.resume_queue.append(trial.number)
+            return
+        if message.status == "paused":
+            self._pause_at_rung(trial)
             return
         if message.status == "pruned" and self.study.is_stop_requested(trial.number):
             message = ResultMessage("pruned", STOP_REASON)
-        value = self.study.tell(trial.number, message.status, message.reason, message.is_external)
+        value = self.study.tell(
+            trial.number, message.status, message.reason, message.is_external, trial.epoch
+        )
         self.num_ended += 1
         self._update_best()
         self.console.print_trial_result(self.study, trial, message, value)
         self._check_consecutive_failures(message)
+
+    def _pause_at_rung(self, trial: RunningTrial) -> None:
+        value = self.study.pause(trial.number)
+        if value is None and self.sweep.metric:
+            reason = f"it has no {self.sweep.metric.name} by which to compare it with others"
+            self._handle_trial_end(trial, ResultMessage("failed", reason))
+            return
+        self.num_consecutive_failures = 0
+        self._update_best()
+        trial.epoch = TrialUserAttrs.of(self.study.trials[trial.number]).epochs or trial.epoch
+        self.console.print_trial_result(self.study, trial, ResultMessage("paused"), value)
+        surplus = self.study.find_surplus_checkpoints()
+        for number in surplus - self.without_checkpoints:
+            delete_checkpoints(self.study.get_trial_dir(number))
+        self.without_checkpoints = surplus
 
     def _check_consecutive_failures(self, message: ResultMessage) -> None:
         """Raise `SweepError` after consecutive failures, external or right from the start."""
@@ -318,9 +378,11 @@ class SweepRunner:
         for trial in self.study.trials:
             if trial.number in self.compared_trials:
                 continue
-            value = TrialUserAttrs.of(trial).objective
+            attrs = TrialUserAttrs.of(trial)
+            value = attrs.objective
             if value is not None:
-                self.compared_trials.add(trial.number)
+                if attrs.status != "paused":
+                    self.compared_trials.add(trial.number)
                 if self.best is None or metric.is_better(value, self.best.value):
                     self.best = BestTrial(value, trial.number)
                 if self.study.replicates == 1 and metric.reaches_target(value):
@@ -353,8 +415,8 @@ class Worker:
         self.trial: RunningTrial | None = None
         self.was_used = False
 
-    def send(self, message: TrialRequest | Decision) -> None:
-        """Send a trial, or a decision on the running one; do nothing if the worker has died."""
+    def send(self, message: TrialRequest | OfflineRunsRequest | Decision) -> None:
+        """Send a request, or a decision on the running trial; do nothing if the worker has died."""
         try:
             self.connection.send(message)
         except OSError:

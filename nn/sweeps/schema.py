@@ -46,6 +46,12 @@ UNSUPPORTED_KEYS = {
     "reading a sweep file runs no code; leave it out and choose a sampler with --sampler",
 )
 """Unsupported keys of W&B's schema, with the reason and the alternative."""
+EPOCH_METRICS = (
+    "train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "samples_per_second",
+)  # fmt: skip
+"""Metrics that a run logs every epoch."""
+FINAL_METRICS = ("test/loss", "test/accuracy", "test/top3", "test/calibration_error", "seconds")
+"""Metrics that a run logs once, at its end."""
 
 
 class InvalidParametersError(ValueError):

@@ -22,9 +22,9 @@ from nn.sweeps.editions import EDITIONS_KEY
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.storage import StudyStorage
 
-OPTION_KEYS = ("seed", "sampler", "overrides", "config_dir")
+OPTION_KEYS = ("seed", "sampler", "overrides", "config_dir", "scheduler")
 """Settings that must agree in addition to those of the sweep file."""
-FINAL_KEYS = ("seed", "config_dir")
+FINAL_KEYS = ("seed", "config_dir", "scheduler")
 """Settings among them that an edit cannot change."""
 BEATS_PER_GRACE_PERIOD = 6
 """Number of heartbeats that a machine records within a grace period."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
@@ -32,6 +32,7 @@ Point: TypeAlias = dict[str, ParameterValue]
 OptunaValue: TypeAlias = int | float | str
 OptunaParams: TypeAlias = dict[str, OptunaValue]
 """A point as Optuna stores it, with categories as text."""
+PointKey: TypeAlias = tuple[str, ...]
 MAX_ENUMERATED_POINTS = 10**6
 """Larger spaces are not enumerated to find an untried point."""
 MAX_CATEGORIES = 10**4
@@ -78,11 +79,15 @@ class SearchSpace:
         return LazySequence(math.prod(counts.values()), point_at)
 
     def sample_untried(self, rng: np.random.Generator, tried: Iterable[Point]) -> Point:
-        """Draw a point that has not been tried, or any point if none is left.
+        """Draw a point that has not been tried, or any point if none is left."""
+        tried_keys = {point_key(point) for point in tried if self.is_complete(point)}
+        return self.sample_without(rng, tried_keys)
+
+    def sample_without(self, rng: np.random.Generator, tried_keys: Container[PointKey]) -> Point:
+        """Draw a point whose key is not among those of tried points, or any if none is left.
 
         Rejection sampling comes first; a small space is enumerated when that fails.
         """
-        tried_keys = {point_key(point) for point in tried if self.is_complete(point)}
         for _ in range(100):
             point = {
                 name: distribution.ppf(rng.random())
@@ -165,7 +170,7 @@ def _is_scalar(value: JsonValue) -> bool:
     return value is None or isinstance(value, str | bool)
 
 
-def point_key(point: Point) -> tuple[str, ...]:
+def point_key(point: Point) -> PointKey:
     """Return a hashable key that is unique among the points of one space."""
     return tuple(format_value(value) for value in point.values())
 

@@ -30,13 +30,8 @@ from nn.sweeps.location import SWEEPS_DIR, SweepLocation
 from nn.sweeps.shared_study import progress_key
 from nn.sweeps.space import Point, SearchSpace, point_key
 from nn.sweeps.storage import open_existing_storage
-from nn.sweeps.trials import (
-    CONTROL_KEY,
-    STOP_REASON,
-    Control,
-    SweepTrials,
-    TrialUserAttrs,
-)
+from nn.sweeps.trial_record import TrialUserAttrs, is_paused
+from nn.sweeps.trials import CONTROL_KEY, STOP_REASON, Control, SweepTrials
 
 Verb: TypeAlias = Literal["enqueue", "pause", "resume", "stop", "retry"]
 CONTROLS: Mapping[str, Control] = {"pause": "paused", "resume": "running", "stop": "stopped"}
@@ -93,7 +88,7 @@ class TrialSummary(NamedTuple):
     machine: str
     epoch: str
     value: str
-    """Objective of an ended trial, last value of the metric of another."""
+    """Objective of an ended or paused trial, last value of the metric of another."""
     point: str
 
 
@@ -122,7 +117,7 @@ class StoredSweep(SweepTrials, SteerableSweep):
         return any(
             TrialUserAttrs.of(trial).machine
             for trial in self.trials
-            if trial.state == TrialState.RUNNING
+            if trial.state == TrialState.RUNNING and not is_paused(trial)
         )
 
     def close(self) -> None:
@@ -138,7 +133,7 @@ class StoredSweep(SweepTrials, SteerableSweep):
                 if control == "stopped":
                     self.load_trials()
                     for trial in self.trials:
-                        if trial.state == TrialState.RUNNING:
+                        if trial.state == TrialState.RUNNING and not is_paused(trial):
                             self._set_user_attr(trial.number, "stop_requested", value=True)
 
         self.storage.retry(write)
@@ -200,6 +195,8 @@ class StoredSweep(SweepTrials, SteerableSweep):
         for trial in selected:
             if trial.state == TrialState.WAITING:
                 yield f"Trial {trial.number} was removed from the queue."
+            elif is_paused(trial):
+                yield f"Trial {trial.number} is paused, and will not continue."
             else:
                 yield f"Trial {trial.number} stops after its next epoch."
         yield from self._warn_if_not_running()
@@ -253,7 +250,7 @@ class StoredSweep(SweepTrials, SteerableSweep):
             best = self._summarize(ranked[0])
             yield f"best: trial {best.number}, {self.sweep.metric.name} {best.value}, {best.point}"
         for trial in self.trials:
-            if not trial.state.is_finished():
+            if not (trial.state.is_finished() or is_paused(trial)):
                 row = self._summarize(trial)
                 parts = [f"trial {row.number}", row.status, row.point]
                 if row.machine:
@@ -274,7 +271,7 @@ class StoredSweep(SweepTrials, SteerableSweep):
         attrs = TrialUserAttrs.of(trial)
         if trial.state == TrialState.WAITING:
             return "queued"
-        if trial.state.is_finished() or attrs.retriable:
+        if trial.state.is_finished() or attrs.retriable or is_paused(trial):
             return str(attrs.status)  # the study may be anyone's
         if attrs.machine is None or not self.is_running:
             return "interrupted"
@@ -284,7 +281,7 @@ class StoredSweep(SweepTrials, SteerableSweep):
         attrs, point = TrialUserAttrs.of(trial), self.get_point(trial.number)
         epoch, value = self._read_progress(trial)
         seed = [f"seed={self.get_seed(trial.number)}"] if attrs.replicate else []
-        if trial.state.is_finished():
+        if trial.state.is_finished() or is_paused(trial):
             value = to_finite_float(attrs.objective)
         return TrialSummary(
             number=str(trial.number),
@@ -360,9 +357,9 @@ class StoredSweep(SweepTrials, SteerableSweep):
 
     def _stop_trial(self, trial: FrozenTrial) -> None:
         """Stop a trial unless it has ended; the caller holds the storage's lock."""
-        if trial.state == TrialState.RUNNING:
+        if trial.state == TrialState.RUNNING and not is_paused(trial):
             self._set_user_attr(trial.number, "stop_requested", value=True)
-        elif trial.state == TrialState.WAITING:
+        elif not trial.state.is_finished():
             self._set_user_attr(trial.number, "status", "pruned")
             self._set_user_attr(trial.number, "reason", STOP_REASON)
             self.storage.optuna_storage.set_trial_state_values(

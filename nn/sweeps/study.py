@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import JsonValue
 
 from nn.errors import UserError
+from nn.io.coerce import is_count
 from nn.io.files import atomic_write
+from nn.io.paths import checkpoint_path
+from nn.runs.environment import is_same_processor
 from nn.runs.reader import read_json
+from nn.sweeps import asha
 from nn.sweeps.editions import EDITION_KEY, EDITIONS_KEY, Edition, dump_editions
 from nn.sweeps.hyperband import should_prune
+from nn.sweeps.points import TriedPoint, is_replicate_open
 from nn.sweeps.replication import choose_promotion, rungs
 from nn.sweeps.samplers import registry
 from nn.sweeps.samplers.base import GridSampler, RandomSampler, Sampler
@@ -26,16 +32,16 @@ from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared_study import Heartbeat, SharedStudy
 from nn.sweeps.space import Point, SearchSpace
 from nn.sweeps.storage import InMemoryJournalBackend, JournalStudyStorage
+from nn.sweeps.trial_record import TrialUserAttrs
 from nn.sweeps.trials import (
     CONTROL_KEY,
     FIRST_SEED_KEY,
+    MAX_EPOCHS_KEY,
     RACING_KEY,
     REPLICATES_KEY,
     STUDY_NAME,
     SWEEP_FORMAT_VERSION,
     SweepTrials,
-    TrialUserAttrs,
-    TriedPoint,
     read_intermediate_values,
     read_outcome,
 )
@@ -43,6 +49,20 @@ from nn.sweeps.trials import (
 MAX_EXTERNAL_FAILURES = 3
 """Number of external failures after which a trial is not retried any more."""
 NO_POINT_REASON = "its parameters were not recorded"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits after which no further trial starts; the ones that have started may continue."""
+
+    max_points: int | None = None
+    max_runs: int | None = None
+    max_epochs: int | None = None
+    """Epochs of all trials together, counting those of a running one in full."""
+    is_timed_out: bool = False
+
+
+UNLIMITED = Budget()
 
 
 class SweepStudy(SweepTrials):
@@ -55,13 +75,29 @@ class SweepStudy(SweepTrials):
         seed: int,
         *,
         sampler: str | None = None,
+        num_epochs: int = 0,
+        pauses: bool = False,
         prior_tasks: Sequence[PriorTask] = (),
         shared_study: SharedStudy | None = None,
         notify: Callable[[str], None] = print,
     ) -> None:
+        """Open or create the study.
+
+        Args:
+            sweep: The sweep file.
+            sweep_dir: The sweep directory.
+            seed: Seed of the sampler.
+            sampler: Name of the sampler of `method: bayes`.
+            num_epochs: Epochs of a whole run, unless a point has others.
+            pauses: Whether trials pause at rungs, as in asynchronous successive halving.
+            prior_tasks: Earlier sweeps that inform the sampler.
+            shared_study: The study, if other machines share it.
+            notify: Prints a message.
+        """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.is_shared = shared_study is not None
         self._seed, self._sampler_name, self._prior_tasks = seed, sampler, prior_tasks
+        self._num_epochs = num_epochs
         self.storage = (
             shared_study.storage
             if shared_study
@@ -80,6 +116,8 @@ class SweepStudy(SweepTrials):
                 )
             if shared_study:
                 shared_study.ensure_same_sweep(optuna_study)
+            if pauses:
+                _record_max_epochs(optuna_study, num_epochs)
             super().__init__(sweep, sweep_dir, optuna_study)
             self._study_id = optuna_storage.get_study_id_from_name(study_name)
             if not (shared_study and self.trials):
@@ -100,6 +138,7 @@ class SweepStudy(SweepTrials):
                 self._seed,
                 self.sweep.metric,
                 self._prior_tasks,
+                rungs=self.rungs,
             )
 
     def use_edition(self, edition: Edition) -> None:
@@ -173,13 +212,20 @@ class SweepStudy(SweepTrials):
             state, value = read_outcome(status, metric, trial_dir)
             user_attrs |= {"status": status, "reason": None, "objective": value}
         intermediate_values = read_intermediate_values(metric, trial_dir) if metric else {}
+        epochs = max(intermediate_values, default=0)
+        if state != TrialState.RUNNING:
+            user_attrs["epochs"] = epochs
+        elif self.rungs and "replicate_of" not in user_attrs:
+            has_paused = epochs in self.rungs.epochs[:-1]
+            user_attrs["pause_epoch"] = epochs if has_paused else self.rungs.next_after(epochs)
+            if has_paused:
+                best = self._best_value(intermediate_values)
+                user_attrs |= {"status": "paused", "epochs": epochs, "objective": best}
         return create_trial(
             state=state,
             value=value if state == TrialState.COMPLETE else None,
             user_attrs=user_attrs,
-            intermediate_values=(
-                intermediate_values if self.sweep.needs_intermediate_values else {}
-            ),
+            intermediate_values=intermediate_values if self.needs_intermediate_values else {},
         )
 
     def refresh(self) -> None:
@@ -197,11 +243,7 @@ class SweepStudy(SweepTrials):
     @property
     def running_trials(self) -> list[FrozenTrial]:
         """The trials that any machine runs, or claimed before it died."""
-        return [
-            trial
-            for trial in self.trials
-            if trial.state == TrialState.RUNNING and not TrialUserAttrs.of(trial).retriable
-        ]
+        return self._index.select(self._index.running)
 
     @property
     def remote_trials(self) -> list[FrozenTrial]:
@@ -222,52 +264,115 @@ class SweepStudy(SweepTrials):
         if self.grid_sampler is None:
             return None
         num_outside = sum(
-            not self.space.contains(self.get_point(trial.number))
-            for trial in (self.points if self.editions else [])
+            not point.first.is_inside for point in (self.points if self.editions else [])
         )
         return self.grid_sampler.num_points + num_outside
 
-    def is_exhausted(self, max_points: int | None, max_runs: int | None = None) -> bool:
-        """Return whether no further point may be tried: the grid or a budget is used up."""
+    def is_exhausted(self, budget: Budget = UNLIMITED) -> bool:
+        """Return whether no further point may be tried: the grid or the budget is used up."""
         if self.grid_sampler and not self.grid_sampler.has_unused_points(self.observed_trials):
             return True
-        if self._is_out_of_runs(max_runs):
+        if self._is_out_of_runs(budget):
             return True
-        return max_points is not None and len(self.points) >= max_points
+        return budget.max_points is not None and len(self.points) >= budget.max_points
 
-    def _is_out_of_runs(self, max_runs: int | None) -> bool:
-        return max_runs is not None and len(self.complete_trials) >= max_runs
+    def _is_out_of_runs(self, budget: Budget) -> bool:
+        """Return whether no further trial may start, be it of a new point or a further seed."""
+        if budget.is_timed_out:
+            return True
+        if budget.max_runs is not None and len(self._index.complete) >= budget.max_runs:
+            return True
+        return budget.max_epochs is not None and self._count_epochs() >= budget.max_epochs
 
-    def find_promotion(
-        self, max_points: int | None, max_runs: int | None = None
-    ) -> TriedPoint | None:
-        """Return the point that should run with a further seed now, if there is one.
+    def _count_epochs(self) -> int:
+        """Return the number of epochs of all trials, counting those of a running one in full."""
+        num_epochs = self._index.epochs_used
+        for number in self._index.without_epochs:
+            record = self._index.records[number]
+            pause_epoch, whole_run = record.attrs.pause_epoch, record.point.get("epochs")
+            if pause_epoch is not None:
+                num_epochs += pause_epoch
+            else:
+                num_epochs += whole_run if is_count(whole_run) else self._num_epochs
+        return num_epochs
 
-        A point that was pruned or lies outside the present space does not take part.
+    def find_paused_trial(self, budget: Budget = UNLIMITED) -> FrozenTrial | None:
+        """Return the paused trial that should continue to its next rung here, if there is one.
+
+        The machine that ran a trial continues it, unless it has died or the checkpoint is here.
         """
-        if self.replicates == 1 or self._is_out_of_runs(max_runs):
+        trials = self._find_paused_trials(budget)
+        return next((trial for trial in trials if self._can_continue(trial)), None)
+
+    def is_waiting_for_promotion(self, budget: Budget = UNLIMITED) -> bool:
+        """Return whether another machine, if it is alive, has a trial that should continue."""
+        return any(not self._can_continue(trial) for trial in self._find_paused_trials(budget))
+
+    def _find_paused_trials(self, budget: Budget) -> Iterator[FrozenTrial]:
+        """Yield the paused trials that should continue, each if all before it are on their way."""
+        if self.rungs is None:
+            return
+        records, values, is_promotable = self.rung_table
+        is_promotable, num_open = is_promotable.copy(), len(self._index.running)
+        more_trials = not self.is_exhausted(budget)
+        while is_promotable.any():
+            index = asha.choose_promotion(
+                values, is_promotable, num_open, self.rungs.eta, more_trials
+            )
+            if index is None:
+                return
+            yield records[index].trial
+            is_promotable[index], num_open = False, num_open + 1
+
+    def _can_continue(self, trial: FrozenTrial) -> bool:
+        machine = TrialUserAttrs.of(trial).machine
+        is_own = machine == self.heartbeat.machine_id
+        return is_own or self.heartbeat.is_stale(machine) or self._has_checkpoint(trial.number)
+
+    def _has_checkpoint(self, number: int) -> bool:
+        """Return whether a trial's checkpoint is here and continues to the same bits."""
+        trial_dir = self.get_trial_dir(number)
+        return checkpoint_path(trial_dir, "last").exists() and is_same_processor(
+            read_json(trial_dir, "environment.json")
+        )
+
+    @property
+    def is_pruning(self) -> bool:
+        """Whether `early_terminate` ends trials, which otherwise pause at its brackets."""
+        return self.sweep.early_terminate is not None and self.rungs is None
+
+    def find_surplus_checkpoints(self) -> set[int]:
+        """Return the numbers of this machine's paused trials that are unlikely to continue."""
+        if self.rungs is None:
+            return set()
+        records, values, is_promotable = self.rung_table
+        surplus = asha.find_surplus(values, is_promotable, self.rungs.eta)
+        return {records[i].number for i in surplus if self._is_local(records[i].trial)}
+
+    def find_promotion(self, budget: Budget = UNLIMITED) -> TriedPoint | None:
+        """Return the point that should run with a further seed now, if there is one."""
+        if self.replicates == 1 or self._is_out_of_runs(budget):
             return None
-        candidates = [
-            point
-            for point in self.points
-            if not any(map(_is_pruned, point.trials.values())) and self.space.contains(point.point)
-        ]
-        is_open = np.zeros((len(candidates), self.replicates), bool)
-        for row, point in zip(is_open, candidates, strict=True):
-            for replicate, trial in point.trials.items():
-                row[replicate : replicate + 1] = not trial.state.is_finished()
+        candidates = [point for point in self.points if self._is_racing(point)]
+        is_open = is_replicate_open(candidates, self.replicates)[:, : self.replicates]
         values = self.replicate_values(candidates)[:, : self.replicates]
-        more_points = not self.is_exhausted(max_points, max_runs)
+        more_points = not self.is_exhausted(budget)
         index = choose_promotion(values, is_open, rungs(self.replicates, self.racing), more_points)
         return None if index is None else candidates[index]
 
-    def ask(self, max_points: int | None, max_runs: int | None = None) -> int | None:
-        """Start the next trial and return its number, or None if there is none for now.
+    def _is_racing(self, point: TriedPoint) -> bool:
+        """Return whether a point may run with further seeds.
 
-        Args:
-            max_points: The number of points after which no others are proposed.
-            max_runs: The number of trials after which only queued ones start.
+        One that was pruned or lies outside the present space may not, nor may one whose first run
+        has not reached the last rung.
         """
+        first = point.records.get(0)
+        if self.rungs and not (first and first.is_finished):
+            return False
+        return point.first.is_inside and not point.is_pruned
+
+    def ask(self, budget: Budget = UNLIMITED, *, only_queued: bool = False) -> int | None:
+        """Start or continue a trial and return its number, or None if there is none for now."""
         known_numbers = self.local_trial_numbers
 
         def propose() -> int | None:
@@ -282,9 +387,13 @@ class SweepStudy(SweepTrials):
                     return reclaimed[0]
                 if queued := self.queued_trials:
                     return self._start_queued_trial(queued[0])
-                if promoted := self.find_promotion(max_points, max_runs):
+                if only_queued:
+                    return None
+                if paused := self.find_paused_trial(budget):
+                    return self._continue_trial(paused)
+                if promoted := self.find_promotion(budget):
                     return self._create_replicate(promoted)
-                if self.is_exhausted(max_points, max_runs):
+                if self.is_exhausted(budget):
                     return None
                 return self._create_trial(self._propose())
 
@@ -298,8 +407,7 @@ class SweepStudy(SweepTrials):
         Args:
             before: Number of the queued trial that it is for; None for a new one.
         """
-        attrs = map(TrialUserAttrs.of, self.trials[:before])
-        number = sum(each.replicate_of is None for each in attrs)
+        number = self._index.count_points(before)
         is_each = self.sampler.uses_replicates
         return self.sampler.propose(
             number, self.observed_trials if is_each else self.observed_points
@@ -307,9 +415,17 @@ class SweepStudy(SweepTrials):
 
     def _create_replicate(self, point: TriedPoint) -> int:
         """Store a trial of this machine that runs a point with the next seed."""
-        replicate = min({*range(self.replicates)} - point.trials.keys())
+        replicate = min({*range(self.replicates)} - point.records.keys())
         values = {name: point.point[name] for name in self.space.parameters}
         return self._create_trial(values, replicate=replicate, replicate_of=point.number)
+
+    def _continue_trial(self, trial: FrozenTrial) -> int:
+        """Claim a paused trial until its next rung; the caller holds the storage's lock."""
+        if self.rungs:
+            pause_epoch = self.rungs.next_after(TrialUserAttrs.of(trial).epochs or 0)
+            self._set_user_attrs(trial.number, pause_epoch=pause_epoch)
+        self._claim_trial(trial.number)
+        return trial.number
 
     def _create_trial(self, point: Point, **attrs: JsonValue) -> int:
         """Store a trial of this machine, as one operation.
@@ -318,6 +434,8 @@ class SweepStudy(SweepTrials):
         """
         optuna_storage = self.storage.optuna_storage
         user_attrs = {"point": point, **attrs, "machine": self.heartbeat.machine_id}
+        if self.rungs and "replicate" not in attrs:
+            user_attrs["pause_epoch"] = self.rungs.epochs[0]
         if self.editions:
             user_attrs[EDITION_KEY] = len(self.editions) - 1
         # an edit may change what Optuna cannot, such as the categories of a parameter
@@ -341,6 +459,8 @@ class SweepStudy(SweepTrials):
         self._set_user_attrs(number, point={name: point[name] for name in self.space.parameters})
         if self.editions:
             self._set_user_attrs(number, **{EDITION_KEY: len(self.editions) - 1})
+        if self.rungs and not TrialUserAttrs.of(trial).replicate:
+            self._set_user_attrs(number, pause_epoch=self.rungs.epochs[0])
         self._set_user_attrs(number, machine=self.heartbeat.machine_id)
         self.storage.optuna_storage.set_trial_state_values(
             self._get_trial_id(number), TrialState.RUNNING
@@ -463,15 +583,44 @@ class SweepStudy(SweepTrials):
             if early_terminate is None or metric is None or epoch not in values:
                 return False  # the sweep was edited since the trial began
             other_values = [
-                [value for _, value in sorted(trial.intermediate_values.items())]
-                for trial in self.trials
-                if trial.number != number and not TrialUserAttrs.of(trial).replicate
+                record.curve
+                for record in self._index.records
+                if record.number != number and not record.attrs.replicate
             ]
             # later epochs are those of an earlier attempt
             own_values = [value for key, value in sorted(values.items()) if key <= epoch]
             return should_prune(early_terminate, metric, own_values, other_values)
 
         return self.storage.retry(report_and_check)
+
+    def pause(self, number: int) -> float | None:
+        """Record that a trial of this machine has paused, and return its best value so far.
+
+        Without any value, nothing is recorded. If the sweep was killed, the run may have recorded
+        epochs that were not reported.
+        """
+        metric, trial_dir = self.sweep.metric, self.get_trial_dir(number)
+        recorded = read_intermediate_values(metric, trial_dir) if metric else {}
+
+        def write() -> float | None:
+            with self.storage.lock():
+                self._reload_trials()
+                trial = self.trials[number]
+                for epoch in sorted(recorded.keys() - trial.intermediate_values.keys()):
+                    self._set_intermediate_value(number, epoch, recorded[epoch])
+                best = self._best_value(recorded | trial.intermediate_values)
+                epochs = TrialUserAttrs.of(trial).pause_epoch
+                if best is not None and number in self.local_trial_numbers:
+                    self._set_user_attrs(number, objective=best, epochs=epochs, status="paused")
+            return best
+
+        value = self.storage.retry(write)
+        self.refresh()
+        return value
+
+    def _best_value(self, values_by_epoch: Mapping[int, float]) -> float | None:
+        sign, values = self.minimization_sign, values_by_epoch.values()
+        return min(values, key=lambda value: sign * value, default=None)
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Report an epoch's value of a trial that is not pruned."""
@@ -482,9 +631,14 @@ class SweepStudy(SweepTrials):
         self.storage.optuna_storage.set_trial_intermediate_value(trial_id, epoch, value)
 
     def tell(
-        self, number: int, status: str, reason: str | None = None, is_external: bool = False
+        self,
+        number: int,
+        status: str,
+        reason: str | None = None,
+        is_external: bool = False,
+        epochs: int = 0,
     ) -> float | None:
-        """Record how a trial ended and return its objective.
+        """Record how a trial ended, after how many epochs, and return its objective.
 
         A trial that failed for an external reason stays open for a retry until it has done so
         `MAX_EXTERNAL_FAILURES` times.
@@ -496,7 +650,8 @@ class SweepStudy(SweepTrials):
             status, reason, is_external = "failed", str(error), True
             state, value = TrialState.FAIL, None
         can_retry = is_external and self.can_retry(number)
-        failures = TrialUserAttrs.of(self.trials[number]).failures + is_external
+        attrs = TrialUserAttrs.of(self.trials[number])
+        failures, epochs = attrs.failures + is_external, max(epochs, attrs.epochs or 0)
 
         def write_result() -> bool:
             with self.storage.lock():
@@ -506,7 +661,12 @@ class SweepStudy(SweepTrials):
                 if number not in self.local_trial_numbers:
                     return True
                 self._set_user_attrs(
-                    number, status=status, reason=reason, objective=value, failures=failures
+                    number,
+                    status=status,
+                    reason=reason,
+                    objective=value,
+                    failures=failures,
+                    epochs=epochs,
                 )
                 if can_retry:
                     self._set_user_attrs(number, retriable=True)
@@ -516,7 +676,7 @@ class SweepStudy(SweepTrials):
             return True
 
         if not self.storage.retry(write_result):
-            return self.tell(number, status, reason, is_external)
+            return self.tell(number, status, reason, is_external, epochs)
         self.refresh()
         return value
 
@@ -539,9 +699,16 @@ class SweepStudy(SweepTrials):
         )
 
 
-def _is_pruned(trial: FrozenTrial) -> bool:
-    attrs = TrialUserAttrs.of(trial)
-    return attrs.status == "pruned" or attrs.stop_requested
+def _record_max_epochs(optuna_study: optuna.Study, num_epochs: int) -> None:
+    """Record the epochs of a whole run, which the rungs depend on."""
+    recorded = optuna_study.user_attrs.get(MAX_EPOCHS_KEY)
+    if recorded is None:
+        optuna_study.set_user_attr(MAX_EPOCHS_KEY, num_epochs)
+    elif recorded != num_epochs:
+        raise UserError(
+            f"epochs={num_epochs}: the trials of this sweep have {recorded} epochs, and its rungs "
+            "depend on that; --name=NAME starts a new one."
+        )
 
 
 def _create_lost_trial() -> FrozenTrial:

@@ -5,43 +5,52 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeGuard
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import JsonValue
 from threadpoolctl import threadpool_limits
 
-from nn.errors import UserError, format_value
-from nn.io.coerce import drop_none, extract_column, is_count, to_finite_float, to_mapping
+from nn.errors import UserError
+from nn.io.coerce import drop_none, extract_column, is_count, to_finite_float
 from nn.io.files import atomic_write
 from nn.io.paths import TRIAL_FILE, relpath
 from nn.io.serialization import JsonObject
 from nn.runs.history import read_history
 from nn.runs.reader import read_json
+from nn.sweeps.asha import DEFAULT_CONFIG, Rungs
 from nn.sweeps.distributions import Constant
 from nn.sweeps.editions import (
     EDITIONS_KEY,
     EditedTrials,
     Edition,
     edition_index,
-    is_same_value,
     load_editions,
 )
-from nn.sweeps.importance import ParamImportances, get_param_importances
+from nn.sweeps.importance import (
+    MIN_TRIALS_PER_PARAMETER,
+    ParamImportances,
+    get_param_importances,
+)
+from nn.sweeps.points import (
+    PointRecommendation,
+    RankedPoint,
+    TrialIndex,
+    TriedPoint,
+    replicate_values,
+)
 from nn.sweeps.replication import PointEstimates, estimate_points
 from nn.sweeps.samplers.base import ObservedTrial
 from nn.sweeps.schema import Metric, SweepConfig
 from nn.sweeps.space import Point, SearchSpace, is_point
+from nn.sweeps.trial_record import ENDED_STATES, TrialRecord, TrialUserAttrs, is_replicate
 from nn.types import Array
-
-if TYPE_CHECKING:
-    from nn.sweeps.recommendation import PointEstimate
 
 Control = Literal["running", "paused", "stopped"]
 """State of a sweep that `sweep.py pause`, `resume` and `stop` set."""
@@ -57,11 +66,10 @@ REPLICATES_KEY, RACING_KEY = "replicates", "racing"
 """User attributes of the study: the number of seeds of each point, and whether points race."""
 FIRST_SEED_KEY = "first_seed"
 """User attribute of the study: the seed of replicate 0 of all points."""
-MAX_REPLICATES = 1000
+MAX_EPOCHS_KEY = "max_epochs"
+"""User attribute of the study, if trials pause at rungs: the epochs of a whole run."""
 STOP_REASON = "stopped on request"
 """Why a trial was pruned that `sweep.py stop` ended."""
-ENDED_STATES = ("finished", "pruned", "diverged")
-"""Final states that a run's summary can have."""
 SUMMARY_SCORES = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
 """Scores that trials.csv copies from a run's summary."""
 
@@ -77,20 +85,27 @@ class SweepTrials:
         self.trials: list[FrozenTrial] = []
         """The trials as the last edition means them."""
         self.stored_trials: list[FrozenTrial] = []
+        self._index = TrialIndex(self.space, 0, _as_stored)  # replaced by the first load
         self.load_trials()
 
-    def load_trials(self) -> None:
-        """Read the study's trials, whether it is paused, and its last edition if that is new."""
+    def load_trials(self) -> list[int]:
+        """Read the study's trials, whether it is paused, and its last edition if that is new.
+
+        Returns:
+            The numbers of the trials that are new or changed.
+        """
         user_attrs = self.optuna_study.user_attrs
         editions, control = user_attrs.get(EDITIONS_KEY, []), user_attrs.get(CONTROL_KEY)
         self.control: Control = control if control in ("paused", "stopped") else "running"
         replicates, first_seed = user_attrs.get(REPLICATES_KEY), user_attrs.get(FIRST_SEED_KEY)
-        self.replicates = replicates if _is_replicate(replicates) and replicates else 1
+        self.replicates = replicates if is_replicate(replicates) and replicates else 1
         """Number of seeds that a point has at most."""
         self.racing = user_attrs.get(RACING_KEY) is not False
         self.first_seed = first_seed if is_count(first_seed) else None
+        max_epochs = user_attrs.get(MAX_EPOCHS_KEY)
+        self.max_epochs = max_epochs if is_count(max_epochs) else None
+        """Epochs of a whole run, if trials pause at rungs before."""
         self.stored_trials = self.optuna_study.get_trials(deepcopy=False)
-        self._points: list[TriedPoint] | None = None
         try:
             if len(editions) > len(self.editions):
                 self.editions = load_editions(editions)
@@ -100,14 +115,36 @@ class SweepTrials:
             raise UserError(
                 f"{relpath(self.sweep_dir)}: the study's editions are damaged."
             ) from None
+        if (self._index.space, self._index.sign) != (self.space, self.minimization_sign):
+            read = self._edited_trials.read if self.editions else _as_stored
+            self._index = TrialIndex(self.space, self.minimization_sign, read)
+        changed = self._index.update(self.stored_trials)
         self.trials = self.stored_trials
         if self.editions:
-            self.trials = [self._edited_trials.read(trial) for trial in self.stored_trials]
+            self.trials = [record.trial for record in self._index.records]
+        return changed
 
     def use_edition(self, edition: Edition) -> None:
         """Use the sweep file of an edition for whatever is read and proposed from now on."""
         self.sweep = edition.sweep
         self.space = SearchSpace(edition.sweep.parameters)
+
+    @property
+    def minimization_sign(self) -> int:
+        """1 if lower values of the metric are better, or there is none, else -1."""
+        return self.sweep.metric.minimization_sign if self.sweep.metric else 1
+
+    @property
+    def needs_intermediate_values(self) -> bool:
+        """Whether the study needs the metric of each epoch, not only the objective."""
+        return self.sweep.needs_intermediate_values or self.max_epochs is not None
+
+    @property
+    def rungs(self) -> Rungs | None:
+        """The epochs at which trials pause, until they are among the best there; None if never."""
+        if self.max_epochs is None:
+            return None
+        return Rungs.of(self.sweep.early_terminate or DEFAULT_CONFIG, self.max_epochs)
 
     def get_edition(self, number: int) -> Edition | None:
         """Return the edition that proposed a trial; None if the sweep was never edited."""
@@ -119,82 +156,36 @@ class SweepTrials:
     @property
     def complete_trials(self) -> list[FrozenTrial]:
         """The trials that have started and have a point; that of others was lost."""
-        return [
-            trial
-            for trial in self.trials
-            if trial.state != TrialState.WAITING
-            and (trial.user_attrs.get("point") is not None or self.space.is_complete(trial.params))
-        ]
+        return self._index.select(self._index.complete)
 
     def get_point(self, number: int) -> Point:
         """Return the values of a trial's parameters as the sweep file means them; {} if lost.
 
         A trial of an earlier edition may lack parameters, have others, or lie outside the space.
         """
-        trial = self.trials[number]
-        point: Point | None = trial.user_attrs.get("point")
-        if point is not None:
-            return {name: point[name] for name in self.space.parameters if name in point} | point
-        if self.space.is_complete(trial.params):  # written in format version 2
-            return self.space.from_optuna(trial.params)
-        return {}
+        return self._index.records[number].point
 
     @property
     def points(self) -> list[TriedPoint]:
         """The points that have been tried, in the order of their first trials."""
-        if self._points is None:
-            self._points = self._group_trials()
-        return self._points
-
-    def _group_trials(self) -> list[TriedPoint]:
-        """Group the trials by point; a trial whose point is not that of its group is its own."""
-        points: dict[int, Point] = {}
-        trials: dict[int, dict[int, FrozenTrial]] = {}
-        complete_numbers = {trial.number for trial in self.complete_trials}
-        for trial in self.trials:
-            attrs, point = TrialUserAttrs.of(trial), self.get_point(trial.number)
-            number = trial.number if attrs.replicate_of is None else attrs.replicate_of
-            is_queued = trial.state == TrialState.WAITING and number in points
-            if not is_queued and trial.number not in complete_numbers:
-                continue
-            if not is_queued and points.setdefault(number, point) != point:
-                number = trial.number
-                points[number] = point
-            replicates = trials.setdefault(number, {})
-            previous = replicates.get(attrs.replicate)
-            if previous is None or _precedence(trial) >= _precedence(previous):
-                replicates[attrs.replicate] = trial
-        return [TriedPoint(number, points[number], trials[number]) for number in sorted(points)]
+        return self._index.points
 
     def replicate_values(self, points: Sequence[TriedPoint]) -> Array:
         """Return the objectives to minimize (points, replicates) of trials that have ended.
 
         NaN stands for trials without a result yet, infinity for those that diverged or failed.
         """
-        sign = self.sweep.metric.minimization_sign if self.sweep.metric else 1
-        last = max((max(point.trials) for point in points), default=0)
-        values = np.full((len(points), max(self.replicates, last + 1)), math.nan)
-        for row, point in zip(values, points, strict=True):
-            for replicate, trial in point.trials.items():
-                if trial.state.is_finished():
-                    value = to_finite_float(TrialUserAttrs.of(trial).objective)
-                    row[replicate] = math.inf if value is None else sign * value
-        return values
+        return replicate_values(points, self.replicates)
 
     @property
     def observed_trials(self) -> list[ObservedTrial]:
         """The trials that count and have a point, as samplers see them."""
-        trials = [
-            self._observe(point.trials[replicate], point, replicate)
-            for point in self.points
-            for replicate in sorted(point.trials)
-        ]
-        return sorted(trials, key=lambda trial: trial.number)
+        return self._index.observed_trials
 
     @property
     def observed_points(self) -> list[ObservedTrial]:
         """The points as trials, each with the mean of its objectives; without one if any failed."""
-        if all(point.trials.keys() == {0} for point in self.points):
+        if all(point.records.keys() == {0} for point in self.points):
             return self.observed_trials
         observed = []
         means = self.estimate_points().means
@@ -203,7 +194,7 @@ class SweepTrials:
             if math.isinf(mean):
                 state = TrialState.FAIL
             value = float(mean) if math.isfinite(mean) else None
-            first = self._observe(point.trials[min(point.trials)], point, 0)
+            first = self._index.observe(point.records[min(point.records)], point, 0)
             observed.append(replace(first, number=point.number, state=state, value=value))
         return observed
 
@@ -212,50 +203,20 @@ class SweepTrials:
         values = self.replicate_values(self.points)
         return estimate_points(values[:, ~np.isnan(values).all(0)])
 
-    def _observe(self, trial: FrozenTrial, point: TriedPoint, replicate: int) -> ObservedTrial:
-        sign = self.sweep.metric.minimization_sign if self.sweep.metric else 1
-        objective = TrialUserAttrs.of(trial).objective
-        if objective is not None and not math.isfinite(objective):
-            objective = None
-        is_queued = trial.state == TrialState.WAITING
-        return ObservedTrial(
-            number=trial.number,
-            point=point.point,
-            state=TrialState.RUNNING if is_queued else trial.state,
-            value=None if objective is None else sign * objective,
-            intermediate_values={
-                epoch: sign * value for epoch, value in trial.intermediate_values.items()
-            },
-            replicate=replicate,
-            task=self._describe_task(point.point),
-        )
-
     def get_seed(self, number: int) -> int | None:
         """Return the seed of a trial's run, None if it is not known."""
         seed = self.get_point(number).get("seed", self.first_seed)
-        replicate = TrialUserAttrs.of(self.trials[number]).replicate
+        replicate = self._index.records[number].attrs.replicate
         return seed + replicate if is_count(seed) else None
 
     @property
     def queued_trials(self) -> list[FrozenTrial]:
         """The trials that start before the search proposes any, in this order."""
-        return [trial for trial in self.trials if trial.state == TrialState.WAITING]
+        return self._index.select(self._index.queued)
 
     def is_stop_requested(self, number: int) -> bool:
         """Return whether the user wants to end a trial."""
         return self.control == "stopped" or TrialUserAttrs.of(self.trials[number]).stop_requested
-
-    def _describe_task(self, point: Point) -> str:
-        """Return the settings of a point that differ from those of all points of the space."""
-        return ", ".join(
-            f"{name}: {format_value(value)}"
-            for name, value in point.items()
-            if name not in self.space.parameters
-            or (
-                isinstance(constant := self.space.parameters[name], Constant)
-                and not is_same_value(constant.value, value)
-            )
-        )
 
     def get_recorded_point(self, number: int) -> Point:
         """Return the point with which a trial was proposed, whatever the edition was then."""
@@ -293,18 +254,18 @@ class SweepTrials:
         return None
 
     def rank_trials(self) -> list[FrozenTrial]:
-        """Return the trials that have an objective, best first."""
-        sign = self.sweep.metric.minimization_sign if self.sweep.metric else 1
+        """Return the trials that have an objective, best first; after them those not ended yet."""
+        sign = self.minimization_sign
         objectives = {
-            trial.number: sign * objective
-            for trial in self.trials
-            if (objective := TrialUserAttrs.of(trial).objective) is not None
+            record.number: (record.attrs.status not in ENDED_STATES, sign * objective)
+            for record in self._index.records
+            if (objective := record.attrs.objective) is not None
         }
         return [self.trials[number] for number in sorted(objectives, key=objectives.__getitem__)]
 
     def rank_points(self) -> list[RankedPoint]:
         """Return the points that have a mean, best first among those with equally many seeds."""
-        sign = self.sweep.metric.minimization_sign if self.sweep.metric else 1
+        sign = self.minimization_sign
         estimates = self.estimate_points()
         columns = estimates.means, estimates.std_errors, estimates.num_seeds
         ranked = [
@@ -337,16 +298,42 @@ class SweepTrials:
 
         Those that the user has queued again are left out.
         """
-        retried = {TrialUserAttrs.of(trial).retry_of for trial in self.trials}
+        retried = {record.attrs.retry_of for record in self._index.records}
         return [
-            trial
-            for trial in self.complete_trials
-            if TrialUserAttrs.of(trial).status == "failed" and trial.number not in retried
+            record.trial
+            for record in self._index.records
+            if record.is_complete
+            and record.attrs.status == "failed"
+            and record.number not in retried
         ]
 
     def get_param_importances(self) -> ParamImportances:
-        """Estimate how much of the objective's variance each parameter explains."""
-        return get_param_importances(self.space, self.observed_points)
+        """Estimate how much of the objective's variance each parameter explains.
+
+        If trials pause, few have a result; then it is that of the values at the highest rung which
+        enough of them have reached, or at the first one.
+        """
+        if self.rungs is None:
+            return get_param_importances(self.space, self.observed_points)
+        records, values, _ = self.rung_table
+        num_varied = sum(not isinstance(p, Constant) for p in self.space.parameters.values())
+        is_enough = np.isfinite(values).sum(0) >= MIN_TRIALS_PER_PARAMETER * num_varied
+        rung = max(np.flatnonzero(is_enough), default=0)
+        trials = [
+            ObservedTrial(record.number, record.point, TrialState.COMPLETE, float(value))
+            for record, value in zip(records, values[:, rung], strict=True)
+            if math.isfinite(value)
+        ]
+        num_epochs = self.rungs.epochs[rung]
+        return replace(get_param_importances(self.space, trials), num_epochs=num_epochs)
+
+    @property
+    def rung_table(self) -> tuple[list[TrialRecord], Array, NDArray[np.bool_]]:
+        """Trials of the space with the first seed, their values at rungs, and which are paused."""
+        rungs = self.rungs
+        if rungs is None:
+            return [], np.empty((0, 0)), np.empty(0, bool)
+        return self._index.read_rungs(rungs)
 
     def write_trials_csv(self) -> None:
         """Write trials.csv: one row per trial with its run's scores; unknown cells are empty."""
@@ -383,92 +370,9 @@ class SweepTrials:
         atomic_write(self.sweep_dir / "trials.csv", buffer.getvalue().encode())
 
 
-@dataclass(frozen=True)
-class TriedPoint:
-    """A point that was tried, and its runs with the sweep's seeds."""
-
-    number: int
-    """Number of its first trial."""
-    point: Point
-    trials: Mapping[int, FrozenTrial]
-    """By replicate; of several, the last one with a result, else the last."""
-
-
-@dataclass(frozen=True)
-class RankedPoint:
-    """A point with the mean of its results, in units of the metric."""
-
-    point: TriedPoint
-    mean: float
-    """Comparable between points with different seeds."""
-    std_error: float
-    """NaN if nothing tells the noise of a run."""
-    num_seeds: int
-
-
-@dataclass(frozen=True)
-class PointRecommendation:
-    """The recommended point and others, by the numbers of their first trials."""
-
-    best: int
-    contenders: Sequence[int]
-    """Points statistically indistinguishable from it, the most probable first."""
-    estimates: Mapping[int, PointEstimate]
-
-
-def _precedence(trial: FrozenTrial) -> int:
-    """Rank a trial among those of its replicate: a result is above a run, above a failure."""
-    if TrialUserAttrs.of(trial).status in ENDED_STATES:
-        return 2
-    return 0 if trial.state.is_finished() else 1
-
-
-def _is_replicate(value: JsonValue) -> TypeGuard[int]:
-    return is_count(value) and value <= MAX_REPLICATES
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialUserAttrs:
-    """User attributes of an Optuna trial, by the names under which they are stored."""
-
-    status: str
-    """How the run ended, or is going: finished, pruned, diverged, failed or running."""
-    reason: str | None
-    objective: float | None
-    machine: str | None
-    """ID of the machine that runs the trial or ran it last."""
-    failures: int
-    """Number of failures with a cause outside the trial."""
-    retriable: bool
-    """Whether the last failure was one, and the trial is left open for a retry."""
-    stop_requested: bool
-    """Whether the user wants to end the trial."""
-    queued_point: Point
-    """Parameter values with which the user queued the trial; the search proposes the others."""
-    retry_of: int | None
-    """Number of the trial whose point this one runs again."""
-    replicate: int
-    """Index of its seed among those of the sweep."""
-    replicate_of: int | None
-    """Number of the first trial of its point; None for that trial itself."""
-
-    @classmethod
-    def of(cls, trial: FrozenTrial) -> TrialUserAttrs:
-        """Read the attributes of a trial, which may lack any of them."""
-        attrs, first = trial.user_attrs, trial.user_attrs.get("replicate_of")
-        return cls(
-            status=attrs.get("status", trial.state.name.lower()),
-            reason=attrs.get("reason"),
-            objective=attrs.get("objective"),
-            machine=attrs.get("machine"),
-            failures=attrs.get("failures", 0),
-            retriable=trial.state == TrialState.RUNNING and bool(attrs.get("retriable")),
-            stop_requested=bool(attrs.get("stop_requested")),
-            queued_point=to_mapping(attrs.get("queued_point")),
-            retry_of=attrs.get("retry_of"),
-            replicate=replicate if _is_replicate(replicate := attrs.get("replicate")) else 0,
-            replicate_of=first if is_count(first) and first < trial.number else None,
-        )
+def _as_stored(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial as it is, if the sweep was never edited."""
+    return trial
 
 
 def read_summary(trial: FrozenTrial, run_dir: Path) -> JsonObject:

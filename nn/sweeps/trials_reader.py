@@ -70,17 +70,9 @@ class SweepTrialsReader:
         return set(range(len(self.sweep_trials.trials)))
 
     def _append(self, lines: Sequence[bytes]) -> set[int]:
-        previous, num_editions = self.sweep_trials.stored_trials, len(self.sweep_trials.editions)
         with self._damage_as_user_error():
             self._journal.append_logs(_parse_logs(lines))
-            self.sweep_trials.load_trials()
-        if len(self.sweep_trials.editions) > num_editions:
-            return set(range(len(self.sweep_trials.trials)))
-        return {  # Optuna replaces a trial's object when it changes the trial
-            number
-            for number, trial in enumerate(self.sweep_trials.stored_trials)
-            if number >= len(previous) or trial is not previous[number]
-        }
+            return set(self.sweep_trials.load_trials())
 
     def _check(self, numbers: set[int]) -> set[int]:
         """Check that the trials have points."""

@@ -22,12 +22,8 @@ from nn.runs.reader import MAX_JSON_BYTES, find_runs, read_config, read_json
 from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.schema import Metric
 from nn.sweeps.space import SearchSpace
-from nn.sweeps.trials import (
-    ENDED_STATES,
-    TrialUserAttrs,
-    best_value,
-    read_objective,
-)
+from nn.sweeps.trial_record import ENDED_STATES, TrialUserAttrs
+from nn.sweeps.trials import best_value, read_objective
 from nn.sweeps.trials_reader import load_sweep_trials
 from nn.tracking.wandb_log import LOG_PATTERN, find_log
 from nn.tracking.wandb_record import read_log

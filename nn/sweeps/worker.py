@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import KW_ONLY, dataclass
 from multiprocessing.connection import Connection
@@ -22,9 +22,12 @@ from nn.errors import DivergedError, SaveError, TrialPruned, UserError, is_retry
 from nn.io.files import acquire_lock, atomic_write
 from nn.io.paths import TRIAL_FILE
 from nn.io.serialization import JsonObject, to_json
+from nn.runs.environment import is_same_processor
 from nn.runs.reader import read_json
+from nn.runs.run_directory import discard_run, find_resume_problem
 from nn.runs.runner import run
 from nn.runs.signals import SignalInterrupt
+from nn.runs.upload import write_offline_runs
 
 if TYPE_CHECKING:
     from nn.sweeps.space import Point  # imports Optuna, which workers do not need
@@ -49,8 +52,19 @@ class TrialRequest:
     """Number of the first trial of its point, if it is not the first."""
     metric_name: str | None = None
     """Metric whose values the worker reports."""
+    pause_epoch: int | None = None
+    """Epoch after which the trial pauses, unless it is the last."""
+    paused_epochs: int = 0
+    """Epochs that it had when it paused before."""
     is_prunable: bool = False
     """Whether the worker waits after each epoch for a decision, which else may come at any time."""
+
+
+@dataclass(frozen=True)
+class OfflineRunsRequest:
+    """Paused trials whose offline W&B runs to write; answered with None."""
+
+    trial_dirs: Sequence[Path]
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,14 @@ class ResultMessage:
     """Whether a failure has a cause outside the trial, so that a retry may succeed."""
 
 
-WorkerMessage = EpochMessage | ResultMessage
+@dataclass(frozen=True)
+class RestartMessage:
+    """Report that a trial which had paused starts over."""
+
+    reason: str
+
+
+WorkerMessage = EpochMessage | RestartMessage | ResultMessage
 
 
 def worker_main(connection: Connection, config_dir: Path | None) -> None:
@@ -88,12 +109,16 @@ def serve_requests(connection: Connection) -> None:
     """Run the requested trials until the connection is closed."""
     while True:
         try:
-            request: TrialRequest | Decision = connection.recv()
+            request: TrialRequest | OfflineRunsRequest | Decision = connection.recv()
         except (EOFError, OSError):  # reset if the sweep ended before it received a message
             return
-        if not isinstance(request, TrialRequest):
+        if isinstance(request, str):
             continue  # a decision on a trial that had just ended
         try:
+            if isinstance(request, OfflineRunsRequest):
+                write_offline_runs(request.trial_dirs)
+                connection.send(None)
+                continue
             with _redirect_output(request.trial_dir):
                 message = _run_trial(request, connection)
             connection.send(message)
@@ -159,8 +184,16 @@ def _run_trial(request: TrialRequest, connection: Connection) -> ResultMessage:
         request.trial_dir.mkdir(parents=True, exist_ok=True)
         _wait_until_unlocked(request.trial_dir)
         _write_trial_file(request)
-        run(config, request.trial_dir, (request.trial_dir / "config.yaml").exists(), report_epoch)
-        return ResultMessage("finished")
+        if request.paused_epochs:
+            _restart_if_needed(request.trial_dir, connection)
+        summary = run(
+            config,
+            request.trial_dir,
+            (request.trial_dir / "config.yaml").exists(),
+            report_epoch,
+            pause_epoch=request.pause_epoch,
+        )
+        return ResultMessage(summary["status"])
     except DivergedError as error:
         return ResultMessage("diverged", str(error))
     except TrialPruned:
@@ -168,7 +201,7 @@ def _run_trial(request: TrialRequest, connection: Connection) -> ResultMessage:
     except SignalInterrupt:
         if decision != "pause":
             raise
-        return ResultMessage("paused")
+        return ResultMessage("interrupted")
     except Exception as error:
         reason = str(error)
         if not isinstance(error, UserError | SaveError):
@@ -176,6 +209,19 @@ def _run_trial(request: TrialRequest, connection: Connection) -> ResultMessage:
             with suppress(OSError):
                 traceback.print_exc()
         return ResultMessage("failed", reason, is_external=is_retryable(error))
+
+
+def _restart_if_needed(trial_dir: Path, connection: Connection) -> None:
+    """Remove a run that cannot continue from where it paused, and report that it starts over."""
+    if not (trial_dir / "config.yaml").exists():
+        reason = "its checkpoint is on another machine."
+    elif not is_same_processor(read_json(trial_dir, "environment.json")):
+        reason = "its checkpoint is from another kind of processor."
+    else:
+        reason = find_resume_problem(trial_dir) or ""
+    if reason:
+        connection.send(RestartMessage(reason))
+        discard_run(trial_dir, reason)
 
 
 def _wait_until_unlocked(trial_dir: Path) -> None:

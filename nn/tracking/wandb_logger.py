@@ -63,6 +63,12 @@ UPLOADED_FILES = {"config.yaml": "settings.yaml", "environment.json": "environme
 
 W&B writes a config.yaml of its own.
 """
+WANDB_DIR = "wandb"
+"""In a run directory, unless tracking is disabled; without a run if that is written later."""
+OFFLINE_RUN_PATTERN = f"{WANDB_DIR}/offline-run-*"
+"""Offline W&B runs in a run directory."""
+UNFINISHED_STATUSES = ("interrupted", "paused")
+"""Statuses of a session that a later one continues."""
 KILLED_EXIT_CODE = 255
 """The exit code with which W&B shows a run as killed instead of failed."""
 
@@ -84,23 +90,41 @@ class WandbLogger:
         self._run: Run | None = None
         self._is_disabled = self._has_warned = False
         self._is_stop_requested = self._is_finishing = self._is_abandoned = False
+        self._is_deferred = False
         self._init_deadline = 0.0
         self._init_done, self._sender_thread = Event(), Thread()
         self._call_queue: SimpleQueue[Callable[[Run], None] | None] = SimpleQueue()
 
-    def init(self, restored_records: Iterable[HistoryRecord] = (), resume: bool = False) -> None:
+    def init(
+        self,
+        restored_records: Iterable[HistoryRecord] = (),
+        resume: bool = False,
+        is_deferred: bool = False,
+    ) -> None:
         """Start connecting to W&B in the background; if that fails, log to an offline run.
 
         Args:
             restored_records: The history of earlier sessions; W&B gets what it does not have.
             resume: Whether to continue a run that W&B may already have.
+            is_deferred: Whether to start an offline run only when the run has ended, since one that
+                a later session continues cannot be resumed.
         """
         self._is_disabled = self.mode == "disabled"
         if self._is_disabled:
             return
+        self._call_queue.put(lambda run: self._send_missing_records(run, restored_records))
+        self._is_deferred = is_deferred and self.mode == "offline"
+        if self._is_deferred:
+            self._remove_offline_runs()
+            with suppress(OSError):
+                (self.run_dir / WANDB_DIR).mkdir(exist_ok=True)
+        else:
+            self._start(resume)
+
+    def _start(self, resume: bool = False) -> None:
+        """Connect to W&B, and send what is queued in the background."""
         self._set_wandb_variables(self.run_dir)
         self._init_deadline = time.monotonic() + _init_timeout_seconds()
-        self._call_queue.put(lambda run: self._send_missing_records(run, restored_records))
         # without credentials wandb asks for them on a terminal, so this is done before training
         if self.mode == "offline" or not has_credentials():
             self._disable_on_error(partial(self._connect, resume))
@@ -117,6 +141,8 @@ class WandbLogger:
     def finish(self, summary: Summary, predictions: Predictions | None) -> str | None:
         """Send the result, finish the W&B run, and return where it can be found, if it exists."""
         self._is_finishing = True
+        if self._is_deferred and summary["status"] not in UNFINISHED_STATUSES:
+            self._start()
         # the thread has no ident if a signal came before it was started
         if self._is_disabled or not self._sender_thread.ident:
             return None
@@ -200,12 +226,16 @@ class WandbLogger:
                     with suppress(Exception, SystemExit):
                         _import_wandb().teardown()  # else it keeps hold of the failed run
                     self.mode = "offline"
-            for stale_dir in self.run_dir.glob("wandb/offline-run-*"):
-                rmtree(stale_dir, ignore_errors=True)
+            self._remove_offline_runs()
             self._run = self._init_run(self.run_dir)
             return self._run
         finally:
             self._init_done.set()
+
+    def _remove_offline_runs(self) -> None:
+        """Remove the offline runs of earlier sessions, which `wandb sync` would add to this one."""
+        for stale_dir in self.run_dir.glob(OFFLINE_RUN_PATTERN):
+            rmtree(stale_dir, ignore_errors=True)
 
     def _init_run(self, directory: Path, resume: bool = False) -> Run:
         tracking, wandb = self.tracking, _import_wandb()
@@ -343,7 +373,7 @@ class WandbLogger:
         """Return the exit code for W&B; 0 for a diverged trial, so that a sweep learns from it."""
         if status == "interrupted":
             return KILLED_EXIT_CODE
-        is_success = status in ("finished", "pruned")
+        is_success = status in ("finished", "pruned", "paused")
         return 0 if is_success or (status == "diverged" and self.ids.is_agent_run) else 1
 
     @property

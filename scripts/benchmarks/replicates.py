@@ -7,63 +7,25 @@ sweep sees a few seeds; the true value of a point is its mean over seeds that th
 from __future__ import annotations
 
 import heapq
-import io
-import json
 import math
-import multiprocessing
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
-from benchmarks.samplers import TEST_PROBLEMS, ParameterConfig, TestProblem
+from benchmarks.samplers import TEST_PROBLEMS, TestProblem
+from benchmarks.simulation import METRIC, bootstrap_ratio, create_space, map_in_processes
+from benchmarks.tables import Grid, best_values, record_table
 from optuna.trial import TrialState
-from threadpoolctl import threadpool_limits
 
-from nn.config.compose import compose_config
-from nn.errors import UserError
-from nn.io.files import atomic_write
-from nn.runs.experiment import prepare
 from nn.sweeps.recommendation import recommend
 from nn.sweeps.replication import choose_promotion, rungs
 from nn.sweeps.samplers.base import ObservedTrial
 from nn.sweeps.samplers.registry import create_sampler
-from nn.sweeps.schema import Metric, SweepConfig
 from nn.sweeps.space import Point, SearchSpace, point_key
-from nn.training import fit
 from nn.types import Array
-
-T = TypeVar("T")
-S = TypeVar("S")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """All combinations of listed settings of the digits network."""
-
-    parameters: dict[str, list[float]]
-    num_epochs: int
-    num_seeds: int
-
-    @property
-    def points(self) -> list[Point]:
-        """The points, in the order of the rows of a table."""
-        return [
-            dict(zip(self.parameters, values, strict=True))
-            for values in product(*self.parameters.values())
-        ]
-
-    @property
-    def description(self) -> str:
-        """What a table must have in common with the grid, to be one of its recorded runs."""
-        return json.dumps([self.parameters, self.num_epochs])
-
 
 DIGITS_GRID = Grid(
     {
@@ -80,80 +42,6 @@ QUICK_GRID = Grid(
     num_epochs=2,
     num_seeds=8,
 )
-
-
-def record_table(path: Path, grid: Grid) -> Array:
-    """Train what a table lacks on all available cores, and return the values (points, seeds).
-
-    A value is the lowest validation loss of a run, infinite if it diverged. The file is written
-    after each seed, so that an interrupted recording is continued.
-
-    Raises:
-        UserError: The file is not a table of this grid.
-    """
-    columns = list(_load_table(path, grid).T) if path.exists() else []
-    seeds = range(len(columns), grid.num_seeds)
-    recorded = _map_in_processes(partial(_train_seed, grid), seeds)
-    for seed, values in zip(seeds, recorded, strict=True):
-        columns.append(np.array(values))
-        content = io.BytesIO()
-        np.savez_compressed(content, grid=grid.description, values=np.array(columns).T)
-        atomic_write(path, content.getvalue())
-        print(f"{path}: recorded {seed + 1} of {grid.num_seeds} seeds", flush=True)
-    return np.array(columns).T
-
-
-def _load_table(path: Path, grid: Grid) -> Array:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            description, values = str(content["grid"]), np.asarray(content["values"])
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile):
-        raise UserError(f"{path}: this is not a table of recorded runs; name a new file.") from None
-    if description != grid.description:
-        raise UserError(f"{path}: this table is of another grid; name a new file.")
-    return values
-
-
-def _train_seed(grid: Grid, seed: int) -> list[float]:
-    """Train all points of a grid with a seed, one after another, since they share the dataset."""
-    return [
-        _train(
-            f"epochs={grid.num_epochs}",
-            f"seed={seed}",
-            "tracking=disabled",
-            *(f"{name}={value}" for name, value in point.items()),
-        )
-        for point in grid.points
-    ]
-
-
-def _train(*overrides: str) -> float:
-    """Train without a run directory, and return the lowest validation loss of all epochs."""
-    config = compose_config(overrides)
-    experiment = prepare(config)
-    losses = []
-    with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
-        for result in fit(
-            experiment.network,
-            experiment.loss,
-            experiment.optimizer,
-            experiment.schedule,
-            experiment.batches,
-            experiment.dataset.val,
-            lr=config.lr,
-            epochs=config.epochs,
-        ):
-            if result.val is None or not result.is_finite:
-                return math.inf
-            losses.append(result.val.loss)
-    return min(losses)
-
-
-def _map_in_processes(function: Callable[[S], T], arguments: Iterable[S]) -> Iterator[T]:
-    """Call a function in one process per core, and yield the results in order."""
-    num_processes = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(function, arguments)
 
 
 @dataclass(frozen=True)
@@ -180,7 +68,7 @@ class NoisyProblem:
             return rows[point_key({name: point[name] for name in grid.parameters})]
 
         return cls(
-            _create_space({name: {"values": each} for name, each in grid.parameters.items()}),
+            create_space({name: {"values": each} for name, each in grid.parameters.items()}),
             lambda point, replicate: float(visible[find_row(point), replicate]),
             lambda point: float(true_values[find_row(point)]),
             float(true_values.min()),
@@ -195,13 +83,8 @@ class NoisyProblem:
             noise = problem.noise_std * rng.normal()
             return problem.objective(**point) + float(seed_effects[replicate]) + noise
 
-        space = _create_space(problem.parameters)
+        space = create_space(problem.parameters)
         return cls(space, run, lambda point: problem.objective(**point), 0.0)
-
-
-def _create_space(parameters: Mapping[str, ParameterConfig]) -> SearchSpace:
-    sweep = SweepConfig.model_validate({"method": "random", "parameters": parameters})
-    return SearchSpace(sweep.parameters)
 
 
 @dataclass(frozen=True)
@@ -265,7 +148,6 @@ def play_sweep(
     return trials
 
 
-METRIC = Metric(name="val/loss")
 OBSERVED, RECOMMENDED, ORACLE = "observed best", "recommended", "truly best tried"
 
 
@@ -324,7 +206,7 @@ def compare_strategies(table_path: Path, quick: bool) -> Iterator[RegretComparis
     """Record what the table lacks, then compare the strategies with equal numbers of runs."""
     grid = QUICK_GRID if quick else DIGITS_GRID
     budgets, num_sweeps = ((10,), 2) if quick else ((60, 120), 32)
-    table = record_table(table_path, grid)
+    table = best_values(record_table(table_path, grid))
     yield from compare_on(
         "digits", partial(NoisyProblem.from_table, table, grid), budgets, num_sweeps
     )
@@ -343,7 +225,7 @@ def compare_on(
     """Compare the strategies on one problem, with the same seeds for all."""
     regrets: dict[tuple[int, str, str], list[float]] = {}
     jobs = list(product(STRATEGIES, range(num_sweeps)))
-    measured = _map_in_processes(partial(measure_regrets, create_problem, budgets), jobs)
+    measured = map_in_processes(partial(measure_regrets, create_problem, budgets), jobs)
     for (strategy, _), by_selection in zip(jobs, measured, strict=True):
         for (budget, selection), regret in by_selection.items():
             regrets.setdefault((budget, strategy.name, selection), []).append(regret)
@@ -352,17 +234,6 @@ def compare_on(
         ratio = bootstrap_ratio(np.array(values), np.array(reference))
         regret = float(np.mean(values))
         yield RegretComparison(name, budget, strategy_name, selection, regret, ratio)
-
-
-def bootstrap_ratio(values: Array, reference: Array) -> tuple[float, float, float] | None:
-    """Return the ratio of paired means, with the ends of its 95 % bootstrap interval."""
-    if not reference.any():
-        return None
-    indices = np.random.default_rng(0).integers(0, len(values), (10_000, len(values)))
-    means, reference_means = values[indices].mean(1), reference[indices].mean(1)
-    is_defined = reference_means > 0
-    low, high = np.quantile(means[is_defined] / reference_means[is_defined], [0.025, 0.975])
-    return float(values.mean() / reference.mean()), float(low), float(high)
 
 
 def print_strategy_comparison(table_path: Path, quick: bool) -> Iterator[RegretComparison]:

@@ -36,6 +36,7 @@ for words in json.loads(sys.argv[1]):
     runpy.run_path(words[0], run_name="__main__")
 assert state() == before
 json.dump([sys.stdout.text, sys.stderr.text], screen)
+screen.flush()
 """
 
 

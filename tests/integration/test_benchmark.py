@@ -44,8 +44,8 @@ def test_benchmark_compares_replicates_on_recorded_runs(workdir):
         if (row["strategy"], row["selection"]) == ("one seed", "observed best"):
             assert row["ratio"] in (None, [1, 1, 1])
     with np.load(workdir.path / "table.npz") as content:
-        grid, values = content["grid"], content["values"]
-    np.savez(workdir.path / "table.npz", grid=grid, values=values[:, :-2])
+        grid, curves = content["grid"], content["curves"]
+    np.savez(workdir.path / "table.npz", grid=grid, curves=curves[:, :-2])
     continued = workdir.run(BENCHMARK_SCRIPT, *args)
     assert continued.stdout.count("recorded") == 2
     assert json.loads((workdir.path / "regrets.json").read_text()) == rows
@@ -55,12 +55,38 @@ def test_only_a_table_of_the_same_grid_is_continued(workdir):
     path = workdir.path / "table.npz"
     for write, message in (
         (lambda: path.write_text("no table"), "this is not a table of recorded runs"),
-        (lambda: np.savez(path, grid="[]", values=np.zeros((3, 2))), "this table is of another"),
+        (lambda: np.savez(path, grid="[]", curves=np.zeros((3, 2, 4))), "this table is of another"),
     ):
         write()
         result = workdir.run(BENCHMARK_SCRIPT, "--quick", "--replicates", "table.npz")
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
         assert message in result.stderr
+
+
+@pytest.mark.soak
+def test_benchmark_of_search_repeats_itself_and_counts_sweeps_that_never_reach_the_target(workdir):
+    args = ["--quick", "--search", "tables", "--json", "search.json"]
+    result = workdir.run(BENCHMARK_SCRIPT, *args)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((workdir.path / "search.json").read_text())
+    epoch_rows = [row for row in rows if "epochs" in row]
+    regret_rows = [row for row in rows if "condition" in row]
+    assert {row["strategy"] for row in epoch_rows} >= {"random, full", "bayes, asha"}
+    selections = {row["selection"] for row in epoch_rows}
+    assert selections == {"tried", "observed", "present", "recommended"}
+    for row in epoch_rows:
+        assert (row["epochs"] is None) == (row["never"] > 0.5)
+        assert row["regret"] >= 0
+        if row["strategy"] == "random, full":
+            assert row["ratio"] in (None, [1, 1, 1])
+    assert {row["condition"] for row in regret_rows} == {"plain", "10 % outliers", "16 workers"}
+    for row in regret_rows:
+        assert row["ratio"][1] <= row["ratio"][2]
+        if (row["sampler"], row["condition"]) == ("random", "plain"):
+            assert row["ratio"] == [1, 1, 1]
+    continued = workdir.run(BENCHMARK_SCRIPT, *args)
+    assert "recorded" not in continued.stdout
+    assert json.loads((workdir.path / "search.json").read_text()) == rows
 
 
 @pytest.mark.parametrize(
@@ -69,6 +95,7 @@ def test_only_a_table_of_the_same_grid_is_continued(workdir):
         ("--rounds 0", "argument --rounds: 0 must be a whole number, at least 1"),
         ("--samplers none", "argument --samplers: none must be a whole number, at least 1"),
         ("--replicates .", "--replicates .: no file can be written there"),
+        ("--search absent/tables", "--search absent/tables: no files can be written there"),
         ("--surfaces 3", "argument --surfaces: this option was renamed; use --samplers"),
         ("--json .", "--json .: no file can be written there"),
         ("--json absent/ratios.json", "--json absent/ratios.json: no file can be written there"),

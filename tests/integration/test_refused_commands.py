@@ -661,7 +661,7 @@ def write_settings(**changes):
             write_settings(overrides="epochs=1"),
             'contained {"format_version": 3, "seed": 0, "sampler": null, "overrides": [], '
             '"config_dir": null, "warm_start": [], "replicates": 1, "racing": true, '
-            '"constants": {}, ',
+            '"scheduler": null, "constants": {}, ',
         ),
         (lambda sweep: (sweep / "settings.json").write_text("[" * 99_999), "settings.json is dam"),
     ],

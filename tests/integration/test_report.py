@@ -8,7 +8,7 @@ import shutil
 import pytest
 import yaml
 
-from tests.conftest import REPORT_SCRIPT, SWEEP_SCRIPT, UPLOAD_SCRIPT
+from tests.conftest import REPORT_SCRIPT, ROOT, SWEEP_SCRIPT, UPLOAD_SCRIPT
 from tests.fake_wandb import FakeWandbServer
 from tests.report.factories import SWEEP_CONFIG, make_run, make_sweep
 
@@ -146,7 +146,9 @@ def test_damaged_config_gives_a_one_line_error(workdir_with_runs):
 
 def test_wandb_report_is_created_once_and_then_updated(workdir):
     workdir.train("epochs=2", "hydra.run.dir=run")
-    make_sweep(workdir.path / "runs/sweeps/random", 4)
+    args = [str(ROOT / "sweeps/random.yaml"), "--count=2", "tracking=disabled", "epochs=2"]
+    result = workdir.run(SWEEP_SCRIPT, *args)
+    assert result.returncode == 0, result.stderr
     with FakeWandbServer() as server:
         upload = workdir.run(UPLOAD_SCRIPT, "run", **server.environment, WANDB_PROJECT="digits")
         assert upload.returncode == 0, upload.stderr

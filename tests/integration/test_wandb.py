@@ -546,6 +546,51 @@ def test_offline_and_online_runs_of_a_seed_are_equal(workdir, server, run_online
     assert len(server.artifacts[f"model-{names[2]}"].versions) == 1
 
 
+PAUSE_SCRIPT = """
+import sys
+from pathlib import Path
+from nn.config.compose import compose_config
+from nn.runs.runner import run
+from nn.runs.upload import write_offline_runs
+
+path, config = Path("run"), compose_config(sys.argv[2:])
+if sys.argv[1] == "pause":
+    for epoch in (1, 3):
+        run(config, path, resume=epoch > 1, pause_epoch=epoch)
+        assert "wandb" not in sys.modules
+        assert not list(path.glob("wandb/*"))
+    for _ in range(2):
+        write_offline_runs([path])
+else:
+    run(config, path, resume=True, pause_epoch=5)
+    assert "wandb" not in sys.modules
+    assert not list(path.glob("wandb/offline-run-*"))
+    run(config, path, resume=True, pause_epoch=6)
+"""
+
+
+def test_offline_run_of_a_paused_run_is_written_when_asked_and_replaced_at_its_end(
+    workdir, server, run_online
+):
+    args = ["epochs=6", "restore_best=true", "tracking.confusion_every=2", "tracking.group=g"]
+    args += ["tracking=offline", "tracking.tags=[a,b]", "tracking.notes=hello"]
+
+    def sync():
+        (folder,) = (workdir.path / "run/wandb").glob("offline-run-*")
+        run_online(WANDB_CLI, "sync", str(folder))
+        (run,) = server.runs.values()
+        assert run.id == RunDir(workdir.path / "run").environment["run_id"]
+        assert (run.group, run.tags, run.notes) == ("g", ["a", "b"], "hello")
+        return logged_content(server, run.id)
+
+    for phase, epochs, model in (("pause", 3, {"model": None}), ("end", 6, {})):
+        result = workdir.run("-c", PAUSE_SCRIPT, phase, *args)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == ""
+        assert len(RunDir(workdir.path / "run").history) == epochs
+        assert sync() == expected_content(workdir.path / "run") | model
+
+
 def test_whole_sweep_can_be_uploaded(workdir, server, run_online):
     sweep = SWEEP_SCRIPT
     result = workdir.run(sweep, "sweeps/random.yaml", "--count=3", "epochs=2")

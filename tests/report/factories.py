@@ -16,7 +16,7 @@ from nn.io.serialization import to_json
 from nn.runs.runner import run
 from nn.sweeps.schema import read_sweep_config
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import SWEEP_FORMAT_VERSION
+from nn.sweeps.trials import SWEEP_FORMAT_VERSION, read_objective
 
 QUICK_OVERRIDES = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.max_samples=600")
 XSS_STRING = "<img src=x onerror=alert(1)>\"'&${lr}%{x}</script>"
@@ -65,7 +65,7 @@ def make_sweep(
     study = SweepStudy(read_sweep_config(folder / "sweep.yaml"), folder, 0)
     study.set_replicates(replicates, racing=False, first_seed=0)
     for number in range(trials * replicates):
-        study.ask(None)
+        study.ask()
         status = states[number % len(states)]
         trial_dir = study.get_trial_dir(number)
         trial_dir.mkdir(parents=True)
@@ -84,9 +84,26 @@ def make_sweep(
                 "test/accuracy": 1 - min_loss / 4,
                 "seconds": 0.2 * num_epochs,
             }
+            if status == "paused":
+                summary |= {"test/accuracy": None, "epochs": num_epochs}
             (trial_dir / "summary.json").write_text(to_json(summary))
+        if status not in ("running", "paused"):
             study.tell(number, status, "out of <b>memory</b>" if status == "failed" else None)
+    for number in range(trials * replicates):
+        if states[number % len(states)] == "paused":
+            pause_trial(study, number, max(1, epochs // 3))
     return folder
+
+
+def pause_trial(study: SweepStudy, number: int, epoch: int) -> None:
+    """Record that a trial is paused, with its best value so far."""
+    study._set_user_attrs(
+        number,
+        objective=read_objective(study.sweep.metric, study.get_trial_dir(number)),
+        epochs=epoch,
+        status="paused",
+    )
+    study.refresh()
 
 
 def make_history_record(epoch: int, min_loss: float) -> dict[str, float]:

@@ -70,8 +70,9 @@ def test_runs_of_a_directory_are_ranked_within_their_data_set(make_scored_run, t
 
 
 def test_best_settings_of_a_sweep(tmp_path):
-    sweep = make_sweep(tmp_path / "s", 12, states=("finished", "failed"))
+    sweep = make_sweep(tmp_path / "s", 12, states=("finished", "failed", "paused"))
     table = build_score_table(open_reader([sweep]), max_rows=3)
+    assert {int(row.name) % 3 for row in table.rows} == {0}  # without those that are paused
     assert len(table.rows) == 3
     assert {*table.settings} == {"lr", "optimizer", "depth"}
     losses = [row.scores["val/loss"][0] for row in table.rows]

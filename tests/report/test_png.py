@@ -33,7 +33,7 @@ def test_run_gives_curves_confusion_matrix_and_predictions(tmp_path):
 
 
 def test_sweep_gives_parallel_coordinates_curves_and_importances(tmp_path):
-    sweep_dir = make_sweep(tmp_path / "s", 40, states=("finished", "finished", "pruned", "failed"))
+    sweep_dir = make_sweep(tmp_path / "s", 40, states=("finished", "paused", "pruned", "failed"))
     assert names_of(render_pngs(open_reader([sweep_dir]))) == ["parallel", "curves", "importance"]
     few_trials = make_sweep(tmp_path / "few", 1, epochs=1)
     assert names_of(render_pngs(open_reader([few_trials]))) == ["curves"]
@@ -96,9 +96,9 @@ def test_legend_lies_below_the_curves(tmp_path, metric_name, monkeypatch):
         },
     )
     render_pngs(open_reader([sweep_dir]))
-    render_pngs(
-        open_reader([make_run(tmp_path / name, "epochs=2") for name in ("_a", "b" * 60, *"cdefg")])
-    )
+    names = ("_a", "b" * 60, *"cdefg")
+    runs = [make_run(tmp_path / name, "epochs=2", f"lr=0.0{i}") for i, name in enumerate(names, 1)]
+    render_pngs(open_reader(runs))
     for figure in figures:
         figure.draw_without_rendering()
         plots = [axes.get_window_extent() for axes in figure.axes]

@@ -15,6 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nn.errors import UserError
+from nn.io.files import file_lock
 from nn.report.data.points import TrialRecord
 from nn.report.data.sweep import SweepReader
 from nn.report.pages.sweep import build_sweep_page
@@ -23,7 +24,13 @@ from nn.sweeps.study import SweepStudy
 from nn.sweeps.trials import STUDY_NAME
 from nn.sweeps.trials_reader import load_sweep_trials
 from tests.directory_snapshot import assert_unchanged
-from tests.report.factories import SWEEP_CONFIG, XSS_STRING, make_sweep, update_json
+from tests.report.factories import (
+    SWEEP_CONFIG,
+    XSS_STRING,
+    make_sweep,
+    pause_trial,
+    update_json,
+)
 from tests.report.report_page import ReportPage
 
 YAML_BOMB = "\n".join(
@@ -32,6 +39,7 @@ YAML_BOMB = "\n".join(
         *(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefgh")),
     ]
 ).encode()
+MAXIMIZED = SWEEP_CONFIG | {"metric": {"name": "val/loss", "goal": "maximize"}}
 TRIAL_STATES = ("finished", "finished", "pruned", "failed", "diverged", "finished", "running")
 
 
@@ -200,6 +208,89 @@ def test_a_sweep_whose_process_is_gone_is_stopped(tmp_path):
     assert page.key_figures["Killed trials"] == 3
 
 
+def test_paused_trials_count_with_their_value_so_far_after_those_that_have_ended(tmp_path):
+    states = ("finished", "finished", "paused", "paused", "pruned")
+    # the values so far of half of the trials are the best of all
+    folder = make_sweep(tmp_path / "s", 20, states=states, sweep_config=MAXIMIZED)
+    study, reader = load_sweep_trials(folder), SweepReader(folder)
+    page, trials = build_page(folder), reader.trial_records()
+    assert reader.status == "finished"
+    assert page.key_figures["Paused trials"] == 8
+    assert page.key_figures["Best val/loss"] == max(
+        trial["value"] for trial in trials if trial["status"] != "paused"
+    )
+    assert "8 trials are paused, with the best value so far: 8 after 2 epochs." in page.text
+    assert "Open squares are paused trials with their best value so far." in page.text
+    assert "Trials without a result" not in page.text
+    rows = table_rows(page)
+    assert [row["trial"][0] for row in rows] == [
+        f"trial {trial.number}" for trial in study.rank_trials()
+    ]
+    assert [row["state"] == "paused" for row in rows] == [False] * 12 + [True] * 8
+    for row in rows:
+        trial = trials[int(row["trial"][0].removeprefix("trial "))]
+        assert row["num_epochs"] == (6 if row["state"] == "finished" else 2)
+        assert row["objective"] == pytest.approx(max(trial["curve"]))
+        assert row["command"] is None or row["state"] == "finished"
+    for name in ("best-trials", "by-0"):
+        (paused,) = (it for it in page.charts[name]["data"] if ", paused" in str(it))
+        assert paused["marker"]["symbol"] == "square-open"
+        assert len(paused["y"]) == 8
+        assert all(text.startswith("2 epochs: ") for text in paused["hovertext"])
+    assert len(page.charts["parallel"]["rows"]) == 20
+    assert reader.details()["num_importance_trials"] == 8  # the finished ones
+
+
+def test_promoted_trial_is_running_until_it_is_paused_again(tmp_path):
+    folder = make_sweep(tmp_path / "s", 4, states=("finished", "paused"))
+    study, reader = SweepStudy(read_sweep_config(folder / "sweep.yaml"), folder, 0), None
+    summary = folder / "trials/0001/summary.json"
+    content, value = summary.read_text(), study.trials[1].user_attrs["objective"]
+
+    def read_status():
+        nonlocal reader
+        if reader is None:
+            reader = SweepReader(folder)
+        reader.update()
+        assert reader.trials[1]["value"] == value
+        fresh = SweepReader(folder)
+        assert fresh.trials == reader.trials
+        return reader.trials[1]["status"], reader.status
+
+    assert read_status() == ("paused", "finished")
+    with file_lock(folder / ".lock"):
+        assert read_status() == ("paused", "running")
+        study._claim_trial(1)
+        assert read_status() == ("paused", "running")  # it waits for a worker
+        summary.unlink()
+        assert read_status() == ("running", "running")
+    assert read_status() == ("killed", "stopped")
+    summary.write_text(content)
+    pause_trial(study, 1, 2)
+    assert read_status() == ("paused", "finished")
+
+
+def test_paused_trial_of_a_study_elsewhere_is_read_from_its_directory(tmp_path):
+    folder = make_sweep(tmp_path / "s", 2, states=("paused",))
+    (folder / "study.log").unlink()
+    trials = SweepReader(folder).trials
+    assert [trial["status"] for trial in trials.values()] == ["paused", "paused"]
+    assert all(trial["value"] == min(trial["curve"]) for trial in trials.values())
+
+
+def test_points_whose_trials_are_paused_come_after_those_with_results(tmp_path):
+    finished = load_sweep_trials(make_sweep(tmp_path / "finished", 6, replicates=2))
+    numbers = {trial.number for trial in finished.points[0].trials.values()}
+    states = ["paused" if number in numbers else "finished" for number in range(12)]
+    folder = make_sweep(tmp_path / "s", 6, states=states, replicates=2)
+    points = SweepReader(folder).point_records()
+    estimated = [ranked.point.number for ranked in load_sweep_trials(folder).rank_points()]
+    ranked = sorted((p for p in points if p["rank"]), key=lambda point: point["rank"])
+    assert [point["number"] for point in ranked] == [*estimated, 0]
+    assert points[0]["standard_error"] is None
+    build_page(folder)
+
+
 @pytest.mark.parametrize(
     ("changes", "count", "total"),
     [
@@ -309,7 +400,7 @@ def test_running_time_excludes_pauses(tmp_path):
 def test_failure_reasons_use_paths_relative_to_the_sweep(tmp_path):
     folder = make_sweep(tmp_path / "s", 1)
     study = SweepStudy(read_sweep_config(folder / "sweep.yaml"), folder, 0)
-    study.ask(None)
+    study.ask()
     study.tell(1, "failed", f"{folder}/trials/0001 already holds a run; name another folder.")
     text = build_page(folder).text
     assert "1 trial failed: trials/0001 already holds a run" in text

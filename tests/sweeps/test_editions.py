@@ -40,7 +40,7 @@ def open_study(folder, edition):
 def run_trials(study, count, function=lambda point: point["lr"], **scores):
     """Finish trials without training, with a loss that is a function of the point."""
     for _ in range(count):
-        number = study.ask(None)
+        number = study.ask()
         trial_dir = study.get_trial_dir(number)
         trial_dir.mkdir(parents=True)
         record = {"epoch": 1, "val/loss": function(study.get_point(number)), **scores}
@@ -80,7 +80,7 @@ def test_trials_have_the_values_of_new_parameters_with_which_they_ran(tmp_path):
     after = after.model_copy(update={"overrides": ()})
     study = open_study(tmp_path / "study", before)
     run_trials(study, 2)
-    running = study.ask(None)
+    running = study.ask()
     lines = edit(study, after, before)
     assert "dropout: new; the 3 earlier trials had 0" in lines
     assert "optimizer: new; the 3 earlier trials had adam" in lines
@@ -92,7 +92,7 @@ def test_trials_have_the_values_of_new_parameters_with_which_they_ran(tmp_path):
         assert type(point["dropout"]) is float
     assert study.get_recorded_point(running).keys() == {"lr"}
     assert study.get_edition(running).fixed_overrides.after == ["optimizer=adam", "width=24"]
-    assert study.get_edition(study.ask(None)).overrides == ()
+    assert study.get_edition(study.ask()).overrides == ()
 
 
 def test_removed_parameter_tells_trials_apart(tmp_path):
@@ -133,7 +133,7 @@ def test_trials_outside_the_space_inform_the_search(tmp_path, goal, parameters):
         count=10,
         function=lambda point: sign * (point["lr"] - 0.3) ** 2,
     )
-    points = [study.get_point(study.ask(None)) for _ in range(2)]
+    points = [study.get_point(study.ask()) for _ in range(2)]
     assert 0.2 < points[0]["lr"] < 0.5  # later ones would first have to confirm another task
     resumed = open_study(tmp_path / "study", before)
     resumed.tell(11, "failed")
@@ -153,7 +153,7 @@ def test_any_sampler_continues_in_another_space(tmp_path, sampler):
     with study.storage.lock():
         study.add_edition(before, after)
     for _ in range(3):
-        assert study.space.contains(study.get_point(study.ask(None)))
+        assert study.space.contains(study.get_point(study.ask()))
 
 
 def test_objectives_are_those_of_the_new_metric(tmp_path):
@@ -161,7 +161,7 @@ def test_objectives_are_those_of_the_new_metric(tmp_path):
     after = make_edition({"lr": LR}, metric={"name": "val/accuracy", "goal": "maximize"})
     study = open_study(tmp_path / "study", before)
     run_trials(study, 2, **{"val/accuracy": 0.75})
-    number = study.ask(None)
+    number = study.ask()
     study.report(number, 1, 0.5)
     other = open_study(tmp_path / "study", before)
     edit(other, after, before)
@@ -292,7 +292,7 @@ def test_edit_that_is_killed_at_any_write_is_whole_or_not_there(tmp_path, monkey
 )
 def test_damaged_editions_are_reported(tmp_path, content):
     study = open_study(tmp_path / "study", make_edition({"lr": LR}))
-    study.ask(None)
+    study.ask()
     study.optuna_study.set_user_attr(EDITIONS_KEY, content)
     with pytest.raises(UserError, match="damaged"):
         load_sweep_trials(tmp_path / "study")

@@ -7,7 +7,8 @@ import math
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from nn.sweeps.trials import TrialUserAttrs
+from nn.sweeps.study import Budget
+from nn.sweeps.trial_record import TrialUserAttrs
 from tests.sweeps.test_steering import open_stored, open_study
 from tests.sweeps.test_trials import write_summary
 
@@ -41,8 +42,8 @@ def layout(study):
 
 def test_values_are_by_point_and_seed(tmp_path):
     study = open_replicated(tmp_path)
-    assert [study.ask(2) for _ in range(6)] == [*range(6)]
-    assert study.ask(2) is None
+    assert [study.ask(Budget(2)) for _ in range(6)] == [*range(6)]
+    assert study.ask(Budget(2)) is None
     assert layout(study) == {0: {0: 0, 1: 1, 2: 2}, 3: {0: 3, 1: 4, 2: 5}}
     assert [study.get_seed(number) for number in range(6)] == [5, 6, 7, 5, 6, 7]
     finish(study, 0, 0.25)
@@ -62,18 +63,18 @@ def test_values_are_by_point_and_seed(tmp_path):
 
 def test_points_wait_for_their_rung(tmp_path):
     study = open_replicated(tmp_path, racing=True)
-    assert [study.ask(3) for _ in range(3)] == [0, 1, 2]
-    assert study.ask(3) is None  # until a result shows which one may be the best
+    assert [study.ask(Budget(3)) for _ in range(3)] == [0, 1, 2]
+    assert study.ask(Budget(3)) is None  # until a result shows which one may be the best
     for number, loss in enumerate((0.9, 0.1, 0.8)):
         finish(study, number, loss)
-    number = study.ask(3)
+    number = study.ask(Budget(3))
     assert TrialUserAttrs.of(study.trials[number]).replicate_of == 1
     assert study.get_point(number) == study.get_point(1)
 
 
 def test_retried_replicate_counts_once(tmp_path):
     study = open_replicated(tmp_path, replicates=2)
-    assert [study.ask(1), study.ask(1)] == [0, 1]
+    assert [study.ask(Budget(1)), study.ask(Budget(1))] == [0, 1]
     finish(study, 0, 0.5)
     finish(study, 1, 0.5, "failed")
     assert study.replicate_values(study.points).tolist() == [[0.5, math.inf]]
@@ -81,8 +82,8 @@ def test_retried_replicate_counts_once(tmp_path):
     list(open_stored(tmp_path).retry(["0"]))
     study.refresh()
     assert layout(study) == {0: {0: 0, 1: 2}}  # a result counts more than a run
-    assert study.is_exhausted(1)
-    assert [study.ask(1), study.ask(1), study.ask(1)] == [2, 3, None]
+    assert study.is_exhausted(Budget(1))
+    assert [study.ask(Budget(1)), study.ask(Budget(1)), study.ask(Budget(1))] == [2, 3, None]
     finish(study, 2, 0.25)
     finish(study, 3, 0.75)
     assert layout(study) == {0: {0: 3, 1: 2}}
@@ -91,17 +92,17 @@ def test_retried_replicate_counts_once(tmp_path):
 
 def test_stopped_point_gets_no_further_seeds(tmp_path):
     study = open_replicated(tmp_path)
-    assert [study.ask(2), study.ask(2)] == [0, 1]
+    assert [study.ask(Budget(2)), study.ask(Budget(2))] == [0, 1]
     list(open_stored(tmp_path).stop(["1"]))
-    number = study.ask(2)
+    number = study.ask(Budget(2))
     assert TrialUserAttrs.of(study.trials[number]).replicate_of is None
 
 
 def test_run_cap_limits_runs(tmp_path):
     study = open_replicated(tmp_path)
-    assert [study.ask(None, 4) for _ in range(5)] == [0, 1, 2, 3, None]
+    assert [study.ask(Budget(max_runs=4)) for _ in range(5)] == [0, 1, 2, 3, None]
     list(open_stored(tmp_path).enqueue(["lr=0.15"]))
-    assert study.ask(None, 4) == 4  # a queued trial starts nevertheless
+    assert study.ask(Budget(max_runs=4)) == 4  # a queued trial starts nevertheless
 
 
 def test_random_points_do_not_depend_on_the_number_of_replicates(tmp_path):
@@ -110,7 +111,7 @@ def test_random_points_do_not_depend_on_the_number_of_replicates(tmp_path):
         folder = tmp_path / str(replicates)
         folder.mkdir()
         study = open_replicated(folder, replicates)
-        while study.ask(4) is not None:
+        while study.ask(Budget(4)) is not None:
             pass
         drawn.append([point.point for point in study.points])
     assert drawn[0] == drawn[1]
@@ -128,7 +129,7 @@ def test_random_points_do_not_depend_on_the_number_of_replicates(tmp_path):
 )
 def test_damaged_attributes_mix_no_points(tmp_path, attrs):
     study = open_replicated(tmp_path)
-    study.ask(1)
+    study.ask(Budget(1))
     attrs = {"point": {"lr": 0.15}, **attrs}
     study.optuna_study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=attrs))
     study.optuna_study.set_user_attr("replicates", 10**12)

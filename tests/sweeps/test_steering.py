@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,14 +15,16 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from nn.errors import UserError
+from nn.io.files import file_lock
 from nn.sweeps.editions import Edition
 from nn.sweeps.location import SweepLocation
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared_study import SharedStudy
 from nn.sweeps.steering import StoredSweep
 from nn.sweeps.storage import JournalStudyStorage
-from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import SWEEP_FORMAT_VERSION, TrialUserAttrs
+from nn.sweeps.study import Budget, SweepStudy
+from nn.sweeps.trial_record import TrialUserAttrs
+from nn.sweeps.trials import SWEEP_FORMAT_VERSION
 from tests.directory_snapshot import snapshot_directory
 
 GRID = {
@@ -34,10 +37,15 @@ RANDOM = GRID | {"method": "random", "parameters": {"lr": {"min": 0.1, "max": 0.
 
 def open_study(folder, content=GRID):
     """Open a sweep's study as the process that runs it does."""
+    write_sweep(folder, content)
+    return SweepStudy(SweepConfig(**content), folder, 0)
+
+
+def write_sweep(folder, content=GRID):
+    """Write the files of a new sweep directory."""
     (folder / "sweep.yaml").write_text(yaml.safe_dump(content))
     options = {"seed": 0, "sampler": None, "overrides": [], "format_version": SWEEP_FORMAT_VERSION}
     (folder / "settings.json").write_text(json.dumps(options))
-    return SweepStudy(SweepConfig(**content), folder, 0)
 
 
 def open_stored(folder, **options):
@@ -51,18 +59,18 @@ def points(study):
 
 def test_values_that_are_not_given_are_those_of_untried_points(tmp_path):
     study = open_study(tmp_path)
-    study.ask(None)
+    study.ask()
     assert points(study) == [{"depth": 1, "lr": 0.1}]
     list(open_stored(tmp_path).enqueue(["depth=1"]))
     list(open_stored(tmp_path).enqueue(["lr=0.1"]))
-    assert [study.ask(None) for _ in range(3)] == [1, 2, 3]
+    assert [study.ask() for _ in range(3)] == [1, 2, 3]
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING] * 4
     assert {json.dumps(point) for point in points(study)} == {
         json.dumps({"depth": depth, "lr": lr}) for depth in (1, 2) for lr in (0.1, 0.2)
     }
-    assert study.is_exhausted(None)
+    assert study.is_exhausted()
     list(open_stored(tmp_path).enqueue(["depth=7", "lr=0.1"]))
-    assert study.ask(0) == 4
+    assert study.ask(only_queued=True) == 4
     assert points(study)[4] == {"depth": 7, "lr": 0.1}
 
 
@@ -77,12 +85,12 @@ def test_trial_whose_start_was_cut_off_starts_with_the_same_point(tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr(storage, "set_trial_state_values", fail)
         with pytest.raises(ZeroDivisionError):
-            study.ask(None)
+            study.ask()
     study.refresh()
     assert not study.complete_trials
     first = points(study)[0]
     again = open_study(tmp_path, RANDOM | {"parameters": GRID["parameters"]})
-    assert (again.ask(None), points(again)) == (0, [first])
+    assert (again.ask(), points(again)) == (0, [first])
 
 
 def test_status_of_a_shared_sweep_needs_nothing_but_its_storage(tmp_path, monkeypatch):
@@ -91,7 +99,7 @@ def test_status_of_a_shared_sweep_needs_nothing_but_its_storage(tmp_path, monkey
     about = GRID | {"seed": 0, "sampler": None, "overrides": [], "config_dir": None}
     shared = SharedStudy(storage, "shared.log", "mine", about, grace_seconds=0)
     study = SweepStudy(SweepConfig(**GRID), tmp_path / "elsewhere", 0, shared_study=shared)
-    study.ask(None)
+    study.ask()
     study.heartbeat.progress = {"0": [3, 0.5]}
     study.refresh()
     list(StoredSweep(SweepLocation.find("shared.log", None)).enqueue(["depth=5"]))
@@ -111,6 +119,23 @@ def test_status_of_a_shared_sweep_needs_nothing_but_its_storage(tmp_path, monkey
         StoredSweep(SweepLocation.find("shared.log", "other"))
 
 
+def test_status_of_a_paused_trial_has_its_value_so_far(tmp_path):
+    study = open_study(tmp_path, RANDOM)
+    for _ in range(2):
+        study.ask()
+    study._set_user_attrs(1, objective=0.25, epochs=3, status="paused")
+    for is_running in (False, True):
+        with file_lock(tmp_path / ".lock") if is_running else nullcontext():
+            stored = open_stored(tmp_path, read_only=True)
+            first, best, *others = stored.describe()
+            state = "running" if is_running else "interrupted"
+            assert first.endswith(f"trials: {', '.join(sorted((f'1 {state}', '1 paused')))}")
+            assert best.startswith("best: trial 1, val/loss 0.25, lr=")
+            assert [line.split("  ")[:2] for line in others] == [["trial 0", state]]
+            number, status, _, _, value, _ = [*stored.tabulate()][1].split("\t")
+            assert (number, status, value) == ("1", "paused", "0.25")
+
+
 def test_trial_that_was_queued_before_an_edit_starts_with_the_new_parameters(tmp_path):
     study = open_study(tmp_path)
     list(open_stored(tmp_path).enqueue(["depth=2", "lr=0.1"]))
@@ -120,7 +145,7 @@ def test_trial_that_was_queued_before_an_edit_starts_with_the_new_parameters(tmp
         for content in (GRID, GRID | {"parameters": parameters})
     )
     study.add_edition(current, edition)
-    assert study.ask(None) == 0
+    assert study.ask() == 0
     assert study.get_recorded_point(0) == {"depth": 2, "width": study.get_point(0)["width"]}
     assert study.get_edition(0) == study.editions[1]
     with pytest.raises(UserError, match="this is not a parameter of the sweep; "):
@@ -154,7 +179,7 @@ def test_any_requests_lose_no_trial_and_start_none_twice(actions):
                     list(stored.set_control("paused" if action == "pause" else "running"))
             except UserError:
                 continue
-            if action == "ask" and (found := study.ask(20)) is not None:
+            if action == "ask" and (found := study.ask(Budget(20))) is not None:
                 started.append(found)
             elif action in ("finish", "fail") and study.local_trial_numbers:
                 study.refresh()

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared_study import SharedStudy
 from nn.sweeps.storage import JournalStudyStorage
-from nn.sweeps.study import SweepStudy
+from nn.sweeps.study import Budget, SweepStudy
 
 SWEEP_CONFIG = {
     "method": "random",
@@ -118,7 +118,7 @@ def test_proposed_trials_are_assigned_once(tmp_path, after):
     for storage in flaky_storages(tmp_path, after):
         sweep_study = make_study(tmp_path, storage)
         storage.arm()
-        numbers = [sweep_study.ask(9), sweep_study.ask(9)]
+        numbers = [sweep_study.ask(Budget(9)), sweep_study.ask(Budget(9))]
         numbers += sweep_study.reclaim_stale_trials()
         assert sorted(numbers) == running_numbers(sweep_study)
         assert have_all_parameters(sweep_study, numbers)
@@ -128,7 +128,7 @@ def test_proposed_trials_are_assigned_once(tmp_path, after):
 def test_reclaimed_trials_are_assigned_once(tmp_path, after):
     for storage in flaky_storages(tmp_path, after):
         first = make_study(tmp_path, JournalStudyStorage(storage.path))
-        started = [first.ask(9), first.ask(9)]
+        started = [first.ask(Budget(9)), first.ask(Budget(9))]
         first.release_trials()
         second = make_study(tmp_path, storage)
         storage.arm()
@@ -141,7 +141,7 @@ def test_reclaimed_trials_are_assigned_once(tmp_path, after):
 def test_trial_outcome_is_stored(tmp_path, after):
     for storage in flaky_storages(tmp_path, after):
         sweep_study = make_study(tmp_path, storage)
-        number = sweep_study.ask(9)
+        number = sweep_study.ask(Budget(9))
         storage.arm()
         sweep_study.tell(number, "failed", "a reason")
         assert not running_numbers(sweep_study)
@@ -152,7 +152,7 @@ def test_trial_outcome_is_stored(tmp_path, after):
 
 def test_study_copy_is_retried_after_an_outage(tmp_path, monkeypatch):
     sweep_study = make_study(tmp_path, FlakyStorage(tmp_path / "shared.log"))
-    sweep_study.ask(9)
+    sweep_study.ask(Budget(9))
     copy, calls = optuna.copy_study, []
 
     def failing_copy_study(**named):

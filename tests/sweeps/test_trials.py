@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState, create_trial
 
+import nn
 from nn.errors import UserError
 from nn.sweeps.console import SweepConsole
 from nn.sweeps.options import SweepSettings
-from nn.sweeps.schema import Metric, parse_sweep_config
+from nn.sweeps.schema import Metric, parse_sweep_config, read_sweep_config
 from nn.sweeps.space import FixedOverrides
-from nn.sweeps.study import SweepStudy
+from nn.sweeps.study import Budget, SweepStudy
 from nn.sweeps.trials import SUMMARY_SCORES, SweepTrials
 from nn.sweeps.trials_reader import load_sweep_trials
 from tests.report.factories import make_sweep
@@ -37,7 +38,7 @@ def make_study(folder, method="random", parameters=PARAMETERS):
 def test_study_truncated_at_any_line_resumes_with_the_same_points(tmp_path, method):
     original = make_study(tmp_path / "whole", method)
     for number in range(3):
-        assert original.ask(None) == number
+        assert original.ask() == number
         if number != 1:
             original.tell(number, "failed")
     expected = [original.get_point(number) for number in range(3)]
@@ -50,7 +51,7 @@ def test_study_truncated_at_any_line_resumes_with_the_same_points(tmp_path, meth
         for number in resumed.reclaim_stale_trials():
             assert resumed.get_point(number).keys() == expected[number].keys()
         while len(resumed.trials) < 3:
-            resumed.ask(None)
+            resumed.ask()
         if method == "random":
             assert [resumed.get_point(number) for number in range(3)] == expected
 
@@ -71,8 +72,8 @@ def test_study_of_format_version_2_is_resumed(tmp_path):
     assert resumed.reclaim_stale_trials() == [0, 1]
     assert [resumed.get_point(number) for number in range(3)] == [*points, {}]
     resumed.tell(0, "failed")
-    assert resumed.ask(3) == 3
-    assert resumed.ask(3) is None
+    assert resumed.ask(Budget(3)) == 3
+    assert resumed.ask(Budget(3)) is None
     assert [trial.state.name for trial in resumed.trials] == ["FAIL", "RUNNING", "FAIL", "RUNNING"]
     assert resumed.trials[2].user_attrs["reason"] == "its parameters were not recorded"
     assert [row["number"] for row in read_table(resumed)] == ["0", "1", "3"]
@@ -84,9 +85,11 @@ def test_samplers_see_values_to_minimize(tmp_path, goal):
     study.sweep = study.sweep.model_copy(update={"metric": Metric(name="val/loss", goal=goal)})
     sign = study.sweep.metric.minimization_sign
     for value in (0.5, math.inf, None):
-        study.ask(None)
-        study._set_user_attrs(len(study.trials) - 1, objective=value)
-        study.report(len(study.trials) - 1, 1, 0.25)
+        study.ask()
+        number = len(study.trials) - 1
+        study._set_user_attrs(number, objective=value)
+        study.report(number, 1, 0.25)
+        study.optuna_study.tell(number, state=TrialState.FAIL)
     study.refresh()
     assert [trial.value for trial in study.observed_trials] == [sign * 0.5, None, None]
     assert study.observed_trials[0].intermediate_values == {1: sign * 0.25}
@@ -106,7 +109,7 @@ def test_what_is_not_a_point_is_reported_as_damage(tmp_path, point):
 def test_points_keep_their_types(tmp_path):
     study = make_study(tmp_path / "study")
     for number in range(8):
-        point = study.get_point(study.ask(None))
+        point = study.get_point(study.ask())
         assert isinstance(point["lr"], float)
         assert isinstance(point["depth"], int)
         assert point["model.hidden"] in ([64], [64, 32])
@@ -119,13 +122,13 @@ def test_points_keep_their_types(tmp_path):
 def test_finite_space_is_exhausted_before_points_repeat(tmp_path):
     few = {"depth": {"values": [1, 2, 3]}, "width": {"values": [32, 64]}}
     study = make_study(tmp_path / "study", parameters=few)
-    points = [tuple(study.get_point(study.ask(None)).values()) for _ in range(7)]
+    points = [tuple(study.get_point(study.ask()).values()) for _ in range(7)]
     assert len(set(points[:6])) == 6
 
 
 def test_reclaimed_trial_is_finished_only_once(tmp_path):
     first = make_study(tmp_path / "study")
-    number = first.ask(None)
+    number = first.ask()
     other = make_study(tmp_path / "study")
     assert other.reclaim_stale_trials() == [number]
     first.tell(number, "failed", "too late")
@@ -137,7 +140,7 @@ def test_reclaimed_trial_is_finished_only_once(tmp_path):
 
 def test_requested_trial_count_is_not_exceeded(tmp_path):
     study = make_study(tmp_path / "study")
-    assert [study.ask(2) for _ in range(3)] == [0, 1, None]
+    assert [study.ask(Budget(2)) for _ in range(3)] == [0, 1, None]
 
 
 def read_table(study):
@@ -162,7 +165,7 @@ def test_table_has_the_scores_of_each_run(tmp_path):
             {"status": "pruned", "test/accuracy": None, "epochs": 2},
         ]
     ):
-        study.ask(None)
+        study.ask()
         write_summary(study, number, **content)
         study.tell(number, content.get("status", "finished"))
     finished, pruned = read_table(study)
@@ -178,7 +181,7 @@ def test_table_has_the_scores_of_each_run(tmp_path):
 
 def test_parameter_and_result_do_not_share_a_column(tmp_path):
     study = make_study(tmp_path / "s", parameters={"epochs": {"values": [9]}, **PARAMETERS})
-    study.ask(None)
+    study.ask()
     write_summary(study, 0, epochs=4)
     study.tell(0, "finished")
     (row,) = read_table(study)
@@ -211,7 +214,7 @@ DAMAGE = {
 def test_unknown_scores_are_empty_cells(tmp_path, damage):
     study = make_study(tmp_path / "s")
     for number in range(2):
-        study.ask(None)
+        study.ask()
         file = write_summary(study, number)
         (file.parent / "history.jsonl").write_text('{"epoch": 1, "val/loss": 0.3}\n')
         study.tell(number, "finished")
@@ -224,7 +227,7 @@ def test_unknown_scores_are_empty_cells(tmp_path, damage):
 
 def test_remote_trial_has_a_row_without_scores(tmp_path):
     study = make_study(tmp_path / "s")
-    study.ask(None)
+    study.ask()
     study.tell(0, "failed", 'it said "no", and\nended')
     (row,) = read_table(study)
     assert row["reason"] == 'it said "no", and\nended'
@@ -273,3 +276,32 @@ def test_ranking_shows_the_accuracies_that_fit_on_the_screen(tmp_path, capsys, w
         assert first[titles.index("val/accuracy")] == "0.8750"
     assert "Parameter importance (fANOVA, 12 finished points): " in out
     assert "12 finished points are few" in out
+
+
+def test_paused_trials_are_listed_after_those_that_have_ended(tmp_path, capsys):
+    folder = make_sweep(tmp_path / "s", 6, states=("finished", "paused"), best_loss=0.5)
+    study = SweepStudy(read_sweep_config(folder / "sweep.yaml"), folder, 0)
+    study._set_user_attrs(1, objective=0.001)  # it may be the best so far
+    study.refresh()
+    SweepConsole().print_sweep_result(study, FixedOverrides((), ()), "")
+    lines = capsys.readouterr().out.splitlines()
+    _, *rows = (line.split("  ") for line in lines[1:8])
+    rows = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert [row[4] for row in rows[:3]] == ["finished"] * 3
+    assert [row[3] for row in rows[3:]] == ["paused at epoch 2"] * 3  # without a test accuracy
+    assert (rows[3][1], rows[3][2]) == ("0.001", "1")
+    assert f"Trials: 6, 3 of them paused, in {folder}" in lines
+    best = min((0, 2, 4), key=lambda number: study.trials[number].user_attrs["objective"])
+    assert lines[-2] == "Reproduce the best trial:"
+    assert f"lr={study.get_point(best)['lr']}" in lines[-1]
+
+    table = read_table(study)
+    assert [row["state"] for row in table] == ["finished", "paused"] * 3
+    assert (table[1]["objective"], table[1]["epochs_trained"]) == ("0.001", "2")
+    assert [row["epochs_trained"] for row in table[3::2]] == ["2", "2"]
+    frame = nn.load_sweep(folder).trials_dataframe()
+    assert frame["state"].tolist() == ["finished", "paused"] * 3
+    assert frame["value"][1] == 0.001
+    assert frame["epochs"][3] == 2
+    assert nn.load_sweep(folder).best_params == study.get_point(best)

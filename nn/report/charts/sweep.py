@@ -33,6 +33,7 @@ from nn.types import Array
 MARKERS = {
     "finished": ("circle", "accent"),
     "pruned": ("circle-open", "pruned"),
+    "paused": ("square-open", "paused"),
     "diverged": ("x", "wrong"),
     "failed": ("x", "wrong"),
     "running": ("diamond-open", "muted"),
@@ -42,6 +43,8 @@ MARKERS = {
     "stale": ("x", "muted"),
 }
 """Marker symbol and color role of each trial state."""
+CURVE_ROLES = {"pruned": "curve-pruned", "paused": "curve-paused"}
+"""Color roles of learning curves by trial state; others have the role `curve`."""
 NUM_HIGHLIGHTED = 5
 """Best trials whose curves are drawn in color, in front of the others."""
 MAX_DESCRIBED_TRIALS = 250
@@ -67,7 +70,10 @@ def format_params(trial: TrialRecord, names: Iterable[str]) -> str:
 
 
 def _describe(trial: TrialRecord, names: Iterable[str]) -> str:
-    return escape_label(format_params(trial, names), 90)
+    text = format_params(trial, names)
+    if trial["status"] == "paused":
+        text = f"{fmt.count(trial['num_epochs'], 'epoch')}: {text}"
+    return escape_label(text, 90)
 
 
 def plot_param_importances(details: SweepDetails) -> Chart | None:
@@ -196,10 +202,7 @@ def plot_intermediate_values(trials: Sequence[PointRecord], names: Sequence[str]
     best = [index for index in ranked if trials[index]["rank"]][:NUM_HIGHLIGHTED]
     groups = dict(_group_by_state(trials, ranked[len(best) :]))
     # One trace per state, with gaps between trials, is much faster to draw than one per trial.
-    traces = [
-        (group, "curve-pruned" if status == "pruned" else "curve", status)
-        for status, group in groups.items()
-    ]
+    traces = [(group, CURVE_ROLES.get(status, "curve"), status) for status, group in groups.items()]
     traces += [
         ([index], f"class-{rank}", _describe(trials[index], names))
         for rank, index in reversed(list(enumerate(best)))
@@ -230,8 +233,7 @@ def plot_intermediate_values(trials: Sequence[PointRecord], names: Sequence[str]
         figure.update_yaxes(log_axis(values))
     legend = [(f"class-{rank}", f"{noun} {trials[i]['number']}") for rank, i in enumerate(best)]
     legend.append(("curve", f"other {noun}s"))
-    if "pruned" in groups:
-        legend.append(("curve-pruned", "pruned"))
+    legend += [(role, status) for status, role in CURVE_ROLES.items() if status in groups]
     return Chart(
         figure=figure,
         alt_text=f"Learning curves of {len(trials)} {noun}s, the best {len(best)} highlighted.",

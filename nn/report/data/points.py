@@ -11,6 +11,7 @@ from nn.io.coerce import drop_none, sum_known
 from nn.runs.seeds import SEED, SeedGroup, average_curves, group_by_seed, mean_and_std
 from nn.sweeps.reader import SavedTrial
 from nn.sweeps.replication import estimate_points
+from nn.sweeps.trial_record import ENDED_STATES
 from nn.sweeps.trials import SUMMARY_SCORES
 
 FAILED_STATES = ("diverged", "failed")
@@ -51,7 +52,11 @@ def group_points(trials: Sequence[TrialRecord], sign: int) -> list[PointRecord]:
     if all(len({*group.seeds.values()}) == 1 for group in groups):
         return [_average_trials(trials, SeedGroup({}, {i: ""})) for i in range(len(trials))]
     seeds = [*dict.fromkeys(seed for group in groups for seed in group.seeds.values())]
-    values = [None if (value := t["value"]) is None else sign * value for t in trials]
+    # without the values so far of trials that have not ended, which are not comparable
+    values = [
+        sign * t["value"] if t["value"] is not None and t["status"] in ENDED_STATES else None
+        for t in trials
+    ]
     failures = [math.inf if t["status"] in FAILED_STATES else None for t in trials]
     rows = [group.by_seed(failures) | group.by_seed(values) for group in groups]
     matrix = [[row.get(seed, math.nan) for seed in seeds] for row in rows]
@@ -61,7 +66,17 @@ def group_points(trials: Sequence[TrialRecord], sign: int) -> list[PointRecord]:
     ranked = sorted(known, key=lambda i: (-estimates.num_seeds[i], estimates.means[i]))
     ranks = {index: rank for rank, index in enumerate(ranked, 1)}
     points = [_average_trials(trials, group) for group in groups]
+    others = [
+        (sign * value, index)
+        for index, point in enumerate(points)
+        if math.isnan(estimates.means[index])  # it has no result, nor has any of its trials failed
+        and (value := point["value"]) is not None
+    ]
+    ranks_so_far = {index: rank for rank, (_, index) in enumerate(sorted(others), len(ranks) + 1)}
     for index, point in enumerate(points):
+        if index in ranks_so_far:
+            point["rank"] = ranks_so_far[index]
+            continue
         point["rank"], error = ranks.get(index), float(estimates.std_errors[index])
         point["value"] = sign * float(estimates.means[index]) if index in ranks else None
         point["standard_error"] = error if math.isfinite(error) else None

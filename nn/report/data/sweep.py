@@ -19,9 +19,10 @@ from nn.runs.reader import Interval, modified_timestamp, read_config
 from nn.runs.seeds import SEED
 from nn.sweeps.distributions import InvLogUniform, LogNormal, LogUniform, LogUniformValues
 from nn.sweeps.importance import ParamImportances
+from nn.sweeps.points import PointRecommendation
 from nn.sweeps.reader import FINAL_STATES, RunningTime, SavedSweep
 from nn.sweeps.space import Point
-from nn.sweeps.trials import PointRecommendation
+from nn.sweeps.trial_record import ENDED_STATES
 
 LOG_DISTRIBUTIONS = (LogUniform, LogUniformValues, InvLogUniform, LogNormal)
 """Distributions whose parameters are plotted on a logarithmic axis."""
@@ -79,6 +80,8 @@ class SweepRecord(TypedDict):
     overrides: list[str]
     constants: Point
     """Values that the command line has given to parameters with a single one."""
+    paused_epochs: dict[int, int]
+    """Number of paused trials by the epoch at which they are."""
     failures: dict[str, int]
     """Number of failed trials by their reason, most frequent first."""
 
@@ -101,7 +104,9 @@ class SweepDetails(TypedDict):
     importances: dict[str, float]
     """Share of the objective's variance that each parameter explains (fANOVA), largest first."""
     num_importance_trials: int
-    """Trials behind the estimate, a part of the finished ones if they are many."""
+    """Points behind the estimate, a part of all if they are many."""
+    importance_basis: str
+    """Which points these are: finished ones, or those that have some number of epochs."""
     recommendation: RecommendationRecord | None
     sweep_yaml: str
     reproduce_commands: list[str]
@@ -124,6 +129,7 @@ class SweepReader(SavedSweep):
         sweep, running_time, trials = self.study.sweep, self._running_time, self.trial_records()
         counts = Counter(trial["status"] for trial in trials)
         failures = Counter(trial["reason"] for trial in trials if trial["status"] == "failed")
+        paused = Counter(t["num_epochs"] for t in trials if t["status"] == "paused")
         first = trials[0]["params"] if trials else {}
         return {
             "path": display_path(self.path),
@@ -159,6 +165,7 @@ class SweepReader(SavedSweep):
             "seed": to_finite_float(self.settings.get("seed")),
             "overrides": to_texts(self.settings.get("overrides")),
             "constants": to_mapping(self.settings.get("constants")),
+            "paused_epochs": dict(sorted(paused.items())),
             "failures": dict(failures.most_common()),
         }
 
@@ -168,8 +175,9 @@ class SweepReader(SavedSweep):
 
     def details(self) -> SweepDetails:
         """Return what is slow to compute: importances take a second with many trials."""
-        num_finished = sum(trial["status"] == "finished" for trial in self.trials.values())
-        num_ended = sum(trial["status"] in FINAL_STATES for trial in self.trials.values())
+        statuses = Counter(trial["status"] for trial in self.trials.values())
+        num_finished = statuses["finished"] + statuses["paused"]
+        num_ended = sum(statuses[state] for state in FINAL_STATES)
         min_ended = self._num_recommendation_trials * (
             MIN_RECOMMENDATION_GROWTH if self.is_running else 1
         )
@@ -187,6 +195,7 @@ class SweepReader(SavedSweep):
             "recommendation": self._recommendation,
             "importances": dict(self._importance.shares),
             "num_importance_trials": self._importance.num_trials,
+            "importance_basis": self._importance.basis,
             "sweep_yaml": sweep_yaml.decode("utf-8", "replace"),
             "reproduce_commands": self.reproduce_commands(),
             "recommended_commands": self.reproduce_commands(recommended) if has_other else [],
@@ -208,10 +217,17 @@ class SweepReader(SavedSweep):
 
     @cached_property
     def _ranks(self) -> dict[int, int]:
-        """The rank of each trial that has an objective value by its number, best first."""
+        """The rank of each trial that has an objective value by its number, best first.
+
+        Trials that have not ended, such as paused ones, come after the others.
+        """
         sign = self.metric.minimization_sign
-        values = [(sign * t["value"], n) for n, t in self.trials.items() if t["value"] is not None]
-        return {number: rank for rank, (_, number) in enumerate(sorted(values), 1)}
+        values = [
+            (trial["status"] not in ENDED_STATES, sign * trial["value"], number)
+            for number, trial in self.trials.items()
+            if trial["value"] is not None
+        ]
+        return {number: rank for rank, (*_, number) in enumerate(sorted(values), 1)}
 
     @cached_property
     def _running_time(self) -> RunningTime:

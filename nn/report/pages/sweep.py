@@ -89,7 +89,7 @@ def rank_params(sweep: SweepRecord, details: SweepDetails) -> list[str]:
 def summarize_sweep(
     sweep: SweepRecord, points: Sequence[PointRecord], details: SweepDetails
 ) -> str:
-    """Return one or two sentences: the search space and the best point."""
+    """Return up to three sentences: the search space, the best point and the paused trials."""
     names, noun = rank_params(sweep, details), point_noun(points)
     text = fmt.count(len(points), noun) + (f" over {fmt.join(names)}" if names else "")
     if noun == "point":
@@ -103,7 +103,15 @@ def summarize_sweep(
     params = f", with {charts.format_params(best, names)}" if names else ""
     value, name = format_mean(best), f"{noun.capitalize()} {best['number']}"
     reached = "has the best mean of" if noun == "point" else "reached the best"
-    return f"{text}. {name} {reached} {sweep['metric']}, {value}{params}."
+    text = f"{text}. {name} {reached} {sweep['metric']}, {value}{params}."
+    if not (paused := sweep["paused_epochs"]):
+        return text
+    places = [f"{number} after {fmt.count(epoch, 'epoch')}" for epoch, number in paused.items()]
+    verb = "are" if sum(paused.values()) > 1 else "is"
+    return (
+        f"{text} {fmt.count(sum(paused.values()), 'trial')} {verb} paused, with the best value so "
+        f"far: {fmt.join(places)}."
+    )
 
 
 def describe_recommendation(
@@ -144,8 +152,7 @@ def summarize_importance(details: SweepDetails) -> str:
         for rank, (name, share) in enumerate(islice(details["importances"].items(), 3))
         if rank == 0 or share >= 0.01
     ]
-    trials = fmt.count(details["num_importance_trials"], "finished point")
-    return f"{', '.join(shown)} (fANOVA, {trials})." if shown else ""
+    return f"{', '.join(shown)} (fANOVA, {details['importance_basis']})." if shown else ""
 
 
 def format_metric(sweep: SweepRecord) -> str:

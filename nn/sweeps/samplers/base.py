@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress, count
+from operator import is_not
 
 import numpy as np
 from optuna.trial import TrialState
 
-from nn.sweeps.space import Point, SearchSpace, point_key
+from nn.sweeps.space import Point, PointKey, SearchSpace, point_key
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class ObservedTrial:
     """The settings that all trials of the space have in common, as far as this one differs."""
     replicate: int = field(default=0, kw_only=True)
     """Index of the seed among those with which each point runs."""
+    is_paused: bool = field(default=False, kw_only=True)
+    """Whether a running trial waits at a rung until it is promoted, if ever."""
 
 
 class Sampler(ABC):
@@ -49,10 +54,17 @@ class Sampler(ABC):
 class RandomSampler(Sampler):
     """Sampler that draws each point independently."""
 
+    uses_replicates = True  # they have the same points, and no mean has to be computed
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        super().__init__(space, seed)
+        self._tried = TriedKeys(space)
+
     def propose(self, number: int, trials: Sequence[ObservedTrial]) -> Point:
         """Draw a point that no other trial has."""
+        self._tried.update(trials)
         rng = np.random.default_rng([self.seed, number])
-        return self.space.sample_untried(rng, (trial.point for trial in trials))
+        return self.space.sample_without(rng, self._tried.keys)
 
 
 class GridSampler(Sampler):
@@ -61,10 +73,12 @@ class GridSampler(Sampler):
     A point is used if a trial has it, so trials may be missing or numbered in any order.
     """
 
+    uses_replicates = True
+
     def __init__(self, space: SearchSpace) -> None:
         super().__init__(space, seed=0)
         self._points = space.grid()
-        self._used_keys: set[tuple[str, ...]] = set()
+        self._used = TriedKeys(space)
         self._first_unused = 0  # index of a point before which all are used
 
     @property
@@ -72,14 +86,13 @@ class GridSampler(Sampler):
         """Number of points, at most `sys.maxsize`."""
         return len(self._points)
 
-    def has_unused_points(self, trials: Iterable[ObservedTrial]) -> bool:
+    def has_unused_points(self, trials: Sequence[ObservedTrial]) -> bool:
         """Check whether there is a point that no trial has."""
-        self._used_keys.update(
-            point_key(trial.point) for trial in trials if self.space.is_complete(trial.point)
-        )
+        if self._used.update(trials):
+            self._first_unused = 0
         while (
             self._first_unused < self.num_points
-            and point_key(self._points[self._first_unused]) in self._used_keys
+            and point_key(self._points[self._first_unused]) in self._used.keys
         ):
             self._first_unused += 1
         return self._first_unused < self.num_points
@@ -88,3 +101,37 @@ class GridSampler(Sampler):
         """Return the first unused point; the caller checks that there is one."""
         self.has_unused_points(trials)
         return self._points[self._first_unused]
+
+
+class TriedKeys:
+    """Keys of the points that trials have, computed only for trials that have changed."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.keys: Counter[PointKey] = Counter()
+        """How many trials have each point of the space."""
+        self._trials: list[ObservedTrial] = []
+
+    def update(self, trials: Sequence[ObservedTrial]) -> bool:
+        """Bring the keys up to date with all trials; return whether any of them has vanished."""
+        changed, previous = changed_indices(self._trials, trials), self._trials
+        removed = [index for index in changed if index < len(previous)]
+        removed += range(len(trials), len(previous))
+        self.keys.update(self._keys_of(trials[index] for index in changed))
+        has_vanished = False
+        for key in self._keys_of(previous[index] for index in removed):
+            self.keys[key] -= 1
+            if not self.keys[key]:
+                del self.keys[key]
+                has_vanished = True
+        self._trials = [*trials]
+        return has_vanished
+
+    def _keys_of(self, trials: Iterable[ObservedTrial]) -> Iterator[PointKey]:
+        return (point_key(trial.point) for trial in trials if self.space.is_complete(trial.point))
+
+
+def changed_indices(previous: Sequence[object], items: Sequence[object]) -> list[int]:
+    """Return the indices of the items that are new or another object than before."""
+    replaced = compress(count(), map(is_not, items, previous))
+    return [*replaced, *range(len(previous), len(items))]

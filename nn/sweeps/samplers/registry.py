@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from nn.config.instantiate import suggest
 from nn.errors import UserError
+from nn.sweeps.asha import Rungs
 from nn.sweeps.samplers.base import Sampler
 from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.samplers.optuna_sampler import OptunaSampler
@@ -61,10 +62,11 @@ def create_sampler(
     seed: int,
     metric: Metric | None = None,
     prior_tasks: Sequence[PriorTask] = (),
+    rungs: Rungs | None = None,
 ) -> Sampler:
-    """Create a sampler of `method: bayes` by its name."""
+    """Create a sampler of `method: bayes` by its name; `gp` learns from trials at rungs."""
     if name == GP:
         from nn.sweeps.samplers.gp.sampler import GPSampler  # imports much of SciPy
 
-        return GPSampler(space, seed, metric, prior_tasks)
+        return GPSampler(space, seed, metric, prior_tasks, rungs)
     return OptunaSampler(name, space, seed)

@@ -80,7 +80,7 @@ def test_only_changed_trials_are_read(folder, monkeypatch):
         SweepReader, "_read_trial", lambda *args: read.append(args[1]) or read_trial(*args)
     )
     study = open_study(folder)
-    assert [study.ask(None) for _ in range(3)] == [3, 7, 8]  # two that were running, and a new one
+    assert [study.ask() for _ in range(3)] == [3, 7, 8]  # two that were running, and a new one
     reader.update()
     assert read == [3, 7, 8]
     assert len(reader.trial_records()) == 9
@@ -88,7 +88,7 @@ def test_only_changed_trials_are_read(folder, monkeypatch):
 
 def test_trial_that_ends_is_read_once_more(folder, monkeypatch):
     study = open_study(folder)
-    number = study.ask(None)  # a trial that was running
+    number = study.ask()  # a trial that was running
     reader = SweepReader(folder)
     trial_dir = study.get_trial_dir(number)
     append_epoch(trial_dir, 3)
@@ -120,7 +120,7 @@ def test_replaced_study_replaces_all_trials(folder, tmp_path):
 
 def test_torn_operation_waits(folder):
     reader = SweepReader(folder)
-    open_study(folder).ask(None)
+    open_study(folder).ask()
     content = (folder / "study.log").read_bytes()
     (folder / "study.log").write_bytes(content[:-5])
     SweepReader(folder)
@@ -152,7 +152,7 @@ def test_vanished_directory_is_reported(folder):
 
 def test_running_trials_of_this_machine_have_a_process(folder):
     study = open_study(folder)
-    number = study.ask(None)
+    number = study.ask()
     descriptor = acquire_lock(folder / ".lock", "running this sweep")
     reader = SweepReader(folder)
     assert (reader.record()["status"], status_of(reader, number)) == ("running", "running")
@@ -171,7 +171,7 @@ def test_running_trials_of_this_machine_have_a_process(folder):
 
 def test_trials_of_a_shared_sweep_have_their_own_processes(folder):
     study = open_study(folder)
-    number = study.ask(None)
+    number = study.ask()
     study.optuna_study.set_user_attr(heartbeat_key(study.heartbeat.machine_id), 1)
     folder_of_trial = study.get_trial_dir(number)
     reader = SweepReader(folder)
@@ -190,7 +190,7 @@ def test_trials_of_a_shared_sweep_have_their_own_processes(folder):
 
 def test_trials_of_other_machines_have_heartbeats(folder, monkeypatch):
     study = open_study(folder)
-    number = study.ask(None)
+    number = study.ask()
     study._set_user_attrs(number, machine="elsewhere-1")
     beat = heartbeat_key("elsewhere-1")
     study.optuna_study.set_user_attr(beat, 1)
@@ -271,7 +271,7 @@ def test_importances_are_computed_again_after_some_growth(folder, monkeypatch):
     assert len(computed) == 1
     study = open_study(folder)
     for _ in range(2):
-        number = study.ask(None)
+        number = study.ask()
         append_epoch(study.get_trial_dir(number), 3)
         study.tell(number, "finished")
     reader.update()

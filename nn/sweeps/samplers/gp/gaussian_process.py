@@ -20,7 +20,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import block_diag, cholesky, solve_triangular
+from scipy.linalg import block_diag, cholesky
+from scipy.linalg.blas import dtrmm, dtrmv
+from scipy.linalg.lapack import dtrtri
 from scipy.spatial.distance import cdist
 
 from nn.types import Array, Labels
@@ -63,8 +65,9 @@ def matern52(sq_distances: Array) -> tuple[Array, Array]:
 
 def inverse_cholesky(covariance: Array) -> Array:
     """Return L^-1 for the covariance L L^T of the observed values (n, n)."""
-    cholesky_factor = cholesky(covariance, lower=True)
-    return np.asarray(solve_triangular(cholesky_factor, np.eye(len(covariance)), lower=True))
+    if not len(covariance):  # which LAPACK refuses
+        return covariance
+    return np.asarray(dtrtri(cholesky(covariance, lower=True), lower=1)[0])
 
 
 def estimate_mean(inverse_factor: Array, y: Array, mean_mask: Array) -> float:
@@ -218,15 +221,17 @@ class GaussianProcess:
     def posterior(self, x: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation at points (m, columns), observation noise excluded."""
         covariance = self._cross_covariance(x)
-        explained_variance = ((covariance @ self._inverse_factor.T) ** 2).sum(1)
+        whitened = dtrmm(1.0, self._inverse_factor, covariance.T, lower=1)
+        explained_variance = (whitened**2).sum(0)
         return self._mean + covariance @ self._alpha, self._std(explained_variance)
 
     def posterior_and_grad(self, x: Array) -> PosteriorAndGrad:
         """Return mean and standard deviation at one point, and the gradient of each."""
         covariance, covariance_grad = self._cross_covariance_and_grad(x)
-        whitened = self._inverse_factor @ covariance
+        whitened = dtrmv(self._inverse_factor, covariance, lower=1)
         std = float(self._std(whitened @ whitened))
-        std_grad = -(self._inverse_factor.T @ whitened) @ covariance_grad / std
+        precision = dtrmv(self._inverse_factor, whitened, lower=1, trans=1)
+        std_grad = -precision @ covariance_grad / std
         return PosteriorAndGrad(
             float(self._mean + covariance @ self._alpha),
             std,
@@ -252,6 +257,16 @@ class GaussianProcess:
     def train_posterior_mean(self) -> Array:
         """Posterior mean at `x_all`: for own points the observed values with the noise removed."""
         return self._mean + self._point_covariance(self.x_all) @ self._alpha
+
+    @property
+    def leave_one_out_mean(self) -> Array:
+        """Posterior mean of each own training value given all others.
+
+        Rasmussen and Williams, equation 5.12; the constant mean stays as it is.
+        """
+        own_alpha = self._alpha[: len(self.y_train)]
+        precisions = (self._inverse_factor**2).sum(0)[: len(self.y_train)]
+        return np.asarray(self.y_train - own_alpha / precisions)
 
     @property
     def mean_seed_effect(self) -> float:

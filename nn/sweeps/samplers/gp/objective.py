@@ -10,11 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nn.sweeps.replication import robust_seed_effects
+from nn.sweeps.samplers.gp.fit import MAX_TRAIN_POINTS, fit_gp
+from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess
 from nn.sweeps.space import Point
 from nn.types import Array, Labels
 
 LINEAR_QUANTILE = 0.8
-"""Quantile of the objective up to which `normalize_objective` is close to linear."""
+"""Quantile of the objective up to which `normalize_objective` is close to linear.
+
+A lower one leaves more of the scale to the good trials, which helps where most others are far
+worse; but then, the search comes less close to the minimum of a smooth function.
+"""
+OUTLIER_DISTANCE = 100.0
+"""Distance from the best value, in medians, beyond which a value is a gross outlier."""
+MAX_VALUE = 1e300
+"""Higher values are replaced by this, since their differences are infinite."""
+MIN_OUTLIER_SHARE = 0.4
+"""Expected share of outliers and failures around an outlier below which it is an accident."""
+ACCIDENT_RATE = 1.0
+"""Rate of the prior of the noise of whether a trial is an outlier: it may well be chance."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +65,53 @@ class Normalization(NamedTuple):
 
 
 def normalize_objective(values: Array) -> Array:
-    """Replace failed trials by the worst value, and normalize all."""
+    """Replace failed trials and gross outliers by the worst other value, and normalize all."""
     return fit_normalization(values)[0]
 
 
 def fit_normalization(values: Array) -> tuple[Array, Normalization]:
     """Return the values as `normalize_objective` does, and the transform that they went through."""
-    finite_values = values[np.isfinite(values)]
-    if not len(finite_values):
-        return np.zeros(len(values)), Normalization(0.0, 1.0, 0.0, 1.0)
-    values = np.clip(np.where(np.isfinite(values), values, finite_values.max()), -1e300, 1e300)
-    above_best = values - values.min()
-    scale = max(np.quantile(above_best, LINEAR_QUANTILE), 1e-9 * above_best.max()) or 1.0
+    above_best = _distances_from_best(values)
+    worst = float(above_best.max(where=np.isfinite(above_best), initial=0.0))
+    best = float(np.min(values, where=np.isfinite(values), initial=np.inf))
+    if not worst:
+        return np.zeros(len(values)), Normalization(best, 1.0, 0.0, 1.0)
+    above_best = np.minimum(above_best, worst)
+    scale = max(float(np.quantile(above_best[above_best > 0], LINEAR_QUANTILE)), 1e-9 * worst)
     compressed = np.log1p(above_best / scale)
     mean = compressed.mean()
     centered = compressed - mean
-    std = centered.std() or 1.0
-    return np.asarray(centered / std), Normalization(*map(float, (values.min(), scale, mean, std)))
+    std = centered.std()
+    return np.asarray(centered / std), Normalization(best, scale, float(mean), float(std))
+
+
+def _distances_from_best(values: Array) -> Array:
+    """Return how far values lie above the best, infinite for failed trials and gross outliers."""
+    is_finite, values = np.isfinite(values), np.clip(values, -MAX_VALUE, MAX_VALUE)
+    above_best = values - np.min(values, where=is_finite, initial=MAX_VALUE)
+    usual = above_best[is_finite & (above_best > 0)]
+    limit = OUTLIER_DISTANCE * np.median(usual) if len(usual) else 0.0
+    return np.where(is_finite & (above_best <= limit), above_best, np.inf)
+
+
+def is_accident(x: Array, values: Array, column_to_dimension: Labels) -> NDArray[np.bool_]:
+    """Check for each gross outlier whether the trials near it had usual values.
+
+    Trials that diverge for their settings do so together, and count as bad. What one shows alone
+    says little about its settings but would hide what the others say: Martinez-Cantin et al.,
+    Practical Bayesian optimization in the presence of outliers (2018).
+    """
+    is_outlier = np.isinf(_distances_from_best(values))
+    result, latest = np.zeros(len(values), bool), slice(-MAX_TRAIN_POINTS, None)
+    x, is_outlier = x[latest], is_outlier[latest]
+    if is_outlier.any() and not is_outlier.all():
+        share, std = is_outlier.mean(), is_outlier.std()
+        y = (is_outlier - share) / std
+        params = fit_gp(x, y, column_to_dimension, noise_rate=ACCIDENT_RATE).kernel_params
+        gp = GaussianProcess(params, column_to_dimension, x, y)
+        shares = share + std * gp.leave_one_out_mean
+        result[latest] = is_outlier & (shares < MIN_OUTLIER_SHARE)
+    return result & np.isfinite(values)
 
 
 def has_failed_replicate(x: Array, replicates: Labels, values: Array) -> NDArray[np.bool_]:
@@ -76,6 +120,8 @@ def has_failed_replicate(x: Array, replicates: Labels, values: Array) -> NDArray
     All runs of such a point count as failed: otherwise, the distance of the worst value from the
     others would be taken for noise.
     """
+    if np.isfinite(values).all():
+        return np.zeros(len(values), bool)
     _, points = np.unique(x, axis=0, return_inverse=True)
     _, pairs = np.unique(np.stack([points, replicates]), axis=1, return_inverse=True)
     is_failed_pair = np.bincount(pairs, np.isfinite(values)) == 0
@@ -85,6 +131,8 @@ def has_failed_replicate(x: Array, replicates: Labels, values: Array) -> NDArray
 
 def estimate_seed_effects(x: Array, replicates: Labels, values: Array) -> Array:
     """Return `robust_seed_effects` of runs, to be removed before a logarithm compresses values."""
+    if not replicates.any():
+        return np.zeros(1)
     _, points = np.unique(x, axis=0, return_inverse=True)
     table = np.full((points.max(initial=-1) + 1, replicates.max(initial=0) + 1), np.nan)
     table[points, replicates] = values

@@ -8,15 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 from optuna.trial import TrialState
 from scipy.stats import qmc
+from threadpoolctl import ThreadpoolController
 
+from nn.sweeps.asha import Rungs
 from nn.sweeps.samplers.base import ObservedTrial, Sampler
 from nn.sweeps.samplers.gp.acquisition import maximize_acquisition
-from nn.sweeps.samplers.gp.fit import fit_gp, subsample
+from nn.sweeps.samplers.gp.curves import extrapolate, rung_values
+from nn.sweeps.samplers.gp.fit import fit_gp, point_means, subsample
 from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess
 from nn.sweeps.samplers.gp.objective import (
     PriorTask,
     estimate_seed_effects,
     has_failed_replicate,
+    is_accident,
     normalize_objective,
 )
 from nn.sweeps.samplers.gp.unit_cube import UnitCube
@@ -26,6 +30,8 @@ from nn.types import Array, Labels
 
 N_STARTUP_TRIALS = 8
 """Trials that cover the space evenly, with a Sobol sequence, before the process is used."""
+MAX_TRAIN_RUNS = 400
+"""Maximum number of runs that a proposal is based on, since its cost grows with their square."""
 MAX_PRIOR_POINTS = 200
 """Maximum number of points of all prior tasks together."""
 
@@ -41,10 +47,12 @@ class GPSampler(Sampler):
         seed: int,
         metric: Metric | None = None,
         prior_tasks: Sequence[PriorTask] = (),
+        rungs: Rungs | None = None,
     ) -> None:
         super().__init__(space, seed)
-        self.metric = metric
+        self.metric, self.rungs = metric, rungs
         self.cube = UnitCube(space)
+        self._thread_pools = ThreadpoolController()
         self._prior_gps = self._fit_prior_gps(prior_tasks)
         self._edited_gps: tuple[list[ObservedTrial], list[GaussianProcess]] = [], []
         self._trial_x: dict[int, Array] = {}  # coordinates of the trials' points
@@ -61,7 +69,8 @@ class GPSampler(Sampler):
                 to_x = self.cube.transform if is_inside else self.cube.extrapolate
                 self._trial_x[trial.number] = to_x(trial.point)
         rng = np.random.default_rng([self.seed, number])
-        point = self._propose_untried(number, trials, prior_gps, rng)
+        with self._thread_pools.limit(limits=1):  # more only wait for each other and for workers
+            point = self._propose_untried(number, trials, prior_gps, rng)
         return point or self.space.sample_untried(rng, (trial.point for trial in trials))
 
     def _propose_untried(
@@ -97,19 +106,27 @@ class GPSampler(Sampler):
     ) -> GaussianProcess | None:
         """Fit the process to finished trials; open ones have its mean (kriging believer).
 
-        Before there are any, only the first trial relies on the prior tasks. With
+        With rungs, trials that have reached one are fitted with their extrapolated value. Before
+        there are any values, only the first trial relies on the prior tasks. With
         `impute_while_running`, running trials are fitted with the value that it gives them.
         """
+        curve_values = self._extrapolate_curves(trials)
         imputes_running = self.metric and self.metric.impute_while_running not in (None, "false")
 
         def is_fitted(trial: ObservedTrial) -> bool:
-            return trial.state.is_finished() or bool(
-                imputes_running and trial.state == TrialState.RUNNING and not trial.replicate
+            is_imputed = imputes_running and trial.state == TrialState.RUNNING
+            return (
+                trial.state.is_finished()
+                or trial.number in curve_values
+                or bool(is_imputed and not trial.replicate)
             )
 
         fitted_trials = [trial for trial in trials if is_fitted(trial)]
         open_trials = [trial for trial in trials if not is_fitted(trial)]
-        values = np.array([self._value_to_fit(trial) for trial in fitted_trials], float)
+        values = np.array(
+            [curve_values.get(trial.number, self._value_to_fit(trial)) for trial in fitted_trials],
+            float,
+        )
         if not np.isfinite(values).any() and (trials or not prior_gps):
             return None
         x, dimensions = self._stack_x(fitted_trials), self.cube.column_to_dimension
@@ -119,10 +136,31 @@ class GPSampler(Sampler):
         is_last = is_failed | np.isfinite(values)  # which a failed run is not that was retried
         x, replicates, values = x[is_last], replicates[is_last], values[is_last]
         values -= estimate_seed_effects(x, replicates, values)[replicates]
-        gp = fit_gp(x, normalize_objective(values), dimensions, prior_gps, replicates)
-        if not open_trials:
-            return gp
-        return gp.fantasize(self._stack_x(open_trials), _stack_replicates(open_trials))
+        believed = is_accident(x, values, dimensions)
+        open_x = np.vstack([x[believed], self._stack_x(open_trials)])
+        open_replicates = np.concatenate([replicates[believed], _stack_replicates(open_trials)])
+        x, replicates, values = x[~believed], replicates[~believed], values[~believed]
+        y = normalize_objective(values)
+        rows = np.sort(subsample(point_means(x, y) if replicates.any() else y, MAX_TRAIN_RUNS))
+        gp = fit_gp(x[rows], y[rows], dimensions, prior_gps, replicates[rows])
+        return gp.fantasize(open_x, open_replicates) if len(open_x) else gp
+
+    def _extrapolate_curves(self, trials: Sequence[ObservedTrial]) -> dict[int, float]:
+        """Return the values at the last rung of trials that have shown some at lower ones only."""
+        if self.rungs is None:
+            return {}
+        imputes_pruned = self.metric and self.metric.impute
+        trials = [trial for trial in trials if not trial.replicate]
+        values = extrapolate(rung_values(trials, self.rungs))
+        return {
+            trial.number: float(value)
+            for trial, value in zip(trials, values, strict=True)
+            if math.isfinite(value)
+            and (
+                trial.state == TrialState.RUNNING
+                or (trial.state == TrialState.PRUNED and not imputes_pruned)
+            )
+        }
 
     def _value_to_fit(self, trial: ObservedTrial) -> float:
         """Return the value of a trial; NaN if it has none, or if it is to be the worst.

@@ -361,7 +361,7 @@ def test_only_the_first_trial_relies_on_prior_tasks_before_there_are_results():
 def test_prior_task_counts_while_every_trial_fails():
     points = make_sweep(BRANIN_SPACE, prior_tasks=[branin_task()]).run(lambda point: None, 12)
     assert len({str(point) for point in points}) == 12
-    assert branin(points[0]) < 10
+    assert branin(points[0]) < 12  # as at a fifth of all points
 
 
 @pytest.mark.parametrize("values", [[], [math.nan] * 3, [1.0] * 3, [math.inf, 2.0]])
