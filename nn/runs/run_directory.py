@@ -224,7 +224,9 @@ def find_resume_problem(path: Path) -> str | None:
         intact = next(_find_intact_checkpoints(path, _read_history_bytes(path), messages), None)
     except UserError as error:
         return str(error)
-    return None if intact else " ".join(messages) or "there is no checkpoint."
+    if intact:
+        return None
+    return " ".join(messages) or "there is no checkpoint."
 
 
 def discard_run(path: Path, reason: str) -> None:

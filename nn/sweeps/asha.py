@@ -73,7 +73,7 @@ def choose_promotion(
             infinite for a trial that failed on its way there.
         is_promotable: Whether each trial is paused and may continue.
         num_open: Number of trials that are queued or running.
-        eta: Only one of so many trials continues.
+        eta: Reduction factor: one in `eta` trials of a rung continues.
         more_trials: Whether new trials can be started.
     """
     reached, is_last = ~np.isnan(values), np.isfinite(values[:, -1])

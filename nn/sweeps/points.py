@@ -66,7 +66,7 @@ class RankedPoint:
     mean: float
     """Comparable between points with different seeds."""
     std_error: float
-    """NaN if nothing tells the noise of a run."""
+    """NaN if the noise of a run cannot be estimated."""
     num_seeds: int
 
 
@@ -104,7 +104,7 @@ def group_by_point(records: Iterable[TrialRecord]) -> dict[int, TriedPoint]:
 
 
 def replicate_values(points: Sequence[TriedPoint], num_replicates: int) -> Array:
-    """Return the results of points (points, replicates), with at least so many replicates."""
+    """Return the results of points (points, replicates), in at least `num_replicates` columns."""
     rows, replicates, records = _list_runs(points)
     values = np.full((len(points), max([num_replicates - 1, *replicates]) + 1), math.nan)
     values[rows, replicates] = [record.result for record in records]
@@ -112,7 +112,7 @@ def replicate_values(points: Sequence[TriedPoint], num_replicates: int) -> Array
 
 
 def is_replicate_open(points: Sequence[TriedPoint], num_replicates: int) -> NDArray[np.bool_]:
-    """Return whether the replicates of points are queued or running, as `replicate_values`."""
+    """Return which replicates are queued or running, in the shape of `replicate_values`."""
     rows, replicates, records = _list_runs(points)
     is_open = np.zeros((len(points), max([num_replicates - 1, *replicates]) + 1), bool)
     is_open[rows, replicates] = [not record.is_finished for record in records]

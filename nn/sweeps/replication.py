@@ -151,7 +151,7 @@ def _iter_promotable(
         ranked = members[np.argsort(means[members], kind="stable")]
         if num_seeds:
             num_points = int((~np.isnan(values[:, : rungs[0]])).all(1).sum())
-            if more_points:  # points behind the best by more than noise wait: a new one tells more
+            if more_points:  # a new point is worth more than another seed of one clearly behind
                 num_kept = _num_close(means[ranked], MAX_Z * math.sqrt(2 / num_seeds) * noise_std)
                 num_kept = min(num_kept, len(ranked) // SEARCH_REDUCTION)
             else:

@@ -30,7 +30,7 @@ from nn.sweeps.options import (
     parse_constants,
     resolve_options,
 )
-from nn.sweeps.runner import SweepRunner, WorkerPool
+from nn.sweeps.runner import SweepRunner
 from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared_study import OPTION_KEYS, SharedStudy
@@ -44,6 +44,7 @@ from nn.sweeps.warm_start import (
     load_prior_tasks,
     read_prior_tasks,
 )
+from nn.sweeps.worker_pool import WorkerPool
 
 
 def check_sweep(options: SweepOptions) -> int:

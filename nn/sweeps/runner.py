@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import signal
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
-from nn.config.search_path import get_config_dir
 from nn.errors import SweepError
 from nn.runs.run_directory import delete_checkpoints
 from nn.runs.signals import BoundedSignalHandler
@@ -35,8 +30,8 @@ from nn.sweeps.worker import (
     ResultMessage,
     TrialRequest,
     WorkerMessage,
-    worker_main,
 )
+from nn.sweeps.worker_pool import Worker, WorkerPool
 
 SYNC_INTERVAL_SECONDS = 1.0
 """Seconds between two reads of what other machines and commands have done."""
@@ -44,10 +39,6 @@ MAX_CRASHES_PER_TRIAL = 2
 """Number of worker crashes after which a trial is left for the next resume to retry."""
 MAX_CONSECUTIVE_FAILURES = 3
 """Number of external failures, without a success in between, that stops the sweep."""
-SHUTDOWN_TIMEOUT_SECONDS = 10.0
-"""Seconds that workers have to save their state at the end of a sweep before they are killed."""
-KILL_MARGIN_SECONDS = 1.0
-"""Seconds before the deadline of a stopped sweep at which its workers are killed."""
 
 
 class SweepRunner:
@@ -398,101 +389,3 @@ class SweepRunner:
             self.is_target_reached |= metric.reaches_target(sign * float(mean))
         if ranked := self.study.rank_points():
             self.best = BestTrial(ranked[0].mean, ranked[0].point.number)
-
-
-class Worker:
-    """A worker process and the connection to it."""
-
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, child_connection = context.Pipe()
-        self.process = context.Process(
-            target=worker_main, args=(child_connection, get_config_dir()), daemon=True
-        )
-        with _block_sigint():
-            self.process.start()
-        child_connection.close()
-        self.trial: RunningTrial | None = None
-        self.was_used = False
-
-    def send(self, message: TrialRequest | OfflineRunsRequest | Decision) -> None:
-        """Send a request, or a decision on the running trial; do nothing if the worker has died."""
-        try:
-            self.connection.send(message)
-        except OSError:
-            self.process.join()
-
-
-@contextmanager
-def _block_sigint() -> Iterator[None]:
-    """Block SIGINT, so that a process started here inherits the mask and unblocks it when ready.
-
-    Python prints a traceback for a Ctrl-C that arrives while a process starts.
-    """
-    # otherwise the first start of a process starts the tracker, which unblocks SIGINT
-    resource_tracker.ensure_running()
-    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
-
-
-class WorkerPool:
-    """Up to `size` worker processes, started when they are first needed.
-
-    On exit from the context, running trials are saved and can be resumed.
-    """
-
-    def __init__(self, size: int, signal_handler: BoundedSignalHandler) -> None:
-        self.size, self.signal_handler = size, signal_handler
-        self.workers: list[Worker] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        deadline = min(
-            time.monotonic() + SHUTDOWN_TIMEOUT_SECONDS,
-            self.signal_handler.deadline - KILL_MARGIN_SECONDS,
-        )
-        for worker in self.workers:
-            worker.process.join(max(0.0, deadline - time.monotonic()))
-        for worker in self.workers:
-            worker.process.kill()
-
-    def start_workers(self, num_workers: float) -> None:
-        """Start workers ahead of time, because their imports take a while."""
-        while len(self.workers) < num_workers:
-            self._start_worker()
-
-    def get_idle_worker(self) -> Worker:
-        """Return a worker without a trial, starting one if all are busy."""
-        idle_workers = [worker for worker in self.workers if not worker.trial]
-        return idle_workers[0] if idle_workers else self._start_worker()
-
-    def remove_worker(self, worker: Worker) -> None:
-        """Remove a worker that has died."""
-        worker.connection.close()
-        self.workers.remove(worker)
-
-    def shutdown(self) -> None:
-        """Ask the workers to save their trials and exit, without waiting for them.
-
-        An idle worker exits when its connection is closed; one that has run nothing may still be
-        importing, so it is terminated.
-        """
-        for worker in self.workers:
-            worker.connection.close()
-            if worker.trial or not worker.was_used:
-                worker.process.terminate()
-            worker.trial, worker.was_used = None, True
-
-    def _start_worker(self) -> Worker:
-        try:
-            with self.signal_handler.defer_signals():
-                self.workers.append(Worker())
-        except OSError as error:
-            raise SweepError(f"A worker process cannot be started: {error.strerror}.") from None
-        return self.workers[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from nn.sweeps.editions import EDITION_KEY, EDITIONS_KEY, Edition, dump_editions
 from nn.sweeps.hyperband import should_prune
 from nn.sweeps.points import TriedPoint, is_replicate_open
 from nn.sweeps.replication import choose_promotion, rungs
+from nn.sweeps.restore import NO_POINT_REASON, restore_lost_trials
 from nn.sweeps.samplers import registry
 from nn.sweeps.samplers.base import GridSampler, RandomSampler, Sampler
 from nn.sweeps.samplers.gp.objective import PriorTask
@@ -42,13 +43,13 @@ from nn.sweeps.trials import (
     STUDY_NAME,
     SWEEP_FORMAT_VERSION,
     SweepTrials,
+    best_value,
     read_intermediate_values,
     read_outcome,
 )
 
 MAX_EXTERNAL_FAILURES = 3
 """Number of external failures after which a trial is not retried any more."""
-NO_POINT_REASON = "its parameters were not recorded"
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class SweepStudy(SweepTrials):
             super().__init__(sweep, sweep_dir, optuna_study)
             self._study_id = optuna_storage.get_study_id_from_name(study_name)
             if not (shared_study and self.trials):
-                self._restore_lost_trials(notify)
+                restore_lost_trials(self, notify)
         self.heartbeat = Heartbeat(
             self.optuna_study, shared_study.grace_seconds if shared_study else None
         )
@@ -179,54 +180,6 @@ class SweepStudy(SweepTrials):
         ):
             if not path.exists() or path.read_bytes() != text.encode():
                 atomic_write(path, text.encode())
-
-    def _restore_lost_trials(self, notify: Callable[[str], None]) -> None:
-        """Add trials that the study lost but whose directories exist; gaps become failed trials."""
-        trials_dir, first_number = self.sweep_dir / "trials", len(self.trials)
-        restored = {}
-        for path in trials_dir.glob("[0-9]*"):
-            number = int(path.name) if path.name.isdecimal() and path.is_dir() else -1
-            point = self.read_recorded_point(number) if number >= first_number else None
-            if point is not None:
-                restored[number] = self._restore_trial(number, point)
-        lost_numbers = range(first_number, max(restored, default=-1) + 1)
-        for number in lost_numbers:
-            self.optuna_study.add_trial(restored.get(number) or _create_lost_trial())
-        if lost_numbers:
-            notify(
-                f"The study had lost {len(lost_numbers)} trials; {len(restored)} of them were "
-                f"restored from {trials_dir}."
-            )
-
-    def _restore_trial(self, number: int, point: Point) -> FrozenTrial:
-        """Create a trial from its directory; one that has not ended is to be resumed."""
-        metric, trial_dir = self.sweep.metric, self.get_trial_dir(number)
-        status = read_json(trial_dir, "summary.json").get("status")
-        state, value = TrialState.RUNNING, None
-        user_attrs: dict[str, JsonValue] = {"point": point}
-        record = self.read_trial_file(number)
-        user_attrs |= {key: record[key] for key in ("replicate", "replicate_of") if key in record}
-        if edition := self.find_edition(point):
-            user_attrs[EDITION_KEY] = edition
-        if status in ("finished", "pruned", "diverged"):
-            state, value = read_outcome(status, metric, trial_dir)
-            user_attrs |= {"status": status, "reason": None, "objective": value}
-        intermediate_values = read_intermediate_values(metric, trial_dir) if metric else {}
-        epochs = max(intermediate_values, default=0)
-        if state != TrialState.RUNNING:
-            user_attrs["epochs"] = epochs
-        elif self.rungs and "replicate_of" not in user_attrs:
-            has_paused = epochs in self.rungs.epochs[:-1]
-            user_attrs["pause_epoch"] = epochs if has_paused else self.rungs.next_after(epochs)
-            if has_paused:
-                best = self._best_value(intermediate_values)
-                user_attrs |= {"status": "paused", "epochs": epochs, "objective": best}
-        return create_trial(
-            state=state,
-            value=value if state == TrialState.COMPLETE else None,
-            user_attrs=user_attrs,
-            intermediate_values=intermediate_values if self.needs_intermediate_values else {},
-        )
 
     def refresh(self) -> None:
         """Reload the trials, with the changes made by all machines."""
@@ -608,7 +561,8 @@ class SweepStudy(SweepTrials):
                 trial = self.trials[number]
                 for epoch in sorted(recorded.keys() - trial.intermediate_values.keys()):
                     self._set_intermediate_value(number, epoch, recorded[epoch])
-                best = self._best_value(recorded | trial.intermediate_values)
+                values = recorded | trial.intermediate_values
+                best = best_value(metric, [*values.values()], {}) if metric else None
                 epochs = TrialUserAttrs.of(trial).pause_epoch
                 if best is not None and number in self.local_trial_numbers:
                     self._set_user_attrs(number, objective=best, epochs=epochs, status="paused")
@@ -617,10 +571,6 @@ class SweepStudy(SweepTrials):
         value = self.storage.retry(write)
         self.refresh()
         return value
-
-    def _best_value(self, values_by_epoch: Mapping[int, float]) -> float | None:
-        sign, values = self.minimization_sign, values_by_epoch.values()
-        return min(values, key=lambda value: sign * value, default=None)
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Report an epoch's value of a trial that is not pruned."""
@@ -709,8 +659,3 @@ def _record_max_epochs(optuna_study: optuna.Study, num_epochs: int) -> None:
             f"epochs={num_epochs}: the trials of this sweep have {recorded} epochs, and its rungs "
             "depend on that; --name=NAME starts a new one."
         )
-
-
-def _create_lost_trial() -> FrozenTrial:
-    user_attrs = {"status": "failed", "reason": NO_POINT_REASON}
-    return create_trial(state=TrialState.FAIL, user_attrs=user_attrs)

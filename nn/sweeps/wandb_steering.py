@@ -1,4 +1,4 @@
-"""Steer a sweep of W&B's server, as far as the server allows."""
+"""Steer a sweep on W&B's server, with the features that the server has."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ NUM_TARGET_TRIALS = 60
 NUM_TARGET_DRAWS = 1000
 """Random searches whose median is that quality."""
 MAX_FULL_RUNS = 120
-"""A sweep that has not reached it after so many full runs' epochs never does."""
+"""Length of a sweep, in full runs; one that has not reached the target by then never does."""
 REGRET_FULL_RUNS = 10
 """Full runs' epochs after which the regret is measured."""
 CHECKPOINT_RATIO = 1.25
@@ -112,8 +112,8 @@ TRIED, OBSERVED, PRESENT, RECOMMENDED = "tried", "observed", "present", "recomme
 SELECTIONS = (TRIED, OBSERVED, PRESENT, RECOMMENDED)
 """Settings that a sweep may end with.
 
-- tried: the truly best of all settings that trained for all epochs; no sweep knows it, but it tells
-  the search from the luck of one seed.
+- tried: the setting with the best true value of all that trained for all epochs. A sweep cannot
+  know it, but it separates the quality of the search from the luck of one seed.
 - observed: that of the best result among trials that trained for all epochs.
 - present: that of the best value so far among all trials that have not failed, however few their
   epochs.
@@ -156,7 +156,7 @@ class Replay:
 
 
 def _find_targets(results: Array, true_values: Array) -> dict[str, float]:
-    """Return what full random searches end with in the median: truly best, and observed best."""
+    """Return the median true values that full random searches end with, by selection."""
     rng = np.random.default_rng(0)
     num_trials = min(NUM_TARGET_TRIALS, len(results) // 2)
     draws = np.array([rng.permutation(len(results))[:num_trials] for _ in range(NUM_TARGET_DRAWS)])
@@ -168,7 +168,7 @@ def _find_targets(results: Array, true_values: Array) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sweep came to, by selection."""
+    """Results of a sweep, by selection."""
 
     epochs_to_target: dict[str, float]
     """Epochs spent until the selected point was as good as the target; infinite if never."""
@@ -307,7 +307,7 @@ def bootstrap_ratio_of_medians(
 
 @dataclass(frozen=True)
 class Condition:
-    """What makes a search harder than plain results and one worker."""
+    """Number of workers and share of outliers with which a problem is searched."""
 
     name: str
     num_workers: int = 1
