@@ -7,11 +7,13 @@ the multirun. Scores are read from the run directories.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +28,15 @@ from nn.io.files import atomic_write
 from nn.io.paths import relpath
 from nn.io.serialization import JsonObject
 from nn.runs.reader import read_json
-from nn.runs.signals import HANDLED_SIGNALS, ParentSignalHandler
+from nn.runs.signals import (
+    HANDLED_SIGNALS,
+    STOP_TIMEOUT_SECONDS,
+    ParentSignalHandler,
+    SignalInterrupt,
+    exit_immediately,
+    interruptible,
+    is_child_process,
+)
 
 RECORDS_DIR = ".jobs"
 MAX_TABLE_ROWS = 20
@@ -80,8 +90,8 @@ class Multirun:
         ]
 
     def _read_result(self, number: int, overrides: dict[str, str]) -> JobResult:
-        record = read_json(self.sweep_dir / RECORDS_DIR, f"{number}.json")
-        if record.keys() != {"folder", "status", "reason"}:
+        record = self._read_record(number)
+        if record.get("status") in (None, "running"):
             reason = "it did not start, or its process ended before it finished"
             return JobResult(number, overrides, None, "failed", reason, {})
         run_dir, summary = Path(str(record["folder"])), {}
@@ -89,6 +99,16 @@ class Multirun:
             summary = read_json(run_dir, "summary.json")
         status, reason = str(record["status"]), str(record["reason"])
         return JobResult(number, overrides, run_dir, status, reason, summary)
+
+    def find_busy_pids(self) -> set[int]:
+        """Return the process IDs of the jobs that are running."""
+        records = map(self._read_record, range(len(self.job_overrides)))
+        pids = [record["pid"] for record in records if record.get("status") == "running"]
+        return {pid for pid in pids if isinstance(pid, int)}
+
+    def _read_record(self, number: int) -> JsonObject:
+        record = read_json(self.sweep_dir / RECORDS_DIR, f"{number}.json")
+        return record if record.keys() == {"folder", "status", "reason", "pid"} else {}
 
 
 _current_multirun: Multirun | None = None
@@ -106,7 +126,7 @@ def register_jobs(sweep_dir: Path, job_overrides: Sequence[Sequence[str]]) -> No
     _current_multirun = Multirun(sweep_dir.absolute(), job_overrides)
     shutil.rmtree(sweep_dir / RECORDS_DIR, ignore_errors=True)
     if threading.current_thread() is threading.main_thread():
-        signal_handler = ParentSignalHandler()
+        signal_handler = ParentSignalHandler(_current_multirun.find_busy_pids)
         for signum in HANDLED_SIGNALS:
             if signal.getsignal(signum) != signal.SIG_IGN:
                 signal.signal(signum, signal_handler.handle_signal)
@@ -117,13 +137,51 @@ def is_started() -> bool:
     return _current_multirun is not None
 
 
-def record_job(hydra_config: HydraConf, error: Exception | None) -> None:
-    """Write the record of a job, for the process that waits for all jobs."""
+@contextmanager
+def recorded_job(hydra_config: HydraConf) -> Iterator[None]:
+    """Record how the job in this block ends, for the process that waits for all jobs.
+
+    An interrupted job of a worker process does not return, since the worker would start the next
+    one. It waits to be killed by its parent, as the executor would kill the other workers, which
+    may still be writing, if this one ended.
+    """
     if hydra_config.mode != RunMode.MULTIRUN:
+        yield
         return
-    status = "diverged" if isinstance(error, DivergedError) else "failed" if error else "finished"
-    reason = " ".join(f"{error}".split()) or type(error).__name__ if error else ""
-    job_record = {"folder": hydra_config.runtime.output_dir, "status": status, "reason": reason}
+    if is_child_process():
+        _ignore_signals_between_jobs()
+    with interruptible() as signal_handler:
+        _write_record(hydra_config, "running")
+        try:
+            yield
+        except SignalInterrupt as interrupt:
+            with signal_handler.defer_signals():
+                _write_record(hydra_config, "interrupted")
+                if is_child_process():
+                    time.sleep(STOP_TIMEOUT_SECONDS)
+                    exit_immediately(interrupt.signum)
+            raise
+        except Exception as error:
+            status = "diverged" if isinstance(error, DivergedError) else "failed"
+            reason = " ".join(f"{error}".split()) or type(error).__name__
+            _write_record(hydra_config, status, reason)
+            raise
+        _write_record(hydra_config, "finished")
+
+
+def _ignore_signals_between_jobs() -> None:
+    for signum in HANDLED_SIGNALS:
+        if signal.getsignal(signum) != signal.SIG_IGN:
+            signal.signal(signum, lambda *_: None)
+
+
+def _write_record(hydra_config: HydraConf, status: str, reason: str = "") -> None:
+    job_record = {
+        "folder": hydra_config.runtime.output_dir,
+        "status": status,
+        "reason": reason,
+        "pid": os.getpid(),
+    }
     # relative to the original working directory: a job may have changed into its own
     records_dir = Path(hydra_config.runtime.cwd) / hydra_config.sweep.dir / RECORDS_DIR
     with suppress(OSError):  # without a record a job counts as failed

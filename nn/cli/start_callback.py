@@ -81,6 +81,7 @@ class ValidateOnStart(Callback):
                 run_dirs.add(run_dir)
                 with interruptible():  # not ahead, since the job may run in another process
                     prepare(resolve_job_config(job, job.hydra))
+            _limit_num_workers(config.hydra.launcher, len(combinations))
             multirun.register_jobs(Path(config.hydra.sweep.dir), combinations)
         except Exception as error:
             _exit_with_error(error)
@@ -108,6 +109,14 @@ def normalize_argv(argv: list[str]) -> list[str]:
             *(argument for argument in argv[end:] if argument not in unparsed),
         ]
     return argv
+
+
+def _limit_num_workers(launcher: DictConfig, num_jobs: int) -> None:
+    """Let joblib start no worker that gets no job, as Ctrl-C would end it before the others."""
+    if launcher.get("n_jobs"):
+        from joblib import effective_n_jobs
+
+        launcher.n_jobs = min(effective_n_jobs(launcher.n_jobs), num_jobs)
 
 
 def _refuse_wrong_dir_setting(wrong_setting: str, right_setting: str, config: DictConfig) -> None:

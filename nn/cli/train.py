@@ -33,7 +33,6 @@ def main() -> int:
     from nn.config.search_path import make_cwd_importable, set_config_dir, split_config_dir
     from nn.errors import DivergedError, SaveError, UserError
     from nn.io.paths import is_resumed_agent_run
-    from nn.runs.signals import SignalInterrupt, exit_immediately, is_child_process
     from nn.tracking.wandb_ids import read_sweep_parameters
 
     register_resolvers()
@@ -47,26 +46,19 @@ def main() -> int:
         nonlocal status
         hydra_config = HydraConfig.get()
         run_dir = Path(hydra_config.runtime.output_dir)
-        failure: Exception | None = None
         try:
-            run(
-                resolve_job_config(config, hydra_config),
-                run_dir,
-                resume=is_resumed_agent_run(Path(hydra_config.run.dir)),
-            )
+            with multirun.recorded_job(hydra_config):
+                run(
+                    resolve_job_config(config, hydra_config),
+                    run_dir,
+                    resume=is_resumed_agent_run(Path(hydra_config.run.dir)),
+                )
         except (DivergedError, UserError, SaveError) as error:
             status = report_error(error)  # Hydra would add a line of its own
-            failure = error
-        except SignalInterrupt as interrupt:
-            if is_child_process():  # else the worker would start the next job
-                exit_immediately(interrupt.signum)
-            raise
-        except Exception as error:
+        except Exception:
             if hydra_config.mode != RunMode.MULTIRUN:
                 raise
             traceback.print_exc()  # the other jobs run nonetheless
-            failure = error
-        multirun.record_job(hydra_config, failure)
 
     try:
         config_dir, arguments = split_config_dir(sys.argv[1:])

@@ -46,7 +46,7 @@ class SignalHandler:
 
     An interrupt is lost if it is raised within a finalizer or a library that catches everything.
     Until `acknowledge_interrupt` is called, it is therefore raised again at the end of each
-    `defer_signals` and at the start of each `allow_signals`.
+    `defer_signals`, at the start of each `allow_signals`, and when the handler is removed.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class SignalHandler:
         """Raise `SignalInterrupt`, or remember the signal while signals are deferred."""
         self._pending_signal = signum
         if not self._defer_depth:
-            self._raise_interrupt()
+            self.raise_pending_interrupt()
 
     def acknowledge_interrupt(self) -> None:
         """Do not raise the interrupt again, because it has reached the code that handles it."""
@@ -71,19 +71,20 @@ class SignalHandler:
         finally:
             self._defer_depth -= 1
             if not self._defer_depth:
-                self._raise_interrupt()
+                self.raise_pending_interrupt()
 
     @contextmanager
     def allow_signals(self) -> Iterator[None]:
         """Let signals interrupt this block, although it runs within `defer_signals`."""
         saved_depth, self._defer_depth = self._defer_depth, 0
         try:
-            self._raise_interrupt()
+            self.raise_pending_interrupt()
             yield
         finally:
             self._defer_depth = saved_depth
 
-    def _raise_interrupt(self) -> None:
+    def raise_pending_interrupt(self) -> None:
+        """Raise the interrupt of a signal that has not reached the code that handles it."""
         if self._pending_signal:
             raise SignalInterrupt(self._pending_signal)
 
@@ -165,34 +166,41 @@ def _resolve(
 
 
 class ParentSignalHandler(SignalHandler):
-    """The handler of a process whose child processes must not outlive it.
+    """The handler of a process whose worker processes must not outlive it.
 
-    The first signal terminates the children and kills those that are still running after
-    `STOP_TIMEOUT_SECONDS`; a second signal kills them at once.
+    The first signal terminates the workers that are busy, waits until they have recorded how their
+    work ended, but at most `STOP_TIMEOUT_SECONDS`, and kills all; a second signal kills them at
+    once. Idle workers live on until then: an executor that loses one kills the others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, find_busy_pids: Callable[[], set[int]]) -> None:
         super().__init__()
-        self._stopping_children: list[BaseProcess] = []
+        self._find_busy_pids = find_busy_pids
+        self._is_stopping = False
 
     def handle_signal(self, signum: int, frame: FrameType | None) -> None:
         """Stop the child processes, then raise `SignalInterrupt`."""
-        if self._stopping_children:
-            self._kill_children()
-            return
-        self._stopping_children = multiprocessing.active_children()
-        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
-        for child in self._stopping_children:
-            child.terminate()
-        for child in self._stopping_children:
-            child.join(max(0.0, deadline - time.monotonic()))
-        self._kill_children()
-        super().handle_signal(signum, frame)
-
-    def _kill_children(self) -> None:
-        for child in self._stopping_children:
+        children = multiprocessing.active_children()
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._terminate_busy(children)
+        for child in children:
             if child.pid is not None and child.is_alive():  # joblib's have no kill()
                 os.kill(child.pid, signal.SIGKILL)
+        super().handle_signal(signum, frame)
+
+    def _terminate_busy(self, children: Sequence[BaseProcess]) -> None:
+        terminated: set[BaseProcess] = set()
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            busy_pids = self._find_busy_pids()
+            busy = {child for child in children if child.pid in busy_pids and child.is_alive()}
+            if not busy:
+                break
+            for child in busy - terminated:
+                child.terminate()
+            terminated |= busy
+            time.sleep(0.02)
 
 
 def is_child_process() -> bool:
@@ -224,6 +232,7 @@ def install_signal_handler(
         for signum, previous_handler in previous_handlers.items():
             signal.signal(signum, previous_handler)
         sys.unraisablehook = previous_hook
+        handler.raise_pending_interrupt()
 
 
 def _report_unraisable(

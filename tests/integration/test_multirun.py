@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.conftest import TRAIN_SCRIPT
-from tests.waiting import count_epochs, wait_until
+from tests.waiting import wait_until
 
 FAILING_MODEL = """
 import os, signal
@@ -156,23 +156,35 @@ def test_single_run_shows_no_table(workdir):
     assert not list(workdir.path.rglob(".jobs"))
 
 
+def stop_jobs(workdir, send, number, *args, files):
+    """Stop a multirun when its jobs have written files; return its status and the runs'."""
+    args = ["--multirun", "hydra/launcher=joblib", *args, "tracking=disabled"]
+    line, settings = workdir.popen_args(TRAIN_SCRIPT, *args, "hydra.sweep.dir=jobs")
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
+    )
+    wait_until(lambda: all((workdir.path / "jobs" / file).exists() for file in files))
+    send(process.pid, number)
+    _, errors = process.communicate(timeout=60)  # until no worker holds the streams open
+    assert "Traceback" not in errors
+    return process.returncode, {run.path.name: run.summary["status"] for run in workdir.runs}
+
+
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["to one", "to all"])
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
 )
 def test_stop_ends_workers_and_starts_no_further_job(workdir, send, number, status):
-    args = ["--multirun", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=range(6)"]
-    args += ["epochs=1000000", "tracking=disabled", "hydra.sweep.dir=jobs"]
-    line, settings = workdir.popen_args(TRAIN_SCRIPT, *args)
-    process = subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **settings
-    )
-    wait_until(lambda: all(count_epochs(workdir.path / f"jobs/{job}") for job in (0, 1)))
-    send(process.pid, number)
-    _, errors = process.communicate(timeout=60)  # until no worker holds the streams open
-    assert process.returncode == status
-    assert "Traceback" not in errors
-    runs = workdir.runs
-    assert {run.path.name for run in runs} == {"0", "1"}
-    assert [run.summary["status"] for run in runs] == ["interrupted"] * 2
+    args = ["hydra.launcher.n_jobs=2", "seed=range(6)", "epochs=1000000"]
+    files = ["0/history.jsonl", "1/history.jsonl"]
+    stopped = stop_jobs(workdir, send, number, *args, files=files)
+    assert stopped == (status, {"0": "interrupted", "1": "interrupted"})
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["to one", "to all"])
+def test_ctrl_c_keeps_a_running_job_while_other_workers_are_idle(workdir, send):
+    args = ["hydra.launcher.n_jobs=3", "epochs=1,1000000"]
+    files = ["0/summary.json", "1/history.jsonl"]
+    stopped = stop_jobs(workdir, send, signal.SIGINT, *args, files=files)
+    assert stopped == (130, {"0": "finished", "1": "interrupted"})

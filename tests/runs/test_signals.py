@@ -40,6 +40,14 @@ def test_lost_interrupt_is_raised_again_at_the_next_deferral(handler):
         pass
 
 
+def test_lost_interrupt_is_raised_again_when_the_handler_is_removed():
+    with (
+        pytest.raises(SignalInterrupt),
+        install_signal_handler(HandlerWithoutDeadline(), [signal.SIGTERM]),
+    ):
+        lose_an_interrupt()
+
+
 def test_lost_interrupt_takes_precedence_over_the_errors_it_causes(handler):
     def fail_after_an_interrupt():
         with handler.defer_signals():
@@ -79,6 +87,7 @@ def test_interrupt_in_a_finalizer_is_raised_later_and_not_printed(monkeypatch):
         with pytest.raises(SignalInterrupt), handler.defer_signals(), handler.allow_signals():
             Finalized(is_interrupted=True)
         assert len(printed) == 1
+        handler.acknowledge_interrupt()
 
 
 def interrupt_at_step(handler, number):
