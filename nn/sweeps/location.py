@@ -16,7 +16,7 @@ from nn.runs.reader import read_json
 from nn.sweeps import schema
 from nn.sweeps.options import SweepSettings, parse_constants
 from nn.sweeps.schema import SweepConfig
-from nn.sweeps.shared_study import OPTION_KEYS
+from nn.sweeps.shared_study import OPTION_KEYS, PRIOR_TRIALS_KEY
 from nn.sweeps.storage import StudyStorage
 from nn.sweeps.trials_reader import find_journal, read_started_sweep, require_sweep_format
 
@@ -90,6 +90,7 @@ class SweepLocation:
                 return read_started_sweep(self.sweep_dir), settings
             stored = dict(study.user_attrs["about"])
             options = {key: stored.pop(key) for key in OPTION_KEYS if key in stored}
+            stored.pop(PRIOR_TRIALS_KEY, None)
             sweep = schema.parse_sweep_config(stored, Path(study.study_name))
             constants = parse_constants(options["overrides"], sweep)
             settings = SweepSettings.model_validate_json(

@@ -33,7 +33,7 @@ from nn.sweeps.options import (
 from nn.sweeps.runner import SweepRunner
 from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.schema import SweepConfig
-from nn.sweeps.shared_study import OPTION_KEYS, SharedStudy
+from nn.sweeps.shared_study import OPTION_KEYS, PRIOR_TRIALS_KEY, SharedStudy
 from nn.sweeps.space import SearchSpace
 from nn.sweeps.storage import STUDY_FILES, open_storage, redact_url
 from nn.sweeps.study import Budget, SweepStudy
@@ -43,6 +43,7 @@ from nn.sweeps.warm_start import (
     dump_prior_tasks,
     load_prior_tasks,
     read_prior_tasks,
+    summarize_prior_tasks,
 )
 from nn.sweeps.worker_pool import WorkerPool
 
@@ -109,10 +110,10 @@ def run_sweep(options: SweepOptions) -> int:
         for message in lint.find_errors(options.sweep_file, settings.overrides):
             raise UserError(f"{options.sweep_file}: {message}")
         _check_epochs(settings.scheduler, first_edition)
-        shared_study = signal_handler.run_in_thread(
-            lambda: _open_shared_study(options, first_edition, settings)
-        )
         prior_tasks = _load_prior_tasks(options, first_edition.sweep, settings)
+        shared_study = signal_handler.run_in_thread(
+            lambda: _open_shared_study(options, first_edition, settings, prior_tasks)
+        )
         with _locked_sweep_dir(options, settings, prior_tasks), SweepConsole() as console:
             with signal_handler.defer_signals():
                 study = _open_study(
@@ -236,7 +237,10 @@ def _close_study(study: SweepStudy) -> bool:
 
 
 def _open_shared_study(
-    options: SweepOptions, edition: Edition, settings: SweepSettings
+    options: SweepOptions,
+    edition: Edition,
+    settings: SweepSettings,
+    prior_tasks: tuple[PriorTask, ...],
 ) -> SharedStudy | None:
     """Open the storage of `--storage`, if it is given."""
     if options.storage is None:
@@ -244,6 +248,7 @@ def _open_shared_study(
     sweep_config = json.loads(to_json(parse_yaml(edition.sweep_file, options.sweep_file)))
     sweep_config |= settings.model_dump(mode="json", include=set(OPTION_KEYS))
     sweep_config |= {"sampler": edition.sampler, "overrides": [*edition.overrides]}
+    sweep_config[PRIOR_TRIALS_KEY] = summarize_prior_tasks(prior_tasks)
     sweep_config.pop("run_cap", None)  # which may be raised later
     storage = open_storage(options.storage)
     return SharedStudy(

@@ -23,8 +23,11 @@ from nn.sweeps.schema import SweepConfig
 from nn.sweeps.storage import StudyStorage
 
 OPTION_KEYS = ("seed", "sampler", "overrides", "config_dir", "scheduler")
-"""Settings that must agree in addition to those of the sweep file."""
-FINAL_KEYS = ("seed", "config_dir", "scheduler")
+"""Options that must agree in addition to the settings of the sweep file."""
+PRIOR_TRIALS_KEY = "prior_trials"
+"""Key of the number and digest of the trials of `--warm-start`, which must agree, too."""
+COMPARED_KEYS = (*OPTION_KEYS, PRIOR_TRIALS_KEY)
+FINAL_KEYS = ("seed", "config_dir", "scheduler", PRIOR_TRIALS_KEY)
 """Settings among them that an edit cannot change."""
 BEATS_PER_GRACE_PERIOD = 6
 """Number of heartbeats that a machine records within a grace period."""
@@ -43,7 +46,7 @@ class SharedStudy:
     redacted_url: str
     study_name: str
     sweep_config: Mapping[str, JsonValue]
-    """The sweep file as JSON, with the settings of `OPTION_KEYS` and without run_cap."""
+    """The sweep file as JSON, with the values of `COMPARED_KEYS` and without run_cap."""
     grace_seconds: float
 
     def ensure_same_sweep(self, study: Study) -> None:
@@ -56,7 +59,7 @@ class SharedStudy:
         stored_config = user_attrs.get("about")
         if stored_config is not None:
             # the caller compares the rest with the last edition, if there is one
-            keys = FINAL_KEYS if EDITIONS_KEY in user_attrs else OPTION_KEYS
+            keys = FINAL_KEYS if EDITIONS_KEY in user_attrs else COMPARED_KEYS
             for change in self._describe_changes(stored_config, keys):
                 raise self._mismatch_error(f"another sweep: {change}")
         elif study.get_trials(deepcopy=False):
@@ -74,16 +77,16 @@ class SharedStudy:
         self, stored_config: Mapping[str, JsonValue], keys: Sequence[str]
     ) -> Iterator[str]:
         """Describe how the sweep in the storage differs from this one."""
-        if keys == OPTION_KEYS:
+        if keys == COMPARED_KEYS:
             sweep, stored_sweep = map(self._parse_sweep, (self.sweep_config, stored_config))
             yield from schema.describe_changes(stored_sweep, sweep).values()
         for key in keys:
             stored_value, value = stored_config.get(key), self.sweep_config.get(key)
             if stored_value != value:
-                yield f"{key}: {stored_value} → {value}"
+                yield f"{key}: {stored_value or 'none'} → {value or 'none'}"
 
     def _parse_sweep(self, config: Mapping[str, JsonValue]) -> SweepConfig:
-        content = {key: value for key, value in config.items() if key not in OPTION_KEYS}
+        content = {key: value for key, value in config.items() if key not in COMPARED_KEYS}
         return schema.parse_sweep_config(content, Path(self.study_name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -80,6 +81,15 @@ def load_prior_tasks(
 def dump_prior_tasks(prior_tasks: tuple[PriorTask, ...]) -> bytes:
     """Return the content of `WARM_START_FILE`."""
     return _ADAPTER.dump_json(prior_tasks)
+
+
+def summarize_prior_tasks(prior_tasks: tuple[PriorTask, ...]) -> str | None:
+    """Return how many trials the tasks have and a digest of them, or None without tasks."""
+    if not prior_tasks:
+        return None
+    num_trials = sum(len(task.values) for task in prior_tasks)
+    digest = hashlib.sha256(dump_prior_tasks(prior_tasks)).hexdigest()[:8]
+    return f"{num_trials} trials (SHA-256 {digest})"
 
 
 def read_prior_tasks(sweep_dir: Path) -> tuple[PriorTask, ...]:

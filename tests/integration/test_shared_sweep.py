@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import secrets
 import signal
 import time
@@ -206,6 +207,26 @@ def test_bayes_sweeps_can_be_shared(workdir, start_machine):
                  for n in (3, 4)]  # fmt: skip
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     assert len({row["lr"] for row in read_trials_table(workdir, 3)}) == 12
+
+
+def test_machines_must_share_the_trials_of_a_warm_start(workdir, start_machine, read_log):
+    content = {**SWEEP_CONFIG, "method": "bayes"}
+    (workdir.path / "bayes.yaml").write_text(yaml.dump(content))
+    early = start_machine(0, "--count", "2", "epochs=1", storage="early.log")
+    assert early.wait(timeout=60) == 0
+
+    def start(number, *args):
+        args = ("--count", str(number), *args, "epochs=1")
+        process = start_machine(number, *args, storage="s.log", sweep="bayes.yaml")
+        return process.wait(timeout=60)
+
+    assert start(1, "--warm-start", "machine0") == 0
+    assert start(2) == 2
+    assert re.search(r"prior_trials: 2 trials \(SHA-256 \w{8}\) → none; --name", read_log(2))
+    assert not (workdir.path / "machine2").exists()
+    (workdir.path / "machine0").rename(workdir.path / "copied")
+    assert start(3, "--warm-start", "copied") == 0, read_log(3)
+    assert len(read_trials_table(workdir, 3)) == 3
 
 
 @pytest.mark.parametrize(
