@@ -354,7 +354,7 @@ class SweepTrials:
             record, trial_dir = TrialUserAttrs.of(trial), self.get_trial_dir(trial.number)
             summary, point = read_summary(trial, trial_dir), points[trial.number]
             location = str(trial_dir.relative_to(self.sweep_dir))
-            if not trial_dir.exists():  # the trial ran on another machine: HOST:DIRECTORY
+            if not _has_run_in(trial_dir, trial):  # it ran on another machine: HOST:DIRECTORY
                 location = f"{(record.machine or '').rpartition('-')[0]}:{location}"
             results = [summary.get(key) for key in (*SUMMARY_SCORES, "epochs", "seconds")]
             writer.writerow(
@@ -373,6 +373,18 @@ class SweepTrials:
 def _as_stored(trial: FrozenTrial) -> FrozenTrial:
     """Return a trial as it is, if the sweep was never edited."""
     return trial
+
+
+def _has_run_in(run_dir: Path, trial: FrozenTrial) -> bool:
+    """Return whether a trial's result comes from a directory, which may hold an earlier attempt."""
+    if TrialUserAttrs.of(trial).objective is None:
+        return run_dir.exists()
+    try:
+        summary = read_json(run_dir, "summary.json")
+    except UserError:  # it is unreadable, but there
+        return True
+    has_summary = (run_dir / "summary.json").exists()
+    return has_summary and summary.get("status") in (None, TrialUserAttrs.of(trial).status)
 
 
 def read_summary(trial: FrozenTrial, run_dir: Path) -> JsonObject:

@@ -225,6 +225,21 @@ def test_unknown_scores_are_empty_cells(tmp_path, damage):
     assert (damaged["state"], damaged["objective"]) == ("finished", "0.3")
 
 
+@pytest.mark.parametrize("status", ["interrupted", None])
+def test_attempt_before_another_machine_took_over_is_not_the_trial_s_directory(tmp_path, status):
+    study = make_study(tmp_path / "s")
+    study.ask()
+    file = write_summary(study, 0)
+    (file.parent / "history.jsonl").write_text('{"epoch": 1, "val/loss": 0.3}\n')
+    study.tell(0, "finished")
+    assert read_table(study)[0]["folder"] == "trials/0000"
+    if status:
+        file.write_text(file.read_text().replace("finished", status))
+    else:
+        file.unlink()
+    assert read_table(study)[0]["folder"].endswith(":trials/0000")
+
+
 def test_remote_trial_has_a_row_without_scores(tmp_path):
     study = make_study(tmp_path / "s")
     study.ask()
