@@ -190,8 +190,9 @@ class Sweep:
         """
         import pandas as pd
 
+        from nn.sweeps.outcome import read_summary
         from nn.sweeps.trial_record import TrialUserAttrs
-        from nn.sweeps.trials import SUMMARY_SCORES, read_summary
+        from nn.sweeps.trials import SUMMARY_SCORES
 
         rows = []
         for trial in self._sweep_trials.trials:

@@ -23,10 +23,11 @@ from nn.errors import format_value
 from nn.io.command_line import format_command
 from nn.io.paths import relpath
 from nn.sweeps.distributions import ParameterValue
+from nn.sweeps.outcome import read_summary
 from nn.sweeps.points import PointRecommendation
 from nn.sweeps.space import FixedOverrides, Point
 from nn.sweeps.trial_record import TrialUserAttrs, is_paused
-from nn.sweeps.trials import SweepTrials, read_summary
+from nn.sweeps.trials import SweepTrials
 from nn.sweeps.worker import Decision, RestartMessage, ResultMessage
 
 UNLIMITED_WIDTH = 1000

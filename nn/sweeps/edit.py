@@ -23,10 +23,11 @@ from nn.sweeps.options import (
     check_replicates,
     fewer_replicates_error,
 )
+from nn.sweeps.outcome import read_outcome, read_summary
 from nn.sweeps.schema import Metric
 from nn.sweeps.study import SweepStudy
 from nn.sweeps.trial_record import TrialUserAttrs
-from nn.sweeps.trials import REPLICATES_KEY, read_outcome, read_summary
+from nn.sweeps.trials import REPLICATES_KEY
 
 MACHINE_KEYS = ("run_cap", "name", "description")
 """Keys that may differ between the machines that share a sweep."""

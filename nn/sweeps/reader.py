@@ -29,11 +29,12 @@ from nn.runs.reader import (
     read_json,
     read_sessions,
 )
+from nn.sweeps.outcome import best_value
 from nn.sweeps.schema import Metric
 from nn.sweeps.shared_study import heartbeat_key
 from nn.sweeps.space import Point
 from nn.sweeps.trial_record import ENDED_STATES, TrialUserAttrs
-from nn.sweeps.trials import SUMMARY_SCORES, SweepTrials, best_value
+from nn.sweeps.trials import SUMMARY_SCORES, SweepTrials
 from nn.sweeps.trials_reader import SweepTrialsReader
 
 FINAL_STATES = (*ENDED_STATES, "failed")

@@ -9,9 +9,10 @@ from pydantic import JsonValue
 
 from nn.runs.reader import read_json
 from nn.sweeps.editions import EDITION_KEY
+from nn.sweeps.outcome import best_value, read_intermediate_values, read_outcome
 from nn.sweeps.space import Point
 from nn.sweeps.trial_record import ENDED_STATES
-from nn.sweeps.trials import SweepTrials, best_value, read_intermediate_values, read_outcome
+from nn.sweeps.trials import SweepTrials
 
 NO_POINT_REASON = "its parameters were not recorded"
 

@@ -20,11 +20,11 @@ from nn.io.files import read_regular_file
 from nn.io.paths import relpath
 from nn.io.serialization import JsonObject
 from nn.runs.reader import MAX_JSON_BYTES, find_runs, read_config, read_json
+from nn.sweeps.outcome import best_value, read_objective
 from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.schema import Metric
 from nn.sweeps.space import SearchSpace
 from nn.sweeps.trial_record import ENDED_STATES, TrialUserAttrs
-from nn.sweeps.trials import best_value, read_objective
 from nn.sweeps.trials_reader import load_sweep_trials
 from nn.tracking.wandb_log import LOG_PATTERN, find_log
 from nn.tracking.wandb_record import read_log

@@ -14,9 +14,10 @@ import yaml
 from nn.config.compose import compose_config
 from nn.io.serialization import to_json
 from nn.runs.runner import run
+from nn.sweeps.outcome import read_objective
 from nn.sweeps.schema import read_sweep_config
 from nn.sweeps.study import SweepStudy
-from nn.sweeps.trials import SWEEP_FORMAT_VERSION, read_objective
+from nn.sweeps.trials import SWEEP_FORMAT_VERSION
 
 QUICK_OVERRIDES = ("tracking=disabled", "model.hidden=[12]", "epochs=3", "dataset.max_samples=600")
 XSS_STRING = "<img src=x onerror=alert(1)>\"'&${lr}%{x}</script>"

@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 import yaml
 
-import nn.sweeps.study
 from nn.errors import UserError
+from nn.sweeps import study_record
 from nn.sweeps.edit import SweepEdit, get_setting
 from nn.sweeps.editions import EDITIONS_KEY, Edition
 from nn.sweeps.options import SweepSettings, merge_overrides
@@ -260,7 +260,7 @@ def test_edit_that_is_killed_at_any_write_is_whole_or_not_there(tmp_path, monkey
         return wrapped
 
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(nn.sweeps.study, "atomic_write", kill_before(nn.sweeps.study.atomic_write))
+        patch.setattr(study_record, "atomic_write", kill_before(study_record.atomic_write))
         set_user_attr = kill_before(study.optuna_study.set_user_attr)
         patch.setattr(study.optuna_study, "set_user_attr", set_user_attr)
         edit(study, new, old)
