@@ -70,7 +70,7 @@ def test_numeric_library_imports_only_numpy_and_the_standard_library(path):
 
 def test_only_one_file_imports_wandb():
     assert [module_name(p) for p in SOURCE_FILES if "wandb" in imported_packages(p)] == [
-        "nn.tracking.wandb_logger"
+        "nn.tracking.wandb_run"
     ]
 
 

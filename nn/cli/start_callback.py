@@ -27,7 +27,7 @@ from nn.io.paths import agent_run_dir, check_output_dir, is_resumed_agent_run
 from nn.runs.experiment import prepare, prepare_ahead
 from nn.runs.reader import read_config
 from nn.runs.signals import interruptible
-from nn.tracking.wandb_logger import report_rejected_trial
+from nn.tracking.wandb_run import report_rejected_trial
 
 
 class ValidateOnStart(Callback):

@@ -94,7 +94,7 @@ def parse_override_value(override: str) -> JsonValue:
 
 def _parse_overrides(overrides: list[str]) -> list[Override]:
     """Parse overrides, and refuse those that only train.py takes."""
-    parsed_overrides = OverridesParser.create().parse_overrides(overrides)
+    parsed_overrides = [*map(_parse_override, overrides)]
     for override in parsed_overrides:
         if override.is_sweep_override():
             raise UserError(f"{override.input_line}: several values; write a list as [1,2].")
@@ -104,6 +104,12 @@ def _parse_overrides(overrides: list[str]) -> list[Override]:
                 "of train.py; leave it out."
             )
     return parsed_overrides
+
+
+@lru_cache(maxsize=256)
+def _parse_override(override: str) -> Override:
+    """Parse one override; most of those of a sweep are the same in all its trials."""
+    return OverridesParser.create().parse_overrides([override])[0]
 
 
 def _changes_value(override: Override) -> bool:
@@ -139,18 +145,19 @@ def _compose_with_hydra(overrides: tuple[str, ...]) -> tuple[DictConfig, dict[st
 
 def resolve_job_config(composed_config: DictConfig, hydra_config: DictConfig | HydraConf) -> Config:
     """Resolve the configuration of a Hydra job."""
-    return resolve_config(
-        composed_config, hydra_config.runtime.choices, hydra_config.overrides.task
+    config = OmegaConf.masked_copy(
+        composed_config, [str(key) for key in composed_config if key != "hydra"]
     )
+    return resolve_config(config, hydra_config.runtime.choices, hydra_config.overrides.task)
 
 
 def resolve_config(
-    composed_config: DictConfig, hydra_choices: Mapping[str, Any], overrides: Iterable[str]
+    config: DictConfig, hydra_choices: Mapping[str, Any], overrides: Iterable[str]
 ) -> Config:
     """Resolve interpolations, null every setting that has no effect, and validate the result.
 
     Args:
-        composed_config: The config that Hydra composed.
+        config: The config that Hydra composed, without Hydra's own settings; it is changed.
         hydra_choices: The chosen option of each config group.
         overrides: The overrides that led to it; a setting without effect among them is refused.
 
@@ -158,9 +165,6 @@ def resolve_config(
         The configuration to run and record.
     """
     overrides = list(overrides)
-    config = OmegaConf.masked_copy(
-        composed_config, [str(key) for key in composed_config if key != "hydra"]
-    )
     OmegaConf.set_struct(config, value=False)
     choices = {group: hydra_choices.get(group) for group in CONFIG_GROUPS}
     for group in COMPONENT_GROUPS:
@@ -185,7 +189,7 @@ def resolve_config(
     validated_config = validate_config({**settings, "choices": choices}, overrides)
     for name in HYPERPARAMETERS:  # before components refer to them: 1 has become 1.0
         config[name] = getattr(validated_config, name)
-    _null_inactive_settings(config, choices, overridden_keys)
+    _null_inactive_settings(config, settings, choices, overridden_keys)
     if config.patience is not None:
         if "restore_best" in overridden_keys and not config.restore_best:
             raise UserError(f"restore_best=false has no effect with patience={config.patience}.")
@@ -207,10 +211,13 @@ def _refuse_renamed_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _null_inactive_settings(
-    config: DictConfig, choices: Mapping[str, str | None], overridden_keys: set[str]
+    config: DictConfig,
+    settings: Mapping[str, Any],
+    choices: Mapping[str, str | None],
+    overridden_keys: set[str],
 ) -> None:
     """Set every setting without effect to null, or refuse it if the user has set it."""
-    for key, reason in _find_inactive_settings(config, choices).items():
+    for key, reason in _find_inactive_settings(config, settings, choices).items():
         value = OmegaConf.select(config, key)
         is_changed = key in CONSUMER_GROUPS and value != load_defaults()[key]
         if value is not None and (key in overridden_keys or is_changed):
@@ -222,14 +229,13 @@ def _null_inactive_settings(
 
 
 def _find_inactive_settings(
-    config: DictConfig, choices: Mapping[str, str | None]
+    config: DictConfig, settings: Mapping[str, Any], choices: Mapping[str, str | None]
 ) -> dict[str, str]:
     """Return the reason why a setting has no effect, by the dotted name of each such setting.
 
     An interpolation such as `${depth}` marks a component's setting that takes its value from the
     hyperparameter `depth`.
     """
-    settings = _to_container(config, resolve=True)
     unresolved_settings = _to_container(config, resolve=False)
     inactive = {
         hyperparameter: f"with {group}={choices[group]}"

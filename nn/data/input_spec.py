@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Self
 
 import numpy as np
@@ -82,7 +83,7 @@ class InputSpec:
 
     def to_dict(self) -> dict[str, JsonValue]:
         """Return the fields as values that JSON can represent."""
-        fields: dict[str, JsonValue] = TypeAdapter(InputSpec).dump_python(self, mode="json")
+        fields: dict[str, JsonValue] = _get_adapter().dump_python(self, mode="json")
         return fields
 
 
@@ -167,6 +168,11 @@ def _suppress_faint(foreground: ForegroundMaps) -> ForegroundMaps:
 def _spans(visible: ForegroundMaps, axis: int) -> Spans:
     mask = np.asarray(visible.any(axis=3 - axis))
     return mask.argmax(axis=1), mask.shape[1] - mask[:, ::-1].argmax(axis=1)
+
+
+@cache
+def _get_adapter() -> TypeAdapter[InputSpec]:
+    return TypeAdapter(InputSpec)
 
 
 def _is_image(shape: Sequence[int]) -> bool:

@@ -40,9 +40,11 @@ def to_yaml(obj: Mapping[str, Any]) -> str:
     return yaml.dump(dict(obj), Dumper=_NoAliasDumper, sort_keys=False, allow_unicode=True)
 
 
-class _NoAliasDumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+_NoAliasDumper = type(
+    "_NoAliasDumper",
+    (getattr(yaml, "CSafeDumper", yaml.SafeDumper),),  # the C one is missing without libyaml
+    {"ignore_aliases": lambda _dumper, _data: True},
+)
 
 
 def _replace_nonfinite(obj: Any) -> Any:

@@ -28,7 +28,7 @@ from nn.report.pages.sweep import (
 )
 from nn.runs.reader import read_config, read_json
 from nn.tracking.wandb_ids import WandbIds
-from nn.tracking.wandb_logger import format_reason
+from nn.tracking.wandb_run import format_reason
 
 REPORT_IDS_FILE = "wandb-report.json"
 """In the run or sweep directory: W&B report id by `ENTITY/PROJECT`."""

@@ -59,7 +59,7 @@ class RunConsole:
             self.progress_bar.advance_to(result.number, metrics_text)
         else:
             width = len(str(self.num_epochs))
-            self._print(f"epoch {result.number:{width}}/{self.num_epochs}  {metrics_text}")
+            self._print(Text(f"epoch {result.number:{width}}/{self.num_epochs}  {metrics_text}"))
 
     def show_summary(self, summary: Summary, run_dir: Path) -> None:
         """Print scores, confusion matrix, duration and location of the run."""
@@ -94,7 +94,11 @@ class RunConsole:
     def _print(self, text: str | Text) -> None:
         """Print, or stop printing if that fails: a broken output must not end the run."""
         try:
-            self.console.print(text)
+            if self.console.is_terminal or self.console.is_jupyter:
+                self.console.print(text)
+            elif not self.console.quiet:  # without styles rich takes ten times as long
+                text = Text.from_markup(text) if isinstance(text, str) else text
+                print(text.plain, file=self.console.file, flush=True)
         except OSError:
             self.console.on_broken_pipe()
 

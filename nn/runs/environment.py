@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from subprocess import DEVNULL, SubprocessError, check_output
@@ -33,14 +33,9 @@ class GitState(TypedDict):
     dirty: bool | None
 
 
-class Environment(TypedDict):
-    """The content of environment.json."""
+class ProcessEnvironment(TypedDict):
+    """The part of the environment that all runs of a process share."""
 
-    started_at: str
-    run_id: str
-    wandb_env: dict[str, str]
-    sweep_parameters: JsonObject
-    command: str
     git: GitState
     python: str
     packages: dict[str, str | None]
@@ -52,6 +47,16 @@ class Environment(TypedDict):
     simd: Mapping[str, object]
 
 
+class Environment(ProcessEnvironment):
+    """The content of environment.json."""
+
+    started_at: str
+    run_id: str
+    wandb_env: dict[str, str]
+    sweep_parameters: JsonObject
+    command: str
+
+
 def collect_environment() -> Environment:
     """Describe the environment of a run that starts now."""
     return {
@@ -60,6 +65,13 @@ def collect_environment() -> Environment:
         "wandb_env": {name: os.environ[name] for name in WANDB_RUN_VARIABLES if name in os.environ},
         "sweep_parameters": read_sweep_parameters(),
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        **_collect_process_environment(),
+    }
+
+
+@cache
+def _collect_process_environment() -> ProcessEnvironment:
+    return {
         "git": _read_git_state(),
         "python": platform.python_version(),
         "packages": {name: _get_package_version(name) for name in RECORDED_PACKAGES},
@@ -97,7 +109,6 @@ def preserve_environment() -> Iterator[None]:
         os.environ.update(saved_environment)
 
 
-@lru_cache(maxsize=1)
 def _read_git_state() -> GitState:
     root = Path(__file__).resolve().parents[2]
 

@@ -44,6 +44,7 @@ def run(
     signals: Sequence[int] = HANDLED_SIGNALS,
     *,
     pause_epoch: int | None = None,
+    defers_offline_run: bool = False,
 ) -> Summary:
     """Train in a run directory and return the summary.
 
@@ -55,7 +56,8 @@ def run(
         verbose: Whether to print the progress and the result.
         signals: The signals that interrupt the run.
         pause_epoch: Epoch after which this session ends with the status paused, unless the run has
-            ended by then. An offline W&B run is only written when the run ends.
+            ended by then.
+        defers_offline_run: Whether an offline W&B run is written later, by `write_offline_run`.
     """
     experiment = prepare(config)
     state = TrainingState(
@@ -85,6 +87,7 @@ def run(
             on_epoch_end=on_epoch_end,
             verbose=verbose,
             pause_epoch=pause_epoch,
+            defers_offline_run=defers_offline_run,
         ).execute(resume)
 
 
@@ -102,7 +105,9 @@ class Runner:
         on_epoch_end: Callable[[HistoryRecord], None],
         verbose: bool,
         pause_epoch: int | None,
+        defers_offline_run: bool,
     ) -> None:
+        self.defers_offline_run = defers_offline_run
         self.pause_epoch = pause_epoch if pause_epoch and pause_epoch < config.epochs else None
         self.experiment, self.config, self.state = experiment, config, state
         self.run_directory, self.signal_handler = run_directory, signal_handler
@@ -131,7 +136,7 @@ class Runner:
                 self.wandb_logger.init(
                     self.run_directory.restored_records,
                     resume=resume,
-                    is_deferred=self.pause_epoch is not None,
+                    defers_offline_run=self.defers_offline_run,
                 )
                 self.start_time = time.perf_counter() - self.state.elapsed_seconds
                 with self.console:

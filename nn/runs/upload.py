@@ -1,20 +1,17 @@
-"""Upload run directories to Weights & Biases, no matter how they were tracked while running.
-
-Of a run that is paused, the offline run can be written for `wandb sync`.
-"""
+"""Copy runs from their directories to Weights & Biases: upload them, or write offline runs."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from nn.errors import SaveError, UserError
+from nn.io.command_line import format_command
 from nn.io.files import file_lock
 from nn.io.paths import relpath
 from nn.io.records import Summary, is_summary
@@ -23,12 +20,7 @@ from nn.runs.history import is_history_record
 from nn.runs.reader import SavedRun, find_runs
 from nn.runs.trusted_config import parse_run_config
 from nn.tracking.settings import Tracking, require_credentials
-from nn.tracking.wandb_logger import (
-    OFFLINE_RUN_PATTERN,
-    WANDB_DIR,
-    WandbLogger,
-    format_reason,
-)
+from nn.tracking.wandb_run import RUN_PATTERN, WANDB_DIR, WandbRun, format_reason
 from nn.training import HistoryRecord
 
 
@@ -70,9 +62,10 @@ def _upload_run(run_dir: Path) -> str:
         saved_run = SavedRun(run_dir)
         try:
             with preserve_environment(), TemporaryDirectory() as temp_dir:
-                wandb_logger = _create_logger(saved_run, "online")
                 history, summary = _read_results(saved_run)
-                return wandb_logger.upload(history, summary, saved_run.predictions, Path(temp_dir))
+                return _create_wandb_run(saved_run).upload(
+                    history, summary, saved_run.predictions, Path(temp_dir)
+                )
         except UserError:
             raise
         except Exception as error:
@@ -81,39 +74,38 @@ def _upload_run(run_dir: Path) -> str:
             ) from None
 
 
-def write_offline_runs(run_dirs: Iterable[Path]) -> None:
-    """Write the offline W&B run of each paused run that is tracked offline and has none yet.
+def is_offline_run_due(run_dir: Path) -> bool:
+    """Whether the offline W&B run of a run that does not train now is still to be written."""
+    # of an untracked sweep with many trials, no file is read
+    return (run_dir / WANDB_DIR).is_dir() and not any(run_dir.glob(RUN_PATTERN))
 
-    The next session of such a run removes it, and writes the complete one when the run ends. What
-    cannot be written costs a warning.
+
+def write_offline_run(run_dir: Path) -> None:
+    """Write the offline W&B run of a run that is tracked offline, unless there is one.
+
+    The next session of a run that continues removes it.
+
+    Raises:
+        SaveError: It cannot be written.
     """
-    for run_dir in run_dirs:
-        # of an untracked sweep with many trials, no file is read
-        if not (run_dir / WANDB_DIR).is_dir() or any(run_dir.glob(OFFLINE_RUN_PATTERN)):
-            continue
-        try:
-            _write_offline_run(run_dir)
-        except (OSError, UserError) as error:
-            print(f"{relpath(run_dir)}: no offline W&B run was written: {error}", file=sys.stderr)
+    try:
+        with _lock_run(run_dir), preserve_environment():
+            saved_run = SavedRun(run_dir)
+            tracking = _read_tracking_settings(saved_run)
+            is_offline = tracking.mode != "online" and tracking.resolved_mode == "offline"
+            if is_offline and is_offline_run_due(run_dir):
+                history, summary = _read_results(saved_run)
+                _create_wandb_run(saved_run).write_offline(history, summary, saved_run.predictions)
+    except Exception as error:
+        raise SaveError(
+            f"W&B failed ({format_reason(error)}); the run directory has everything, and "
+            f"{format_command('upload', relpath(run_dir))} uploads it."
+        ) from None
 
 
-def _write_offline_run(run_dir: Path) -> None:
-    with _lock_run(run_dir), preserve_environment():
-        saved_run = SavedRun(run_dir)
-        tracking = _read_tracking_settings(saved_run)
-        if tracking.mode == "online" or tracking.resolved_mode != "offline":
-            return
-        wandb_logger = _create_logger(saved_run, "offline")
-        history, summary = _read_results(saved_run)
-        if summary["status"] == "interrupted":  # of which `finish` would hardly wait for the end
-            summary = {**summary, "status": "paused"}
-        wandb_logger.init(history)
-        wandb_logger.finish(summary, saved_run.predictions)
-
-
-def _create_logger(saved_run: SavedRun, mode: str) -> WandbLogger:
-    return WandbLogger(
-        replace(_read_tracking_settings(saved_run), mode=mode),
+def _create_wandb_run(saved_run: SavedRun) -> WandbRun:
+    return WandbRun(
+        _read_tracking_settings(saved_run),
         saved_run.path,
         parse_run_config(saved_run.path, saved_run.config),
         saved_run.environment,

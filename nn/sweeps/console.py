@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Self
 
 from optuna.trial import FrozenTrial
@@ -132,6 +133,14 @@ class SweepConsole:
     def print_restart(self, trial: RunningTrial, message: RestartMessage) -> None:
         """Print that a trial which had paused starts over."""
         self.console.print(f"trial {trial.number:4} starts over: {message.reason}")
+
+    def print_missing_offline_runs(self, trial_dirs: Sequence[Path]) -> None:
+        """Print how many trials have no offline W&B run although they are tracked."""
+        num_trials = "1 trial has" if len(trial_dirs) == 1 else f"{len(trial_dirs)} trials have"
+        self.console.print(
+            f"{num_trials} no offline W&B run, as {relpath(trial_dirs[0])}/output.txt explains; "
+            "--resume writes it."
+        )
 
     def print_sweep_result(
         self,

@@ -6,10 +6,8 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +23,6 @@ from nn.sweeps.trials import STOP_REASON, Control
 from nn.sweeps.worker import (
     Decision,
     EpochMessage,
-    OfflineRunsRequest,
     RestartMessage,
     ResultMessage,
     TrialRequest,
@@ -144,23 +141,14 @@ class SweepRunner:
                     if isinstance(connection, Connection):
                         self._receive_message(workers_by_connection[connection])
 
-        self._write_offline_runs()
-
-    def _write_offline_runs(self) -> None:
-        """Let the workers write the offline W&B runs of the trials that stay paused."""
-        numbers = [trial.number for trial in self.study.trials if is_paused(trial)]
-        trial_dirs = [*filter(Path.exists, map(self.study.get_trial_dir, numbers))]
-        num_workers = min(len(self.pool.workers), len(trial_dirs))
-        pending = {}
-        for index, worker in enumerate(self.pool.workers[:num_workers]):
-            worker.send(OfflineRunsRequest(trial_dirs[index::num_workers]))
-            pending[worker.connection] = worker
-        while pending:
-            for connection in wait([*pending], timeout=0.25):
-                if isinstance(connection, Connection):
-                    with suppress(EOFError, OSError):  # it has died
-                        connection.recv()
-                    del pending[connection]
+        for trial in self.study.trials:  # also those of a sweep that was killed
+            has_ended = trial.state.is_finished() or is_paused(trial)
+            trial_dir = self.study.get_trial_dir(trial.number)
+            if has_ended and trial_dir not in self.pool.offline_runs.requested:
+                self.pool.offline_runs.add(trial_dir)
+        self.pool.offline_runs.wait(math.inf)
+        if missing := self.pool.offline_runs.missing:
+            self.console.print_missing_offline_runs(missing)
 
     @property
     def _is_waiting(self) -> bool:
@@ -304,6 +292,7 @@ class SweepRunner:
         value = self.study.tell(
             trial.number, message.status, message.reason, message.is_external, trial.epoch
         )
+        self.pool.offline_runs.add(self.study.get_trial_dir(trial.number))
         self.num_ended += 1
         self._update_best()
         self.console.print_trial_result(self.study, trial, message, value)

@@ -20,7 +20,7 @@ from nn.sweeps.space import Point, SearchSpace
 from nn.sweeps.steering import ALL_FAILED, SteerableSweep, parse_point
 from nn.sweeps.trials import Control
 from nn.tracking.settings import require_credentials
-from nn.tracking.wandb_logger import format_reason, load_sweep, stop_run
+from nn.tracking.wandb_run import format_reason, load_sweep, stop_run
 
 STATE_FLAGS: Mapping[Control, str] = {
     "paused": "--pause",

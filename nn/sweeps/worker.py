@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
-import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import KW_ONLY, dataclass
 from multiprocessing.connection import Connection
@@ -27,7 +25,7 @@ from nn.runs.reader import read_json
 from nn.runs.run_directory import discard_run, find_resume_problem
 from nn.runs.runner import run
 from nn.runs.signals import SignalInterrupt
-from nn.runs.upload import write_offline_runs
+from nn.sweeps.processes import terminate_with_parent
 
 if TYPE_CHECKING:
     from nn.sweeps.space import Point  # imports Optuna, which workers do not need
@@ -61,13 +59,6 @@ class TrialRequest:
 
 
 @dataclass(frozen=True)
-class OfflineRunsRequest:
-    """Paused trials whose offline W&B runs to write; answered with None."""
-
-    trial_dirs: Sequence[Path]
-
-
-@dataclass(frozen=True)
 class EpochMessage:
     """Report of an epoch of a running trial."""
 
@@ -98,7 +89,7 @@ WorkerMessage = EpochMessage | RestartMessage | ResultMessage
 
 def worker_main(connection: Connection, config_dir: Path | None) -> None:
     """Run a worker process; SIGINT must be blocked when this is called."""
-    _terminate_with_parent()
+    terminate_with_parent()
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     set_config_dir(config_dir)
@@ -109,17 +100,13 @@ def serve_requests(connection: Connection) -> None:
     """Run the requested trials until the connection is closed."""
     while True:
         try:
-            request: TrialRequest | OfflineRunsRequest | Decision = connection.recv()
+            request: TrialRequest | Decision = connection.recv()
         except (EOFError, OSError):  # reset if the sweep ended before it received a message
             return
         if isinstance(request, str):
             continue  # a decision on a trial that had just ended
         try:
-            if isinstance(request, OfflineRunsRequest):
-                write_offline_runs(request.trial_dirs)
-                connection.send(None)
-                continue
-            with _redirect_output(request.trial_dir):
+            with redirect_output(request.trial_dir):
                 message = _run_trial(request, connection)
             connection.send(message)
         except (KeyboardInterrupt, EOFError, OSError):  # the sweep has ended or is ending
@@ -127,7 +114,7 @@ def serve_requests(connection: Connection) -> None:
 
 
 @contextmanager
-def _redirect_output(trial_dir: Path) -> Iterator[None]:
+def redirect_output(trial_dir: Path) -> Iterator[None]:
     """Redirect output to a trial's output.txt; if it cannot be written, it is lost."""
     log = _open_log(trial_dir)
     try:
@@ -192,6 +179,7 @@ def _run_trial(request: TrialRequest, connection: Connection) -> ResultMessage:
             (request.trial_dir / "config.yaml").exists(),
             report_epoch,
             pause_epoch=request.pause_epoch,
+            defers_offline_run=True,
         )
         return ResultMessage(summary["status"])
     except DivergedError as error:
@@ -232,12 +220,3 @@ def _wait_until_unlocked(trial_dir: Path) -> None:
             os.close(acquire_lock(trial_dir / ".lock"))
             return
         time.sleep(0.1)
-
-
-def _terminate_with_parent() -> None:
-    """Ask Linux to send SIGTERM when the parent process dies, even by SIGKILL."""
-    if sys.platform == "linux":
-        parent_pid, pr_set_pdeathsig = os.getppid(), 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-        if os.getppid() != parent_pid:  # the parent died before the call
-            os._exit(1)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import Self
 
 from nn.config.search_path import get_config_dir
 from nn.errors import SweepError
 from nn.runs.signals import BoundedSignalHandler
 from nn.sweeps.console import RunningTrial
-from nn.sweeps.worker import Decision, OfflineRunsRequest, TrialRequest, worker_main
+from nn.sweeps.offline_runs import OfflineRunWriters
+from nn.sweeps.processes import spawn_process
+from nn.sweeps.worker import Decision, TrialRequest, worker_main
 
 SHUTDOWN_TIMEOUT_SECONDS = 10.0
 """Seconds that workers have to save their state at the end of a sweep before they are killed."""
@@ -26,38 +23,16 @@ class Worker:
     """A worker process and the connection to it."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, child_connection = context.Pipe()
-        self.process = context.Process(
-            target=worker_main, args=(child_connection, get_config_dir()), daemon=True
-        )
-        with _block_sigint():
-            self.process.start()
-        child_connection.close()
+        self.process, self.connection = spawn_process(worker_main, get_config_dir())
         self.trial: RunningTrial | None = None
         self.was_used = False
 
-    def send(self, message: TrialRequest | OfflineRunsRequest | Decision) -> None:
+    def send(self, message: TrialRequest | Decision) -> None:
         """Send a request, or a decision on the running trial; do nothing if the worker has died."""
         try:
             self.connection.send(message)
         except OSError:
             self.process.join()
-
-
-@contextmanager
-def _block_sigint() -> Iterator[None]:
-    """Block SIGINT, so that a process started here inherits the mask and unblocks it when ready.
-
-    Python prints a traceback for a Ctrl-C that arrives while a process starts.
-    """
-    # otherwise the first start of a process starts the tracker, which unblocks SIGINT
-    resource_tracker.ensure_running()
-    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
 class WorkerPool:
@@ -69,6 +44,7 @@ class WorkerPool:
     def __init__(self, size: int, signal_handler: BoundedSignalHandler) -> None:
         self.size, self.signal_handler = size, signal_handler
         self.workers: list[Worker] = []
+        self.offline_runs = OfflineRunWriters(size, signal_handler)
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +59,8 @@ class WorkerPool:
             worker.process.join(max(0.0, deadline - time.monotonic()))
         for worker in self.workers:
             worker.process.kill()
+        self.offline_runs.wait(deadline)
+        self.offline_runs.kill()
 
     def start_workers(self, num_workers: float) -> None:
         """Start workers ahead of time, because their imports take a while."""

@@ -548,28 +548,26 @@ def test_offline_and_online_runs_of_a_seed_are_equal(workdir, server, run_online
 
 PAUSE_SCRIPT = """
 import sys
+from functools import partial
 from pathlib import Path
 from nn.config.compose import compose_config
 from nn.runs.runner import run
-from nn.runs.upload import write_offline_runs
+from nn.runs.upload import is_offline_run_due, write_offline_run
 
 path, config = Path("run"), compose_config(sys.argv[2:])
-if sys.argv[1] == "pause":
-    for epoch in (1, 3):
-        run(config, path, resume=epoch > 1, pause_epoch=epoch)
-        assert "wandb" not in sys.modules
-        assert not list(path.glob("wandb/*"))
-    for _ in range(2):
-        write_offline_runs([path])
-else:
-    run(config, path, resume=True, pause_epoch=5)
+run = partial(run, config, path, defers_offline_run=True)
+for epoch in {"pause": (1, 3), "end": (5, 6)}[sys.argv[1]]:
+    run(resume=epoch > 1, pause_epoch=epoch)
     assert "wandb" not in sys.modules
-    assert not list(path.glob("wandb/offline-run-*"))
-    run(config, path, resume=True, pause_epoch=6)
+    assert not list(path.glob("wandb/*run-*"))
+    assert is_offline_run_due(path)
+for _ in range(2):
+    write_offline_run(path)
+    assert not is_offline_run_due(path)
 """
 
 
-def test_offline_run_of_a_paused_run_is_written_when_asked_and_replaced_at_its_end(
+def test_deferred_offline_run_is_written_when_asked_and_replaced_by_the_next_session(
     workdir, server, run_online
 ):
     args = ["epochs=6", "restore_best=true", "tracking.confusion_every=2", "tracking.group=g"]
@@ -604,6 +602,21 @@ def test_whole_sweep_can_be_uploaded(workdir, server, run_online):
         trial = {"trial": number, "point": number}
         assert logged_content(server, logged.id) == expected_content(
             run.path, sweep_parameters=trial
+        )
+
+
+def test_offline_runs_of_a_sweep_hold_what_its_trials_recorded(workdir, server, run_online):
+    overrides = ["epochs=12", "tracking.confusion_every=5", "restore_best=true"]
+    result = workdir.run(SWEEP_SCRIPT, "sweeps/random.yaml", "--count=2", *overrides)
+    assert result.returncode == 0, result.stderr
+    for run in workdir.runs:
+        (folder,) = run.path.glob("wandb/*-run-*")
+        run_online(WANDB_CLI, "sync", str(folder))
+        logged = server.runs[run.environment["run_id"]]
+        assert (logged.group, logged.state) == ("random", "finished")
+        number = int(run.path.name)
+        assert logged_content(server, logged.id) == expected_content(
+            run.path, sweep_parameters={"trial": number, "point": number}
         )
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from nn.config.schema import validate_config
 from nn.runs.reader import SavedRun
 from nn.tracking import media
-from nn.tracking.wandb_logger import to_wandb_config
+from nn.tracking.wandb_run import to_wandb_config
 from tests.fake_wandb import FakeWandbServer
 
 VARYING_KEYS = ("second", "sessions", "_timestamp", "_runtime", "_wandb", "_step")
