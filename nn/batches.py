@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nn.arrays import aligned_full
 from nn.types import Array, IntArray, Labels, Shape
+
+CHUNK_BYTES = 2**17
+"""Size of the inputs that are gathered at once: several small batches, as calls take time."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +77,33 @@ class Batches:
         self.samples_per_epoch = num_samples or len(samples)
         self.batch_size = min(batch_size, self.samples_per_epoch)
         self.num_completed = 0
-        self._raw_buffer = np.empty((self.batch_size, *samples.sample_shape), samples.raw.dtype)
-        self._input_buffer = np.empty((self.batch_size, *samples.sample_shape), np.float32)
+        batch_bytes = 4 * self.batch_size * math.prod(samples.sample_shape)
+        self._chunk_size = max(1, CHUNK_BYTES // max(1, batch_bytes)) * self.batch_size
+        buffer_size = min(self._chunk_size, self.samples_per_epoch)
+        buffer_shape = buffer_size, *samples.sample_shape
+        self._raw_buffer = aligned_full(buffer_shape, 0, samples.raw.dtype)
+        self._input_buffer = aligned_full(buffer_shape, 0, np.float32)
 
     def __len__(self) -> int:
         return math.ceil(self.samples_per_epoch / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Array, Labels]]:
-        indices = self._draw_indices()
-        for batch_index, start in enumerate(range(0, len(indices), self.batch_size)):
-            self.num_completed = batch_index
-            batch_indices = indices[start : start + self.batch_size]
-            yield self.gather(batch_indices)
-        self.num_completed = len(self)
+        indices, self.num_completed = self._draw_indices(), 0
+        for start in range(0, len(indices), self._chunk_size):
+            chunk_x, chunk_labels = self._gather(indices[start : start + self._chunk_size])
+            for first in range(0, len(chunk_x), self.batch_size):
+                rows = slice(first, first + self.batch_size)
+                x = chunk_x[rows]
+                yield self.augment(x) if self.augment else x, chunk_labels[rows]
+                self.num_completed += 1
 
-    def gather(self, indices: IntArray) -> tuple[Array, Labels]:
-        """Return the samples at some indices as one batch, rescaled and augmented."""
+    def _gather(self, indices: IntArray) -> tuple[Array, Labels]:
+        """Return the samples at some indices, rescaled, with their labels."""
         samples = self.samples
         # mode "clip" lets `take` write to `out` unbuffered; no index is out of range
         raw = samples.raw.take(indices, 0, self._raw_buffer[: len(indices)], "clip")
         x = samples.rescaling.apply(raw, self._input_buffer[: len(indices)])
-        return self.augment(x) if self.augment else x, samples.labels.take(indices)
+        return x, samples.labels.take(indices)
 
     def _draw_indices(self) -> IntArray:
         if self.num_samples:

@@ -54,7 +54,7 @@ class SoftmaxCrossEntropy(Loss):
         require(self.class_weights != [], "class_weights", [], "a list of numbers above 0")
 
     def build(self, num_classes: int, dtype: np.dtype[Any]) -> None:
-        """Compute the weighted target distribution of each true class (row)."""
+        """Compute the weighted target distribution of each true class (column)."""
         class_weights = self.class_weights or [1.0] * num_classes
         if len(class_weights) != num_classes:
             raise UserError(
@@ -63,26 +63,26 @@ class SoftmaxCrossEntropy(Loss):
             )
         uniform = self.label_smoothing / num_classes
         smoothed_targets = (1 - self.label_smoothing) * np.eye(num_classes) + uniform
-        self.targets_by_class = (smoothed_targets * class_weights).astype(dtype)
-        self.target_sums = self.targets_by_class.sum(axis=1)
+        targets = (smoothed_targets * class_weights).astype(dtype)
+        self.targets_by_class, self.target_sums = targets.T.copy(), targets.sum(axis=1)
         self.class_weight_array = np.array(class_weights, dtype)
 
     def value(self, logits: Array, labels: Labels) -> float:
         """Return the mean of sum(target) * log(sum(exp(logits))) - sum(target * logits)."""
         shifted = logits - logits.max(axis=1, keepdims=True)
         log_sum_exp = np.log(np.exp(shifted).sum(axis=1))
-        shifted *= self.targets_by_class[labels]
+        shifted *= self.targets_by_class.take(labels, axis=1).T
         sample_losses = self.target_sums[labels] * log_sum_exp - shifted.sum(axis=1)
         return float(sample_losses.sum(dtype=np.float64) / self._total_weight(labels))
 
     def gradient(self, logits: Array, labels: Labels, scale: float = 1.0) -> Array:
         """Return (sum(target) * softmax(logits) - target) / total weight."""
-        gradient = softmax(logits)
+        gradient = softmax(logits).T
         if self.class_weights:
-            gradient *= self.target_sums[labels][:, None]
-        gradient -= self.targets_by_class.T.take(labels, axis=1).T
+            gradient *= self.target_sums[labels]
+        gradient -= self.targets_by_class.take(labels, axis=1)
         gradient *= scale / self._total_weight(labels)
-        return gradient
+        return gradient.T
 
     def _total_weight(self, labels: Labels) -> float:
         return float(self.class_weight_array[labels].sum()) if self.class_weights else len(labels)
@@ -120,7 +120,9 @@ class MeanSquaredError(Loss):
 
 def softmax(logits: Array) -> Array:
     """Return exp(logits) / sum(exp(logits)) per row, shifted by the largest logit for stability."""
-    probabilities: Array = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    # one row per class: of column-major logits, this is the order in memory
+    logits_by_class = logits.T
+    probabilities: Array = logits_by_class - np.maximum.reduce(logits_by_class)
     np.exp(probabilities, out=probabilities)
-    probabilities /= np.add.reduce(probabilities, axis=1, keepdims=True)
-    return probabilities
+    probabilities /= np.add.reduce(probabilities)
+    return probabilities.T

@@ -10,7 +10,7 @@ from nn.types import Array, IntArray, Labels
 def confusion_matrix(outputs: Array, labels: Labels) -> IntArray:
     """Count samples by true class (row) and predicted class (column)."""
     num_classes = outputs.shape[1]
-    flat_indices = labels * num_classes + outputs.argmax(axis=1)
+    flat_indices = labels * num_classes + _argmax(outputs)
     return np.bincount(flat_indices, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
@@ -48,6 +48,18 @@ def expected_calibration_error(probabilities: Array, labels: Labels, num_bins: i
     bin_index = np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
     gaps = np.bincount(bin_index, weights=is_correct - confidence, minlength=num_bins)
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def _argmax(outputs: Array) -> IntArray:
+    """Return the first of the largest outputs of each sample; class 0 if one of them is NaN.
+
+    On column-major outputs, operations that go class by class take a fraction of the time of
+    `outputs.argmax(axis=1)`, which goes sample by sample.
+    """
+    is_largest = ~(outputs < outputs.max(axis=1, keepdims=True))
+    ranks = np.arange(outputs.shape[1])[::-1]
+    first: IntArray = ranks[0] - (is_largest * ranks).max(axis=1)
+    return first
 
 
 def _ratios(numerators: IntArray, denominators: IntArray) -> list[float | None]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nn.arrays import aligned_full
 from nn.types import Array, Shape
 
 
@@ -25,8 +26,8 @@ class Parameters:
         self.shapes = dict(shapes)
         size = sum(math.prod(shape) for shape in shapes.values())
         try:
-            self.values: Array = np.zeros(size, dtype)
-            self.gradients: Array = np.zeros(size, dtype)
+            self.values: Array = aligned_full((size,), 0, dtype)
+            self.gradients: Array = aligned_full((size,), 0, dtype)
         except (MemoryError, ValueError, OverflowError):
             raise TooManyParametersError(
                 f"a network of {size:,} parameters is more than this machine can hold."

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from nn.types import NonNegative, NonNegativeInt, PositiveInt, Range, check_settings
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """Position in a training run; steps count from 0."""
 
     step: int

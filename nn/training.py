@@ -183,6 +183,7 @@ def fit(
     outputs = np.empty((batches.samples_per_epoch, *network.output_shape), parameters.dtype, "F")
     labels = np.empty(batches.samples_per_epoch, np.int64)
     total_steps, step = epochs * len(batches), initial_epoch * len(batches)
+    is_plain_sgd = optimizer.is_plain_sgd
     norm_interval = -(-len(batches) // GRADIENT_NORMS_PER_EPOCH)
     for epoch in range(initial_epoch + 1, epochs + 1):
         epoch_start, num_seen = time.perf_counter(), 0
@@ -193,7 +194,7 @@ def fit(
             outputs[rows], labels[rows] = batch_outputs, batch_labels
             step_lr = lr * schedule(Progress(step, total_steps, len(batches)))
             # scaling the loss gradient by the learning rate saves a pass over all parameters
-            gradient_scale = step_lr if step_lr and optimizer.is_plain_sgd else 1.0
+            gradient_scale = step_lr if step_lr and is_plain_sgd else 1.0
             network.backward(loss.gradient(batch_outputs, batch_labels, gradient_scale))
             if step % norm_interval == 0:
                 gradient_norms.append(_l2_norm(gradients) / gradient_scale)

@@ -21,6 +21,14 @@ def test_confusion_matrix_has_true_classes_as_rows(pairs):
     assert metrics.accuracy(confusion) == right
 
 
+@given(st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=1))
+def test_predicted_class_is_the_first_of_the_largest_outputs(rows):
+    outputs = np.asfortranarray(rows, np.float32)
+    confusion = metrics.confusion_matrix(outputs, np.zeros(len(rows), np.int64))
+    expected = np.bincount(outputs.argmax(axis=1), minlength=4)
+    np.testing.assert_array_equal(confusion[0], expected)
+
+
 @given(class_pairs)
 def test_precision_recall_and_f1_match_their_definitions(pairs):
     confusion = np.zeros((5, 5), np.int64)

@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.errors import require
 from nn.layers.layer import Layer
-from nn.types import Array
+from nn.types import Array, Shape
 
 
 class Activation(Layer):
@@ -37,15 +37,20 @@ class Activation(Layer):
 class ReLU(Activation):
     """max(x, 0)."""
 
+    def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
+        """Convert the number 0 to an array once, which otherwise each step would do."""
+        self.zero = np.zeros((), dtype)
+        return super().build(input_shape, dtype)
+
     def compute(self, x: Array, out: Array) -> None:
         """Write max(x, 0)."""
-        np.maximum(x, 0, out=out)
+        np.maximum(x, self.zero, out=out)
 
     def backward(self, dy: Array) -> Array:
         """Return dy where x is positive, else 0."""
         is_positive = self.get_buffer("is_positive", len(dy), self.input_shape, np.bool_)
         dx = self.get_buffer("dx", len(dy), self.input_shape)
-        np.greater(self.y, 0, out=is_positive)
+        np.greater(self.y, self.zero, out=is_positive)
         np.multiply(dy, is_positive, out=dx)
         return dx
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 
@@ -25,8 +24,7 @@ class Dense(Layer):
         self, units: int, initializer: Initializer = he_normal, column_major: bool = False
     ) -> None:
         super().__init__()
-        self.units, self.initializer = units, initializer
-        self.memory_order: Literal["C", "F"] = "F" if column_major else "C"
+        self.units, self.initializer, self.column_major = units, initializer, column_major
 
     def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
         """Check that the samples are flat, (inputs,), and return the output shape (units,)."""
@@ -58,15 +56,18 @@ class Dense(Layer):
     def forward(self, x: Array, training: bool) -> Array:
         """Compute (batch, inputs) @ (inputs, units) + (units,)."""
         self.x = x
-        y = self.get_buffer("y", len(x), (self.units,), order=self.memory_order)
-        np.matmul(x, self.weight, out=y)
+        y = self.get_buffer("y", len(x), (self.units,), order="F" if self.column_major else "C")
+        # np.dot starts faster than np.matmul, but writes to row-major arrays only
+        if self.column_major:
+            np.dot(self.weight.T, x.T, out=y.T)
+        else:
+            np.dot(x, self.weight, out=y)
         y += self.bias
         return y
 
     def backward(self, dy: Array) -> Array:
         """Compute d_weight = x.T @ dy and d_bias = sum(dy), and return dx = dy @ weight.T."""
-        # np.dot starts faster than np.matmul, but cannot write to the column-major array of
-        # forward; the sum over the batch is a product with ones
+        # the sum over the batch is a product with ones
         ones = self.get_buffer("ones", len(dy), (), fill=1)
         np.dot(self.x.T, dy, out=self.d_weight)
         np.dot(ones, dy, out=self.d_bias)

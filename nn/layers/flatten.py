@@ -20,7 +20,7 @@ class Flatten(Layer):
 
     def forward(self, x: Array, training: bool) -> Array:
         """Reshape (batch, ...) to (batch, values)."""
-        return x.reshape(len(x), -1)
+        return x if x.ndim == 2 else x.reshape(len(x), -1)
 
     def backward(self, dy: Array) -> Array:
         """Reshape (batch, values) to (batch, ...)."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nn.arrays import aligned_full
 from nn.types import Array, Shape
 
 
@@ -79,7 +80,9 @@ class Layer:
             return self._buffers[name, batch_size]
         except KeyError:
             if len(shape) > 2:
-                array = np.moveaxis(np.full((*shape, batch_size), fill, dtype or self.dtype), -1, 0)
+                array = np.moveaxis(
+                    aligned_full((*shape, batch_size), fill, dtype or self.dtype), -1, 0
+                )
             else:
-                array = np.full((batch_size, *shape), fill, dtype or self.dtype, order)
+                array = aligned_full((batch_size, *shape), fill, dtype or self.dtype, order)
             return self._buffers.setdefault((name, batch_size), array)
