@@ -9,9 +9,11 @@ from typing import TypedDict
 
 import numpy as np
 
+from nn.data_parallel import DataParallel
 from nn.errors import UserError, format_shape
 from nn.layers import Layer, Sequential
 from nn.parameters import Parameters
+from nn.shards import ShardGroup
 from nn.types import Array, Shape
 
 
@@ -52,7 +54,8 @@ class Network:
         self.sequential.initialize(rng)
         self.named_arrays = {**self.parameters.named_views(self.parameters.values), **self.state}
         """All arrays that training updates, by name: parameters and layer state."""
-        self._backward_layers = self._select_backward_layers()
+        self._skip_untrained_layers()
+        self.data_parallel: DataParallel | None = None
 
     @property
     def layers(self) -> list[Layer]:
@@ -64,14 +67,19 @@ class Network:
         """Non-trainable arrays that training updates, by name (running statistics)."""
         return self.sequential.state
 
+    def split_batches(self, group: ShardGroup) -> None:
+        """Compute training batches in shards from now on."""
+        self.data_parallel = DataParallel(self.sequential, self.parameters, group)
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Compute the outputs of a batch; the next call overwrites the returned array."""
+        if training and self.data_parallel:
+            return self.data_parallel.forward(x)
         return self.sequential.forward(x, training)
 
     def backward(self, dy: Array) -> None:
         """Compute all parameter gradients from the gradient with respect to the outputs."""
-        for layer in reversed(self._backward_layers):
-            dy = layer.backward(dy)
+        (self.data_parallel or self.sequential).backward(dy)
 
     def describe(self) -> NetworkSummary:
         """Return the input shape, and the output shape and number of parameters of each layer."""
@@ -111,11 +119,10 @@ class Network:
             digest.update(self.state[name].tobytes())
         return digest.hexdigest()
 
-    def _select_backward_layers(self) -> list[Layer]:
-        """Return the layers from the first trainable one on; those below it need no gradients."""
+    def _skip_untrained_layers(self) -> None:
+        """End the backward pass at the first trainable layer; those below it need no gradients."""
         trainable = [i for i, layer in enumerate(self.layers) if layer.parameter_shapes]
         if not trainable:
             raise UserError("model: none of its layers has trainable parameters.")
-        first_trainable = trainable[0]
-        self.layers[first_trainable].needs_input_grad = False
-        return self.layers[first_trainable:]
+        self.sequential.first_trainable = trainable[0]
+        self.layers[trainable[0]].needs_input_grad = False

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nn.config.aliases import RENAMED_SETTINGS, list_options, renamed_setting_message
+from nn.config.compose import parse_override_value
+from nn.config.schema import require_usable_threads, validate_config
 from nn.errors import UserError
+from nn.io.paths import relpath
 from nn.runs.reproduce import reproduce_run
 from nn.runs.resume import resume_run
 from nn.runs.trusted_config import read_trusted_config
 
 ALLOWED_OVERRIDES = {
-    "resume": ("epochs", "tracking", "trust"),
-    "reproduce": ("tracking", "trust"),
+    "resume": ("epochs", "threads", "tracking", "trust"),
+    "reproduce": ("threads", "tracking", "trust"),
 }
 
 
@@ -54,6 +57,15 @@ def parse_rerun_request(arguments: Iterable[str]) -> RerunRequest | None:
 def rerun(request: RerunRequest) -> int:
     """Resume or reproduce the run, and return the exit status."""
     config = read_trusted_config(request.run_dir, request.overrides.get("trust", ""))
+    if config.shards == 1 and config.threads != 1:
+        raise UserError(
+            f"{relpath(request.run_dir)}: its bits depend on threads={config.threads}, which set "
+            "the threads of BLAS in an earlier version; BLAS always uses one thread now."
+        )
+    if "threads" in request.overrides:
+        threads = parse_override_value(f"threads={request.overrides['threads']}")
+        config = validate_config({**config.model_dump(), "threads": threads})
+        require_usable_threads(config)
     tracking = request.overrides.get("tracking")
     if tracking is not None:
         if tracking not in list_options("tracking"):

@@ -32,6 +32,7 @@ from nn.config.schema import (
     Config,
     load_defaults,
     register_resolvers,
+    require_usable_threads,
     validate_config,
 )
 from nn.config.search_path import merge_searchpath_overrides
@@ -194,6 +195,10 @@ def resolve_config(
         if "restore_best" in overridden_keys and not config.restore_best:
             raise UserError(f"restore_best=false has no effect with patience={config.patience}.")
         config.restore_best = True
+    if config.shards == 1:
+        if "shards" not in overridden_keys:
+            require_usable_threads(validated_config)
+        config.threads = 1
     return validate_config({**_to_container(config, resolve=True), "choices": choices})
 
 

@@ -58,8 +58,11 @@ class Config(BaseModel):
     split_seed: NonNegativeInt | None = Field(
         description="or the seed of the split alone, which seed then does not change"
     )
-    threads: Annotated[int, Range(ge=1, le=512)] = Field(
-        description="BLAS threads for matrix products; more than 1 rarely helps at these sizes"
+    shards: Annotated[int, Range(ge=1, le=512)] | Literal["auto"] = Field(
+        description="parts of each batch that threads compute at the same time; auto: by size"
+    )
+    threads: Annotated[int, Range(ge=1, le=512)] | Literal["auto"] = Field(
+        description="shards computed at the same time, on as many cores; never changes the bits"
     )
     weight_decay: NonNegative | Unused = Field(description="L2 penalty")
     dropout: Fraction | Unused = Field(
@@ -113,7 +116,7 @@ HYPERPARAMETERS = {
     if name in Config.model_fields and name not in (*COMPONENT_GROUPS, "choices")
 }
 """The types of the hyperparameters."""
-ADDED_SETTINGS: JsonObject = {"split_seed": None}
+ADDED_SETTINGS: JsonObject = {"split_seed": None, "shards": 1}
 """Settings that earlier versions did not have, each with the value that changes nothing."""
 PACKAGE = Path(__file__).resolve().parents[1]
 CONFIG_DIR = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
@@ -143,6 +146,15 @@ def validate_config(settings: Mapping[str, Any], overrides: Iterable[str] = ()) 
         if equals and key.lstrip("+") == name:
             value = text or "''"
     raise SettingError(name, value, str(HYPERPARAMETERS[name]))
+
+
+def require_usable_threads(config: Config) -> None:
+    """Refuse threads without shards, which is how earlier versions set the threads of BLAS."""
+    if config.shards == 1 and config.threads not in (1, "auto"):
+        raise UserError(
+            f"threads={config.threads} has no effect with shards=1, as BLAS uses one thread; "
+            f"add shards={config.threads} to compute each batch in as many parts."
+        )
 
 
 @cache

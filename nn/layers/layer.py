@@ -7,13 +7,15 @@ allocates nothing in the steady state; the next call overwrites the returned arr
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nn.arrays import aligned_full
+from nn.shards import Shard
 from nn.types import Array, Shape
 
 
@@ -22,6 +24,9 @@ class Layer:
 
     needs_input_grad = True
     """Whether `backward` must return the gradient with respect to the input."""
+
+    shard: Shard | None = None
+    """The part of each batch that `forward` receives in training, unless that is all of it."""
 
     output_shape: Shape
     """Shape of one output sample, set by the enclosing `Sequential`."""
@@ -52,6 +57,19 @@ class Layer:
 
     def initialize(self, rng: np.random.Generator) -> None:
         """Set the initial values of the parameters."""
+
+    def replicate(self, shard: Shard) -> Self:
+        """Return a layer for one shard, with the same state but buffers of its own.
+
+        The parameters are yet to be bound. All other attributes are shared, so `forward` and
+        `backward` may assign them, but must not change an array in them in place.
+        """
+        replica = copy.copy(self)
+        replica.shard, replica._buffers = shard, {}
+        return replica
+
+    def draw_masks(self, batch_size: int) -> None:
+        """Draw the random numbers for a training batch, before its shards are computed."""
 
     def forward(self, x: Array, training: bool) -> Array:
         """Compute y (batch, *output_shape) from x (batch, *input_shape)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -56,6 +57,7 @@ class BatchNorm(Normalization):
     def build(self, input_shape: Shape, dtype: type[np.floating]) -> Shape:
         """Allocate the moving averages of each channel."""
         self.num_channels, num_spatial_dims = input_shape[0], len(input_shape) - 1
+        self.num_pixels = math.prod(input_shape[1:])
         self.per_channel = (slice(None), *[None] * num_spatial_dims)
         self.reduction_axes = (0, *range(2, 2 + num_spatial_dims))
         self.state = {
@@ -73,7 +75,6 @@ class BatchNorm(Normalization):
         y, per_channel = self.get_buffer("y", len(x), self.input_shape), self.per_channel
         if training:
             self.x_hat = self.get_buffer("x_hat", len(x), self.input_shape)
-            num_values = x.size // self.num_channels
             mean = self.channel_mean(x)
             np.subtract(x, mean[per_channel], out=self.x_hat)
             np.multiply(self.x_hat, self.x_hat, out=y)
@@ -82,14 +83,20 @@ class BatchNorm(Normalization):
             self.x_hat *= (1 / self.std)[per_channel]
             np.multiply(self.x_hat, self.gamma[per_channel], out=y)
             y += self.bias[per_channel]
-            unbiased_variance = variance * (num_values / max(num_values - 1, 1))
-            for name, value in (("mean", mean), ("variance", unbiased_variance)):
-                self.state[name] += self.momentum * (value - self.state[name])
+            if not self.shard or self.shard.index == 0:
+                self.update_averages(mean, variance, len(x))
         else:
             scale = self.gamma / np.sqrt(self.state["variance"] + self.epsilon)
             np.multiply(x, scale[per_channel], out=y)
             y += (self.bias - self.state["mean"] * scale)[per_channel]
         return y
+
+    def update_averages(self, mean: Array, variance: Array, batch_size: int) -> None:
+        """Update the moving averages of the mean and the unbiased variance."""
+        num_values = (self.shard.batch_size if self.shard else batch_size) * self.num_pixels
+        unbiased_variance = variance * (num_values / max(num_values - 1, 1))
+        for name, value in (("mean", mean), ("variance", unbiased_variance)):
+            self.state[name] += self.momentum * (value - self.state[name])
 
     def backward(self, dy: Array) -> Array:
         """Return gamma / std * (dy - mean(dy) - x_hat * mean(dy * x_hat))."""
@@ -105,9 +112,9 @@ class BatchNorm(Normalization):
         return dx
 
     def channel_mean(self, x: Array) -> Array:
-        """Return the mean over batch and pixels: (channels,)."""
+        """Return the mean over pixels and all samples of the batch: (channels,)."""
         means: Array = x.mean(axis=self.reduction_axes)
-        return means
+        return self.shard.all_mean(means) if self.shard else means
 
 
 class LayerNorm(Normalization):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Self
 
 import numpy as np
 
 from nn.errors import UserError
 from nn.layers.layer import Layer
+from nn.shards import Shard
 from nn.types import Array, Shape
 
 
 class Sequential(Layer):
     """Layers applied one after the other: y = layer_n(... layer_2(layer_1(x)))."""
+
+    first_trainable = 0
+    """Index of the last layer that `backward` reaches."""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__()
@@ -58,6 +63,17 @@ class Sequential(Layer):
         for layer in self.layers:
             layer.initialize(rng)
 
+    def replicate(self, shard: Shard) -> Self:
+        """Return a container of replicas."""
+        replica = super().replicate(shard)
+        replica.layers = [layer.replicate(shard) for layer in self.layers]
+        return replica
+
+    def draw_masks(self, batch_size: int) -> None:
+        """Draw the masks of all layers in order."""
+        for layer in self.layers:
+            layer.draw_masks(batch_size)
+
     def forward(self, x: Array, training: bool) -> Array:
         """Apply the layers in order."""
         for layer in self.layers:
@@ -66,7 +82,7 @@ class Sequential(Layer):
 
     def backward(self, dy: Array) -> Array:
         """Backpropagate through the layers in reverse order."""
-        for layer in reversed(self.layers):
+        for layer in reversed(self.layers[self.first_trainable :]):
             dy = layer.backward(dy)
         return dy
 

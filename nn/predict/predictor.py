@@ -37,7 +37,6 @@ class Predictor:
     input_spec: InputSpec
     network: Network
     loss: Loss
-    threads: int
     csv_options: CsvOptions
     unfinished_notice: str | None
 
@@ -67,7 +66,6 @@ class Predictor:
             inputs,
             network,
             loss,
-            config.threads,
             CsvOptions(**csv_settings),
             _unfinished_notice(run, snapshot),
         )
@@ -75,7 +73,7 @@ class Predictor:
     def predict_proba(self, samples: NDArray[np.number]) -> Array:
         """Return the class probabilities, samples x classes, bit for bit as in training."""
         batch = Samples(samples, np.zeros(len(samples), np.int64), self.input_spec.rescaling)
-        with threadpool_limits(self.threads, "blas"):
+        with threadpool_limits(1, "blas"):
             return self.loss.probabilities(predict(self.network, batch))
 
 

@@ -98,6 +98,13 @@ def is_same_processor(environment: JsonObject) -> bool:
     )
 
 
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextmanager
 def preserve_environment() -> Iterator[None]:
     """Restore the environment variables when the block exits."""

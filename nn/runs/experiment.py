@@ -13,6 +13,7 @@ from nn.config.schema import Config
 from nn.data.augmentation import Augmentation
 from nn.data.input_spec import InputSpec
 from nn.data.source import Dataset, DataSource
+from nn.data_parallel import auto_shards
 from nn.early_stopping import WeightSelector
 from nn.errors import UserError, format_value
 from nn.layers import BatchNorm, Layer
@@ -35,6 +36,7 @@ class Experiment:
 
     dataset: Dataset
     batches: Batches
+    num_shards: int
     network: Network
     loss: Loss
     optimizer: Optimizer
@@ -96,10 +98,12 @@ def _build_experiment(config: Config) -> Experiment:
         augment if augmentation.is_active else None,
         config.samples_per_epoch,
     )
+    num_shards = _count_shards(config, network, batches.batch_size)
     weight_selector = WeightSelector(network, config.restore_best, config.patience)
     return Experiment(
         dataset=dataset,
         batches=batches,
+        num_shards=num_shards,
         network=network,
         loss=loss,
         optimizer=optimizer,
@@ -108,6 +112,18 @@ def _build_experiment(config: Config) -> Experiment:
         rngs=rngs,
         tracking=tracking,
     )
+
+
+def _count_shards(config: Config, network: Network, batch_size: int) -> int:
+    """Return the number of parts of a batch, of which none may be empty."""
+    if config.shards == "auto":
+        return auto_shards(network.sequential, batch_size)
+    if config.shards > batch_size:
+        raise UserError(
+            f"shards={config.shards}: a batch has only {batch_size} samples; "
+            f"shards must be at most {batch_size}."
+        )
+    return config.shards
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from threading import Lock
 
 from nn.network import Network
 from nn.training import EpochResult
@@ -17,28 +19,47 @@ class Profiler:
 
     def __init__(self) -> None:
         self.seconds_by_part: defaultdict[str, float] = defaultdict(float)
+        self._lock = Lock()
         self.training_seconds = self.evaluation_seconds = 0.0
 
-    def time_method(self, owner: object, method_name: str, part: str) -> None:
+    def time_method(
+        self,
+        owner: object,
+        method_name: str,
+        part: str,
+        clock: Callable[[], float] = time.perf_counter,
+        num_threads: int = 1,
+    ) -> None:
         """Wrap a method of one object with a timer; `part` is its row in the table."""
         method = getattr(owner, method_name)
 
         def timed(*arguments: object) -> object:
-            start_time = time.perf_counter()
+            start_time = clock()
             result = method(*arguments)
             # Sequential passes `training` by position; evaluation is timed as a whole
             is_evaluation = method_name == "forward" and not arguments[1]
             if not is_evaluation:
-                self.seconds_by_part[part] += time.perf_counter() - start_time
+                seconds = (clock() - start_time) / num_threads
+                with self._lock:
+                    self.seconds_by_part[part] += seconds
             return result
 
         setattr(owner, method_name, timed)
 
     def time_layers(self, network: Network) -> None:
-        """Wrap `forward` and `backward` of each layer."""
-        for name, layer in zip(network.sequential.layer_names, network.layers, strict=True):
-            self.time_method(layer, "forward", f"{name} forward")
-            self.time_method(layer, "backward", f"{name} backward")
+        """Wrap `forward` and `backward` of each layer.
+
+        With shards, a row is the processor time of its layer in all threads, divided by their
+        number; the time in which threads wait for each other counts as that of the training loop.
+        """
+        replicas, clock, num_threads = [network.sequential], time.perf_counter, 1
+        if parallel := network.data_parallel:
+            replicas, clock = parallel.replicas, time.thread_time
+            num_threads = parallel.group.num_threads
+        for replica in replicas:
+            for name, layer in zip(replica.layer_names, replica.layers, strict=True):
+                for method in ("forward", "backward"):
+                    self.time_method(layer, method, f"{name} {method}", clock, num_threads)
 
     def add_epoch(self, result: EpochResult) -> None:
         """Add an epoch to the total of which each part takes a share."""

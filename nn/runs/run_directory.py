@@ -23,7 +23,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Self, TextIO
 
-from nn.config.schema import Config
+from nn.config.schema import ADDED_SETTINGS, Config
 from nn.data.source import Dataset
 from nn.errors import SaveError, UserError
 from nn.io.command_line import format_command
@@ -326,10 +326,11 @@ def _check_compatible(
     if snapshot.metadata.get("dataset_sha256") != dataset_sha256:
         raise _dataset_mismatch_error(path)
     saved_config = snapshot.metadata.get("config")
+    saved_settings = ADDED_SETTINGS | saved_config if isinstance(saved_config, dict) else {}
     for key, value in json.loads(to_json(config.model_dump())).items():
-        if key in ("epochs", "tracking", "choices"):
+        if key in ("epochs", "threads", "tracking", "choices"):
             continue
-        if not isinstance(saved_config, dict) or saved_config.get(key) != value:
+        if saved_settings.get(key) != value:
             raise UserError(
                 f"{path}: {key} in config.yaml differs from that of the {name} checkpoint."
             )

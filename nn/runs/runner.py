@@ -29,8 +29,10 @@ from nn.runs.signals import (
     SignalInterrupt,
     hangs_at_exit,
     interruptible,
+    is_child_process,
 )
 from nn.runs.training_state import TrainingState
+from nn.shards import ShardGroup
 from nn.tracking.wandb_logger import WandbLogger
 from nn.training import EpochResult, EvalResult, HistoryRecord, fit, predict
 
@@ -67,17 +69,23 @@ def run(
         experiment.weight_selector,
         experiment.rngs,
     )
+    config = config.model_copy(update={"shards": experiment.num_shards})
     with (
         interruptible(signals) as signal_handler,
-        threadpool_limits(config.threads, "blas"),
+        threadpool_limits(1, "blas"),
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
         signal_handler.defer_signals(),  # so that a run that has started also records its end
+        ShardGroup(
+            experiment.num_shards, _count_threads(config), signal_handler.defer_signals
+        ) as shard_group,
         RunDirectory.resume(run_dir, config, state, experiment.dataset.sha256)
         if resume
         else RunDirectory.create(
             run_dir, config, environment.collect_environment()
         ) as run_directory,
     ):
+        if experiment.num_shards > 1:
+            experiment.network.split_batches(shard_group)
         return Runner(
             experiment,
             config,
@@ -265,6 +273,13 @@ class Runner:
         return profiler
 
 
+def _count_threads(config: Config) -> int:
+    """Return the number of threads; auto means one per core, unless other runs use the cores."""
+    if config.threads != "auto":
+        return config.threads
+    return 1 if is_child_process() else environment.count_cores()
+
+
 def _diverged_error(epoch: int, config: Config) -> DivergedError:
     return DivergedError(
         f"Training diverged in epoch {epoch}: the loss is not finite. "
@@ -341,8 +356,11 @@ def _format_header(experiment: Experiment, config: Config) -> str:
     dataset, choices = experiment.dataset, config.choices
     splits = [("training", dataset.train), ("validation", dataset.val), ("test", dataset.test)]
     counts = ", ".join(f"{len(samples):,} {split}" for split, samples in splits if samples)
+    shards = ""
+    if parallel := experiment.network.data_parallel:
+        shards = f", {experiment.num_shards} shards on {parallel.group.num_threads} threads"
     return (
         f"{choices['dataset']}: {counts} samples\n"
-        f"{choices['model']}, {choices['optimizer']} with lr={config.lr:g}:\n"
+        f"{choices['model']}, {choices['optimizer']} with lr={config.lr:g}{shards}:\n"
         f"{experiment.network.layer_table()}"
     )

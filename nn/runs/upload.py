@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -81,7 +81,7 @@ def is_offline_run_due(run_dir: Path) -> bool:
 
 
 def write_offline_run(run_dir: Path) -> None:
-    """Write the offline W&B run of a run that is tracked offline, unless there is one.
+    """Write the offline W&B run of a run that is tracked offline, unless there is one; print where.
 
     The next session of a run that continues removes it.
 
@@ -95,7 +95,10 @@ def write_offline_run(run_dir: Path) -> None:
             is_offline = tracking.mode != "online" and tracking.resolved_mode == "offline"
             if is_offline and is_offline_run_due(run_dir):
                 history, summary = _read_results(saved_run)
-                _create_wandb_run(saved_run).write_offline(history, summary, saved_run.predictions)
+                wandb_run = _create_wandb_run(saved_run)
+                location = wandb_run.write_offline(history, summary, saved_run.predictions)
+                with suppress(OSError):
+                    print(location)
     except Exception as error:
         raise SaveError(
             f"W&B failed ({format_reason(error)}); the run directory has everything, and "

@@ -136,11 +136,13 @@ class SweepConsole:
 
     def print_missing_offline_runs(self, trial_dirs: Sequence[Path]) -> None:
         """Print how many trials have no offline W&B run although they are tracked."""
-        num_trials = "1 trial has" if len(trial_dirs) == 1 else f"{len(trial_dirs)} trials have"
-        self.console.print(
+        is_one = len(trial_dirs) == 1
+        num_trials = "1 trial has" if is_one else f"{len(trial_dirs)} trials have"
+        text = (
             f"{num_trials} no offline W&B run, as {relpath(trial_dirs[0])}/output.txt explains; "
-            "--resume writes it."
+            f"--resume writes {'it' if is_one else 'them'}."
         )
+        self.console.print(Text(text))
 
     def print_sweep_result(
         self,

@@ -126,6 +126,7 @@ class WandbRun:
         _git_settings_by_cwd[Path.cwd()] = {
             "git_root": run.settings.git_root,
             "git_remote_url": run.settings.git_remote_url,
+            "disable_git": run.settings.git_root is None,
         }
         self._run = run
 
@@ -194,10 +195,11 @@ class WandbRun:
         history: Iterable[HistoryRecord],
         summary: Summary,
         predictions: Predictions | None,
-    ) -> None:
-        """Write the offline run of a session that has ended; it appears when it is complete.
+    ) -> str:
+        """Write the offline run of a session that has ended, and return where it is.
 
-        The files of an attempt that was killed are removed.
+        It appears in the run directory when it is complete; the files of an attempt that was
+        killed are removed.
         """
         wandb_dir = self.run_dir / WANDB_DIR
         for path in wandb_dir.glob("*"):
@@ -210,8 +212,10 @@ class WandbRun:
             self.log(record)
         self.finish(summary, predictions)
         offline_dir = Path(self._require_run().settings.sync_dir)
-        offline_dir.rename(wandb_dir / offline_dir.name)
+        target_dir = wandb_dir / offline_dir.name
+        offline_dir.rename(target_dir)
         rmtree(partial_dir, ignore_errors=True)
+        return _offline_location(target_dir)
 
     def set_variables(self, data_dir: Path) -> None:
         """Set the environment variables that wandb reads; its data go to a directory."""
@@ -236,7 +240,7 @@ class WandbRun:
             return None
         if not run.offline:
             return f"W&B: {run.url}"
-        return f"W&B: offline; to upload the run: wandb sync {relpath(run.settings.sync_dir)}"
+        return _offline_location(run.settings.sync_dir)
 
     def _require_run(self) -> Run:
         assert self._run is not None
@@ -287,12 +291,16 @@ class WandbRun:
         return 0 if is_success or (status == "diverged" and self.ids.is_agent_run) else 1
 
 
-_git_settings_by_cwd: dict[Path, dict[str, str | None]] = {}
+_git_settings_by_cwd: dict[Path, dict[str, str | bool | None]] = {}
 """What wandb has found out about git for the runs of this process, since it asks git each time."""
 
 
-def _git_settings() -> dict[str, str | None]:
+def _git_settings() -> dict[str, str | bool | None]:
     return _git_settings_by_cwd.get(Path.cwd(), {})
+
+
+def _offline_location(offline_dir: str | Path) -> str:
+    return f"W&B: offline; to upload the run: wandb sync {relpath(offline_dir)}"
 
 
 def teardown() -> None:

@@ -38,6 +38,8 @@ SETTINGS = (
     "optimizer=adam lr=0.3 epochs=40 patience=2",
     "model=cnn optimizer=adam dropout=0.2 augmentation=flip restore_best=true",
     "optimizer=adam schedule=inverse_time schedule.warmup_epochs=4 dataset.validation=0",
+    "shards=2 dropout=0.3 augmentation=affine model.normalization=batch",
+    "shards=2 threads=2 model=cnn optimizer=adam dropout=0.2 restore_best=true",
 )
 
 

@@ -8,6 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 import nn
 from nn.config.compose import compose_config
 from nn.runs.runner import run
@@ -44,7 +46,8 @@ def interrupt_at_call(number, config, path):
     return False
 
 
-def test_ctrl_c_at_any_moment_leaves_no_run_or_an_interrupted_one(tmp_path):
+@pytest.mark.parametrize(("shards", "stride"), [(1, 11), (2, 17)])
+def test_ctrl_c_at_any_moment_leaves_no_run_or_an_interrupted_one(tmp_path, shards, stride):
     config = compose_config(
         [
             "tracking=disabled",
@@ -52,6 +55,7 @@ def test_ctrl_c_at_any_moment_leaves_no_run_or_an_interrupted_one(tmp_path):
             "epochs=2",
             "batch_size=all",
             "dataset.max_samples=300",
+            f"shards={shards}",
         ]
     )
     statuses, number = [], 1
@@ -60,7 +64,7 @@ def test_ctrl_c_at_any_moment_leaves_no_run_or_an_interrupted_one(tmp_path):
             statuses.append(json.loads((folder / "summary.json").read_text())["status"])
         else:
             assert not folder.exists()
-        number += 11
+        number += stride
     assert len(statuses) > 20
     assert statuses == sorted(statuses, reverse=True)
     assert set(statuses) == {"interrupted", "finished"}
