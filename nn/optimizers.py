@@ -11,7 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nn.arrays import aligned_full
 from nn.types import Array, Fraction, NonNegative, Positive, check_settings
+
+BLOCK_SIZE = 2**16
+"""Number of parameters that are updated at once, so that all operations find them in the cache."""
 
 
 @dataclass(kw_only=True)
@@ -38,9 +42,14 @@ class Optimizer(ABC):
 
     def init_state(self, parameters: Array) -> None:
         """Allocate the state, zero-filled, for a parameter vector."""
-        self.num_steps = 0
-        self.scratch = np.zeros_like(parameters)
-        self.state = {name: np.zeros_like(parameters) for name in self.state_names()}
+        self.num_steps, size, dtype = 0, parameters.size, parameters.dtype
+        self.state = {name: aligned_full((size,), 0, dtype) for name in self.state_names()}
+        scratch = aligned_full((min(BLOCK_SIZE, size),), 0, dtype)
+        self._blocks: list[tuple[slice, dict[str, Array], Array]] = []
+        for start in range(0, size, BLOCK_SIZE):
+            block = slice(start, start + BLOCK_SIZE)
+            state = {name: vector[block] for name, vector in self.state.items()}
+            self._blocks.append((block, state, scratch[: size - start]))
 
     def state_names(self) -> tuple[str, ...]:
         """Return the names of the state vectors."""
@@ -53,6 +62,13 @@ class Optimizer(ABC):
             norm = float(np.sqrt(gradients @ gradients))
             if norm > self.max_grad_norm:
                 gradients *= self.max_grad_norm / (norm + 1e-6)  # the same 1e-6 as PyTorch
+        whole_state = self.state
+        for block, state, scratch in self._blocks:
+            self.state, self.scratch = state, scratch
+            self._step_block(parameters[block], gradients[block], lr)
+        self.state = whole_state
+
+    def _step_block(self, parameters: Array, gradients: Array, lr: float) -> None:
         if self.weight_decay and self.decoupled_weight_decay:
             parameters *= 1 - lr * self.weight_decay
         elif self.weight_decay:
@@ -62,7 +78,10 @@ class Optimizer(ABC):
 
     @abstractmethod
     def update(self, parameters: Array, gradients: Array, lr: float) -> None:
-        """Apply the update rule; the gradients are clipped and include the L2 penalty."""
+        """Apply the update rule to a block of the vectors, to which `state` and `scratch` refer.
+
+        The gradients are clipped and include the L2 penalty.
+        """
 
 
 @dataclass(kw_only=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nn import optimizers
 from nn.layers import Dense, ReLU
 from nn.losses import SoftmaxCrossEntropy
 from nn.network import Network
@@ -83,3 +84,18 @@ def test_every_optimizer_overfits_a_hundred_samples(kind):
         network.backward(loss.gradient(network.forward(x, training=True), labels))
         optimizer.step(network.parameters.values, network.parameters.gradients, lr)
     assert loss.value(network.forward(x), labels) < 0.001
+
+
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), Adam(weight_decay=0.1)])
+def test_updates_in_blocks_have_the_bits_of_whole_updates(optimizer, monkeypatch):
+    rng = np.random.default_rng(0)
+    start, gradients = rng.standard_normal((2, 1000)).astype(np.float32)
+    results = []
+    for block_size in (1000, 300):
+        monkeypatch.setattr(optimizers, "BLOCK_SIZE", block_size)
+        parameters = start.copy()
+        optimizer.init_state(parameters)
+        for _ in range(3):
+            optimizer.step(parameters, gradients.copy(), 0.1)
+        results.append([parameters, *optimizer.state.values()])
+    np.testing.assert_array_equal(*results)

@@ -10,6 +10,7 @@ import numpy as np
 from nn.errors import UserError
 from nn.initializers import Initializer, he_normal
 from nn.layers.layer import Layer
+from nn.products import dot
 from nn.types import Array, Shape
 
 
@@ -61,7 +62,7 @@ class Dense(Layer):
         if self.column_major:
             np.dot(self.weight.T, x.T, out=y.T)
         else:
-            np.dot(x, self.weight, out=y)
+            dot(x, self.weight, out=y)
         y += self.bias
         return y
 
@@ -69,7 +70,7 @@ class Dense(Layer):
         """Compute d_weight = x.T @ dy and d_bias = sum(dy), and return dx = dy @ weight.T."""
         # the sum over the batch is a product with ones
         ones = self.get_buffer("ones", len(dy), (), fill=1)
-        np.dot(self.x.T, dy, out=self.d_weight)
+        dot(self.x.T, dy, out=self.d_weight)
         np.dot(ones, dy, out=self.d_bias)
         if not self.needs_input_grad:
             return dy

@@ -18,7 +18,10 @@ from multiprocessing import get_context
 from benchmarks.systems import Builder, TrainEpoch, get_systems
 from benchmarks.tasks import MEMORY_TASK, Task
 
-SINGLE_THREAD_ENV = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+SINGLE_THREAD_ENV = {
+    **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")},
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",  # JAX
+}
 PAUSE_SECONDS = 0.1
 
 
