@@ -19,8 +19,14 @@ class Flatten(Layer):
         return (math.prod(input_shape),)
 
     def forward(self, x: Array, training: bool) -> Array:
-        """Reshape (batch, ...) to (batch, values)."""
-        return x if x.ndim == 2 else x.reshape(len(x), -1)
+        """Reshape (batch, ...) to (batch, values), without a copy where the values are in order."""
+        if x.ndim == 2:
+            return x
+        if x.flags.c_contiguous:
+            return x.reshape(len(x), -1)
+        y = self.get_buffer("y", len(x), (x[0].size,), order="F")
+        y.T.reshape(*self.input_shape, len(x))[...] = x.transpose(*range(1, x.ndim), 0)
+        return y
 
     def backward(self, dy: Array) -> Array:
         """Reshape (batch, values) to (batch, ...)."""

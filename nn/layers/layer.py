@@ -91,16 +91,21 @@ class Layer:
         """Return an array that is reused from call to call, filled only when it is created.
 
         The array is looked up by name and batch size, so a name must always be used with the same
-        shape and dtype. Images are laid out with the batch as the last axis in memory, so that
-        operations that move over an image use long, regular strides.
+        shape and dtype. Images (batch, channels, height, width) are laid out as (height, width,
+        channels, batch) in memory, so that what lies at one pixel is one long run.
         """
         try:
             return self._buffers[name, batch_size]
         except KeyError:
             if len(shape) > 2:
-                array = np.moveaxis(
-                    aligned_full((*shape, batch_size), fill, dtype or self.dtype), -1, 0
-                )
+                memory_shape = (*shape[1:], shape[0], batch_size)
+                array = aligned_full(memory_shape, fill, dtype or self.dtype)
+                array = np.moveaxis(array, (-1, -2), (0, 1))
             else:
                 array = aligned_full((batch_size, *shape), fill, dtype or self.dtype, order)
             return self._buffers.setdefault((name, batch_size), array)
+
+
+def in_memory_order(images: Array) -> Array:
+    """View images (batch, channels, height, width) as (height, width, channels, batch)."""
+    return images.transpose(*range(2, images.ndim), 1, 0)

@@ -170,3 +170,20 @@ def test_shape_errors_name_the_layer():
     for layers, shape, message in cases:
         with pytest.raises(UserError, match=message):
             Network(layers, shape, rng)
+
+
+def test_blocks_of_rows_do_not_change_a_convolution(monkeypatch):
+    """Outputs and all gradients agree for one block, single rows, and a smaller last block."""
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(3, 2, 9, 6)), rng.normal(size=(3, 4, 5, 3))
+    results = []
+    for max_values in (1, 2 * 8 * 3 * 2 * 3, 10**6):
+        monkeypatch.setattr("nn.layers.conv2d.MAX_BLOCK_VALUES", max_values)
+        layer = Conv2D(4, stride=2, padding=1)
+        network = Network([layer], x.shape[1:], np.random.default_rng(1), np.float64)
+        layer.needs_input_grad = True
+        y = layer.forward(x, training=True).copy()
+        results.append((y, layer.backward(dy).copy(), network.parameters.gradients))
+    for single, *blocks in zip(*results, strict=True):
+        for block in blocks:
+            np.testing.assert_allclose(block, single, rtol=1e-10, atol=1e-12)
