@@ -27,7 +27,7 @@ from nn.sweeps.distributions import ParameterValue
 from nn.sweeps.outcome import read_summary
 from nn.sweeps.points import PointRecommendation
 from nn.sweeps.space import FixedOverrides, Point
-from nn.sweeps.trial_record import TrialUserAttrs, is_paused
+from nn.sweeps.trial_record import TrialUserAttrs
 from nn.sweeps.trials import SweepTrials
 from nn.sweeps.worker import Decision, RestartMessage, ResultMessage
 
@@ -154,7 +154,7 @@ class SweepConsole:
         """Print the ranking, the parameter importance and the command for the best trial."""
         ranked_trials, metric = study.rank_trials(), study.sweep.metric
         num_points = f"Points: {len(study.points)}, trials" if study.replicates > 1 else "Trials"
-        num_paused = _count_paused(study)
+        num_paused = study.num_paused
         paused = f", {num_paused} of them paused" if num_paused else ""
         total = f"{stop_reason} {num_points}: {len(study.trials)}{paused}, in "
         total = (total + relpath(study.sweep_dir)).strip()
@@ -264,10 +264,6 @@ def _format_state(trial: FrozenTrial) -> str:
     return f"paused at epoch {attrs.epochs}" if attrs.status == "paused" else attrs.status
 
 
-def _count_paused(study: SweepTrials) -> int:
-    return sum(map(is_paused, study.trials))
-
-
 def _build_points_table(
     study: SweepTrials, metric_name: str, recommendation: PointRecommendation | None
 ) -> Table:
@@ -329,7 +325,7 @@ def _format_accuracy(value: JsonValue) -> str:
 def _format_progress(progress: SweepProgress, study: SweepTrials) -> str:
     total, num_running = progress.total_points, len(progress.running_trials)
     num_trials = len(study.trials)
-    num_paused = _count_paused(study)
+    num_paused = study.num_paused
     num_ended = num_trials - num_running - num_paused
     parts = [f"{num_ended} of {total} done" if total else f"{num_ended} done"]
     if study.replicates > 1:

@@ -146,6 +146,7 @@ class TrialIndex:
         self.queued: set[int] = set()
         """Numbers of the trials that start before the search proposes any."""
         self.running: set[int] = set()
+        self.paused: set[int] = set()
         self.complete: set[int] = set()
         self._replicate_numbers: list[int] = []  # trials that are not the first of their points
         self._roots: list[int] = []  # first trial of the family of each trial
@@ -185,6 +186,7 @@ class TrialIndex:
             for numbers, is_member in (
                 (self.queued, record.is_queued),
                 (self.running, record.is_running),
+                (self.paused, record.is_paused),
                 (self.complete, record.is_complete),
                 (self.without_epochs, record.is_complete and record.epochs_used is None),
             ):

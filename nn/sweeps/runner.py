@@ -62,7 +62,9 @@ class SweepRunner:
         self.end_time = self.start_time + (math.inf if timeout_seconds is None else timeout_seconds)
         self.metric = self.sweep.metric
         self.best: BestTrial | None = None
-        self.compared_trials: set[int] = set()
+        self.open_trials: set[int] = set()
+        """Numbers of the trials whose objective may still change."""
+        self.num_compared = 0  # trials that have been compared at least once
         self.is_target_reached = False
         self.shown_control: Control = "running"
         self.num_ended = 0  # on this machine
@@ -141,13 +143,18 @@ class SweepRunner:
                     if isinstance(connection, Connection):
                         self._receive_message(workers_by_connection[connection])
 
-        for trial in self.study.trials:  # also those of a sweep that was killed
+        self._write_offline_runs()
+
+    def _write_offline_runs(self) -> None:
+        """Wait until all trials have offline W&B runs, also those of a sweep that was killed."""
+        offline_runs = self.pool.offline_runs
+        for trial in self.study.trials:
             has_ended = trial.state.is_finished() or is_paused(trial)
             trial_dir = self.study.get_trial_dir(trial.number)
-            if has_ended and trial_dir not in self.pool.offline_runs.requested:
-                self.pool.offline_runs.add(trial_dir)
-        self.pool.offline_runs.wait(math.inf)
-        if missing := self.pool.offline_runs.missing:
+            if has_ended and trial_dir not in offline_runs.requested:
+                offline_runs.add(trial_dir)
+        offline_runs.wait(math.inf)
+        if missing := offline_runs.missing:
             self.console.print_missing_offline_runs(missing)
 
     @property
@@ -352,17 +359,17 @@ class SweepRunner:
         metric = self.sweep.metric
         if metric != self.metric:  # the sweep was edited
             self.metric, self.best = metric, None
-            self.compared_trials, self.is_target_reached = set(), False
+            self.num_compared, self.is_target_reached = 0, False
         if metric is None:
             return
-        for trial in self.study.trials:
-            if trial.number in self.compared_trials:
-                continue
-            attrs = TrialUserAttrs.of(trial)
-            value = attrs.objective
+        trials = self.study.trials
+        self.open_trials.update(range(self.num_compared, len(trials)))
+        self.num_compared = len(trials)
+        for trial in [trials[number] for number in sorted(self.open_trials)]:
+            if trial.state.is_finished():
+                self.open_trials.remove(trial.number)
+            value = TrialUserAttrs.of(trial).objective
             if value is not None:
-                if attrs.status != "paused":
-                    self.compared_trials.add(trial.number)
                 if self.best is None or metric.is_better(value, self.best.value):
                     self.best = BestTrial(value, trial.number)
                 if self.study.replicates == 1 and metric.reaches_target(value):

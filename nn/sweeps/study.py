@@ -237,7 +237,8 @@ class SweepStudy(StudyRecord):
                 return self._create_trial(self._propose())
 
         number = self.storage.retry(propose)
-        self.refresh()
+        if number is not None:
+            self._refresh_trial(number)
         return number
 
     def _propose(self, before: int | None = None) -> Point:

@@ -101,6 +101,19 @@ class StudyRecord(SweepTrials):
             with suppress(OSError):  # otherwise they are written when the sweep is resumed
                 self.write_edition()
 
+    def _refresh_trial(self, number: int) -> None:
+        """Reload a trial that this machine has just changed; reading all takes Optuna long."""
+
+        def reload() -> None:
+            if number > len(self.stored_trials):  # another program has added some
+                self._reload_trials()
+                return
+            trial = self.storage.optuna_storage.get_trial(self._get_trial_id(number))
+            trials = self.stored_trials
+            self._index_trials([*trials[:number], trial, *trials[number + 1 :]])
+
+        self.storage.retry(reload)
+
     def add_edition(self, current: Edition, edition: Edition) -> None:
         """Record an edition after the current one; the caller holds the storage's lock."""
         editions = dump_editions([*(self.editions or [current]), edition])
@@ -290,7 +303,7 @@ class StudyRecord(SweepTrials):
             return best
 
         value = self.storage.retry(write)
-        self.refresh()
+        self._refresh_trial(number)
         return value
 
     def report(self, number: int, epoch: int, value: float) -> None:
@@ -348,7 +361,7 @@ class StudyRecord(SweepTrials):
 
         if not self.storage.retry(write_result):
             return self.tell(number, status, reason, is_external, epochs)
-        self.refresh()
+        self._refresh_trial(number)
         return value
 
     def _claim_trial(self, number: int) -> None:

@@ -105,7 +105,7 @@ class SweepTrials:
         max_epochs = user_attrs.get(MAX_EPOCHS_KEY)
         self.max_epochs = max_epochs if is_count(max_epochs) else None
         """Epochs of a whole run, if trials pause at rungs before."""
-        self.stored_trials = self.optuna_study.get_trials(deepcopy=False)
+        stored_trials = self.optuna_study.get_trials(deepcopy=False)
         try:
             if len(editions) > len(self.editions):
                 self.editions = load_editions(editions)
@@ -118,8 +118,12 @@ class SweepTrials:
         if (self._index.space, self._index.sign) != (self.space, self.minimization_sign):
             read = self._edited_trials.read if self.editions else _as_stored
             self._index = TrialIndex(self.space, self.minimization_sign, read)
-        changed = self._index.update(self.stored_trials)
-        self.trials = self.stored_trials
+        return self._index_trials(stored_trials)
+
+    def _index_trials(self, stored_trials: list[FrozenTrial]) -> list[int]:
+        """Use these trials, and return the numbers of those that are new or changed."""
+        changed = self._index.update(stored_trials)
+        self.stored_trials = self.trials = stored_trials
         if self.editions:
             self.trials = [record.trial for record in self._index.records]
         return changed
@@ -213,6 +217,16 @@ class SweepTrials:
     def queued_trials(self) -> list[FrozenTrial]:
         """The trials that start before the search proposes any, in this order."""
         return self._index.select(self._index.queued)
+
+    @property
+    def paused_trials(self) -> list[FrozenTrial]:
+        """The trials that wait at a rung until they are promoted, if ever."""
+        return self._index.select(self._index.paused)
+
+    @property
+    def num_paused(self) -> int:
+        """The number of `paused_trials`."""
+        return len(self._index.paused)
 
     def is_stop_requested(self, number: int) -> bool:
         """Return whether the user wants to end a trial."""
