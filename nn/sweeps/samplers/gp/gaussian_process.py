@@ -264,9 +264,21 @@ class GaussianProcess:
 
         Rasmussen and Williams, equation 5.12; the constant mean stays as it is.
         """
-        own_alpha = self._alpha[: len(self.y_train)]
-        precisions = (self._inverse_factor**2).sum(0)[: len(self.y_train)]
-        return np.asarray(self.y_train - own_alpha / precisions)
+        return np.asarray(self.y_train - self._alpha[: len(self.y_train)] / self._precisions)
+
+    @property
+    def leave_one_out_log_density(self) -> float:
+        """Sum of the log density of each own training value given all others, up to a constant.
+
+        Rasmussen and Williams, equations 5.10 and 5.11.
+        """
+        residuals = self.y_train - self.leave_one_out_mean
+        return float((np.log(self._precisions) - self._precisions * residuals**2).sum() / 2)
+
+    @property
+    def _precisions(self) -> Array:
+        """Precision of each own training value given all others."""
+        return np.asarray((self._inverse_factor**2).sum(0)[: len(self.y_train)])
 
     @property
     def mean_seed_effect(self) -> float:

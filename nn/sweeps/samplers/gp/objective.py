@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nn.sweeps.replication import robust_seed_effects
-from nn.sweeps.samplers.gp.fit import MAX_TRAIN_POINTS, fit_gp
+from nn.sweeps.samplers.gp.fit import MAX_TRAIN_POINTS, fit_gp, point_means, subsample
 from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess
 from nn.sweeps.space import Point
 from nn.types import Array, Labels
 
-LINEAR_QUANTILE = 0.8
-"""Quantile of the objective up to which `normalize_objective` is close to linear.
+LINEAR_QUANTILES = (0.25, 0.8)
+"""Quantiles of the objective up to which a normalization is close to linear.
 
-A lower one leaves more of the scale to the good trials, which helps where most others are far
-worse; but then, the search comes less close to the minimum of a smooth function.
+With the lower one, the differences between good trials are not taken for noise where most others
+are far worse. But it bends a smooth function so much that the search stays away from its minimum.
 """
+LINEAR_QUANTILE = max(LINEAR_QUANTILES)
+MIN_GAIN = 1.0
+"""Minimum gain in the log density for which values are compressed more: less may be chance."""
+MAX_TRAIN_RUNS = 400
+"""Maximum number of runs that a proposal is based on, since its cost grows with their square."""
 OUTLIER_DISTANCE = 100.0
 """Distance from the best value, in medians, beyond which a value is a gross outlier."""
 MAX_VALUE = 1e300
@@ -61,7 +68,11 @@ class Normalization(NamedTuple):
 
     def slope(self, y: Array) -> Array:
         """Return the derivative of `inverse`."""
-        return np.asarray(self.scale * self.std * np.exp(self.mean + self.std * y))
+        return np.asarray(np.exp(self.log_slope(y)))
+
+    def log_slope(self, y: Array) -> Array:
+        """Return the logarithm of `slope`, which may itself be too small for a number."""
+        return np.asarray(math.log(self.scale) + math.log(self.std) + self.mean + self.std * y)
 
 
 def normalize_objective(values: Array) -> Array:
@@ -69,7 +80,9 @@ def normalize_objective(values: Array) -> Array:
     return fit_normalization(values)[0]
 
 
-def fit_normalization(values: Array) -> tuple[Array, Normalization]:
+def fit_normalization(
+    values: Array, linear_quantile: float = LINEAR_QUANTILE
+) -> tuple[Array, Normalization]:
     """Return the values as `normalize_objective` does, and the transform that they went through."""
     above_best = _distances_from_best(values)
     worst = float(above_best.max(where=np.isfinite(above_best), initial=0.0))
@@ -77,12 +90,36 @@ def fit_normalization(values: Array) -> tuple[Array, Normalization]:
     if not worst:
         return np.zeros(len(values)), Normalization(best, 1.0, 0.0, 1.0)
     above_best = np.minimum(above_best, worst)
-    scale = max(float(np.quantile(above_best[above_best > 0], LINEAR_QUANTILE)), 1e-9 * worst)
+    scale = max(float(np.quantile(above_best[above_best > 0], linear_quantile)), 1e-9 * worst)
     compressed = np.log1p(above_best / scale)
     mean = compressed.mean()
     centered = compressed - mean
     std = centered.std()
     return np.asarray(centered / std), Normalization(best, scale, float(mean), float(std))
+
+
+def fit_normalized_gp(
+    x: Array,
+    values: Array,
+    column_to_dimension: Labels,
+    prior_gps: Sequence[GaussianProcess],
+    replicates: Labels,
+) -> GaussianProcess:
+    """Fit the process under the normalization by which values best predict each other.
+
+    The measure is the leave-one-out density of the objective itself, which is comparable between
+    normalizations: that of the normalized values, divided by the slope of `inverse`. See Snelson et
+    al., Warped Gaussian processes (2004).
+    """
+    candidates: list[tuple[float, GaussianProcess]] = []
+    for quantile in LINEAR_QUANTILES:
+        y, normalization = fit_normalization(values, quantile)
+        rows = np.sort(subsample(point_means(x, y) if replicates.any() else y, MAX_TRAIN_RUNS))
+        gp = fit_gp(x[rows], y[rows], column_to_dimension, prior_gps, replicates[rows])
+        log_slopes = normalization.log_slope(gp.y_train)
+        density = gp.leave_one_out_log_density - float(log_slopes.sum())
+        candidates.append((density + MIN_GAIN * (quantile == LINEAR_QUANTILE), gp))
+    return max(candidates, key=itemgetter(0))[1]
 
 
 def _distances_from_best(values: Array) -> Array:

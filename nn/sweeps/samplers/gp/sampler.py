@@ -14,11 +14,12 @@ from nn.sweeps.asha import Rungs
 from nn.sweeps.samplers.base import ObservedTrial, Sampler
 from nn.sweeps.samplers.gp.acquisition import maximize_acquisition
 from nn.sweeps.samplers.gp.curves import extrapolate, rung_values
-from nn.sweeps.samplers.gp.fit import fit_gp, point_means, subsample
+from nn.sweeps.samplers.gp.fit import fit_gp, subsample
 from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess
 from nn.sweeps.samplers.gp.objective import (
     PriorTask,
     estimate_seed_effects,
+    fit_normalized_gp,
     has_failed_replicate,
     is_accident,
     normalize_objective,
@@ -30,8 +31,6 @@ from nn.types import Array, Labels
 
 N_STARTUP_TRIALS = 8
 """Trials that cover the space evenly, with a Sobol sequence, before the process is used."""
-MAX_TRAIN_RUNS = 400
-"""Maximum number of runs that a proposal is based on, since its cost grows with their square."""
 MAX_PRIOR_POINTS = 200
 """Maximum number of points of all prior tasks together."""
 
@@ -140,9 +139,7 @@ class GPSampler(Sampler):
         open_x = np.vstack([x[believed], self._stack_x(open_trials)])
         open_replicates = np.concatenate([replicates[believed], _stack_replicates(open_trials)])
         x, replicates, values = x[~believed], replicates[~believed], values[~believed]
-        y = normalize_objective(values)
-        rows = np.sort(subsample(point_means(x, y) if replicates.any() else y, MAX_TRAIN_RUNS))
-        gp = fit_gp(x[rows], y[rows], dimensions, prior_gps, replicates[rows])
+        gp = fit_normalized_gp(x, values, dimensions, prior_gps, replicates)
         return gp.fantasize(open_x, open_replicates) if len(open_x) else gp
 
     def _extrapolate_curves(self, trials: Sequence[ObservedTrial]) -> dict[int, float]:

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from nn.sweeps.samplers.gp.objective import fit_normalization, is_accident, normalize_objective
+from nn.sweeps.samplers.gp.objective import (
+    fit_normalization,
+    fit_normalized_gp,
+    is_accident,
+    normalize_objective,
+)
 from nn.sweeps.samplers.gp.sampler import N_STARTUP_TRIALS, GPSampler
 from nn.sweeps.space import Point
 from nn.types import Array
@@ -104,3 +109,18 @@ def test_settings_that_diverge_are_avoided() -> None:
     assert sum(float(str(point["lr"])) > 0.6 for point in points[N_STARTUP_TRIALS:]) <= 8
     assert min(map(diverging, points)) < 0.45
     assert all(trial.state == TrialState.COMPLETE for trial in sweep.trials)
+
+
+@pytest.mark.parametrize(
+    ("function", "quantile"),
+    [(lambda x: ((x - 0.4) ** 2).sum(1), 0.8), (lambda x: np.exp(12 * x[:, 0]), 0.25)],
+    ids=["smooth", "far worse"],
+)
+def test_bad_values_are_compressed_only_where_that_predicts_better(
+    function: Callable[[Array], Array], quantile: float
+) -> None:
+    x = np.random.default_rng(0).random((40, 2))
+    values = function(x)
+    gp = fit_normalized_gp(x, values, np.arange(2), (), np.zeros(40, int))
+    expected, _ = fit_normalization(values, quantile)
+    assert np.sort(gp.y_train) == pytest.approx(np.sort(expected))
