@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from nn.sweeps.samplers.base import GridSampler, RandomSampler, Sampler
 from nn.sweeps.samplers.gp.objective import PriorTask
 from nn.sweeps.schema import SweepConfig
 from nn.sweeps.shared_study import SharedStudy
-from nn.sweeps.space import Point, SearchSpace
+from nn.sweeps.space import Point, SearchSpace, point_key
 from nn.sweeps.study_record import StudyRecord
 from nn.sweeps.trial_record import TrialUserAttrs
 
@@ -161,7 +161,12 @@ class SweepStudy(StudyRecord):
         more_trials = not self.is_exhausted(budget)
         while is_promotable.any():
             index = asha.choose_promotion(
-                values, is_promotable, num_open, self.rungs.eta, more_trials
+                values,
+                is_promotable,
+                num_open,
+                self.rungs.eta,
+                more_trials,
+                by_sampler=self.sampler.is_promoting,
             )
             if index is None:
                 return
@@ -234,7 +239,10 @@ class SweepStudy(StudyRecord):
                     return self._create_replicate(promoted)
                 if self.is_exhausted(budget):
                     return None
-                return self._create_trial(self._propose())
+                point = self._propose()
+                if paused := self._find_paused_at(point):
+                    return self._continue_trial(paused)
+                return self._create_trial(point)
 
         number = self.storage.retry(propose)
         if number is not None:
@@ -249,9 +257,27 @@ class SweepStudy(StudyRecord):
         """
         number = self._index.count_points(before)
         is_each = self.sampler.uses_replicates
-        return self.sampler.propose(
-            number, self.observed_trials if is_each else self.observed_points
-        )
+        trials = self.observed_trials if is_each else self.observed_points
+        if self.sampler.is_promoting:  # what cannot continue here, or is not a new point, stays
+            trials = [
+                replace(
+                    trial,
+                    is_paused=before is None
+                    and trial.is_paused
+                    and self._can_continue(self.trials[trial.number]),
+                )
+                for trial in trials
+            ]
+        return self.sampler.propose(number, trials)
+
+    def _find_paused_at(self, point: Point) -> FrozenTrial | None:
+        """Return the paused trial of a point that the sampler proposes to continue, if any."""
+        if not self.sampler.is_promoting:
+            return None
+        records, _, is_paused = self.rung_table
+        paused = (records[index] for index in np.flatnonzero(is_paused).tolist())
+        key = point_key(point)
+        return next((record.trial for record in paused if point_key(record.point) == key), None)
 
     def _create_replicate(self, point: TriedPoint) -> int:
         """Store a trial of this machine that runs a point with the next seed."""

@@ -93,6 +93,19 @@ def test_promoted_trial_is_among_the_best_of_its_rung_unless_too_few_get_to_the_
         assert index is None
 
 
+@given(rung_tables(), st.integers(0, 4), st.sampled_from([2.0, 3.0]))
+def test_where_the_sampler_promotes_the_ranks_only_fill_the_last_rung_at_the_end(
+    table, num_open, eta
+):
+    values, is_paused = table
+    assert choose_promotion(values, is_paused, num_open, eta, True, by_sampler=True) is None
+    index = choose_promotion(values, is_paused, num_open, eta, False, by_sampler=True)
+    num_last = int(np.isfinite(values[:, -1]).sum())
+    must_fill = num_last + num_open < MIN_FULL_TRIALS and bool(is_paused.any())
+    assert (index is not None) == must_fill
+    assert index is None or is_paused[index]
+
+
 def curve(point):
     """Return the values of a trial by epoch: they fall, and cross those of others."""
     lr = point["lr"]
@@ -165,6 +178,14 @@ def test_sweep_trains_few_trials_to_the_end_and_the_best_of_them_wins(tmp_path, 
     for number, record in enumerate(records):
         assert record.objective == min(values[number][: record.epochs])
     assert not study.running_trials
+
+
+def test_bayes_continues_paused_trials_while_it_also_tries_new_points(tmp_path):
+    study = open_pausing(tmp_path, {**RANDOM, "method": "bayes"})
+    pauses = [pause_epoch for _, pause_epoch in play(study, Budget(max_points=20), 2)]
+    assert pauses.count(1) == len(study.trials) == 20  # no paused trial was started as a new one
+    assert max(pauses[: len(pauses) - pauses[::-1].index(1)]) > 1
+    assert pauses.count(EPOCHS) >= MIN_FULL_TRIALS
 
 
 def test_study_that_is_reopened_after_each_step_makes_the_same_choices(tmp_path):

@@ -12,7 +12,7 @@ from threadpoolctl import ThreadpoolController
 
 from nn.sweeps.asha import Rungs
 from nn.sweeps.samplers.base import ObservedTrial, Sampler
-from nn.sweeps.samplers.gp.acquisition import maximize_acquisition
+from nn.sweeps.samplers.gp.acquisition import LogExpectedImprovement, maximize_acquisition
 from nn.sweeps.samplers.gp.curves import extrapolate, rung_values
 from nn.sweeps.samplers.gp.fit import fit_gp, subsample
 from nn.sweeps.samplers.gp.gaussian_process import GaussianProcess
@@ -49,7 +49,7 @@ class GPSampler(Sampler):
         rungs: Rungs | None = None,
     ) -> None:
         super().__init__(space, seed)
-        self.metric, self.rungs = metric, rungs
+        self.metric, self.rungs, self.is_promoting = metric, rungs, rungs is not None
         self.cube = UnitCube(space)
         self._thread_pools = ThreadpoolController()
         self._prior_gps = self._fit_prior_gps(prior_tasks)
@@ -57,7 +57,7 @@ class GPSampler(Sampler):
         self._trial_x: dict[int, Array] = {}  # coordinates of the trials' points
 
     def propose(self, number: int, trials: Sequence[ObservedTrial]) -> Point:
-        """Propose the most promising point that was not tried, as long as one is left."""
+        """Propose the most promising point: one that was not tried, or that of a paused trial."""
         if not self.cube.dimensions:
             return self.cube.constants
         prior_gps = [*self._prior_gps, *self._fit_edited_gps(trials)]
@@ -69,10 +69,10 @@ class GPSampler(Sampler):
                 self._trial_x[trial.number] = to_x(trial.point)
         rng = np.random.default_rng([self.seed, number])
         with self._thread_pools.limit(limits=1):  # more only wait for each other and for workers
-            point = self._propose_untried(number, trials, prior_gps, rng)
+            point = self._propose_best(number, trials, prior_gps, rng)
         return point or self.space.sample_untried(rng, (trial.point for trial in trials))
 
-    def _propose_untried(
+    def _propose_best(
         self,
         number: int,
         trials: Sequence[ObservedTrial],
@@ -88,11 +88,30 @@ class GPSampler(Sampler):
         if gp is None or (is_startup and not gp.priors):
             point = self._sobol_point(number - num_prior_trials)
             return None if self.cube.transform(point).tobytes() in tried else point
-        for x in maximize_acquisition(self.cube, gp, rng):
-            point = self.cube.inverse_transform(x)
-            if self.cube.transform(point).tobytes() not in tried:
-                return point
-        return None
+        candidates = map(self.cube.inverse_transform, maximize_acquisition(self.cube, gp, rng))
+        untried = (x for x in candidates if self.cube.transform(x).tobytes() not in tried)
+        return self._choose_paused_or_new(trials, next(untried, None), gp)
+
+    def _choose_paused_or_new(
+        self, trials: Sequence[ObservedTrial], new_point: Point | None, gp: GaussianProcess
+    ) -> Point | None:
+        """Return the point of the highest expected improvement per epoch that is left to train.
+
+        All epochs are left of a new point. Of a paused trial fewer are, but what it has shown
+        leaves less room for improvement. So a trial continues as soon as, and only as long as, the
+        process expects more of it than of any other point, wherever its rank at its rung.
+        """
+        paused = [trial for trial in trials if trial.is_paused and self.space.contains(trial.point)]
+        if self.rungs is None or not paused:
+            return new_point
+        num_epochs, points = self.rungs.epochs[-1], [trial.point for trial in paused]
+        trained = [max(trial.intermediate_values, default=0) for trial in paused]
+        if new_point is not None:
+            points, trained = [*points, new_point], [*trained, 0]
+        x = np.array([self.cube.transform(point) for point in points])
+        epochs_left = np.maximum(num_epochs - np.array(trained), 1)
+        values = LogExpectedImprovement(gp).evaluate(x) - np.log(epochs_left)
+        return points[int(values.argmax())]
 
     def _sobol_point(self, trial_number: int) -> Point:
         """Return a point of a Sobol sequence that is shifted by an offset drawn from the seed."""
@@ -105,7 +124,8 @@ class GPSampler(Sampler):
     ) -> GaussianProcess | None:
         """Fit the process to finished trials; open ones have its mean (kriging believer).
 
-        With rungs, trials that have reached one are fitted with their extrapolated value. Before
+        With rungs, trials that have reached one are fitted with their extrapolated value, and those
+        of them that run also count as if they had ended with the mean, since they soon will. Before
         there are any values, only the first trial relies on the prior tasks. With
         `impute_while_running`, running trials are fitted with the value that it gives them.
         """
@@ -121,7 +141,12 @@ class GPSampler(Sampler):
             )
 
         fitted_trials = [trial for trial in trials if is_fitted(trial)]
-        open_trials = [trial for trial in trials if not is_fitted(trial)]
+        open_trials = [
+            trial
+            for trial in trials
+            if not is_fitted(trial)
+            or (self.rungs and trial.state == TrialState.RUNNING and not trial.is_paused)
+        ]
         values = np.array(
             [curve_values.get(trial.number, self._value_to_fit(trial)) for trial in fitted_trials],
             float,

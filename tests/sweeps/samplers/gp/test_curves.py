@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,33 @@ def propose(trials, seed=0, rungs=RUNGS):
 def test_paused_trials_inform_proposals_although_none_has_ended():
     paused = [trial for trial in halving_history() if trial.is_paused]
     assert np.median([distance(propose(paused, seed)) for seed in range(3)]) < 0.1
+
+
+def test_a_promising_paused_trial_continues_before_new_points_until_it_has_ended():
+    trials = [trial for trial in halving_history() if trial.is_paused]
+    trials = [replace(trial, number=number) for number, trial in enumerate(trials)]
+    trials.append(
+        ObservedTrial(len(trials), dict(BEST), intermediate_values=curve(BEST, 9), is_paused=True)
+    )
+    assert propose(trials) == BEST
+    trials[-1] = replace(trials[-1], is_paused=False)  # it runs
+    assert propose(trials) != BEST
+
+
+def test_a_new_point_is_tried_while_the_paused_trials_are_poor():
+    paused = [trial for trial in halving_history(60) if trial.is_paused]
+    poor = [trial for trial in paused if distance(trial.point) > 0.5]
+    poor = [replace(trial, number=number) for number, trial in enumerate(poor)]
+    assert propose(poor) not in [trial.point for trial in poor]
+
+
+def test_a_paused_trial_outside_the_space_is_not_continued():
+    trials = [trial for trial in halving_history() if trial.is_paused]
+    outside = [
+        replace(trial, number=number, point={**trial.point, "x": 2.0})
+        for number, trial in enumerate(trials)
+    ]
+    assert SPACE.contains(propose(outside))
 
 
 def test_without_rungs_the_epochs_of_running_trials_change_nothing():
