@@ -90,14 +90,14 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Array, Labels]]:
         indices, self.num_completed = self._draw_indices(), 0
         for start in range(0, len(indices), self._chunk_size):
-            chunk_x, chunk_labels = self._gather(indices[start : start + self._chunk_size])
+            chunk_x, chunk_labels = self.gather(indices[start : start + self._chunk_size])
             for first in range(0, len(chunk_x), self.batch_size):
                 rows = slice(first, first + self.batch_size)
                 x = chunk_x[rows]
                 yield self.augment(x) if self.augment else x, chunk_labels[rows]
                 self.num_completed += 1
 
-    def _gather(self, indices: IntArray) -> tuple[Array, Labels]:
+    def gather(self, indices: IntArray) -> tuple[Array, Labels]:
         """Return the samples at some indices, rescaled, with their labels."""
         samples = self.samples
         # mode "clip" lets `take` write to `out` unbuffered; no index is out of range

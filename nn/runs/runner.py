@@ -259,6 +259,8 @@ class Runner:
         """Wrap every part of an epoch, and the tracking after it, with timers."""
         profiler, experiment = Profiler(), self.experiment
         profiler.time_method(experiment.batches, "gather", "batches")
+        if experiment.batches.augment:
+            profiler.time_method(experiment.batches, "augment", "batches")
         profiler.time_layers(experiment.network)
         profiler.time_method(experiment.loss, "gradient", "loss")
         profiler.time_method(experiment.optimizer, "step", "optimizer")

@@ -83,7 +83,8 @@ class SharedStudy:
         for key in keys:
             stored_value, value = stored_config.get(key), self.sweep_config.get(key)
             if stored_value != value:
-                yield f"{key}: {stored_value or 'none'} → {value or 'none'}"
+                texts = ("none" if x is None else x for x in (stored_value, value))
+                yield f"{key}: {' → '.join(map(str, texts))}"
 
     def _parse_sweep(self, config: Mapping[str, JsonValue]) -> SweepConfig:
         content = {key: value for key, value in config.items() if key not in COMPARED_KEYS}
