@@ -59,13 +59,7 @@ class Rungs:
 
 
 def choose_promotion(
-    values: Array,
-    is_promotable: NDArray[np.bool_],
-    num_open: int,
-    eta: float,
-    more_trials: bool,
-    *,
-    by_sampler: bool = False,
+    values: Array, is_promotable: NDArray[np.bool_], num_open: int, eta: float, more_trials: bool
 ) -> int | None:
     """Return the index of the trial that should continue to its next rung, None if there is none.
 
@@ -81,13 +75,11 @@ def choose_promotion(
         num_open: Number of trials that are queued or running.
         eta: Reduction factor: one in `eta` trials of a rung continues.
         more_trials: Whether new trials can be started.
-        by_sampler: Whether the sampler chooses, as long as new trials can be started, so that only
-            those follow here that `MIN_FULL_TRIALS` requires.
     """
     reached, is_last = ~np.isnan(values), np.isfinite(values[:, -1])
     levels = reached.sum(1) - 1  # index of the highest rung
     must_fill = not more_trials and int(is_last.sum()) + num_open < MIN_FULL_TRIALS
-    for is_filling in [False] * (not by_sampler) + [True] * must_fill:
+    for is_filling in (False, True) if must_fill else (False,):
         for rung in reversed(range(values.shape[1] - 1)):
             members = np.flatnonzero(reached[:, rung])
             ranked = members[np.argsort(values[members, rung], kind="stable")]

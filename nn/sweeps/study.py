@@ -161,12 +161,7 @@ class SweepStudy(StudyRecord):
         more_trials = not self.is_exhausted(budget)
         while is_promotable.any():
             index = asha.choose_promotion(
-                values,
-                is_promotable,
-                num_open,
-                self.rungs.eta,
-                more_trials,
-                by_sampler=self.sampler.is_promoting,
+                values, is_promotable, num_open, self.rungs.eta, more_trials
             )
             if index is None:
                 return
@@ -258,7 +253,7 @@ class SweepStudy(StudyRecord):
         number = self._index.count_points(before)
         is_each = self.sampler.uses_replicates
         trials = self.observed_trials if is_each else self.observed_points
-        if self.sampler.is_promoting:  # what cannot continue here, or is not a new point, stays
+        if self.sampler.continues_paused:  # what cannot continue here, or is not a new point, stays
             trials = [
                 replace(
                     trial,
@@ -272,7 +267,7 @@ class SweepStudy(StudyRecord):
 
     def _find_paused_at(self, point: Point) -> FrozenTrial | None:
         """Return the paused trial of a point that the sampler proposes to continue, if any."""
-        if not self.sampler.is_promoting:
+        if not self.sampler.continues_paused:
             return None
         records, _, is_paused = self.rung_table
         paused = (records[index] for index in np.flatnonzero(is_paused).tolist())

@@ -129,14 +129,13 @@ class SimulatedSweep:
             num_running,
             self.rungs.eta,
             more_trials=len(self.trials) < self.max_trials,
-            by_sampler=self.sampler.is_promoting,
         )
 
     def _start_trial(self) -> int:
         """Start the trial that the sampler proposes, or continue a paused one."""
         number = len(self.trials)
         point = self.sampler.propose(number, self.trials)
-        if self.sampler.is_promoting:
+        if self.sampler.continues_paused:
             for trial in self.trials:
                 if trial.is_paused and trial.point == point:
                     return trial.number

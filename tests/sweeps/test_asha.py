@@ -93,19 +93,6 @@ def test_promoted_trial_is_among_the_best_of_its_rung_unless_too_few_get_to_the_
         assert index is None
 
 
-@given(rung_tables(), st.integers(0, 4), st.sampled_from([2.0, 3.0]))
-def test_where_the_sampler_promotes_the_ranks_only_fill_the_last_rung_at_the_end(
-    table, num_open, eta
-):
-    values, is_paused = table
-    assert choose_promotion(values, is_paused, num_open, eta, True, by_sampler=True) is None
-    index = choose_promotion(values, is_paused, num_open, eta, False, by_sampler=True)
-    num_last = int(np.isfinite(values[:, -1]).sum())
-    must_fill = num_last + num_open < MIN_FULL_TRIALS and bool(is_paused.any())
-    assert (index is not None) == must_fill
-    assert index is None or is_paused[index]
-
-
 def curve(point):
     """Return the values of a trial by epoch: they fall, and cross those of others."""
     lr = point["lr"]

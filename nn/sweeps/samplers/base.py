@@ -42,8 +42,8 @@ class Sampler(ABC):
 
     uses_replicates = False
     """Whether it takes the trials of a point one by one, in place of their mean."""
-    is_promoting = False
-    """Whether it proposes the point of a paused trial where that should continue."""
+    continues_paused = False
+    """Whether it may propose the point of a paused trial, which then continues."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self.space, self.seed = space, seed

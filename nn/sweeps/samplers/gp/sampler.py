@@ -49,7 +49,7 @@ class GPSampler(Sampler):
         rungs: Rungs | None = None,
     ) -> None:
         super().__init__(space, seed)
-        self.metric, self.rungs, self.is_promoting = metric, rungs, rungs is not None
+        self.metric, self.rungs, self.continues_paused = metric, rungs, rungs is not None
         self.cube = UnitCube(space)
         self._thread_pools = ThreadpoolController()
         self._prior_gps = self._fit_prior_gps(prior_tasks)
@@ -98,8 +98,8 @@ class GPSampler(Sampler):
         """Return the point of the highest expected improvement per epoch that is left to train.
 
         All epochs are left of a new point. Of a paused trial fewer are, but what it has shown
-        leaves less room for improvement. So a trial continues as soon as, and only as long as, the
-        process expects more of it than of any other point, wherever its rank at its rung.
+        leaves less room for improvement. This continues promising trials that their rank at an
+        early rung would hold back.
         """
         paused = [trial for trial in trials if trial.is_paused and self.space.contains(trial.point)]
         if self.rungs is None or not paused:
