@@ -125,7 +125,7 @@ class RunDirectory:
                     f"{path} cannot be written: {error.strerror}; once that is fixed, "
                     f"{format_command('train', f'resume={relpath(path)}')} resumes the run."
                 ) from None
-            progress = "starts over: there is no checkpoint"
+            progress = "starts over: it has no checkpoint"
             if state.epoch:
                 progress = f"resumes after epoch {state.epoch}"
             _print(f"The run {progress}.", sys.stdout)
@@ -226,7 +226,7 @@ def find_resume_problem(path: Path) -> str | None:
         return str(error)
     if intact:
         return None
-    return " ".join(messages) or "there is no checkpoint."
+    return " ".join(messages) or "it has no checkpoint."
 
 
 def discard_run(path: Path, reason: str) -> None:

@@ -59,7 +59,7 @@ KILLED_EXIT_CODE = 255
 
 
 class WandbRun:
-    """A run in W&B, which gets its data from a run directory or while they arise."""
+    """A run in W&B, logged while it trains or written later from its run directory."""
 
     def __init__(
         self,
@@ -273,7 +273,7 @@ class WandbRun:
         return media
 
     def _confusion_chart(self, split: str, confusion_matrix: list[list[int]]) -> CustomChart:
-        """Return a chart of W&B's preset for confusion matrices."""
+        """Return a confusion matrix as a chart of W&B's preset."""
         cells = long_confusion_table(confusion_matrix, self.class_names)
         chart: CustomChart = import_wandb().plot_table(
             "wandb/confusion_matrix/v1",
@@ -292,7 +292,7 @@ class WandbRun:
 
 
 _git_settings_by_cwd: dict[Path, dict[str, str | bool | None]] = {}
-"""What wandb has found out about git for the runs of this process, since it asks git each time."""
+"""Cached git information of wandb, which would otherwise run git for every run."""
 
 
 def _git_settings() -> dict[str, str | bool | None]:

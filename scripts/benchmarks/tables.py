@@ -49,7 +49,7 @@ class Grid:
 
     @property
     def description(self) -> str:
-        """What a table must have in common with the grid, to be one of its recorded runs."""
+        """Identify the grid; only a table of the same grid is reused."""
         return json.dumps([self.parameters, self.num_epochs, self.overrides])
 
 

@@ -1,4 +1,4 @@
-"""What is written as YAML is read back unchanged."""
+"""YAML round trips preserve every value."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def make_link(path):
     ("damage", "problem"),
     [
         (lambda path: None, None),
-        (lambda path: path.unlink(), "there is no checkpoint."),
+        (lambda path: path.unlink(), "it has no checkpoint."),
         (cut, "The last checkpoint is damaged and was skipped."),
         (lambda path: path.write_bytes(b""), "The last checkpoint is damaged and was skipped."),
         (make_link, "last.safetensors is a symbolic link; it must be a regular file."),
@@ -174,7 +174,7 @@ def test_lost_checkpoint_costs_epochs_but_no_bits(paused_dir, tmp_path, capsys):
     run(config, paused_dir, True, verbose=False)
     output = capsys.readouterr()
     assert output.err == "The last checkpoint is damaged and was skipped.\n"
-    assert output.out == "The run starts over: there is no checkpoint.\n"
+    assert output.out == "The run starts over: it has no checkpoint.\n"
     assert RunDir(paused_dir).exact_results == RunDir(tmp_path / "whole").exact_results
 
 
@@ -187,7 +187,7 @@ def test_run_without_its_checkpoints_still_has_its_page(paused_dir):
     delete_checkpoints(paused_dir)
     assert not any((paused_dir / "checkpoints").iterdir())
     assert read_files(paused_dir) == before
-    assert find_resume_problem(paused_dir) == "there is no checkpoint."
+    assert find_resume_problem(paused_dir) == "it has no checkpoint."
     page = ReportPage(build_run_page(RunReader(paused_dir))).text
     assert "This run is paused after 2 of 6 epochs; its sweep continues it" in page
     assert "interrupted" not in page
